@@ -1,0 +1,89 @@
+# Everything this project does, from nothing: Python 3.11 or later with pip, and make. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+PORT ?= 3000
+PYTEST_ARGS ?=
+
+UV := .uv/bin/uv
+export UV_PYTHON_DOWNLOADS := never
+export PIP_ROOT_USER_ACTION := ignore
+# uv reads none of pip's settings; these two matter where a mirror is used.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+ifdef PIP_CERT
+export SSL_CERT_FILE ?= $(PIP_CERT)
+endif
+
+.PHONY: help install run test check format lock build deploy clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+run: .venv/ready .venv-ministack/ready ## serve the whole API on 127.0.0.1:$PORT (3000), without accounts or Docker
+	@PORT=$(PORT) exec .venv/bin/python -m tests.local
+
+test: .venv/ready .venv-ministack/ready ## run every test, with branch coverage (PYTEST_ARGS="-k word")
+	.venv/bin/pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+check: .venv/ready .venv-sam/ready ## lint, types, import directions, the template and the API description
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/openapi-spec-validator openapi.yaml
+	$(SAM) validate --lint
+
+format: .venv/ready ## format and fix what can be fixed
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+install: .venv/ready .venv-ministack/ready .venv-sam/ready ## make all virtual environments
+
+# --- virtual environments: locked by hash, made by uv, which pip brings ---
+
+$(UV): requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "Python 3.11 or later is needed (make PYTHON=python3.12 …)" >&2; exit 1; }
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { echo "pip is needed: $(PYTHON) -m ensurepip" >&2; exit 1; }
+	$(PYTHON) -m pip install --quiet --upgrade --require-hashes --target .uv -r requirements/uv.txt
+	touch $@
+
+.venv/ready: requirements/dev.txt pyproject.toml
+.venv-ministack/ready .venv-sam/ready: .venv-%/ready: requirements/%.txt
+.venv/ready .venv-ministack/ready .venv-sam/ready: $(UV)
+	$(UV) venv --quiet --clear --python $(PYTHON) $(@D)
+	$(UV) pip install --quiet --python $(@D) --require-hashes -r $(filter %.txt,$^)
+	$(if $(filter .venv,$(@D)),$(UV) pip install --quiet --python $(@D) --no-deps --editable .)
+	touch $@
+
+LOCK = $(UV) pip compile --quiet --upgrade
+lock: $(UV) ## move every locked requirement to its latest version
+	$(LOCK) pyproject.toml -o layers/requirements.txt
+	$(LOCK) pyproject.toml --extra operator --group dev -c layers/requirements.txt -o requirements/dev.txt
+	for group in ministack sam uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
+
+# --- AWS ---
+
+SAM = SAM_CLI_TELEMETRY=0 PATH="$(CURDIR)/.venv-sam/bin:$$PATH" sam
+
+build: .venv-sam/ready ## what `sam deploy` uploads, in .aws-sam/build
+	$(SAM) build
+
+# All logic is in the layer, and a new layer alone does not publish a new version: this hash makes it.
+CODE_SHA256 = $$(git ls-files -z --cached --others --exclude-standard functions layers \
+	| LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
+
+deploy: build ## deploy to AWS (SAM_ARGS="--guided", "--config-env prod", …)
+	$(SAM) deploy --parameter-overrides CodeSha256=$(CODE_SHA256) $(SAM_ARGS)
+
+clean: ## remove what the targets above have made
+	rm -rf .uv .venv .venv-ministack .venv-sam .aws-sam build .coverage .coverage.* .hypothesis \
+		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find functions layers tests -name __pycache__ -type d -prune -exec rm -rf {} +
