@@ -21,7 +21,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help install run test check format lock build deploy clean
+.PHONY: help install run test check format lock code-sha256 build deploy clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -71,17 +71,20 @@ lock: $(UV) ## move every locked requirement to its latest version
 
 # --- AWS ---
 
-SAM = SAM_CLI_TELEMETRY=0 PATH="$(CURDIR)/.venv-sam/bin:$$PATH" sam
+SAM = SAM_CLI_TELEMETRY=0 PYTHON=$(PYTHON) .venv-sam/bin/sam
 
-build: .venv-sam/ready ## what `sam deploy` uploads, in .aws-sam/build
+# All logic is in the layer, and a new layer alone publishes no new version: this hash does.
+code-sha256:
+	@find functions layers -type f ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum \
+		| sha256sum | cut -d' ' -f1
+
+build: .venv-sam/ready ## what `make deploy` uploads, in .aws-sam/build
+	find functions -name __pycache__ -type d -prune -exec rm -rf {} +
 	$(SAM) build
+	sed -i.unhashed "s/set-by-make-build/$$($(MAKE) -s code-sha256)/" .aws-sam/build/template.yaml
 
-# All logic is in the layer, and a new layer alone does not publish a new version: this hash makes it.
-CODE_SHA256 = $$(git ls-files -z --cached --others --exclude-standard functions layers \
-	| LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
-
-deploy: build ## deploy to AWS (SAM_ARGS="--guided", "--config-env prod", …)
-	$(SAM) deploy --parameter-overrides CodeSha256=$(CODE_SHA256) $(SAM_ARGS)
+deploy: build ## deploy to AWS (SAM_ARGS="--config-env prod", …)
+	$(SAM) deploy $(SAM_ARGS)
 
 clean: ## remove what the targets above have made
 	rm -rf .uv .venv .venv-ministack .venv-sam .aws-sam build .coverage .coverage.* .hypothesis \
