@@ -1,0 +1,114 @@
+"""The hosted invoice page: what the customer sees and pays."""
+
+from __future__ import annotations
+
+import html
+from datetime import UTC, datetime
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from .invoices import payment_is_processing, settle
+from .refusals import Answer, Json
+
+if TYPE_CHECKING:
+    from .account import Account
+
+_PAGE = Template(Path(__file__).with_name("hosted_page.html").read_text(encoding="utf-8"))
+_SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
+_ZERO_DECIMAL = {"jpy", "krw", "vnd", "clp", "xaf", "xof", "xpf"}
+# status: badge, sentence under the amount
+_WORDS = {
+    "open": ("Due", "Payment due"),
+    "uncollectible": ("Overdue", "Payment due"),
+    "processing": ("Processing", "Your bank debit is on its way. Nothing else is needed."),
+    "paid": ("Paid", "Thank you. This invoice has been paid."),
+    "void": ("Void", "This invoice was voided. Nothing is due."),
+}
+_PAYABLE = ("open", "uncollectible")
+
+
+def show(account: Account, token: str) -> Answer:
+    """GET the page."""
+    invoice = _find(account, token)
+    if invoice is None:
+        return _not_found()
+    return _html(_render(account, invoice))
+
+
+def pay(account: Account, token: str) -> Answer:
+    """POST the button: back to the page when this call paid the invoice, else 409."""
+    invoice = _find(account, token)
+    if invoice is None:
+        return _not_found()
+    if _state(account, invoice) not in _PAYABLE:
+        return _html(_render(account, invoice), 409)
+    settle(account, invoice)
+    return Answer(303, b"", (("Location", f"/i/{token}"),))
+
+
+def money(amount: int, currency: str) -> str:
+    """Return an amount in minor units as people write it."""
+    number = f"{amount:,}" if currency in _ZERO_DECIMAL else f"{amount / 100:,.2f}"
+    symbol = _SYMBOLS.get(currency)
+    return f"{symbol}{number}" if symbol else f"{number} {currency.upper()}"
+
+
+def _find(account: Account, token: str) -> Json | None:
+    return account.tables["invoice"].get(account.invoice_id_by_page_token.get(token, ""))
+
+
+def _state(account: Account, invoice: Json) -> str:
+    return "processing" if payment_is_processing(account, invoice) else str(invoice["status"])
+
+
+def _render(account: Account, invoice: Json) -> str:
+    state = _state(account, invoice)
+    badge, sentence = _WORDS[state]
+    currency = invoice["currency"]
+    shown = invoice["amount_paid"] if state == "paid" else invoice["amount_due"]
+    finalized = datetime.fromtimestamp(invoice["status_transitions"]["finalized_at"], UTC)
+    button = f'<button type="submit">Pay {money(shown, currency)}</button>'
+    path = f"/i/{invoice['hosted_invoice_url'].rsplit('/', 1)[-1]}/pay"
+    form = f'<form method="post" action="{path}">{button}</form>'
+    escaped = {
+        "merchant": invoice["account_name"],
+        "initial": invoice["account_name"][:1],
+        "state": state,
+        "badge": badge,
+        "sentence": sentence,
+        "amount": money(shown, currency),
+        "number": invoice["number"],
+        "issued": f"{finalized:%B} {finalized.day}, {finalized.year}",
+        "customer": invoice["customer_name"] or invoice["customer_email"] or invoice["customer"],
+        "total": money(invoice["total"], currency),
+    }
+    values = {name: html.escape(value) for name, value in escaped.items()}
+    values["lines"] = "".join(_line(line) for line in invoice["lines"]["data"])
+    values["credit"] = _credit(invoice)
+    values["action"] = form if state in _PAYABLE else ""
+    return _PAGE.substitute(values)
+
+
+def _line(line: Json) -> str:
+    description = html.escape(line["description"] or "Item")
+    times = f" <small>&times; {line['quantity']}</small>" if line["quantity"] != 1 else ""
+    amount = money(line["amount"], line["currency"])
+    return f"<tr><td>{description}{times}</td><td>{amount}</td></tr>"
+
+
+def _credit(invoice: Json) -> str:
+    tax = invoice["total"] - invoice["subtotal"]
+    credit = (invoice["ending_balance"] or 0) - invoice["starting_balance"]
+    rows = [("Tax", tax), ("Applied credit", -credit)]
+    cells = [(n, money(abs(v), invoice["currency"]), "-" if v < 0 else "") for n, v in rows if v]
+    return "".join(f"<tr><td>{name}</td><td>{sign}{text}</td></tr>" for name, text, sign in cells)
+
+
+def _html(page: str, status: int = 200) -> Answer:
+    headers = (("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store"))
+    return Answer(status, page.encode(), headers)
+
+
+def _not_found() -> Answer:
+    return _html("<!doctype html><title>Not found</title><p>There is no such invoice.", 404)
