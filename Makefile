@@ -81,7 +81,7 @@ code-sha256:
 build: .venv-sam/ready ## what `make deploy` uploads, in .aws-sam/build
 	find functions -name __pycache__ -type d -prune -exec rm -rf {} +
 	$(SAM) build
-	sed -i.unhashed "s/set-by-make-build/$$($(MAKE) -s code-sha256)/" .aws-sam/build/template.yaml
+	sed -i.unhashed "s/setByMakeBuild/$$($(MAKE) -s code-sha256)/" .aws-sam/build/template.yaml
 
 deploy: build ## deploy to AWS (SAM_ARGS="--config-env prod", …)
 	$(SAM) deploy $(SAM_ARGS)

@@ -1,0 +1,25 @@
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LAYER = ROOT / "layers/requirements.txt"
+LOCKS = [LAYER, *sorted(ROOT.glob("requirements/*.txt"))]
+
+
+def pinned(lock: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", lock.read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_a_lock_pins_by_hash_and_names_no_host(lock: Path) -> None:
+    text = lock.read_text()
+    assert "://" not in text
+    requirements = re.split(r"\n(?=\w)", text.split("make lock\n", 1)[1])
+    assert all("--hash=sha256:" in requirement for requirement in requirements)
+
+
+def test_what_is_tested_is_what_is_deployed() -> None:
+    layer, dev = pinned(LAYER), pinned(ROOT / "requirements/dev.txt")
+    assert {name: dev[name] for name in layer} == layer
