@@ -1,0 +1,81 @@
+"""What the tests hold: a running double, a client of the real SDK, and a few short-cuts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import stripe
+import urllib3
+
+if TYPE_CHECKING:
+    from tests.local.stripe_double import StripeDouble
+
+API_KEY = "sk_test_product"
+
+
+@dataclass
+class Shop:
+    double: StripeDouble
+    http: stripe.RequestsClient
+
+    def client(self, api_key: str = API_KEY, version: str | None = None) -> stripe.StripeClient:
+        return stripe.StripeClient(
+            api_key, base_addresses={"api": self.double.url}, http_client=self.http, stripe_version=version
+        )
+
+    @property
+    def v1(self) -> stripe.V1Services:
+        return self.client().v1
+
+    def customer(self, balance: int = 0) -> str:
+        return self.v1.customers.create({"name": "Ada", "balance": balance}).id
+
+    def product(self) -> str:
+        return self.v1.products.create({"name": "Extra phone line"}).id
+
+    def price(self, *, recurring: bool = True, unit_amount: int = 1500) -> str:
+        if recurring:
+            price = self.v1.prices.create(
+                {
+                    "product": self.product(),
+                    "currency": "usd",
+                    "unit_amount": unit_amount,
+                    "recurring": {"interval": "month"},
+                }
+            )
+        else:
+            price = self.v1.prices.create({"product": self.product(), "currency": "usd", "unit_amount": unit_amount})
+        return price.id
+
+    def subscription(self, customer: str | None = None) -> stripe.Subscription:
+        return self.v1.subscriptions.create(
+            {"customer": customer or self.customer(), "items": [{"price": self.price()}]}
+        )
+
+    def draft(self, customer: str | None = None, amount: int | None = 1500) -> str:
+        customer = customer or self.customer()
+        invoice = self.v1.invoices.create({"customer": customer, "currency": "usd"})
+        if amount is not None:
+            self.v1.invoice_items.create(
+                {
+                    "customer": customer,
+                    "invoice": invoice.id,
+                    "price_data": {"currency": "usd", "product": self.product(), "unit_amount": amount},
+                }
+            )
+        return invoice.id
+
+    def open_invoice(self, customer: str | None = None, amount: int = 1500) -> stripe.Invoice:
+        return self.v1.invoices.finalize_invoice(self.draft(customer, amount), {"auto_advance": False})
+
+    def events_about(self, object_id: str) -> list[str]:
+        """Types of the events about an object, oldest first."""
+        events = [e for e in self.double.all_of("event") if e["data"]["object"]["id"] == object_id]
+        return [str(event["type"]) for event in reversed(events)]
+
+
+def browse(method: str, url: str | None) -> urllib3.BaseHTTPResponse:
+    """Ask for a page without following redirects."""
+    assert url is not None
+    return urllib3.request(method, url, redirect=False)

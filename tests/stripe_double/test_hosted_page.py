@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from tests.stripe_double.shop import browse
+
+if TYPE_CHECKING:
+    from tests.stripe_double.shop import Shop
+
+
+def test_it_shows_what_is_due_and_a_button(shop: Shop) -> None:
+    url = shop.open_invoice(amount=123_456).hosted_invoice_url
+
+    answer = browse("GET", url)
+    page = answer.data.decode()
+
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "$1,234.56" in page
+    assert "Extra phone line" in page
+    assert "Pay $1,234.56</button>" in page
+
+
+def test_it_escapes_what_others_wrote(shop: Shop) -> None:
+    customer = shop.v1.customers.create({"name": "<script>alert(1)</script>"}).id
+
+    page = browse("GET", shop.open_invoice(customer).hosted_invoice_url).data.decode()
+
+    assert "<script>" not in page
+
+
+def test_the_button_pays_once_and_leads_back(shop: Shop) -> None:
+    invoice = shop.open_invoice()
+    url = str(invoice.hosted_invoice_url)
+
+    paid = browse("POST", f"{url}/pay")
+
+    assert (paid.status, shop.double.url + paid.headers["Location"]) == (303, url)
+    assert shop.v1.invoices.retrieve(invoice.id).status == "paid"
+    page = browse("GET", url).data.decode()
+    assert ("Thank you" in page, "<button" in page) == (True, False)
+    assert browse("POST", f"{url}/pay").status == 409
+
+
+def test_many_clicks_pay_once(shop: Shop) -> None:
+    url = f"{shop.open_invoice().hosted_invoice_url}/pay"
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: browse("POST", url).status, range(16)))
+
+    assert sorted(statuses) == [303] + [409] * 15
+
+
+def test_void_cannot_be_paid(shop: Shop) -> None:
+    invoice = shop.open_invoice()
+    shop.v1.invoices.void_invoice(invoice.id)
+
+    assert browse("POST", f"{invoice.hosted_invoice_url}/pay").status == 409
+    assert "voided" in browse("GET", invoice.hosted_invoice_url).data.decode()
+
+
+def test_uncollectible_can_be_paid(shop: Shop) -> None:
+    invoice = shop.open_invoice()
+    shop.v1.invoices.mark_uncollectible(invoice.id)
+
+    assert browse("POST", f"{invoice.hosted_invoice_url}/pay").status == 303
+
+
+def test_a_debit_on_its_way_needs_no_second_payment(shop: Shop) -> None:
+    invoice = shop.open_invoice()
+    shop.double.start_bank_debit(invoice.id)
+
+    assert browse("POST", f"{invoice.hosted_invoice_url}/pay").status == 409
+    assert "on its way" in browse("GET", invoice.hosted_invoice_url).data.decode()
+
+
+def test_credit_and_total_are_shown(shop: Shop) -> None:
+    page = browse("GET", shop.open_invoice(shop.customer(balance=-500)).hosted_invoice_url).data.decode()
+
+    assert "Applied credit</td><td>-$5.00" in page
+    assert "Pay $10.00</button>" in page
+
+
+def test_an_unknown_page_is_404_and_pay_needs_a_post(shop: Shop) -> None:
+    assert browse("GET", f"{shop.double.url}/i/nothing").status == 404
+    assert browse("GET", f"{shop.open_invoice().hosted_invoice_url}/pay").status == 405

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+import stripe
+
+from tests.local.stripe_double import StripeDouble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.stripe_double.shop import Shop
+
+SECRETS = ["whsec_new", "whsec_old"]
+
+
+class Receiver(ThreadingHTTPServer):
+    """The endpoint: remembers what came, answers the statuses it was given, then 200."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), ReceiverHandler)
+        self.received: list[tuple[str, str]] = []
+        self.statuses: list[int] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/stripe/webhook"
+
+    def types(self) -> list[str]:
+        return [json.loads(payload)["type"] for payload, _ in self.received]
+
+    def wait_for(self, number: int) -> None:
+        deadline = time.monotonic() + 3
+        while len(self.received) < number and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+
+class ReceiverHandler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        payload = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.server.received.append((payload, self.headers["Stripe-Signature"]))
+        self.send_response(self.server.statuses.pop(0) if self.server.statuses else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the inherited name
+        """Stay silent."""
+
+
+@pytest.fixture
+def receiver(shop: Shop) -> Iterator[Receiver]:
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        shop.double.webhook_endpoint, shop.double.webhook_secrets = server.url, SECRETS
+        yield server
+        shop.double.webhook_endpoint = None
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_an_event_verifies_with_every_active_secret(shop: Shop, receiver: Receiver, secret: str) -> None:
+    customer = shop.customer()
+    assert shop.double.wait_idle()
+
+    payload, signature = receiver.received[0]
+    event = stripe.Webhook.construct_event(payload, signature, secret)
+
+    assert (event.type, event.livemode, event.api_version) == ("customer.created", False, stripe.api_version)
+    assert event.data.object["id"] == customer
+    assert signature.count("v1=") == 2
+    with pytest.raises(stripe.SignatureVerificationError):
+        stripe.Webhook.construct_event(payload, signature, "whsec_other")
+
+
+def test_events_of_one_customer_arrive_in_order(shop: Shop, receiver: Receiver) -> None:
+    invoice = shop.open_invoice()
+    shop.double.pay_invoice(invoice.id)
+    assert shop.double.wait_idle()
+
+    about = [t for t in receiver.types() if t.startswith("invoice.")]
+
+    assert about == shop.events_about(invoice.id)
+
+
+def test_a_server_error_is_retried_within_a_second(shop: Shop, receiver: Receiver) -> None:
+    receiver.statuses = [503]
+    started = time.monotonic()
+    shop.customer()
+
+    receiver.wait_for(2)
+
+    assert receiver.received[0][0] == receiver.received[1][0]
+    assert time.monotonic() - started < 1
+    assert shop.double.wait_idle()
+    assert [d.status for d in shop.double.webhook_deliveries] == [503, 200]
+
+
+def test_a_dead_endpoint_is_retried(shop: Shop, receiver: Receiver) -> None:
+    shop.double.webhook_endpoint = "http://127.0.0.1:9/nobody"
+    shop.customer()
+    while not shop.double.webhook_deliveries:
+        time.sleep(0.01)
+
+    shop.double.webhook_endpoint = receiver.url
+
+    assert shop.double.flush()
+    assert receiver.types() == ["customer.created"]
+    assert [d.status for d in shop.double.webhook_deliveries] == [None, 200]
+
+
+def test_a_client_error_is_not_retried(shop: Shop, receiver: Receiver) -> None:
+    receiver.statuses = [400]
+    shop.customer()
+
+    assert shop.double.wait_idle(0.4)
+    assert len(receiver.received) == 1
+
+
+def test_dropped_events_stand_in_the_feed(shop: Shop, receiver: Receiver) -> None:
+    shop.double.set_webhook_mode("drop")
+    shop.customer()
+
+    assert shop.double.wait_idle()
+    assert receiver.received == []
+    assert [event.type for event in shop.v1.events.list().data] == ["customer.created"]
+
+
+def test_drop_also_drops_what_is_still_to_be_retried(shop: Shop, receiver: Receiver) -> None:
+    receiver.statuses = [500]
+    shop.customer()
+    receiver.wait_for(1)
+
+    shop.double.set_webhook_mode("drop")
+
+    assert shop.double.wait_idle(1)
+    assert len(receiver.received) == 1
+
+
+def test_duplicates_come_twice(shop: Shop, receiver: Receiver) -> None:
+    shop.double.set_webhook_mode("duplicate")
+    shop.customer()
+
+    assert shop.double.wait_idle()
+    assert receiver.types() == ["customer.created"] * 2
+    assert len({json.loads(payload)["id"] for payload, _ in receiver.received}) == 1
+
+
+def test_reverse_turns_a_burst_around_within_a_second(shop: Shop, receiver: Receiver) -> None:
+    invoice = shop.open_invoice()
+    assert shop.double.wait_idle()
+    receiver.received.clear()
+    shop.double.set_webhook_mode("reverse")
+
+    started = time.monotonic()
+    shop.double.pay_invoice(invoice.id)
+    assert shop.double.wait_idle()
+
+    assert time.monotonic() - started < 1
+    assert receiver.types() == ["invoice.payment_succeeded", "invoice.paid"]
+
+
+def test_an_endpoint_can_choose_its_types_and_get_an_event_again(shop: Shop, receiver: Receiver) -> None:
+    shop.double.webhook_event_types = frozenset({"invoice.paid"})
+    invoice = shop.open_invoice()
+    shop.double.pay_invoice(invoice.id)
+    assert shop.double.wait_idle()
+    assert receiver.types() == ["invoice.paid"]
+
+    shop.double.resend_event(json.loads(receiver.received[0][0])["id"])
+
+    assert shop.double.wait_idle()
+    assert receiver.types() == ["invoice.paid"] * 2
+
+
+def test_an_event_is_a_snapshot(shop: Shop) -> None:
+    invoice = shop.open_invoice()
+    shop.double.pay_invoice(invoice.id)
+
+    (finalized,) = shop.v1.events.list({"type": "invoice.finalized"}).data
+
+    assert finalized.data.object["status"] == "open"
+    assert finalized.request is not None
+    assert (finalized.request.id or "").startswith("req_")
+
+
+def test_the_feed_is_filtered_by_types(shop: Shop) -> None:
+    shop.double.pay_invoice(shop.open_invoice().id)
+
+    found = shop.v1.events.list({"types": ["invoice.paid", "customer.created"]}).data
+
+    assert [event.type for event in found] == ["invoice.paid", "customer.created"]
+    with pytest.raises(stripe.InvalidRequestError, match="at most 20"):
+        shop.v1.events.list({"types": ["invoice.paid"] * 21})
+
+
+def test_the_feed_is_sliced_by_creation_and_paged(shop: Shop) -> None:
+    shop.customer()
+    shop.double.advance_seconds(1000)
+    for _ in range(5):
+        shop.customer()
+    cut = shop.double.all_of("event")[0]["created"] - 500
+
+    later = shop.v1.events.list({"created": {"gt": cut}, "limit": 2})
+    earlier = shop.v1.events.list({"created": {"lte": cut}})
+
+    assert (later.has_more, len(list(later.auto_paging_iter()))) == (True, 5)
+    assert len(earlier.data) == 1
+    with pytest.raises(stripe.InvalidRequestError):
+        shop.v1.events.list({"limit": 101})
+
+
+def test_a_stopped_double_answers_nothing() -> None:
+    http = stripe.RequestsClient(timeout=2)
+    with StripeDouble() as double:
+        client = stripe.StripeClient("sk_test_1", base_addresses={"api": double.url}, http_client=http)
+        client.v1.customers.list()
+
+    with pytest.raises(stripe.APIConnectionError):
+        client.v1.customers.list()
+    http.close()  # type: ignore[no-untyped-call]  # not annotated by the SDK
