@@ -1,0 +1,69 @@
+"""The local stack until Ctrl-C: `make run`, or PORT=3000 python -m tests.local."""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+from tests.local.ministack import StartError
+from tests.local.stack import LocalStack
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main() -> int:
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
+    try:
+        with LocalStack(_port()) as stack:
+            print(_welcome(stack), flush=True)
+            stack.wait()
+    except KeyboardInterrupt:
+        print("\nStopped; nothing is left running.", flush=True)
+        return 0
+    except StartError as error:
+        print(f"line-requests: {error}", file=sys.stderr)
+        return 1
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # stopping is not to be interrupted
+    raise KeyboardInterrupt
+
+
+def _port() -> int:
+    given = os.environ.get("PORT") or "3000"
+    if not given.isdecimal() or not 0 <= int(given) < 65536:
+        raise StartError(f"PORT must be a port number, not {given!r}")
+    return int(given)
+
+
+def _welcome(stack: LocalStack) -> str:
+    starter, *others = stack.demo.workspaces()
+    call = f"curl -sS {stack.origin}/api/line-requests -H 'Authorization: Bearer {starter.api_key}'"
+    phone = '{"firstName":"Sales","lastName":"Line 1","channelType":"phone"}'
+    more = '{"firstName":"Sales","lastName":"Line 2","channelType":"phone"}'
+    keys = "\n".join(f"  {workspace.plan:<8} {workspace.api_key}" for workspace in (starter, *others))
+    return f"""
+Line requests, all of it local: {stack.origin}
+
+Console       {stack.origin}/
+Stripe        {stack.double.url}  (a double; any sk_test_ key)
+API keys
+{keys}
+
+An included line (201, provisioning, then active):
+  {call} -d '{phone}'
+One more than the plan includes (201, awaiting_payment, with a paymentUrl to pay at):
+  {call} -d '{more}'
+All lines of the workspace:
+  {call}
+What is running and how (webhooks, provisioning, faults: see the console):
+  curl -sS {stack.origin}/_local/state
+
+Ctrl-C stops it and removes everything."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""The control routes under /_local, and the console page: JSON in and out, for people, scripts and story tests."""
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from tests.local.demo import PLANS, SUBSCRIPTION_STATUSES
+from tests.local.provisioner import Mode
+from tests.local.stripe_double.idempotency import FaultKind
+from tests.local.stripe_double.webhooks import WebhookMode
+
+if TYPE_CHECKING:
+    from tests.local.stack import LocalStack
+
+Json = dict[str, Any]
+Control = Callable[["LocalStack", Json, dict[str, str]], tuple[int, Json]]
+
+OUTCOMES = ("succeeded", "failed")
+
+
+class InputError(Exception):
+    """What is wrong with a control request, in words."""
+
+    def __init__(self, error: str, status: int = 400) -> None:
+        super().__init__(error)
+        self.status = status
+
+
+def routes(stack: "LocalStack") -> list[Route]:
+    """The console page and every control route of one stack."""
+
+    def control(method: str, path: str, act: Control) -> Route:
+        async def endpoint(request: Request) -> Response:
+            try:
+                body = _object(await request.body())
+                status, answer = await run_in_threadpool(act, stack, body, request.path_params)
+            except InputError as refused:
+                status, answer = refused.status, {"error": str(refused)}
+            return JSONResponse(answer, status)
+
+        return Route(f"/_local/{path}", endpoint, methods=[method])
+
+    return [
+        Route("/", _console, methods=["GET"]),
+        control("GET", "state", _state),
+        control("POST", "workspaces", _create_workspace),
+        control("POST", "workspaces/{workspace_id}/subscription", _change_subscription),
+        control("POST", "session-tokens", _session_token),
+        control("POST", "webhooks", _webhooks),
+        control("POST", "reconcile", _reconcile),
+        control("POST", "provisioning", _provisioning),
+        control("POST", "line-requests/{line_id}/provisioning", _provision_line),
+        control("POST", "stripe/faults", _faults),
+    ]
+
+
+def _console(_: Request) -> Awaitable[Response] | Response:
+    # Read each time, so that the page can be changed while it is looked at.
+    return HTMLResponse(Path(__file__).with_name("console.html").read_text(), headers={"cache-control": "no-store"})
+
+
+def _state(stack: "LocalStack", _: Json, __: dict[str, str]) -> tuple[int, Json]:
+    if not stack.ready:
+        return 503, {"error": "Still starting"}
+    return 200, {
+        "api": stack.origin,
+        "stripe": stack.double.url,
+        "webhookSecrets": stack.double.webhook_secrets,
+        "workspaces": [workspace.as_json() for workspace in stack.demo.workspaces()],
+        "webhooks": stack.webhook_mode,
+        "provisioning": stack.provisioner.mode,
+    }
+
+
+def _create_workspace(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Json]:
+    plan = _one_of(body, "plan", PLANS)
+    status = None if body.get("subscriptionStatus", "") is None else _status(body, "subscriptionStatus") or "active"
+    return 201, stack.demo.create_workspace(plan, status).as_json()
+
+
+def _change_subscription(stack: "LocalStack", body: Json, path: dict[str, str]) -> tuple[int, Json]:
+    plan = _one_of(body, "plan", PLANS) if "plan" in body else None
+    status = _status(body, "status")
+    workspace = stack.demo.workspace(path["workspace_id"])
+    if workspace is None:
+        raise InputError(f"Unknown workspace: {path['workspace_id']}", 404)
+    if plan is None and status is None:
+        raise InputError("Give a plan, a status or both")
+    return 200, stack.demo.change_subscription(workspace, plan, status).as_json()
+
+
+def _session_token(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Json]:
+    workspace = stack.demo.workspace(str(body.get("workspaceId")))
+    if workspace is None:
+        raise InputError(f"Unknown workspace: {body.get('workspaceId')}")
+    claims, header = body.get("claims") or {}, body.get("header") or {}
+    if not isinstance(claims, dict) or not isinstance(header, dict):
+        raise InputError("claims and header must be objects")
+    return 200, {"token": stack.issuer.token(workspace.organisation, claims, header)}
+
+
+def _webhooks(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Json]:
+    mode: WebhookMode = _one_of(body, "mode", get_args(WebhookMode))
+    stack.set_webhook_mode(mode)
+    return 200, {"webhooks": mode}
+
+
+def _reconcile(stack: "LocalStack", _: Json, __: dict[str, str]) -> tuple[int, Json]:
+    return 200, stack.reconcile()
+
+
+def _provisioning(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Json]:
+    mode: Mode = _one_of(body, "mode", get_args(Mode))
+    stack.provisioner.set_mode(mode)
+    return 200, {"provisioning": mode}
+
+
+def _provision_line(stack: "LocalStack", body: Json, path: dict[str, str]) -> tuple[int, Json]:
+    outcome = _one_of(body, "outcome", OUTCOMES)
+    reason = body.get("reason")
+    if reason is not None and not isinstance(reason, str):
+        raise InputError("reason must be a string")
+    line = stack.demo.find_line(path["line_id"])
+    if line is None:
+        raise InputError(f"Unknown line request: {path['line_id']}", 404)
+    told = {"eventId": f"{line.id}:{line.sequence}", "workspaceId": line.workspace_id, "lineId": line.id}
+    stack.provisioner.answer(told, outcome, reason)
+    return 200, told | {"outcome": outcome}
+
+
+def _faults(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Json]:
+    kind: FaultKind = _one_of(body, "kind", get_args(FaultKind))
+    count, path = body.get("count"), body.get("path") or ""
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise InputError("count must be a number from 0")
+    if not isinstance(path, str):
+        raise InputError("path must be a string")
+    stack.double.set_faults(kind, count, path)
+    return 200, {"kind": kind, "count": count, "path": path}
+
+
+def _object(raw: bytes) -> Json:
+    if not raw:
+        return {}
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise InputError("The body must be a JSON object")
+    return body
+
+
+def _status(body: Json, name: str) -> str | None:
+    return _one_of(body, name, SUBSCRIPTION_STATUSES) if body.get(name) is not None else None
+
+
+def _one_of(body: Json, name: str, choices: Any) -> Any:  # noqa: ANN401 - one of the choices, whatever their type
+    value = body.get(name)
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}")
+    return value

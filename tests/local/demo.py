@@ -1,0 +1,184 @@
+"""Demo plans and workspaces: made at the Stripe double, then entered by the product's own operator functions."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import stripe
+
+from line_requests import items
+from line_requests.billing import Billing
+from line_requests.model import Line
+from line_requests.registry import Registry
+from line_requests.table import Table
+from tests.local.ministack import MiniStack
+
+if TYPE_CHECKING:
+    from tests.local.stripe_double import StripeDouble
+
+Json = dict[str, Any]
+
+PRODUCT_API_KEY = "sk_test_product"
+OPERATOR_API_KEY = "sk_test_operator"  # another than the product's: faults are only for that one
+
+SUBSCRIPTION_STATUSES = (
+    "active",
+    "trialing",
+    "past_due",
+    "unpaid",
+    "canceled",
+    "incomplete",
+    "incomplete_expired",
+    "paused",
+)
+ENDED = ("canceled", "incomplete_expired")
+
+# In cents a month.
+BASE_PRICES = {"starter": 2900, "scale": 14900, "capped": 900}
+ADD_ON_PRICES = {"purchased_phone": 1500, "byon_phone": 900, "email": 500}
+PLANS: Mapping[str, Mapping[str, Json]] = {
+    "starter": {
+        "purchased_phone": {"included": 1, "add_on": True},
+        "email": {"included": 1, "add_on": True},
+    },
+    "scale": {
+        "purchased_phone": {"included": 5, "add_on": True, "cap": 10},
+        "byon_phone": {"included": 2, "add_on": True, "cap": 10},
+        "email": {"included": 5, "add_on": True, "cap": 10},
+    },
+    "capped": {"purchased_phone": {"included": 1}},
+}
+
+
+@dataclass(frozen=True)
+class DemoWorkspace:
+    """A workspace that can be used at once; `subscription` is None when it has none."""
+
+    id: str
+    plan: str
+    api_key: str
+    customer: str
+    subscription: str | None
+
+    @property
+    def organisation(self) -> str:
+        """The Clerk organisation that is mapped to it."""
+        return "org_" + self.id.replace("-", "")
+
+    def as_json(self) -> Json:
+        values = asdict(self)
+        return {"workspaceId": values.pop("id"), "apiKey": values.pop("api_key"), **values}
+
+
+class Demo:
+    """The plans, applied, and one workspace on each; makes more of them on demand."""
+
+    def __init__(self, ministack: MiniStack, table: str, double: "StripeDouble") -> None:
+        self._double = double
+        self._stripe = stripe.StripeClient(OPERATOR_API_KEY, base_addresses={"api": double.url})
+        dynamodb = ministack.session.client("dynamodb", endpoint_url=ministack.endpoint)
+        self._table = Table(dynamodb, table)
+        self._registry = Registry(self._table)
+        self._workspaces: dict[str, DemoWorkspace] = {}
+        self._base_prices = self._apply_plans()
+        for plan in PLANS:
+            self.create_workspace(plan, "active")
+
+    def workspaces(self) -> list[DemoWorkspace]:
+        return list(self._workspaces.values())
+
+    def workspace(self, workspace_id: str) -> DemoWorkspace | None:
+        return self._workspaces.get(workspace_id)
+
+    def create_workspace(self, plan: str, status: str | None) -> DemoWorkspace:
+        """A customer with a subscription in this status (None: without one), its workspace and a key."""
+        workspace_id = f"{plan}-{secrets.token_hex(5)}"
+        customer = self._stripe.v1.customers.create({"name": f"Demo {workspace_id}", "email": "demo@example.com"}).id
+        workspace = DemoWorkspace(workspace_id, plan, "", customer, None)
+        if status is not None:
+            workspace = replace(workspace, subscription=self._subscribe(customer, plan, status))
+        workspace = replace(workspace, api_key=self._enter(workspace))
+        self._workspaces[workspace_id] = workspace
+        return workspace
+
+    def change_subscription(self, workspace: DemoWorkspace, plan: str | None, status: str | None) -> DemoWorkspace:
+        """Change it at Stripe only: the product hears of it as the webhook mode says, or by asking."""
+        current = workspace.subscription and self._stripe.v1.subscriptions.retrieve(workspace.subscription)
+        changed = replace(workspace, plan=plan or workspace.plan)
+        if not current or (current.status in ENDED and status not in ENDED):
+            # As at Stripe: what has ended never comes back, the customer subscribes anew.
+            subscription = self._subscribe(workspace.customer, changed.plan, status or "active")
+            changed = replace(changed, subscription=subscription)
+        else:
+            if plan is not None and plan != workspace.plan:
+                base = self._base_prices[workspace.plan]
+                item = next(item for item in current["items"].data if item.price.id == base)
+                self._stripe.v1.subscriptions.update(
+                    current.id, {"items": [{"id": item.id, "price": self._base_prices[plan]}]}
+                )
+            if status is not None:
+                self._double.set_subscription_status(current.id, status)
+        self._workspaces[workspace.id] = changed
+        return changed
+
+    def find_line(self, line_id: str) -> Line | None:
+        """A line of any workspace, as it is now."""
+        found = self._table.scan("#sk = :sk", {"sk": f"LINE#{line_id}"})
+        return next((items.line(item) for item in found), None)
+
+    def _subscribe(self, customer: str, plan: str, status: str) -> str:
+        subscription = self._stripe.v1.subscriptions.create(
+            {"customer": customer, "items": [{"price": self._base_prices[plan]}]}
+        )
+        if status != "active":
+            self._double.set_subscription_status(subscription.id, status)
+        return subscription.id
+
+    def _price(self, name: str, unit_amount: int) -> str:
+        product = self._stripe.v1.products.create({"name": name}).id
+        return self._stripe.v1.prices.create(
+            {"product": product, "currency": "usd", "unit_amount": unit_amount, "recurring": {"interval": "month"}}
+        ).id
+
+    def _billing(self) -> Billing:
+        return Billing(OPERATOR_API_KEY, api_base=self._double.url, remaining_s=lambda: 30)
+
+    def _apply_plans(self) -> Mapping[str, str]:
+        """Make the prices, apply the plans that name them; the base price of each."""
+        from line_requests.model import Allowance, Kind
+        from line_requests.registry import Plan
+
+        base_prices = {plan: self._price(f"Plan {plan}", amount) for plan, amount in BASE_PRICES.items()}
+        add_ons = {kind: self._price(f"Add-on {kind}", amount) for kind, amount in ADD_ON_PRICES.items()}
+        billing = self._billing()
+        for name, grants in PLANS.items():
+            self._registry.save_plan(
+                Plan(
+                    name,
+                    (base_prices[name],),
+                    {
+                        Kind(k): Allowance(
+                            g["included"], g.get("cap"), billing.add_on(add_ons[k])[0] if g.get("add_on") else None
+                        )
+                        for k, g in grants.items()
+                    },
+                )
+            )
+        return base_prices
+
+    def _enter(self, workspace: DemoWorkspace) -> str:
+        """What an operator does for a new workspace: create it, sync its subscription, issue a key."""
+        import zlib
+
+        from line_requests import subscriptions
+
+        now_ms = int(time.time() * 1000)
+        assert self._registry.create_workspace(workspace.id, workspace.customer, livemode=False)
+        self._registry.map_organisation(workspace.organisation, workspace.id)
+        subscriptions.refresh(self._registry, self._billing(), workspace.id, now_ms)
+        body = f"tuco_{workspace.id}_{secrets.token_hex(16)}"
+        token = body + f"{zlib.crc32(body.encode()):08x}"
+        self._registry.save_api_key(workspace.id, items.hash_of(token), "demo", now_ms)
+        return token

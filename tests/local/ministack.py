@@ -1,0 +1,100 @@
+"""MiniStack, the local AWS: one process of ours, on a port and in a directory of its own."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+import boto3
+
+ROOT = Path(__file__).parents[2]
+READY_WITHIN_SECONDS = 30
+ACCOUNT = "000000000000"
+REGION = "us-east-1"
+
+
+class StartError(Exception):
+    """Why the local stack cannot start, in one line for the person who asked for it."""
+
+
+def interpreter() -> Path:
+    """The Python of MiniStack's environment; it also runs the Lambda functions."""
+    path = Path(os.environ.get("MINISTACK_PYTHON", ROOT / ".venv-ministack/bin/python"))
+    if not path.exists():
+        raise StartError(f"MiniStack's Python is missing at {path}: run `make install`")
+    return path
+
+
+class MiniStack:
+    """Start it with `start`, which returns at once; `wait_until_ready` before the first call; always `stop` it."""
+
+    def __init__(self, layer_packages: Path) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="line-requests-local-"))
+        self.log = self.directory / "ministack.log"
+        self.session = boto3.Session(aws_access_key_id=ACCOUNT, aws_secret_access_key="local", region_name=REGION)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.endpoint = f"http://127.0.0.1:{port}"
+        self._environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self.directory),
+            "TMPDIR": str(self.directory),
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(port),
+            "IOT_MTLS_ENABLED": "0",  # it would listen on a port of its own
+            "LOG_LEVEL": "WARNING",
+            "WORKER_PYTHONPATH": str(layer_packages),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [interpreter(), Path(__file__).with_name("ministack_main.py")],
+                cwd=self.directory,
+                env=self._environment,
+                stdin=subprocess.PIPE,  # its end tells the child that we are gone
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is ours to handle, and the group is ours to end
+            )
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY_WITHIN_SECONDS
+        while time.monotonic() < deadline and self._process and self._process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{self.endpoint}/_ministack/ready", timeout=1).close()
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.02)
+            else:
+                return
+        raise StartError(f"MiniStack did not start:\n{self.log_tail()}")
+
+    def last_words(self) -> str:
+        """Block until it ends, which it never should by itself."""
+        if self._process:
+            self._process.wait()
+        return f"MiniStack ended:\n{self.log_tail()}"
+
+    def log_tail(self, lines: int = 20) -> str:
+        if not self.log.exists():
+            return "(no log)"
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self) -> None:
+        """End the whole process group, the Lambda workers included, and remove what it wrote."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # nothing in it is worth saving
+            self._process.wait()
+            if self._process.stdin:
+                self._process.stdin.close()
+        shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,0 +1,92 @@
+"""The other side of the deployment's bus: hears which lines to provision, and answers like a real provisioner."""
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any, Literal
+
+from tests.local.ministack import MiniStack
+
+if TYPE_CHECKING:
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
+
+Json = dict[str, Any]
+Mode = Literal["auto", "manual"]
+
+# Long enough to see a line in provisioning, short enough to wait for.
+PROVISIONING_SECONDS = 1
+
+
+class Provisioner:
+    """Answers `succeeded` to every line in mode `auto`; in mode `manual` it only listens."""
+
+    def __init__(self, ministack: MiniStack, bus: str) -> None:
+        self._bus = bus
+        self._events = ministack.session.client("events", endpoint_url=ministack.endpoint)
+        self._sqs = ministack.session.client("sqs", endpoint_url=ministack.endpoint)
+        self._queue = self._sqs.create_queue(
+            QueueName="local-provisioner", Attributes={"DelaySeconds": str(PROVISIONING_SECONDS)}
+        )["QueueUrl"]
+        attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
+        pattern = {"detail-type": ["Line State Changed"], "detail": {"status": ["provisioning"]}}
+        self._events.put_rule(Name="local-provisioner", EventBusName=bus, EventPattern=json.dumps(pattern))
+        self._events.put_targets(
+            Rule="local-provisioner", EventBusName=bus, Targets=[{"Id": "queue", "Arn": attributes["QueueArn"]}]
+        )
+        self.mode: Mode = "auto"
+        self._unanswered: dict[str, Json] = {}
+        self._guard = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True, name="provisioner")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(timeout=3)
+
+    def set_mode(self, mode: Mode) -> None:
+        """Change the mode; lines that `manual` has left waiting are answered by `auto`."""
+        self.mode = mode
+        self._answer_all()
+
+    def answer(self, told: Json, outcome: str, reason: str | None = None) -> None:
+        """Tell the bus the outcome for a line; `told` has the eventId, workspaceId and lineId of what was heard."""
+        with self._guard:
+            self._unanswered.pop(told["lineId"], None)
+        self._put([_result(self._bus, told, outcome, reason)])
+
+    def _listen(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                got = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+                messages = got.get("Messages", [])
+                heard = [json.loads(message["Body"])["detail"] for message in messages]
+                with self._guard:
+                    self._unanswered.update({told["lineId"]: told for told in heard})
+                self._answer_all()
+                for message in messages:
+                    self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+            except Exception:  # noqa: BLE001 - MiniStack goes away when the stack stops; else the next round tries again
+                self._stopping.wait(0.2)
+
+    def _answer_all(self) -> None:
+        if self.mode != "auto":
+            return
+        with self._guard:
+            waiting, self._unanswered = list(self._unanswered.values()), {}
+        for start in range(0, len(waiting), 10):  # as many as one PutEvents takes
+            self._put([_result(self._bus, told, "succeeded") for told in waiting[start : start + 10]])
+
+    def _put(self, entries: list["PutEventsRequestEntryTypeDef"]) -> None:
+        self._events.put_events(Entries=entries)
+
+
+def _result(bus: str, told: Json, outcome: str, reason: str | None = None) -> "PutEventsRequestEntryTypeDef":
+    detail = {name: told[name] for name in ("eventId", "workspaceId", "lineId")} | {"outcome": outcome}
+    return {
+        "EventBusName": bus,
+        "Source": "line-provisioner",
+        "DetailType": "Line Provisioning Result",
+        "Detail": json.dumps(detail | ({"reason": reason} if reason else {})),
+    }

@@ -1,0 +1,184 @@
+"""The local stack: MiniStack, the Stripe double, a provisioner and one origin in front of them."""
+
+import json
+import math
+import os
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any, NoReturn, Self
+
+import httpx
+import uvicorn
+from botocore.config import Config
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from tests.local import control
+from tests.local.demo import PRODUCT_API_KEY, Demo
+from tests.local.deployment import Deployment, deploy, layer_packages
+from tests.local.gateway import Gateway
+from tests.local.ministack import ACCOUNT, REGION, MiniStack, StartError
+from tests.local.provisioner import Provisioner
+from tests.local.session_tokens import AUTHORIZED_PARTY, ISSUER, Issuer
+from tests.local.stripe_double import StripeDouble
+from tests.local.stripe_double.webhooks import WebhookMode
+
+WEBHOOK_SECRETS = ["whsec_local_current", "whsec_local_previous"]  # two, as while a secret is rotated
+
+Json = dict[str, Any]
+
+
+class LocalStack:
+    """The whole product on one origin, as a context manager; `ready` once everything is deployed and usable."""
+
+    def __init__(self, port: int = 0) -> None:
+        """Choose the port; 0 takes a free one."""
+        self.ready = False
+        self.webhook_mode: WebhookMode = "deliver"
+        self._port = port
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> Self:
+        """Bring everything up; on any failure everything is down again before it is raised."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        self.ready = False
+        self._undo.close()
+
+    def wait(self) -> NoReturn:
+        """Block until MiniStack ends by itself, and raise why; a signal is the usual end."""
+        raise StartError(self.ministack.last_words())
+
+    def set_webhook_mode(self, mode: WebhookMode) -> None:
+        self.double.set_webhook_mode(mode)
+        self.webhook_mode = mode
+
+    def reconcile(self) -> Json:
+        """Run the deployed reconciler once, as its schedule would; its summary."""
+        tick = {
+            "version": "0",
+            "id": os.urandom(16).hex(),
+            "detail-type": "Scheduled Event",
+            "source": "aws.events",
+            "account": ACCOUNT,
+            # Whole seconds, as AWS tells it; rounded up, so that everything due by now is due to this run.
+            "time": datetime.fromtimestamp(math.ceil(time.time()), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "region": REGION,
+            "resources": [f"arn:aws:events:{REGION}:{ACCOUNT}:rule/reconcile"],
+            "detail": {},
+        }
+        return self._invoke("reconciler", tick)
+
+    def _invoke(self, function: str, event: Json) -> Json:
+        client = self.ministack.session.client(
+            "lambda",
+            endpoint_url=self.ministack.endpoint,
+            config=Config(read_timeout=310, retries={"total_max_attempts": 1}),  # the reconciler may take 300 s
+        )
+        answer = client.invoke(FunctionName=self.deployment.functions[function], Payload=json.dumps(event))
+        payload: Json = json.loads(answer["Payload"].read() or b"{}") or {}
+        if answer.get("FunctionError"):
+            raise RuntimeError(f"{function}: {payload}")
+        return payload
+
+    def _start(self) -> None:
+        listener = _listen(self._port)
+        self._undo.callback(listener.close)
+        self.origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self.ministack = MiniStack(layer_packages())
+        self._undo.callback(self.ministack.stop)
+        self.ministack.start()
+        self.double = StripeDouble(
+            product_api_key=PRODUCT_API_KEY,
+            webhook_endpoint=f"{self.origin}/stripe/webhook",
+            webhook_secrets=WEBHOOK_SECRETS,
+        )
+        self._undo.callback(self.double.stop)
+        self.double.start()
+        self.issuer = Issuer()
+        self.ministack.wait_until_ready()
+        self.deployment = self._deploy()
+        self.provisioner = Provisioner(self.ministack, self.deployment.bus)
+        self._undo.callback(self.provisioner.stop)
+        self.provisioner.start()
+        self._serve(listener)
+        self.demo = Demo(self.ministack, self.deployment.table, self.double)
+        self._warm_up()
+        self.ready = True
+
+    def _deploy(self) -> Deployment:
+        secrets = self.ministack.session.client("secretsmanager", endpoint_url=self.ministack.endpoint)
+        secret = {"api_key": PRODUCT_API_KEY, "webhook_secrets": WEBHOOK_SECRETS}
+        parameters = {
+            "StripeSecretArn": secrets.create_secret(Name="stripe", SecretString=json.dumps(secret))["ARN"],
+            "StripeApiBase": self.double.url,
+            "ClerkIssuer": ISSUER,
+            "ClerkPublicKey": self.issuer.public_pem,
+            "ClerkAuthorizedParties": f"{AUTHORIZED_PARTY},{self.origin}",
+            "AllowedOrigins": AUTHORIZED_PARTY,
+            "ReconcileSchedule": "rate(1 day)",  # so that only POST /_local/reconcile runs it
+        }
+        return deploy(self.ministack, parameters)
+
+    def _serve(self, listener: socket.socket) -> None:
+        gateway = Gateway(self.ministack.endpoint, self.deployment.api_id)
+        application = Starlette(routes=[*control.routes(self), Mount("/", gateway)])
+        application.router.redirect_slashes = False
+        server = uvicorn.Server(
+            uvicorn.Config(
+                application,
+                log_level="critical",
+                access_log=False,
+                date_header=False,  # MiniStack's answers have one
+                server_header=False,
+                lifespan="off",
+                timeout_keep_alive=75,  # longer than any client keeps an idle connection
+                timeout_graceful_shutdown=1,
+            )
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True, name="origin")
+
+        def stop() -> None:
+            server.should_exit = True
+            thread.join(timeout=5)
+
+        self._undo.callback(stop)
+        thread.start()
+        while not server.started:
+            if not thread.is_alive():
+                raise StartError(f"The server at {self.origin} did not start")
+            time.sleep(0.01)
+
+    def _warm_up(self) -> None:
+        """Start the workers that the first requests need, some of them twice: a cold one takes most of a second."""
+        path = "/api/line-requests"
+        calls = [("POST", path), ("GET", path)] * 2 + [("POST", f"{path}/{'0' * 24}"), ("POST", "/stripe/webhook")]
+        with httpx.Client(base_url=self.origin, timeout=30) as client, ThreadPoolExecutor(len(calls)) as pool:
+            list(pool.map(lambda call: client.request(*call), calls))
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio: TCP_NODELAY by protocol
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        raise StartError(f"Port {port} of 127.0.0.1 cannot be used ({error.strerror}): try PORT={port + 1}") from error
+    return listener
