@@ -20,7 +20,7 @@ GRANTED = {
     "ManageLineRequest": READ | MOVE | SECRET,
     "StripeWebhook": READ | MOVE | SECRET,
     "Reconciler": READ | MOVE | SECRET | TELL,
-    "PublishChanges": TELL | {"s3:PutObject", "s3:ListBucket"},
+    "PublishChanges": TELL | {"dynamodb:UpdateItem", "s3:PutObject", "s3:ListBucket"},
     "ProvisioningResult": {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "sqs:SendMessage"},
 }
 READABLE = {
