@@ -245,6 +245,18 @@ def test_a_tax_rate_is_added_to_what_is_due(shop: Shop) -> None:
     assert invoice.lines.data[0].amount == 1000
 
 
+def test_automatic_tax_needs_an_address(shop: Shop) -> None:
+    customer = shop.customer()
+
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        shop.v1.invoices.create({"customer": customer, "automatic_tax": {"enabled": True}})
+    assert refused.value.code == "customer_tax_location_invalid"
+
+    shop.v1.customers.update(customer, {"address": {"country": "US", "postal_code": "94110"}})
+    invoice = shop.v1.invoices.create({"customer": customer, "automatic_tax": {"enabled": True}})
+    assert invoice.automatic_tax.status == "complete"
+
+
 def test_an_unknown_customer_is_a_400_about_that_parameter(shop: Shop) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:
         shop.v1.invoices.create({"customer": "cus_nobody"})

@@ -39,6 +39,13 @@ def test_a_revoked_api_key_is_401_and_a_restricted_one_is_fine(shop: Shop) -> No
     assert shop.client("rk_test_some").v1.invoices.list().data == []
 
 
+def test_a_key_without_the_scope_is_403(shop: Shop) -> None:
+    shop.double.forbidden_api_keys.add("rk_test_narrow")
+
+    with pytest.raises(stripe.PermissionError):
+        shop.client("rk_test_narrow").v1.invoices.list()
+
+
 def test_only_the_current_api_version_is_spoken(shop: Shop) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="version"):
         shop.client(version="2020-08-27").v1.invoices.list()

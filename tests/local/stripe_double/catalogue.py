@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from decimal import Decimal
 
 from .account import Account, merge_metadata, whole_list
+from .objects import CUSTOMER, PRODUCT
 from .refusals import Json, bad_request
 
 
@@ -13,21 +15,7 @@ def create_product(account: Account, params: Json) -> Json:
     product_id = params.get("id")
     if product_id in account.tables["product"]:
         raise bad_request("Product already exists.", "id", "resource_already_exists")
-    fields: Json = {
-        "active": True,
-        "default_price": None,
-        "description": None,
-        "images": [],
-        "marketing_features": [],
-        "package_dimensions": None,
-        "shippable": None,
-        "statement_descriptor": None,
-        "tax_code": None,
-        "type": "service",
-        "unit_label": None,
-        "updated": account.now(),
-        "url": None,
-    }
+    fields = copy.deepcopy(PRODUCT) | {"updated": account.now()}
     fields |= _given(params, "id", "expand", "default_price_data")
     product = account.add("product", fields | _metadata(params), product_id)
     account.emit("product.created", product)
@@ -149,25 +137,7 @@ def create_tax_rate(account: Account, params: Json) -> Json:
 
 def create_customer(account: Account, params: Json) -> Json:
     """POST /v1/customers; a negative `balance` is credit."""
-    fields: Json = {
-        "address": None,
-        "balance": 0,
-        "currency": None,
-        "customer_account": None,
-        "default_source": None,
-        "delinquent": False,
-        "description": None,
-        "discount": None,
-        "email": None,
-        "invoice_prefix": None,
-        "name": None,
-        "next_invoice_sequence": 1,
-        "phone": None,
-        "preferred_locales": [],
-        "shipping": None,
-        "tax_exempt": "none",
-        "test_clock": None,
-    }
+    fields = copy.deepcopy(CUSTOMER)
     fields |= _given(params, *_NOT_STORED) | {"invoice_settings": _invoice_settings(params, {})}
     customer = account.add("customer", fields | _metadata(params))
     customer["invoice_prefix"] = customer["id"][-8:].upper()
@@ -255,6 +225,8 @@ def _equal(params: Json, *names: str) -> Json:
 
 def _unit_amount(params: Json) -> Decimal | None:
     given = params.get("unit_amount_decimal", params.get("unit_amount"))
+    if given is not None and given < 0:
+        raise bad_request(f"Invalid non-negative integer: {given}", "unit_amount", "parameter_invalid_integer")
     return None if given is None else Decimal(given)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 
 from .account import Account, merge_metadata, whole_list
 from .invoice_items import drop_item, pending_items, put_on_invoice, retotal
+from .objects import INVOICE
 from .refusals import Json, RefusalError, bad_request
 
 # Invoice parameters that are stored as they come.
@@ -33,6 +35,9 @@ def create(account: Account, params: Json) -> Json:
     if by_mail != ("days_until_due" in params or "due_date" in params):
         message = "`days_until_due` or `due_date` goes with `collection_method=send_invoice`."
         raise bad_request(message, "days_until_due")
+    if params.get("automatic_tax", {}).get("enabled") and not (customer["address"] or {}).get("country"):
+        message = "The customer's location isn't recognized. Set a valid customer address to calculate tax."
+        raise bad_request(message, "automatic_tax", "customer_tax_location_invalid")
     invoice = new_draft(account, customer, params, billing_reason="manual")
     if params.get("pending_invoice_items_behavior") == "include":
         for item in pending_items(account, customer["id"], invoice["currency"]):
@@ -44,83 +49,25 @@ def create(account: Account, params: Json) -> Json:
 def new_draft(account: Account, customer: Json, params: Json, billing_reason: str) -> Json:
     """Store an empty draft."""
     now = account.now()
-    fields: Json = {
-        "account_country": "US",
-        "account_name": "Demo company",
-        "account_tax_ids": None,
-        "amount_due": 0,
-        "amount_overpaid": 0,
-        "amount_paid": 0,
-        "amount_remaining": 0,
-        "amount_shipping": 0,
-        "application": None,
-        "attempt_count": 0,
-        "attempted": False,
-        "auto_advance": False,
+    fields = copy.deepcopy(INVOICE) | {
         "automatic_tax": _automatic_tax(params),
-        "automatically_finalizes_at": None,
         "billing_reason": billing_reason,
-        "collection_method": "charge_automatically",
         "currency": str(params.get("currency", customer["currency"] or "usd")).lower(),
-        "custom_fields": None,
         "customer": customer["id"],
-        "customer_account": None,
         "customer_address": customer["address"],
         "customer_email": customer["email"],
         "customer_name": customer["name"],
         "customer_phone": customer["phone"],
         "customer_shipping": customer["shipping"],
         "customer_tax_exempt": customer["tax_exempt"],
-        "customer_tax_ids": [],
-        "default_payment_method": None,
-        "default_source": None,
         "default_tax_rates": [
             account.get("tax_rate", rate, f"default_tax_rates[{i}]")
             for i, rate in enumerate(params.get("default_tax_rates", []))
         ],
-        "description": None,
-        "discounts": [],
         "due_date": _due_date(account, params),
-        "effective_at": None,
-        "ending_balance": None,
-        "footer": None,
-        "from_invoice": None,
-        "hosted_invoice_url": None,
-        "invoice_pdf": None,
-        "issuer": {"type": "self"},
-        "last_finalization_error": None,
-        "latest_revision": None,
-        "next_payment_attempt": None,
-        "number": None,
-        "on_behalf_of": None,
-        "parent": None,
-        "payment_settings": {
-            "default_mandate": None,
-            "payment_method_options": None,
-            "payment_method_types": None,
-        },
         "period_end": now,
         "period_start": now,
-        "post_payment_credit_notes_amount": 0,
-        "pre_payment_credit_notes_amount": 0,
-        "receipt_number": None,
-        "rendering": None,
-        "shipping_cost": None,
-        "shipping_details": None,
         "starting_balance": customer["balance"],
-        "statement_descriptor": None,
-        "status": "draft",
-        "status_details": None,
-        "status_transitions": {
-            "finalized_at": None,
-            "marked_uncollectible_at": None,
-            "paid_at": None,
-            "voided_at": None,
-        },
-        "test_clock": None,
-        "total_discount_amounts": [],
-        "total_pretax_credit_amounts": [],
-        "webhooks_delivered_at": None,
     }
     fields |= {key: params[key] for key in _STORED if params.get(key, "") != ""}
     fields["metadata"] = merge_metadata({}, params.get("metadata"))

@@ -23,8 +23,8 @@ class Answer:
 
 
 def json_answer(body: Json, status: int = 200) -> Answer:
-    """Return a JSON answer, indented as Stripe's are."""
-    return Answer(status, json.dumps(body, indent=2, default=str).encode())
+    """Return a JSON answer."""
+    return Answer(status, json.dumps(body, default=str).encode())
 
 
 class RefusalError(Exception):

@@ -5,23 +5,21 @@ from __future__ import annotations
 import copy
 import re
 import secrets
-import socket
 import sys
 import threading
 import time
 import traceback
 from dataclasses import dataclass
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 import stripe
-from typing_extensions import override
 
 from . import hosted_page, invoices, subscriptions
 from .account import Account
 from .idempotency import FaultKind, Faults, IdempotencyKeys, RateLimiter
+from .listener import Listener
 from .params import Form, check, parse_form
 from .refusals import Answer, Json, RefusalError, bad_request, json_answer, rate_limited, server_error
 from .routes import Route, find_route
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
 _KEY = re.compile(r"(sk|rk)_test_\w+")
 _HANG_S = 60.0
-_IDLE_CONNECTION_S = 120
 
 
 @dataclass
@@ -77,16 +74,17 @@ class StripeDouble:
         self.product_api_key = product_api_key
         self.latency_ms = latency_ms
         self.request_log: list[LoggedRequest] = []
-        self.revoked_api_keys: set[str] = set()
+        self.revoked_api_keys: set[str] = set()  # 401
+        self.forbidden_api_keys: set[str] = set()  # 403, a restricted key without the scope
         self._lock = threading.RLock()
         self._webhooks = WebhookSender(webhook_endpoint, webhook_secrets or [])
         self._account = Account(self._webhooks.send, lambda token: f"{self.url}/i/{token}")
         self._keys = IdempotencyKeys()
         self._faults = Faults(hang_s)
         self._limiter = RateLimiter(calls_per_second_per_endpoint)
-        self._server = _Server(port, self)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=partial(self._server.serve_forever, poll_interval=0.05), daemon=True)
+        self._listener = Listener(port, self._answer)
+        self.url = f"http://127.0.0.1:{self._listener.server_address[1]}"
+        self._thread = threading.Thread(target=partial(self._listener.serve_forever, poll_interval=0.05), daemon=True)
 
     def start(self) -> Self:
         """Serve in a thread of its own."""
@@ -98,10 +96,10 @@ class StripeDouble:
         """Release hanging calls, close every connection and give up pending webhooks."""
         self._faults.set("error_before", 0, "")
         if self._thread.is_alive():
-            self._server.shutdown()
+            self._listener.shutdown()
             self._thread.join()
-        self._server.server_close()
-        self._server.close_connections()
+        self._listener.server_close()
+        self._listener.close_connections()
         self._webhooks.stop()
 
     def __enter__(self) -> Self:
@@ -236,7 +234,7 @@ class StripeDouble:
 
     # Answering
 
-    def answer(self, method: str, target: str, headers: Message, body: bytes) -> Answer:
+    def _answer(self, method: str, target: str, headers: Message, body: bytes) -> Answer:
         """Answer one HTTP request."""
         url = urlsplit(target)
         if match := re.fullmatch(r"/i/([\w-]+)(/pay)?", url.path):
@@ -297,6 +295,11 @@ class StripeDouble:
             shown = f"{call.api_key[:8]}{'*' * max(0, len(call.api_key) - 8)}"
             message = f"Invalid API Key provided: {shown}" if shown else "You did not provide an API key."
             raise RefusalError(401, message)
+        if call.api_key in self.forbidden_api_keys:
+            message = (
+                f"The provided key '{call.api_key[:8]}***' does not have the required permissions for this endpoint."
+            )
+            raise RefusalError(403, message)
         if call.version not in (None, stripe.api_version):
             # The double speaks one version only: the one the SDK's types describe.
             raise bad_request(f"Invalid Stripe API version: {call.version}")
@@ -344,63 +347,3 @@ class StripeDouble:
             return json_answer(shown)
         except RefusalError as refusal:
             return refusal.answer()
-
-
-class _Server(ThreadingHTTPServer):
-    """Threads per connection; remembers connections so that a stopped double is silent."""
-
-    daemon_threads = True
-    request_queue_size = 512
-
-    def __init__(self, port: int, double: StripeDouble) -> None:
-        self._connections: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", port), partial(_Handler, double))
-
-    @override
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._connections.add(request)
-        super().process_request(request, client_address)
-
-    @override
-    def shutdown_request(self, request: Any) -> None:
-        self._connections.discard(request)
-        super().shutdown_request(request)
-
-    @override
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # Clients that hang up (time-outs are part of the tests) are no error of ours.
-        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
-            super().handle_error(request, client_address)
-
-    def close_connections(self) -> None:
-        for connection in list(self._connections):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    timeout = _IDLE_CONNECTION_S
-
-    def __init__(self, double: StripeDouble, *args: Any) -> None:  # noqa: ANN401 - whatever http.server hands over
-        self._double = double
-        super().__init__(*args)
-
-    def _respond(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        answer = self._double.answer(self.command, self.path, self.headers, body)
-        self.send_response(answer.status)
-        for name, value in answer.headers:
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        self.wfile.write(answer.body)
-
-    do_GET = do_POST = do_DELETE = _respond  # noqa: N815 - the names http.server calls
-
-    @override
-    def log_message(self, format: str, *args: Any) -> None:
-        """Stay silent: the request log is the record."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from decimal import Decimal
 
 from . import invoices
 from .account import Account, merge_metadata, whole_list
 from .invoice_items import add_line, pricing
+from .objects import SUBSCRIPTION
 from .refusals import Json, bad_request, no_such
 
 _DAY_S = 86_400
@@ -102,6 +104,8 @@ def set_status(
         changed["pause_collection"] = _pause_collection(pause_collection)
     if status in _ENDED and was not in _ENDED:
         changed |= {"canceled_at": now, "ended_at": now}
+    if was in _ENDED and status not in (None, *_ENDED):
+        changed |= {"canceled_at": None, "ended_at": None}
     if status == "trialing":
         changed |= {"trial_start": now, "trial_end": now + 14 * _DAY_S}
     if status == "canceled" and was != "canceled":
@@ -173,47 +177,12 @@ def list_items(account: Account, params: Json) -> Json:
 
 def _new(account: Account, customer: Json, params: Json, status: str, trial_end: int | None) -> Json:
     now = account.now()
-    fields: Json = {
-        "application": None,
-        "application_fee_percent": None,
-        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+    fields = copy.deepcopy(SUBSCRIPTION) | {
         "billing_cycle_anchor": now,
-        "billing_cycle_anchor_config": None,
-        "billing_mode": {"flexible": {}, "type": "flexible"},
-        "billing_schedules": [],
-        "billing_thresholds": None,
-        "cancel_at": None,
-        "cancel_at_period_end": False,
-        "canceled_at": None,
-        "cancellation_details": {"comment": None, "feedback": None, "reason": None},
-        "collection_method": "charge_automatically",
-        "currency": "usd",
         "customer": customer["id"],
-        "customer_account": None,
-        "days_until_due": None,
-        "default_payment_method": None,
-        "default_source": None,
-        "default_tax_rates": [],
-        "description": None,
-        "discounts": [],
-        "ended_at": None,
-        "invoice_settings": {"account_tax_ids": None, "issuer": {"type": "self"}},
-        "latest_invoice": None,
-        "next_pending_invoice_item_invoice": None,
-        "on_behalf_of": None,
-        "pause_collection": None,
-        "payment_settings": None,
-        "pending_invoice_item_interval": None,
-        "pending_setup_intent": None,
-        "pending_update": None,
-        "schedule": None,
         "start_date": now,
         "status": status,
-        "status_details": None,
-        "test_clock": None,
-        "transfer_data": None,
         "trial_end": trial_end,
-        "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
         "trial_start": now if trial_end else None,
     }
     fields |= {key: params[key] for key in _STORED if key in params}

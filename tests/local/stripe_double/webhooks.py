@@ -102,7 +102,7 @@ class WebhookSender:
         wanted = self.event_types is None or event["type"] in self.event_types
         if self._mode == "drop" or self.endpoint is None or not wanted:
             return
-        payload = json.dumps(event, indent=2, default=str).encode()
+        payload = json.dumps(event, default=str).encode()
         with self._changed:
             lane = self._lanes[hash(_customer_of(event)) % _LANES]
             now = time.monotonic()
