@@ -1,0 +1,1 @@
+"""Line requests: one call decides, pays if it must, provisions once."""

@@ -1,0 +1,362 @@
+"""Stripe, as this product uses it; the only module that imports the SDK.
+
+Parameters are a function of the line alone and the keys are `<line id>:<step>:v<n>`, so a retry
+by anybody, after a deploy or an edited plan, is the same call.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import requests
+import stripe
+
+from line_requests.errors import (
+    BillingMisconfigured,
+    BillingRefused,
+    BillingUnavailable,
+    StaleAnswer,
+)
+from line_requests.model import AddOn, Charge, Invoice, Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CALL_TIMEOUT_S = 8.0  # Stripe's slowest answers take a few seconds; its own limit is 80.
+SMALLEST_CALL_S = 0.3  # Not worth starting with less time left.
+MAX_NETWORK_RETRIES = 1
+PAGE = 100
+# Only what can settle a line: a finalized or an uncollectible invoice changes nothing by itself.
+INVOICE_EVENTS = (
+    "invoice.paid",
+    "invoice.payment_succeeded",
+    "invoice.voided",
+    "invoice.deleted",
+)
+SUBSCRIPTION_EVENTS = (
+    "customer.subscription.created",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+    "customer.subscription.paused",
+    "customer.subscription.resumed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What an event is taken for: something about this invoice or customer may have changed."""
+
+    type: str
+    livemode: bool
+    object_id: str
+    customer: str
+    workspace_id: str
+    line_id: str
+
+    @property
+    def about_subscription(self) -> bool:
+        """Whether the workspace's plan or status may have changed."""
+        return self.type in SUBSCRIPTION_EVENTS
+
+    @property
+    def about_our_invoice(self) -> bool:
+        """Whether a line's invoice may have changed."""
+        return self.type in INVOICE_EVENTS and bool(self.line_id and self.workspace_id)
+
+
+@dataclass(frozen=True, slots=True)
+class StripeSubscription:
+    """A subscription as Stripe has it; `items` maps a price to (item id, quantity)."""
+
+    id: str
+    status: str
+    created_s: int
+    items: Mapping[str, tuple[str, int]]
+
+
+class _DeadlineSession(requests.Session):
+    """Cuts every call's time-out to the time that the caller has left."""
+
+    def __init__(self, remaining_s: Callable[[], float]) -> None:
+        super().__init__()
+        self._remaining_s = remaining_s
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - requests' own
+        remaining_s = self._remaining_s()
+        if remaining_s < SMALLEST_CALL_S:
+            raise requests.Timeout("no time left for another call to Stripe")
+        kwargs["timeout"] = min(CALL_TIMEOUT_S, remaining_s)
+        return super().request(*args, **kwargs)
+
+
+class Billing:
+    """One Stripe account, for as long as one caller has time."""
+
+    def __init__(self, api_key: str, *, api_base: str, remaining_s: Callable[[], float]) -> None:
+        self.livemode = "_live_" in api_key
+        session = _DeadlineSession(remaining_s)
+        self._client = stripe.StripeClient(
+            api_key,
+            base_addresses={"api": api_base},
+            http_client=stripe.RequestsClient(session=session),
+            max_network_retries=MAX_NETWORK_RETRIES,
+        )
+
+    # --- the invoice of a line ------------------------------------------------------------------
+
+    def create_invoice(self, line: Line) -> Invoice:
+        """Step 1: a draft that neither advances by itself nor charges a saved card."""
+        charge = self._charge(line)
+        params: stripe.params.InvoiceCreateParams = {
+            "customer": charge.customer,
+            "currency": charge.currency,
+            "auto_advance": False,
+            "collection_method": "charge_automatically",
+            "pending_invoice_items_behavior": "exclude",
+            "automatic_tax": {"enabled": charge.automatic_tax},
+            "metadata": {"workspace_id": line.workspace_id, "line_id": line.id},
+        }
+        with _translated():
+            return _invoice(self._client.v1.invoices.create(params, _keyed(line, "invoice")))
+
+    def add_item(self, line: Line, invoice_id: str) -> None:
+        """Step 2: the one item, priced by what the plan's recurring price was when it was frozen."""
+        charge = self._charge(line)
+        params: stripe.params.InvoiceItemCreateParams = {
+            "customer": charge.customer,
+            "invoice": invoice_id,
+            "price_data": {
+                "currency": charge.currency,
+                "product": charge.product,
+                "unit_amount": charge.unit_amount,
+            },
+            "quantity": 1,
+            "metadata": {"workspace_id": line.workspace_id, "line_id": line.id},
+        }
+        if charge.tax_rates:
+            params["tax_rates"] = list(charge.tax_rates)
+        with _translated():
+            self._client.v1.invoice_items.create(params, _keyed(line, "item"))
+
+    def finalize(self, line: Line, invoice_id: str) -> Invoice:
+        """Step 3: the invoice gets its hosted page; without an amount to pay it is paid at once."""
+        self._charge(line)
+        params: stripe.params.InvoiceFinalizeInvoiceParams = {"auto_advance": False}
+        with _translated():
+            answer = self._client.v1.invoices.finalize_invoice(invoice_id, params, _keyed(line, "finalize"))
+            return _invoice(answer)
+
+    def retrieve(self, invoice_id: str) -> Invoice:
+        """The invoice as it is now; status `gone` when Stripe does not know it."""
+        try:
+            with _translated():
+                return _invoice(self._client.v1.invoices.retrieve(invoice_id))
+        except BillingRefused as refusal:
+            if (
+                isinstance(refusal.__cause__, stripe.StripeError)
+                and refusal.__cause__.http_status == HTTPStatus.NOT_FOUND
+            ):
+                return Invoice(invoice_id, "gone")
+            raise
+
+    def find(self, line: Line) -> Invoice | None:
+        """The line's invoice by its metadata, for when the idempotency keys may be forgotten.
+
+        Listing is consistent where Search lags. Of several, the one that matters most.
+        """
+        charge = self._charge(line)
+        params: stripe.params.InvoiceListParams = {
+            "customer": charge.customer,
+            "created": {"gte": line.created_at_ms // 1000 - 3600},
+            "limit": PAGE,
+        }
+        weight = {"paid": 4, "uncollectible": 3, "open": 2, "draft": 1}
+        with _translated():
+            listed = self._client.v1.invoices.list(params).auto_paging_iter()
+            ours = [i for i in map(_invoice, listed) if i.line_id == line.id]
+        return max(ours, key=lambda i: weight.get(i.status, 0), default=None)
+
+    def close(self, invoice: Invoice) -> Invoice:
+        """Deletes a draft or voids an invoice; returns what Stripe then holds, whatever it answered.
+
+        Paid meanwhile comes back as paid, and one with a bank debit on its way as still open.
+        """
+        try:
+            with _translated():
+                if invoice.status == "draft":
+                    self._client.v1.invoices.delete(invoice.id)
+                    return Invoice(invoice.id, "gone")
+                return _invoice(self._client.v1.invoices.void_invoice(invoice.id))
+        except (BillingRefused, StaleAnswer):
+            return self.retrieve(invoice.id)
+
+    def invoices(self, *, since_s: int) -> Iterator[Invoice]:
+        """Every invoice created since then, a hundred a call: cheaper than one look per line."""
+        params: stripe.params.InvoiceListParams = {"created": {"gte": since_s}, "limit": PAGE}
+        with _translated():
+            yield from map(_invoice, self._client.v1.invoices.list(params).auto_paging_iter())
+
+    # --- subscriptions --------------------------------------------------------------------------
+
+    def subscriptions(self, customer: str) -> list[StripeSubscription]:
+        """All of a customer's subscriptions, ended ones too."""
+        params: stripe.params.SubscriptionListParams = {
+            "customer": customer,
+            "status": "all",
+            "limit": PAGE,
+        }
+        with _translated():
+            listed = list(self._client.v1.subscriptions.list(params).auto_paging_iter())
+            return [self._subscription(subscription) for subscription in listed]
+
+    def _subscription(self, subscription: stripe.Subscription) -> StripeSubscription:
+        # Subscript access: a StripeObject's attribute `items` would be a method of dict.
+        embedded: Any = subscription["items"]
+        items: Iterable[Any] = embedded.data
+        if embedded.has_more:
+            params: stripe.params.SubscriptionItemListParams = {
+                "subscription": subscription.id,
+                "limit": PAGE,
+            }
+            items = self._client.v1.subscription_items.list(params).auto_paging_iter()
+        return StripeSubscription(
+            id=subscription.id,
+            status=subscription.status,
+            created_s=subscription.created,
+            items={item.price.id: (item.id, item.quantity or 0) for item in items},
+        )
+
+    def set_quantity(self, subscription_id: str, price: str, item_id: str | None, quantity: int) -> None:
+        """Sets (never increments) what an add-on price is billed for, from the next period on."""
+        items = self._client.v1.subscription_items
+        with _translated():
+            if item_id is None:
+                items.create(
+                    {
+                        "subscription": subscription_id,
+                        "price": price,
+                        "quantity": quantity,
+                        "proration_behavior": "none",
+                    }
+                )
+            elif quantity:
+                items.update(item_id, {"quantity": quantity, "proration_behavior": "none"})
+            else:
+                items.delete(item_id, {"proration_behavior": "none"})
+
+    def add_on(self, price_id: str) -> tuple[AddOn, stripe.Price]:
+        """What an invoice item copies from a recurring price, and the price for further checks."""
+        with _translated():
+            price = self._client.v1.prices.retrieve(price_id)
+        product = price.product if isinstance(price.product, str) else price.product.id
+        return AddOn(price.id, product, price.currency, price.unit_amount or 0), price
+
+    def customer_livemode(self, customer: str) -> bool:
+        """Whether the customer exists, and in which mode; raises BillingRefused when it does not."""
+        with _translated():
+            return bool(self._client.v1.customers.retrieve(customer).livemode)
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def events(self, *, since_s: int, until_s: int) -> Iterator[Hint]:
+        """Stripe's event feed of that time, newest first, of the types that concern lines."""
+        params: stripe.params.EventListParams = {
+            "types": [*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS],
+            "created": {"gte": since_s, "lte": until_s},
+            "limit": PAGE,
+        }
+        with _translated():
+            listed = self._client.v1.events.list(params).auto_paging_iter()
+            yield from (hint_of(event.to_dict()) for event in listed)
+
+    def _charge(self, line: Line) -> Charge:
+        if line.charge is None:
+            raise BillingMisconfigured(f"line {line.id} has no charge")
+        if line.charge.livemode is not self.livemode:
+            raise BillingMisconfigured("the Stripe key's mode is not the mode of the line's customer")
+        return line.charge
+
+
+def hint_of(event: Mapping[str, Any]) -> Hint:
+    """Reads the few fields of an event that are believed; its snapshot of the object never is."""
+    subject = event["data"]["object"]
+    metadata = subject.get("metadata") or {}
+    customer = subject.get("customer")
+    return Hint(
+        type=str(event["type"]),
+        livemode=event["livemode"] is True,
+        object_id=str(subject.get("id", "")),
+        customer=customer if isinstance(customer, str) else "",
+        workspace_id=str(metadata.get("workspace_id", "")),
+        line_id=str(metadata.get("line_id", "")),
+    )
+
+
+def signed(body: bytes, header: str, secrets: object) -> bool:
+    """Whether one of the secrets (two during a rotation) made one of a delivery's signatures."""
+    if not isinstance(secrets, list) or not header.isascii():
+        return False
+    for secret in secrets:
+        try:
+            if secret:
+                stripe.WebhookSignature.verify_header(body, header, str(secret))
+                return True
+        except (stripe.SignatureVerificationError, UnicodeDecodeError):
+            continue
+    return False
+
+
+def _keyed(line: Line, step: str) -> "stripe.RequestOptions":
+    return {"idempotency_key": f"{line.id}:{step}:v{line.key_version}"}
+
+
+def _invoice(invoice: stripe.Invoice) -> Invoice:
+    metadata: Mapping[str, str] = invoice.metadata.to_dict() if invoice.metadata else {}
+    customer = invoice.customer
+    response = invoice.last_response
+    return Invoice(
+        id=invoice.id,
+        status=invoice.status or "",
+        workspace_id=metadata.get("workspace_id", ""),
+        line_id=metadata.get("line_id", ""),
+        customer=customer if isinstance(customer, str) else customer.id if customer else "",
+        url=invoice.hosted_invoice_url,
+        items=tuple((item.currency, item.amount) for item in invoice.lines.data),
+        replayed=bool(response and response.headers.get("Idempotent-Replayed") == "true"),
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turns the SDK's errors into the product's; their texts hold personal data and stay behind."""
+    try:
+        yield
+    except stripe.StripeError as error:
+        raise _translation(error) from error
+
+
+def _translation(error: stripe.StripeError) -> Exception:
+    headers = error.headers or {}
+    status, code = error.http_status, error.code or ""
+    what = f"{type(error).__name__} {status or ''} {code}".strip()
+    if isinstance(error, stripe.IdempotencyError):
+        in_use = status == HTTPStatus.CONFLICT
+        return BillingUnavailable(what) if in_use else BillingMisconfigured(what)
+    if str(headers.get("idempotent-replayed", "")).lower() == "true":
+        return StaleAnswer(what)
+    if status in {401, 403}:
+        return BillingMisconfigured(what)
+    if isinstance(error, stripe.InvalidRequestError) and status in {400, 404}:
+        param = getattr(error, "param", None)
+        mend = f"{code or 'invalid_request_error'}{f' ({param})' if param else ''}"
+        return BillingRefused(f"Stripe refused to bill this line: {mend}. Mend it in Stripe and ask again.")
+    return BillingUnavailable(what)
+
+
+def deadline(seconds: float) -> Callable[[], float]:
+    """A countdown from now: how many seconds are left."""
+    end = time.monotonic() + seconds
+    return lambda: end - time.monotonic()

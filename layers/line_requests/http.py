@@ -1,0 +1,155 @@
+"""API Gateway's events in, the contract's answers out; the only module that knows status codes."""
+
+import base64
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from line_requests import responses
+from line_requests.errors import (
+    BillingRefused,
+    BillingUnavailable,
+    ForbiddenLineType,
+    Invalid,
+    InvalidSignature,
+    LineNotFound,
+    NotInThisStatus,
+    RateLimited,
+    RequestInProgress,
+    SubscriptionRequired,
+    Unauthorized,
+)
+from line_requests.model import Line
+from line_requests.telemetry import logger
+
+Response = dict[str, Any]
+
+# Clients poll; a line that still changes is worth another look after this many seconds.
+POLL_AFTER_S = 2
+RETRY_BILLING_AFTER_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request; header names are in lower case, as API Gateway sends them."""
+
+    headers: Mapping[str, str]
+    path_id: str
+    query: Mapping[str, str]
+    body: bytes
+    at_ms: int
+    """Epoch milliseconds at which API Gateway received it."""
+
+    @classmethod
+    def of(cls, event: Mapping[str, Any]) -> "Request":
+        """Reads an HTTP API event, payload format 2.0."""
+        body = event.get("body") or ""
+        return cls(
+            headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+            path_id=(event.get("pathParameters") or {}).get("id", ""),
+            query=event.get("queryStringParameters") or {},
+            body=base64.b64decode(body) if event.get("isBase64Encoded") else _encoded(body),
+            at_ms=int(event["requestContext"]["timeEpoch"]),
+        )
+
+
+def _encoded(body: str) -> bytes:
+    # A lone surrogate cannot be sent as UTF-8; kept as such it fails validation like other bad bytes.
+    return body.encode("utf-8", "surrogatepass")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    body: Mapping[str, object]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def respond(status: int, body: Mapping[str, object] | str, **headers: str) -> Response:
+    """A JSON answer; `Retry_After="2"` becomes the header Retry-After."""
+    return {
+        "statusCode": status,
+        "headers": {
+            "Content-Type": "application/json",
+            "Cache-Control": "no-store",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        },
+        "body": body if isinstance(body, str) else json.dumps(body),
+    }
+
+
+def respond_line(line: Line, window_ms: int) -> Response:
+    """GET's answer; a line that still changes says when to ask again (contract 40)."""
+    settled = line.status in {"active", "failed", "canceled"}
+    again = {} if settled else {"Retry_After": str(POLL_AFTER_S)}
+    return respond(200, responses.status_body(line, window_ms), **again)
+
+
+def _in_progress(error: RequestInProgress) -> _Reply:
+    body = {
+        "success": False,
+        "status": "request_in_progress",
+        "message": str(error),
+        "existingLine": responses.line_body(error.holder),
+    }
+    return _Reply(409, body)
+
+
+def _not_in_this_status(error: NotInThisStatus) -> _Reply:
+    body = {"success": False, "status": str(error.line.status), "message": str(error)}
+    return _Reply(409, body)
+
+
+def _rate_limited(error: RateLimited) -> _Reply:
+    body = {"error": "Rate limit exceeded", "retryAfterMs": error.retry_after_ms}
+    return _Reply(429, body, {"Retry-After": str(math.ceil(error.retry_after_ms / 1000))})
+
+
+def _subscription_required(error: SubscriptionRequired) -> _Reply:
+    body = {
+        "success": False,
+        "status": "subscription_required",
+        "message": str(error),
+        "redirect": "/billing",
+    }
+    return _Reply(403, body)
+
+
+def _forbidden(error: ForbiddenLineType) -> _Reply:
+    return _Reply(403, {"success": False, "status": "forbidden_line_type", "message": str(error)})
+
+
+def _unavailable(_: BillingUnavailable) -> _Reply:
+    # Its own text may name what only operators should see.
+    body = {"error": "Billing is unavailable for the moment; the request is kept, ask again."}
+    return _Reply(503, body, {"Retry-After": str(RETRY_BILLING_AFTER_S)})
+
+
+# Every error that a client can meet has its row, the more special one first; a test checks it.
+REPLIES: dict[type[Exception], Callable[[Any], _Reply]] = {
+    Unauthorized: lambda _: _Reply(401, {"error": "Unauthorized"}),
+    RateLimited: _rate_limited,
+    Invalid: lambda error: _Reply(400, {"error": str(error)}),
+    InvalidSignature: lambda error: _Reply(400, {"error": str(error)}),
+    LineNotFound: lambda _: _Reply(404, {"error": "Line request not found"}),
+    SubscriptionRequired: _subscription_required,
+    ForbiddenLineType: _forbidden,
+    RequestInProgress: _in_progress,
+    NotInThisStatus: _not_in_this_status,
+    BillingRefused: lambda error: _Reply(502, {"error": str(error)}),
+    BillingUnavailable: _unavailable,
+}
+
+
+def failure(error: Exception) -> Response:
+    """The answer to any error; one that is nobody's fault but ours is logged, and a plain 500."""
+    for kind, reply_to in REPLIES.items():
+        if isinstance(error, kind):
+            reply = reply_to(error)
+            answer = respond(reply.status, reply.body)
+            answer["headers"].update(reply.headers)
+            return answer
+    logger.exception("unexpected error")
+    return respond(500, {"error": "Internal server error"})

@@ -1,0 +1,175 @@
+"""One run of the reconciler: needs no webhook and no client to bring every line where it belongs."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, ParamSpec
+
+from line_requests import items, subscriptions, webhook
+from line_requests.bus import Bus
+from line_requests.clock import Clock
+from line_requests.errors import BillingRefused, BillingUnavailable
+from line_requests.lifecycle import DUE_AFTER_MAX_MS, Lifecycle
+from line_requests.model import Invoice, Line, Status
+from line_requests.registry import Due, Registry
+from line_requests.store import RETELL_AFTER_MS, Store
+from line_requests.telemetry import alarm, logger
+
+if TYPE_CHECKING:
+    from line_requests.billing import Hint
+
+P = ParamSpec("P")
+
+DAY_S = 24 * 3600
+# Stripe keeps events for 30 days; what is older is found by each line's own interval.
+FEED_MAX_S = 29 * DAY_S
+# A new deployment has no mark yet: a day back is more than it can have missed.
+FEED_START_S = DAY_S
+# A slice is taken whole, so it has to fit into one run.
+FEED_SLICE_S = 6 * 3600
+# Events may become visible out of order: the last minute stays open, and five are read again.
+FEED_OPEN_S = 60
+FEED_OVERLAP_S = 300
+# From so many invoices on, lists of a hundred beat single looks.
+LIST_FROM = 20
+
+
+class Reconciliation:
+    """One run, bounded by its clock; the next one goes on where it stopped."""
+
+    def __init__(self, store: Store, registry: Registry, lifecycle: Lifecycle, bus: Bus, clock: Clock) -> None:
+        self._store = store
+        self._registry = registry
+        self._lifecycle = lifecycle
+        self._bus = bus
+        self._clock = clock
+        self._done: Counter[str] = Counter()
+
+    def run(self) -> dict[str, int]:
+        """Follows Stripe's events, then looks at everything that is due; returns what it did."""
+        self._guarded("feed", self._follow_feed)
+        for shard in range(items.DUE_SHARDS):
+            self._look_at_due(shard)
+        logger.info("reconciled", extra={"done": dict(self._done)})
+        return {name: self._done[name] for name in ("events", "lines", "retold", "quantities", "failed")}
+
+    # --- what Stripe tells ------------------------------------------------------------------------
+
+    def _follow_feed(self) -> None:
+        now_s = self._clock.now_ms() // 1000
+        mark_s = self._registry.watermark_s()
+        start_s = now_s - FEED_START_S if mark_s is None else max(mark_s, now_s - FEED_MAX_S)
+        while start_s < now_s and self._clock.remaining_s() > 0:
+            end_s = min(start_s + FEED_SLICE_S, now_s)
+            hints = list(self._lifecycle.billing.events(since_s=start_s - FEED_OVERLAP_S, until_s=end_s))
+            self._done["events"] += len(hints)
+            self._look_at_hinted(hints)
+            to_s = min(end_s, now_s - FEED_OPEN_S)
+            if mark_s is None or to_s > mark_s:
+                self._registry.move_watermark(seen_s=mark_s, to_s=to_s)
+                mark_s = to_s
+            start_s = end_s
+
+    def _look_at_hinted(self, hints: "Iterable[Hint]") -> None:
+        invoices: dict[tuple[str, str], str] = {}
+        customers = set[str]()
+        for hint in hints:
+            if hint.about_our_invoice and webhook.names_a_line(hint):
+                invoices[hint.workspace_id, hint.line_id] = hint.object_id
+            elif hint.about_subscription and hint.customer:
+                customers.add(hint.customer)
+        for customer in sorted(customers):
+            self._guarded(customer, self._refresh, customer)
+        lines = self._store.lines(invoices)
+        # One that was settled needs no look; a canceled one may have been paid all the same.
+        open_lines = [
+            line for line in lines if line.awaiting or (line.status is Status.CANCELED and not line.refund_due)
+        ]
+        known = self._listed(open_lines)
+        for line in open_lines:
+            invoice_id = invoices[line.workspace_id, line.id]
+            self._guarded(line.id, self._observe, line, known.get(invoice_id), invoice_id)
+
+    def _listed(self, lines: list[Line]) -> dict[str, Invoice]:
+        """The invoices of many lines by their id, a hundred a call, as long as that is cheaper."""
+        if len(lines) < LIST_FROM:
+            return {}
+        since_s = min(line.created_at_ms for line in lines) // 1000
+        listed = self._lifecycle.billing.invoices(since_s=since_s)
+        worthwhile = len(lines) * 100 // 4
+        return {invoice.id: invoice for invoice in islice(listed, worthwhile)}
+
+    def _observe(self, line: Line, invoice: Invoice | None, invoice_id: str) -> None:
+        found = invoice or self._lifecycle.billing.retrieve(invoice_id)
+        if webhook.belongs(found, line):
+            self._lifecycle.observe(line, found)
+            self._done["lines"] += 1
+
+    def _refresh(self, customer: str) -> None:
+        workspace_id = self._registry.workspace_of_customer(customer)
+        if workspace_id is None:
+            return
+        now_ms = self._clock.now_ms()
+        workspace = subscriptions.refresh(self._registry, self._lifecycle.billing, workspace_id, now_ms)
+        if workspace is not None:
+            self._lifecycle.reconsider(workspace)
+
+    # --- what is due by itself ----------------------------------------------------------------
+
+    def _look_at_due(self, shard: int) -> None:
+        """What was due when the run began: what it puts off is not met again in this run."""
+        started_ms, start = self._clock.now_ms(), None
+        while self._clock.remaining_s() > 0:
+            page, start = self._registry.due(shard, started_ms, start)
+            self._look_at_lines([due for due in page if due.line_id is not None])
+            for due in page:
+                if due.line_id is None:
+                    self._guarded(due.workspace_id, self._set_quantities, due)
+            if start is None:
+                return
+
+    def _look_at_lines(self, page: list[Due]) -> None:
+        lines = self._store.lines((due.workspace_id, due.line_id or "") for due in page)
+        for line in lines:
+            if line.awaiting:
+                self._guarded(line.id, self._look, line)
+        untold = [line for line in lines if line.status is Status.PROVISIONING]
+        if untold:
+            self._guarded("retell", self._retell, untold)
+
+    def _look(self, line: Line) -> None:
+        try:
+            self._lifecycle.look(line)
+        except BillingRefused as refusal:
+            logger.info("canceled: Stripe refuses it", extra={"line_id": line.id, "reason": str(refusal)})
+        self._done["lines"] += 1
+
+    def _retell(self, lines: list[Line]) -> None:
+        """Tells a provisioner who is late again, the same event, then ever more rarely."""
+        rejected = self._bus.publish(lines)
+        for line in lines:
+            if line not in rejected:
+                now_ms = self._clock.now_ms()
+                waited_ms = now_ms - line.history[-1].at_ms
+                wait_ms = min(DUE_AFTER_MAX_MS, max(RETELL_AFTER_MS, waited_ms))
+                self._store.watch_provisioning(line, now_ms + wait_ms)
+                self._done["retold"] += 1
+
+    def _set_quantities(self, due: Due) -> None:
+        self._done["quantities"] += subscriptions.set_quantities(
+            self._registry, self._lifecycle.billing, due.workspace_id, self._clock.now_ms()
+        )
+
+    def _guarded(self, what: str, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """One bad line stops nothing; out of time, the rest is left to the next run."""
+        if self._clock.remaining_s() <= 0:
+            return
+        try:
+            work(*args, **kwargs)
+        except BillingUnavailable as trouble:
+            self._done["failed"] += 1
+            logger.warning("left for the next run", extra={"subject": what, "reason": str(trouble)})
+        except Exception:  # noqa: BLE001 - any defect is one line's, not the run's
+            self._done["failed"] += 1
+            logger.exception("left for the next run", extra={"subject": what})
+            alarm("ReconcileLineFailed", "a reconcile step failed", subject=what)

@@ -1,0 +1,86 @@
+"""What the deployment sets, from the environment; read when a handler asks, never at import."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from line_requests.rate_limit import RateLimit
+from line_requests.table import CLIENT_CONFIG, Table, dynamodb_client
+
+if TYPE_CHECKING:
+    from mypy_boto3_events.client import EventBridgeClient
+
+    from line_requests.billing import Billing
+
+SECRET_MAX_AGE_S = 300
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One deployment."""
+
+    table_name: str
+    bus_name: str
+    stripe_secret_arn: str
+    stripe_api_base: str
+    limit: RateLimit
+    window_ms: int
+    """How long an invoice may stay unpaid; 0: for ever."""
+    clerk_issuer: str
+    clerk_public_key: str
+    clerk_authorized_parties: frozenset[str]
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """The function's environment variables, with the contract's defaults."""
+        env = os.environ
+        parties = env.get("CLERK_AUTHORIZED_PARTIES", "").split(",")
+        return cls(
+            table_name=env["TABLE_NAME"],
+            bus_name=env.get("BUS_NAME", ""),
+            stripe_secret_arn=env.get("STRIPE_SECRET_ARN", ""),
+            stripe_api_base=env.get("STRIPE_API_BASE") or "https://api.stripe.com",
+            limit=RateLimit(
+                per_minute=int(env.get("RATE_LIMIT_PER_MINUTE", "120")),
+                burst=int(env.get("RATE_LIMIT_BURST", "60")),
+            ),
+            window_ms=int(float(env.get("PAYMENT_WINDOW_HOURS", "0")) * HOUR_MS),
+            clerk_issuer=env.get("CLERK_ISSUER", ""),
+            clerk_public_key=env.get("CLERK_PUBLIC_KEY", "").replace("\\n", "\n"),
+            clerk_authorized_parties=frozenset(filter(None, map(str.strip, parties))),
+        )
+
+    def table(self) -> Table:
+        """The deployment's table."""
+        return Table(dynamodb_client(), self.table_name)
+
+    def events_client(self) -> "EventBridgeClient":
+        """A client for the deployment's bus."""
+        return boto3.client("events", config=CLIENT_CONFIG)
+
+    def stripe_secret(self, *, fresh: bool = False) -> dict[str, Any]:
+        """`{"api_key": …, "webhook_secrets": […]}`, cached some minutes so that rotation takes effect."""
+        from aws_lambda_powertools.utilities import parameters
+
+        secret: Any = parameters.get_secret(
+            self.stripe_secret_arn, transform="json", max_age=SECRET_MAX_AGE_S, force_fetch=fresh
+        )
+        return secret if isinstance(secret, dict) else {}
+
+    def open_billing(self, remaining_s: Callable[[], float]) -> "Billing":
+        """Stripe with the deployment's key, for as long as the caller has time."""
+        from line_requests.billing import Billing
+
+        api_key = str(self.stripe_secret().get("api_key", ""))
+        return Billing(api_key, api_base=self.stripe_api_base, remaining_s=remaining_s)
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings.from_environment()
