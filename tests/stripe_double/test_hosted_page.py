@@ -78,6 +78,7 @@ def test_credit_and_total_are_shown(shop: Shop) -> None:
     page = browse("GET", shop.open_invoice(shop.customer(balance=-500)).hosted_invoice_url).data.decode()
 
     assert "Applied credit</td><td>-$5.00" in page
+    assert "Amount due</td><td>$10.00" in page
     assert "Pay $10.00</button>" in page
 
 

@@ -134,6 +134,16 @@ def test_a_draft_cannot_be_voided_but_deleted(shop: Shop) -> None:
     assert shop.events_about(draft)[-1] == "invoice.deleted"
 
 
+def test_a_forgotten_invoice_is_unknown(shop: Shop) -> None:
+    invoice = shop.open_invoice()
+    shop.double.forget_invoice(invoice.id)
+
+    with pytest.raises(stripe.InvalidRequestError) as gone:
+        shop.v1.invoices.retrieve(invoice.id)
+
+    assert gone.value.http_status == 404
+
+
 def test_only_drafts_are_deleted(shop: Shop) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:
         shop.v1.invoices.delete(shop.open_invoice().id)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import stripe
+import stripe.params
 import urllib3
 
+from tests.local.stripe_double import routes
 from tests.stripe_double.shop import API_KEY
 
 if TYPE_CHECKING:
@@ -91,6 +93,11 @@ def test_parameters_are_checked_against_the_sdks_types(
     error = answer.json()["error"]
     assert (answer.status, error["type"]) == (400, "invalid_request_error")
     assert (error.get("code"), error["param"]) == (code, param)
+
+
+def test_every_endpoint_names_a_parameter_type_of_the_sdk() -> None:
+    for method, path, params_type, _ in routes.TABLE:
+        assert hasattr(stripe.params, f"{params_type}Params"), f"{method} {path}"
 
 
 def test_both_ways_to_write_a_list_are_understood(shop: Shop) -> None:

@@ -19,7 +19,7 @@ _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
 _ZERO_DECIMAL = {"jpy", "krw", "vnd", "clp", "xaf", "xof", "xpf"}
 # status: badge, sentence under the amount
 _WORDS = {
-    "open": ("Due", "Payment due"),
+    "open": ("Open", "Payment due"),
     "uncollectible": ("Overdue", "Payment due"),
     "processing": ("Processing", "Your bank debit is on its way. Nothing else is needed."),
     "paid": ("Paid", "Thank you. This invoice has been paid."),
@@ -81,7 +81,7 @@ def _render(account: Account, invoice: Json) -> str:
         "number": invoice["number"],
         "issued": f"{finalized:%B} {finalized.day}, {finalized.year}",
         "customer": invoice["customer_name"] or invoice["customer_email"] or invoice["customer"],
-        "total": money(invoice["total"], currency),
+        "due": money(invoice["amount_due"], currency),
     }
     values = {name: html.escape(value) for name, value in escaped.items()}
     values["lines"] = "".join(_line(line) for line in invoice["lines"]["data"])

@@ -11,7 +11,7 @@ from typing import Any, Literal, NotRequired, Required, Union, get_args, get_ori
 from urllib.parse import parse_qsl
 
 import stripe.params
-from stripe._request_options import RequestOptions
+from stripe import RequestOptions
 from typing_extensions import is_typeddict
 
 from .refusals import RefusalError, bad_request

@@ -50,7 +50,7 @@ def _is_one_of(event_type: str, types: list[str]) -> bool:
     )
 
 
-_TABLE: list[tuple[str, str, str, Act]] = [
+TABLE: list[tuple[str, str, str, Act]] = [
     ("POST", "/v1/invoices", "InvoiceCreate", invoices.create),
     ("GET", "/v1/invoices", "InvoiceList", invoices.retrieve_list),
     ("GET", "/v1/invoices/:id", "InvoiceRetrieve", _retrieve("invoice")),
@@ -110,7 +110,7 @@ _TABLE: list[tuple[str, str, str, Act]] = [
 ]
 _ROUTES = [
     (Route(method, path, f"{params_type}Params", act), re.compile(path.replace(":id", "([A-Za-z0-9_]+)")))
-    for method, path, params_type, act in _TABLE
+    for method, path, params_type, act in TABLE
 ]
 
 

@@ -203,6 +203,11 @@ class StripeDouble:
         with self._lock:
             invoices.pay(self._account, {}, invoice_id)
 
+    def forget_invoice(self, invoice_id: str) -> None:
+        """Make an invoice unknown from now on, as a key of another account would find it."""
+        with self._lock:
+            del self._account.tables["invoice"][invoice_id]
+
     def start_bank_debit(self, invoice_id: str) -> None:
         """Put a payment on its way: the invoice stays open and void fails."""
         with self._lock:
