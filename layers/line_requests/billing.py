@@ -62,6 +62,11 @@ class Hint:
         return self.type in SUBSCRIPTION_EVENTS
 
     @property
+    def about_payment(self) -> bool:
+        """Whether money came in."""
+        return self.type in {"invoice.paid", "invoice.payment_succeeded"}
+
+    @property
     def about_our_invoice(self) -> bool:
         """Whether a line's invoice may have changed."""
         return self.type in INVOICE_EVENTS and bool(self.line_id and self.workspace_id)
@@ -77,12 +82,18 @@ class StripeSubscription:
     items: Mapping[str, tuple[str, int]]
 
 
+# Shared by every invocation of this process: a TLS handshake costs as much as a call.
+_CONNECTIONS = requests.adapters.HTTPAdapter()
+
+
 class _DeadlineSession(requests.Session):
     """Cuts every call's time-out to the time that the caller has left."""
 
     def __init__(self, remaining_s: Callable[[], float]) -> None:
         super().__init__()
         self._remaining_s = remaining_s
+        self.mount("https://", _CONNECTIONS)
+        self.mount("http://", _CONNECTIONS)
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - requests' own
         remaining_s = self._remaining_s()

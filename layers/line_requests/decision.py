@@ -109,7 +109,7 @@ def next_move(line: Line, workspace: Workspace, invoice: Invoice | None, now_ms:
     closing = reason_to_close(line, workspace, now_ms, window_ms)
     if closing is not None:
         return Intend(closing)
-    return Make() if status in {"none", "draft"} or line.half_made else Rest()
+    return Make() if status in {"none", "draft"} else Rest()
 
 
 def reason_to_close(line: Line, workspace: Workspace, now_ms: int, window_ms: int) -> Closing | None:

@@ -77,9 +77,11 @@ class Lifecycle:
 
         Raises BillingUnavailable when Stripe is in trouble; what is stored then still stands.
         """
-        if line.half_made:
-            return self.finish(line)
-        leased = self._lease(line)
+        return self.finish(line) if line.half_made else self.look_unless_busy(line)
+
+    def look_unless_busy(self, line: Line) -> Line:
+        """The same without waiting: the line as it was while somebody else works on it."""
+        leased = self._lease(line, grace_ms=LOOK_INTERVAL_MS if line.half_made else 0)
         return self._resume(leased) if leased else line
 
     def peek(self, line: Line) -> Line:
@@ -162,6 +164,11 @@ class Lifecycle:
             invoice = self.billing.retrieve(leased.invoice_id) if leased.invoice_id else None
             if invoice is not None and invoice.status == "open" and leased.closing is None:
                 subscriptions.refresh(self._registry, self.billing, leased.workspace_id, self._clock.now_ms())
+        except BillingRefused as refusal:
+            # A look decides nothing: what Stripe refuses to show is for an operator to mend.
+            trouble = BillingMisconfigured(str(refusal))
+            self._end_lease(leased, trouble)
+            raise trouble from refusal
         except BillingUnavailable as trouble:
             self._end_lease(leased, trouble)
             raise

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ParamSpec
 from line_requests import items, subscriptions, webhook
 from line_requests.bus import Bus
 from line_requests.clock import Clock
-from line_requests.errors import BillingRefused, BillingUnavailable
+from line_requests.errors import BillingRefused, BillingUnavailable, LineRequestError
 from line_requests.lifecycle import DUE_AFTER_MAX_MS, Lifecycle
 from line_requests.model import Invoice, Line, Status
 from line_requests.registry import Due, Registry
@@ -72,10 +72,12 @@ class Reconciliation:
 
     def _look_at_hinted(self, hints: "Iterable[Hint]") -> None:
         invoices: dict[tuple[str, str], str] = {}
+        paid = set[str]()
         customers = set[str]()
         for hint in hints:
             if hint.about_our_invoice and webhook.names_a_line(hint):
                 invoices[hint.workspace_id, hint.line_id] = hint.object_id
+                paid |= {hint.line_id} if hint.about_payment else set()
             elif hint.about_subscription and hint.customer:
                 customers.add(hint.customer)
         for customer in sorted(customers):
@@ -83,7 +85,9 @@ class Reconciliation:
         lines = self._store.lines(invoices)
         # One that was settled needs no look; a canceled one may have been paid all the same.
         open_lines = [
-            line for line in lines if line.awaiting or (line.status is Status.CANCELED and not line.refund_due)
+            line
+            for line in lines
+            if line.awaiting or (line.status is Status.CANCELED and line.id in paid and not line.refund_due)
         ]
         known = self._listed(open_lines)
         for line in open_lines:
@@ -139,7 +143,7 @@ class Reconciliation:
 
     def _look(self, line: Line) -> None:
         try:
-            self._lifecycle.look(line)
+            self._lifecycle.look_unless_busy(line)
         except BillingRefused as refusal:
             logger.info("canceled: Stripe refuses it", extra={"line_id": line.id, "reason": str(refusal)})
         self._done["lines"] += 1
@@ -169,7 +173,13 @@ class Reconciliation:
         except BillingUnavailable as trouble:
             self._done["failed"] += 1
             logger.warning("left for the next run", extra={"subject": what, "reason": str(trouble)})
-        except Exception:  # noqa: BLE001 - any defect is one line's, not the run's
-            self._done["failed"] += 1
+        except LineRequestError as error:
+            # Without its traceback: what it was raised from is Stripe's text.
+            self._failed(what, str(error))
+        except Exception as error:
             logger.exception("left for the next run", extra={"subject": what})
-            alarm("ReconcileLineFailed", "a reconcile step failed", subject=what)
+            self._failed(what, type(error).__name__)
+
+    def _failed(self, what: str, reason: str) -> None:
+        self._done["failed"] += 1
+        alarm("ReconcileLineFailed", "a reconcile step failed", subject=what, reason=reason)

@@ -9,8 +9,8 @@ from line_requests.items import Item
 from line_requests.model import Allowance, Kind, Subscription, Workspace
 from line_requests.table import ConditionFailed, Table, TransactionLost, Write
 
-# Long enough for the few Stripe calls of one workspace, short enough for the next run.
-QUANTITIES_LEASE_MS = 50_000
+# Longer than the few Stripe calls of one workspace can take, even if each of them times out.
+QUANTITIES_LEASE_MS = 120_000
 
 
 @dataclass(frozen=True, slots=True)

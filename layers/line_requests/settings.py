@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
+from line_requests.errors import BillingMisconfigured
 from line_requests.rate_limit import RateLimit
 from line_requests.table import CLIENT_CONFIG, Table, dynamodb_client
 
 if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.parameters import SecretsProvider
     from mypy_boto3_events.client import EventBridgeClient
 
     from line_requests.billing import Billing
@@ -64,23 +66,32 @@ class Settings:
         return boto3.client("events", config=CLIENT_CONFIG)
 
     def stripe_secret(self, *, fresh: bool = False) -> dict[str, Any]:
-        """`{"api_key": …, "webhook_secrets": […]}`, cached some minutes so that rotation takes effect."""
-        from aws_lambda_powertools.utilities import parameters
+        """`{"api_key": …, "webhook_secrets": […]}`, cached some minutes so that rotation takes effect.
 
-        secret: Any = parameters.get_secret(
-            self.stripe_secret_arn, transform="json", max_age=SECRET_MAX_AGE_S, force_fetch=fresh
-        )
+        Raises BillingMisconfigured when it cannot be read.
+        """
+        from aws_lambda_powertools.utilities.parameters import exceptions  # only the paid path pays for it
+
+        try:
+            secret: Any = _secrets_provider().get(
+                self.stripe_secret_arn, transform="json", max_age=SECRET_MAX_AGE_S, force_fetch=fresh
+            )
+        except (exceptions.GetParameterError, exceptions.TransformParameterError) as error:
+            raise BillingMisconfigured("the Stripe secret cannot be read") from error
         return secret if isinstance(secret, dict) else {}
 
     def open_billing(self, remaining_s: Callable[[], float]) -> "Billing":
         """Stripe with the deployment's key, for as long as the caller has time."""
         from line_requests.billing import Billing
 
-        api_key = str(self.stripe_secret().get("api_key", ""))
-        return Billing(api_key, api_base=self.stripe_api_base, remaining_s=remaining_s)
+        api_key = self.stripe_secret().get("api_key")
+        if not api_key:
+            raise BillingMisconfigured("the Stripe secret has no api_key")
+        return Billing(str(api_key), api_base=self.stripe_api_base, remaining_s=remaining_s)
 
 
 @cache
-def settings() -> Settings:
-    """The settings of this process."""
-    return Settings.from_environment()
+def _secrets_provider() -> "SecretsProvider":
+    from aws_lambda_powertools.utilities.parameters import SecretsProvider
+
+    return SecretsProvider(boto_config=CLIENT_CONFIG)

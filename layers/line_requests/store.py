@@ -293,19 +293,25 @@ class Store:
         """From awaiting_payment to canceled: frees lock and place, and the key unless it has answered."""
         freed = places.free_lock(line, gone=True, now_ms=now_ms)
         gone = replace(line, payment_status=PaymentStatus.CANCELED)
-        record = None
-        if line.key_hash is not None:
-            record = self.record(line.workspace_id, line.key_hash)
-        extra = []
-        if record is not None and record.line_id == line.id and record.answer is None:
-            extra = [
-                Write(
-                    items.record_key(line.workspace_id, line.key_hash or ""),
-                    condition="#line_id = :line AND attribute_not_exists(#answer)",
-                    values={"line": line.id},
-                )
-            ]
-        return self._transition(gone, Status.CANCELED, cause, now_ms, freed, extra=extra, guard_closing=True)
+        unanswered = self._unanswered_record(line)
+        canceled = self._transition(gone, Status.CANCELED, cause, now_ms, freed, extra=unanswered, guard_closing=True)
+        if canceled.awaiting and unanswered and not self._unanswered_record(line):
+            # The key has just answered, so it stays: once more without it.
+            canceled = self._transition(gone, Status.CANCELED, cause, now_ms, freed, guard_closing=True)
+        return canceled
+
+    def _unanswered_record(self, line: Line) -> list[Write]:
+        """The deletion of the line's idempotency record, if it has one that has not answered yet."""
+        record = self.record(line.workspace_id, line.key_hash) if line.key_hash else None
+        if record is None or record.line_id != line.id or record.answer is not None:
+            return []
+        return [
+            Write(
+                items.record_key(line.workspace_id, line.key_hash or ""),
+                condition="#line_id = :line AND attribute_not_exists(#answer)",
+                values={"line": line.id},
+            )
+        ]
 
     def provisioned(self, line: Line, now_ms: int) -> Line:
         """From provisioning to active."""

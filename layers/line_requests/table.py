@@ -138,7 +138,7 @@ class Table:
             if left:
                 attempt += 1
                 self._wait(attempt)
-                wanted = [*left["Keys"], *wanted]  # type: ignore[list-item] # the stubs want the typed union
+                wanted = [*left["Keys"], *wanted]
         return found
 
     def write(self, write: Write) -> Item:
@@ -156,7 +156,7 @@ class Table:
             except ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code == "ConditionalCheckFailedException":
-                    item = error.response.get("Item")
+                    item: Any = error.response.get("Item")
                     raise ConditionFailed(unmarshal(item) if item else None) from error
                 if code != "TransactionConflictException" or attempt == CONFLICT_ATTEMPTS:
                     raise
