@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from line_requests.bus import event_id
 from tests.local.demo import PLANS, SUBSCRIPTION_STATUSES
 from tests.local.provisioner import Mode
 from tests.local.stripe_double.idempotency import FaultKind
@@ -129,7 +130,7 @@ def _provision_line(stack: "LocalStack", body: Json, path: dict[str, str]) -> tu
     line = stack.demo.find_line(path["line_id"])
     if line is None:
         raise InputError(f"Unknown line request: {path['line_id']}", 404)
-    told = {"eventId": f"{line.id}:{line.sequence}", "workspaceId": line.workspace_id, "lineId": line.id}
+    told = {"eventId": event_id(line), "workspaceId": line.workspace_id, "lineId": line.id}
     stack.provisioner.answer(told, outcome, reason)
     return 200, told | {"outcome": outcome}
 

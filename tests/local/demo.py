@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import stripe
 
-from line_requests import items
+from line_requests import auth, items, subscriptions
 from line_requests.billing import Billing
 from line_requests.model import Line
 from line_requests.registry import Registry
@@ -170,15 +170,10 @@ class Demo:
 
     def _enter(self, workspace: DemoWorkspace) -> str:
         """What an operator does for a new workspace: create it, sync its subscription, issue a key."""
-        import zlib
-
-        from line_requests import subscriptions
-
         now_ms = int(time.time() * 1000)
         assert self._registry.create_workspace(workspace.id, workspace.customer, livemode=False)
         self._registry.map_organisation(workspace.organisation, workspace.id)
         subscriptions.refresh(self._registry, self._billing(), workspace.id, now_ms)
-        body = f"tuco_{workspace.id}_{secrets.token_hex(16)}"
-        token = body + f"{zlib.crc32(body.encode()):08x}"
+        token = auth.new_api_key(workspace.id)
         self._registry.save_api_key(workspace.id, items.hash_of(token), "demo", now_ms)
         return token

@@ -17,6 +17,7 @@ from botocore.config import Config
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from line_requests.billing import INVOICE_EVENTS, SUBSCRIPTION_EVENTS
 from tests.local import control
 from tests.local.demo import PRODUCT_API_KEY, Demo
 from tests.local.deployment import Deployment, deploy, layer_packages
@@ -104,11 +105,8 @@ class LocalStack:
         self.ministack = MiniStack(layer_packages())
         self._undo.callback(self.ministack.stop)
         self.ministack.start()
-        self.double = StripeDouble(
-            product_api_key=PRODUCT_API_KEY,
-            webhook_endpoint=f"{self.origin}/stripe/webhook",
-            webhook_secrets=WEBHOOK_SECRETS,
-        )
+        self.double = StripeDouble(product_api_key=PRODUCT_API_KEY, webhook_secrets=WEBHOOK_SECRETS)
+        self.double.webhook_event_types = frozenset({*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS})
         self._undo.callback(self.double.stop)
         self.double.start()
         self.issuer = Issuer()
@@ -120,6 +118,7 @@ class LocalStack:
         self._serve(listener)
         self.demo = Demo(self.ministack, self.deployment.table, self.double)
         self._warm_up()
+        self.double.webhook_endpoint = f"{self.origin}/stripe/webhook"  # not told of what was made so far
         self.ready = True
 
     def _deploy(self) -> Deployment:
