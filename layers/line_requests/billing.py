@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
 import stripe
@@ -20,10 +20,12 @@ from line_requests.errors import (
     BillingUnavailable,
     StaleAnswer,
 )
-from line_requests.model import AddOn, Charge, Invoice, Line
+from line_requests.model import Charge, Invoice, Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+T = TypeVar("T")
 
 CALL_TIMEOUT_S = 8.0  # Stripe's slowest answers take a few seconds; its own limit is 80.
 SMALLEST_CALL_S = 0.3  # Not worth starting with less time left.
@@ -70,6 +72,24 @@ class Hint:
     def about_our_invoice(self) -> bool:
         """Whether a line's invoice may have changed."""
         return self.type in INVOICE_EVENTS and bool(self.line_id and self.workspace_id)
+
+
+@dataclass(frozen=True, slots=True)
+class StripePrice:
+    """A price as Stripe has it, as far as a plan depends on it."""
+
+    id: str
+    product: str
+    currency: str
+    unit_amount: int | None
+    """Minor units of the currency; None when it is no whole number of them, or there are tiers."""
+    interval: str | None
+    """Such as `1 month`; None when it does not recur."""
+    active: bool
+    metered: bool
+    tiered: bool
+    per_package: bool
+    """Whether its amount is for several lines at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +182,8 @@ class Billing:
 
     def retrieve(self, invoice_id: str) -> Invoice:
         """The invoice as it is now; status `gone` when Stripe does not know it."""
-        try:
-            with _translated():
-                return _invoice(self._client.v1.invoices.retrieve(invoice_id))
-        except BillingRefused as refusal:
-            if (
-                isinstance(refusal.__cause__, stripe.StripeError)
-                and refusal.__cause__.http_status == HTTPStatus.NOT_FOUND
-            ):
-                return Invoice(invoice_id, "gone")
-            raise
+        invoice = _known(lambda: self._client.v1.invoices.retrieve(invoice_id))
+        return _invoice(invoice) if invoice else Invoice(invoice_id, "gone")
 
     def find(self, line: Line) -> Invoice | None:
         """The line's invoice by its metadata, for when the idempotency keys may be forgotten.
@@ -258,17 +270,22 @@ class Billing:
             else:
                 items.delete(item_id, {"proration_behavior": "none"})
 
-    def add_on(self, price_id: str) -> tuple[AddOn, stripe.Price]:
-        """What an invoice item copies from a recurring price, and the price for further checks."""
-        with _translated():
-            price = self._client.v1.prices.retrieve(price_id)
-        product = price.product if isinstance(price.product, str) else price.product.id
-        return AddOn(price.id, product, price.currency, price.unit_amount or 0), price
+    # --- what operators name --------------------------------------------------------------------
 
-    def customer_livemode(self, customer: str) -> bool:
-        """Whether the customer exists, and in which mode; raises BillingRefused when it does not."""
-        with _translated():
-            return bool(self._client.v1.customers.retrieve(customer).livemode)
+    def price(self, price_id: str) -> StripePrice | None:
+        """What a plan may name; None when Stripe does not know it."""
+        price = _known(lambda: self._client.v1.prices.retrieve(price_id))
+        return _price(price) if price else None
+
+    def tax_rate_active(self, tax_rate_id: str) -> bool:
+        """Whether an invoice item may name it."""
+        rate = _known(lambda: self._client.v1.tax_rates.retrieve(tax_rate_id))
+        return rate is not None and rate.active
+
+    def customer_livemode(self, customer_id: str) -> bool | None:
+        """The mode that a customer lives in; None when Stripe does not know it, or deleted it."""
+        customer = _known(lambda: self._client.v1.customers.retrieve(customer_id))
+        return None if customer is None or getattr(customer, "deleted", False) else customer.livemode
 
     # --- events ---------------------------------------------------------------------------------
 
@@ -338,6 +355,32 @@ def _invoice(invoice: stripe.Invoice) -> Invoice:
         items=tuple((item.currency, item.amount) for item in invoice.lines.data),
         replayed=bool(response and response.headers.get("Idempotent-Replayed") == "true"),
     )
+
+
+def _price(price: stripe.Price) -> StripePrice:
+    recurring = price.recurring
+    return StripePrice(
+        id=price.id,
+        product=price.product if isinstance(price.product, str) else price.product.id,
+        currency=price.currency,
+        unit_amount=price.unit_amount,
+        interval=f"{recurring.interval_count} {recurring.interval}" if recurring else None,
+        active=price.active,
+        metered=recurring is not None and recurring.usage_type == "metered",
+        tiered=price.billing_scheme == "tiered",
+        per_package=price.transform_quantity is not None,
+    )
+
+
+def _known(retrieve: Callable[[], T]) -> T | None:
+    """What Stripe answers; None when it does not know the object."""
+    try:
+        with _translated():
+            return retrieve()
+    except BillingRefused as refusal:
+        if isinstance(refusal.__cause__, stripe.StripeError) and refusal.__cause__.http_status == HTTPStatus.NOT_FOUND:
+            return None
+        raise
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Workspaces, plans and the reconciler's places to look, in the table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,9 @@ from line_requests.table import ConditionFailed, Table, TransactionLost, Write
 
 # Longer than the few Stripe calls of one workspace can take, even if each of them times out.
 QUANTITIES_LEASE_MS = 120_000
+
+# What DynamoDB takes in one transaction.
+PLANS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,19 @@ class Registry:
             return False
         return True
 
-    def map_organisation(self, organisation: str, workspace_id: str) -> None:
-        """Lets the sessions of a Clerk organisation act for a workspace."""
-        key = items.organisation_key(organisation)
-        self._table.write(Write(key, put={"workspace_id": workspace_id}))
+    def map_organisation(self, organisation: str, workspace_id: str) -> bool:
+        """Lets the sessions of a Clerk organisation act for a workspace; False when they act for another."""
+        write = Write(
+            items.organisation_key(organisation),
+            put={"workspace_id": workspace_id},
+            condition="attribute_not_exists(#pk) OR #workspace_id = :workspace",
+            values={"workspace": workspace_id},
+        )
+        try:
+            self._table.write(write)
+        except ConditionFailed:
+            return False
+        return True
 
     def workspace(self, workspace_id: str) -> Workspace | None:
         """The workspace as it is now."""
@@ -139,10 +151,13 @@ class Registry:
 
     # --- plans ----------------------------------------------------------------------------------
 
-    def save_plan(self, plan: Plan) -> None:
-        """Stores or replaces a plan; workspaces get it with their next sync from Stripe."""
-        body = items.subscription_item(Subscription("", "", None, plan.allowances, plan.automatic_tax, plan.tax_rates))
-        self._table.write(Write(items.plan_key(plan.name), put=body | {"base_prices": list(plan.base_prices)}))
+    def save_plans(self, plans: Iterable[Plan], *, remove: Iterable[str] = ()) -> None:
+        """Stores or replaces plans and removes others, at once; at most PLANS_MAX of both.
+
+        Workspaces get it with their next sync from Stripe.
+        """
+        writes = [Write(items.plan_key(plan.name), put=_plan_item(plan)) for plan in plans]
+        self._table.transact(writes + [Write(items.plan_key(name)) for name in remove])
 
     def plans(self) -> list[Plan]:
         """Every applied plan."""
@@ -221,6 +236,11 @@ class Registry:
             self._table.write(Write(items.FEED_KEY, update="SET #watermark = :to", condition=condition, values=values))
         except ConditionFailed:
             return
+
+
+def _plan_item(plan: Plan) -> Item:
+    body = items.subscription_item(Subscription("", "", None, plan.allowances, plan.automatic_tax, plan.tax_rates))
+    return body | {"base_prices": list(plan.base_prices)}
 
 
 def _due(item: Item) -> Due:

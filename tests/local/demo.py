@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import stripe
 
-from line_requests import auth, items, subscriptions
+from line_requests import items, operators, plans
 from line_requests.billing import Billing
 from line_requests.model import Line
 from line_requests.registry import Registry
@@ -147,33 +147,30 @@ class Demo:
 
     def _apply_plans(self) -> Mapping[str, str]:
         """Make the prices, apply the plans that name them; the base price of each."""
-        from line_requests.model import Allowance, Kind
-        from line_requests.registry import Plan
-
         base_prices = {plan: self._price(f"Plan {plan}", amount) for plan, amount in BASE_PRICES.items()}
         add_ons = {kind: self._price(f"Add-on {kind}", amount) for kind, amount in ADD_ON_PRICES.items()}
-        billing = self._billing()
-        for name, grants in PLANS.items():
-            self._registry.save_plan(
-                Plan(
-                    name,
-                    (base_prices[name],),
-                    {
-                        Kind(k): Allowance(
-                            g["included"], g.get("cap"), billing.add_on(add_ons[k])[0] if g.get("add_on") else None
-                        )
-                        for k, g in grants.items()
-                    },
-                )
-            )
+        declared = {
+            plan: {
+                "base_prices": [base_prices[plan]],
+                "lines": {
+                    kind: grant | ({"add_on": add_ons[kind]} if "add_on" in grant else {})
+                    for kind, grant in grants.items()
+                },
+            }
+            for plan, grants in PLANS.items()
+        }
+        plans.apply(plans.parse(declared), self._registry, self._billing())
         return base_prices
 
     def _enter(self, workspace: DemoWorkspace) -> str:
         """What an operator does for a new workspace: create it, sync its subscription, issue a key."""
         now_ms = int(time.time() * 1000)
-        assert self._registry.create_workspace(workspace.id, workspace.customer, livemode=False)
-        self._registry.map_organisation(workspace.organisation, workspace.id)
-        subscriptions.refresh(self._registry, self._billing(), workspace.id, now_ms)
-        token = auth.new_api_key(workspace.id)
-        self._registry.save_api_key(workspace.id, items.hash_of(token), "demo", now_ms)
-        return token
+        operators.create_workspace(
+            self._registry,
+            self._billing(),
+            workspace.id,
+            customer=workspace.customer,
+            organisation=workspace.organisation,
+            now_ms=now_ms,
+        )
+        return operators.issue_key(self._registry, workspace.id, "demo", now_ms)
