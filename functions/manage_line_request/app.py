@@ -47,7 +47,7 @@ def _action(request: http.Request) -> str:
         action = validation.read_object(request.body).get("action")
     except Invalid:
         action = None
-    if action not in {"cancel", "payment_link"}:
+    if action not in ("cancel", "payment_link"):  # a set would need something hashable
         raise Invalid("Unsupported action")
     return str(action)
 
