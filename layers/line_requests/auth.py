@@ -92,7 +92,7 @@ def _organisation(token: str, settings: Settings, now_ms: int) -> str:
     party, parties = claims.get("azp"), settings.clerk_authorized_parties
     version_2 = claims.get("o")
     organisation = claims.get("org_id") or (version_2.get("id") if isinstance(version_2, dict) else None)
-    listed = not parties or party is None or party in parties
+    listed = not parties or party is None or (isinstance(party, str) and party in parties)
     if not listed or not claims["sid"] or not isinstance(organisation, str) or not organisation:
         raise Unauthorized
     return organisation
