@@ -138,10 +138,8 @@ class Lifecycle:
 
     def observe(self, line: Line, invoice: Invoice) -> Line:
         """Applies an invoice that was just fetched: the webhook's and the reconciler's door."""
-        if line.status is Status.CANCELED and invoice.status == "paid":
-            if self._store.flag_refund(line, invoice.id):
-                alarm("RefundDue", "paid after it was canceled", line_id=line.id, invoice=invoice.id)
-            return line
+        if line.refundable and invoice.status == "paid":
+            return self._flag_refund(line, invoice)
         if not line.awaiting or line.invoice_id not in {None, invoice.id}:
             return line
         workspace = self._workspace(line)
@@ -280,11 +278,17 @@ class Lifecycle:
         now_ms = self._clock.now_ms()
         match move:
             case decision.Promote():
-                return self._store.promote(line, now_ms, invoice_id=invoice.id, url=invoice.url)
+                promoted = self._store.promote(line, now_ms, invoice_id=invoice.id, url=invoice.url)
+                return self._flag_refund(promoted, invoice) if promoted.refundable else promoted
             case decision.Include():
                 return self._store.include(line, now_ms)
             case decision.Cancel(cause):
                 return self._store.cancel(line, cause, now_ms)
+
+    def _flag_refund(self, line: Line, invoice: Invoice) -> Line:
+        if self._store.flag_refund(line, invoice.id):
+            alarm("RefundDue", "paid after it was canceled", line_id=line.id, invoice=invoice.id)
+        return line
 
     def _rest(self, line: Line, invoice: Invoice) -> Line:
         """Nothing more to do now: remember where to pay, and when to look again."""

@@ -190,6 +190,11 @@ class Line:
         return self.status is Status.AWAITING_PAYMENT
 
     @property
+    def refundable(self) -> bool:
+        """Whether a payment that comes now was not wanted: a line that was paid and then released is not."""
+        return self.payment_status is PaymentStatus.CANCELED
+
+    @property
     def half_made(self) -> bool:
         """Whether its invoice is not finished: no hosted URL has been stored yet."""
         return self.awaiting and self.payment_url is None

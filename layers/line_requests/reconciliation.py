@@ -64,6 +64,8 @@ class Reconciliation:
             hints = list(self._lifecycle.billing.events(since_s=start_s - FEED_OVERLAP_S, until_s=end_s))
             self._done["events"] += len(hints)
             self._look_at_hinted(hints)
+            if self._clock.remaining_s() <= 0:
+                return  # Some of them may not have been looked at: the next run takes the slice again.
             to_s = min(end_s, now_s - FEED_OPEN_S)
             if mark_s is None or to_s > mark_s:
                 self._registry.move_watermark(seen_s=mark_s, to_s=to_s)
@@ -85,9 +87,7 @@ class Reconciliation:
         lines = self._store.lines(invoices)
         # One that was settled needs no look; a canceled one may have been paid all the same.
         open_lines = [
-            line
-            for line in lines
-            if line.awaiting or (line.status is Status.CANCELED and line.id in paid and not line.refund_due)
+            line for line in lines if line.awaiting or (line.refundable and line.id in paid and not line.refund_due)
         ]
         known = self._listed(open_lines)
         for line in open_lines:

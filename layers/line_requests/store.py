@@ -397,8 +397,8 @@ class Store:
         write = Write(
             items.line_key(line.workspace_id, line.id),
             update="SET #refund_due = :yes, #invoice_id = :invoice",
-            condition="#status = :canceled AND attribute_not_exists(#refund_due)",
-            values={"yes": True, "invoice": invoice_id, "canceled": str(Status.CANCELED)},
+            condition="#payment_status = :canceled AND attribute_not_exists(#refund_due)",
+            values={"yes": True, "invoice": invoice_id, "canceled": str(PaymentStatus.CANCELED)},
         )
         try:
             self._table.write(write)
