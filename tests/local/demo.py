@@ -149,17 +149,17 @@ class Demo:
         """Make the prices, apply the plans that name them; the base price of each."""
         base_prices = {plan: self._price(f"Plan {plan}", amount) for plan, amount in BASE_PRICES.items()}
         add_ons = {kind: self._price(f"Add-on {kind}", amount) for kind, amount in ADD_ON_PRICES.items()}
-        declared = {
+        tables = {
             plan: {
                 "base_prices": [base_prices[plan]],
                 "lines": {
                     kind: grant | ({"add_on": add_ons[kind]} if "add_on" in grant else {})
-                    for kind, grant in grants.items()
+                    for kind, grant in lines.items()
                 },
             }
-            for plan, grants in PLANS.items()
+            for plan, lines in PLANS.items()
         }
-        plans.apply(plans.parse(declared), self._registry, self._billing())
+        plans.apply(plans.parse(tables), self._registry, self._billing())
         return base_prices
 
     def _enter(self, workspace: DemoWorkspace) -> str:

@@ -43,6 +43,9 @@ class Gateway:
         self._origin = (b"http", host.encode(), int(port))
         self._pool = httpcore.AsyncConnectionPool(max_connections=None, keepalive_expiry=30)
 
+    async def close(self) -> None:
+        await self._pool.aclose()
+
     async def __call__(
         self,
         scope: MutableMapping[str, Any],

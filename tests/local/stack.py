@@ -7,9 +7,9 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import httpx
 import uvicorn
@@ -27,6 +27,9 @@ from tests.local.provisioner import Provisioner
 from tests.local.session_tokens import AUTHORIZED_PARTY, ISSUER, Issuer
 from tests.local.stripe_double import StripeDouble
 from tests.local.stripe_double.webhooks import WebhookMode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 WEBHOOK_SECRETS = ["whsec_local_current", "whsec_local_previous"]  # two, as while a secret is rotated
 
@@ -69,6 +72,12 @@ class LocalStack:
     def set_webhook_mode(self, mode: WebhookMode) -> None:
         self.double.set_webhook_mode(mode)
         self.webhook_mode = mode
+
+    def reset(self) -> None:
+        """Set modes and faults to what they are at start; workspaces and lines stay."""
+        self.set_webhook_mode("deliver")
+        self.provisioner.set_mode("auto")
+        self.double.set_faults("error_before", 0)
 
     def reconcile(self) -> Json:
         """Run the deployed reconciler once, as its schedule would; its summary."""
@@ -137,7 +146,13 @@ class LocalStack:
 
     def _serve(self, listener: socket.socket) -> None:
         gateway = Gateway(self.ministack.endpoint, self.deployment.api_id)
-        application = Starlette(routes=[*control.routes(self), Mount("/", gateway)])
+
+        @asynccontextmanager
+        async def close_afterwards(_: Starlette) -> "AsyncIterator[None]":
+            yield
+            await gateway.close()
+
+        application = Starlette(routes=[*control.routes(self), Mount("/", gateway)], lifespan=close_afterwards)
         application.router.redirect_slashes = False
         server = uvicorn.Server(
             uvicorn.Config(
@@ -146,7 +161,7 @@ class LocalStack:
                 access_log=False,
                 date_header=False,  # MiniStack's answers have one
                 server_header=False,
-                lifespan="off",
+                lifespan="on",
                 timeout_keep_alive=75,  # longer than any client keeps an idle connection
                 timeout_graceful_shutdown=1,
             )

@@ -1,0 +1,36 @@
+"""What every test may use: one local stack per test process, as it was found for each test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.local.stack import LocalStack
+from tests.page.chromium import executable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def running_stack() -> Iterator[LocalStack]:
+    """One per process: webhook modes and faults are the whole stack's, so parallel processes cannot share it."""
+    with LocalStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(running_stack: LocalStack) -> Iterator[LocalStack]:
+    """The local stack; its modes and faults are what they are at start, again after the test."""
+    yield running_stack
+    running_stack.reset()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what did not run, instead of skipping it silently."""
+    if executable() is None:
+        terminalreporter.write_line(
+            "NOT RUN: tests/page/test_console_in_browser.py, because no Chromium was found"
+            " (install one, or name it in CHROMIUM)"
+        )

@@ -1,0 +1,51 @@
+"""One world for all stories: they share the local stack, so one process tells them all, one after the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+import stripe
+
+from tests.local.demo import OPERATOR_API_KEY
+from tests.stories.world import TIMEOUT_SECONDS, Workspace, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.local.stack import LocalStack
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Webhook modes and faults are the whole stack's."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group("stories"))
+
+
+@pytest.fixture(scope="session")
+def _world(running_stack: LocalStack) -> Iterator[World]:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+    payments = stripe.RequestsClient(timeout=10)
+    client = stripe.StripeClient(
+        OPERATOR_API_KEY, base_addresses={"api": running_stack.double.url}, http_client=payments
+    )
+    with httpx.Client(base_url=running_stack.origin, timeout=TIMEOUT_SECONDS, limits=limits) as http:
+        yield World(running_stack, http, client)
+    payments.close()  # type: ignore[no-untyped-call] # not annotated by the SDK
+
+
+@pytest.fixture
+def world(_world: World, stack: LocalStack) -> World:
+    """The stack with its modes as at start; `stack` sets them back after the test."""
+    assert _world.stack is stack
+    return _world
+
+
+@pytest.fixture
+def workspace(world: World) -> Workspace:
+    """A fresh workspace on the starter plan: one phone line and one e-mail line included, more for sale."""
+    return world.workspace("starter")

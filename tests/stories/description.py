@@ -1,0 +1,74 @@
+"""Whether an answer is one that openapi.yaml describes."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from jsonschema import Draft202012Validator
+
+if TYPE_CHECKING:
+    import httpx
+
+Json = dict[str, Any]
+
+OPENAPI = Path(__file__).parents[2] / "openapi.yaml"
+
+
+@cache
+def _description() -> Json:
+    description: Json = yaml.safe_load(OPENAPI.read_text(encoding="utf-8"))
+    return description
+
+
+def check(answer: httpx.Response) -> None:
+    """Fail unless path, method, status, headers and body are described; unknown routes are API Gateway's."""
+    method, path = answer.request.method.lower(), _template(answer.url.path)
+    told = f"{method.upper()} {answer.url.path} {answer.status_code} {answer.text}"
+    if path is None or method not in _description()["paths"][path]:
+        assert answer.status_code == 404, f"no such route is described: {told}"
+        assert set(answer.json()) == {"message"}, told
+        return
+    described = _response(method, path, str(answer.status_code))
+    assert described is not None, f"no such status is described: {told}"
+    assert answer.headers["content-type"].split(";")[0] == "application/json", told
+    problems = [error.message for error in _validator(method, path, str(answer.status_code)).iter_errors(answer.json())]
+    assert not problems, f"{told}: {problems}"
+    headers = {name: _resolved(header) for name, header in described.get("headers", {}).items()}
+    for name, header in headers.items():
+        assert name in answer.headers or not header.get("required"), f"{name} is missing: {told}"
+        if name in answer.headers:
+            Draft202012Validator(header["schema"]).validate(answer.headers[name])
+    ours = {"Retry-After", "Idempotency-Replayed", "Idempotency-Mismatch"}
+    assert not {name for name in ours - set(headers) if name in answer.headers}, f"an undescribed header: {told}"
+
+
+@cache
+def _template(path: str) -> str | None:
+    templates: list[str] = list(_description()["paths"])
+    return next((t for t in templates if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(t)), path)), None)
+
+
+def _response(method: str, path: str, status: str) -> Json | None:
+    response = _description()["paths"][path][method]["responses"].get(status)
+    return None if response is None else _resolved(response)
+
+
+@cache
+def _validator(method: str, path: str, status: str) -> Draft202012Validator:
+    response = _response(method, path, status) or {}
+    # References of the schema are looked up in the whole description.
+    schema = {**response["content"]["application/json"]["schema"], "components": _description()["components"]}
+    return Draft202012Validator(schema)
+
+
+def _resolved(part: Json) -> Json:
+    while "$ref" in part:
+        target: Any = _description()
+        for step in part["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        part = target
+    return part
