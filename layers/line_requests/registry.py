@@ -220,8 +220,14 @@ class Registry:
             self.quantities_left(workspace)
 
     def quantities_left(self, workspace: Workspace) -> None:
-        """Ends the lease with the quantities still due."""
-        self._table.write(Write(items.workspace_key(workspace.id), update="REMOVE #quantities_until"))
+        """Ends the lease with the quantities due, even if a faster writer has called them settled."""
+        self._table.write(
+            Write(
+                items.workspace_key(workspace.id),
+                update="SET #due_shard = :shard, #due_at = if_not_exists(#due_at, :overdue) REMOVE #quantities_until",
+                values={"shard": items.due_shard(workspace.id), "overdue": 0},
+            )
+        )
 
     def watermark_s(self) -> int | None:
         """Up to where the event feed has been followed, epoch seconds."""
