@@ -375,10 +375,9 @@ class Store:
         try:
             self._table.transact(writes + (extra or []))
         except TransactionLost as lost:
-            if lost.failed == {1} and workspace is not None:
-                raise
             current = self.line(line.workspace_id, line.id)
-            if current is None:
+            # Either the line has moved on, which settles it, or its workspace does not allow the move.
+            if current is None or (current.sequence == line.sequence and lost.failed == {1}):
                 raise
             return current
         attributes = attributes or {}
