@@ -7,6 +7,7 @@ off the expression, so that no reserved word ever bites.
 import random
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -171,9 +172,11 @@ class Table:
         about the conditions and is tried again, which botocore leaves to the caller.
         """
         requests = [dict([write.request(self._name)]) for write in writes]
+        # One token for all attempts: one that was still under way when it was repeated counts once.
+        token = str(uuid.uuid4())
         for attempt in self._attempts():
             try:
-                self._client.transact_write_items(TransactItems=requests)  # type: ignore[arg-type] # the stubs want the typed union
+                self._client.transact_write_items(TransactItems=requests, ClientRequestToken=token)  # type: ignore[arg-type] # the stubs want the typed union
             except self._client.exceptions.TransactionCanceledException as error:
                 reasons = error.response["CancellationReasons"]
                 codes = [reason.get("Code", "None") for reason in reasons]
