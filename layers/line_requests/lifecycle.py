@@ -307,6 +307,8 @@ class Lifecycle:
             look_after_ms=now_ms if line.half_made else now_ms + LOOK_INTERVAL_MS,
             due_at_ms=due_at_ms,
         )
+        if rested is not None and rested.closing is not line.closing:
+            return self._rest(rested, invoice)  # Intended meanwhile: due now, should who intends it crash.
         return rested or self._now(line)
 
     def _intend(self, line: Line, closing: Closing) -> Line:
