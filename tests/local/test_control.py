@@ -1,0 +1,186 @@
+"""The control routes: names, shapes and what bad input is told."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.local.stack import LocalStack
+
+Json = dict[str, Any]
+PHONE = {"firstName": "Sales", "lastName": "Line 1", "channelType": "phone"}
+
+
+@pytest.fixture
+def http(stack: LocalStack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=stack.origin, timeout=35) as client:
+        yield client
+
+
+def post(http: httpx.Client, route: str, /, **body: Any) -> Json:  # noqa: ANN401 - JSON
+    answer = http.post(f"/_local/{route}", json=body)
+    assert answer.is_success, answer.text
+    made: Json = answer.json()
+    return made
+
+
+def authorized(workspace: Json) -> dict[str, str]:
+    return {"Authorization": f"Bearer {workspace['apiKey']}"}
+
+
+def create(http: httpx.Client, workspace: Json, **fields: str) -> httpx.Response:
+    return http.post("/api/line-requests", headers=authorized(workspace), json=PHONE | fields)
+
+
+def status(http: httpx.Client, workspace: Json) -> str:
+    """Where the newest line stands, by the list, which never heals."""
+    lines = http.get("/api/line-requests?limit=1", headers=authorized(workspace)).json()["lines"]
+    return str(lines[0]["provisioningStatus"])
+
+
+def wait_for_status(http: httpx.Client, workspace: Json, wanted: str) -> None:
+    deadline = time.monotonic() + 10
+    while (now := status(http, workspace)) != wanted:
+        assert time.monotonic() < deadline, now
+        time.sleep(0.05)
+
+
+def test_the_state_names_what_is_running(http: httpx.Client, stack: LocalStack) -> None:
+    state = http.get("/_local/state").json()
+    assert set(state) == {"api", "stripe", "webhookSecrets", "workspaces", "webhooks", "provisioning"}
+    assert (state["api"], state["stripe"]) == (stack.origin, stack.double.url)
+    assert (state["webhooks"], state["provisioning"]) == ("deliver", "auto")
+    assert {"starter", "scale", "capped"} <= {workspace["plan"] for workspace in state["workspaces"]}
+    keys = {"workspaceId", "plan", "apiKey", "customer", "subscription"}
+    assert all(set(workspace) == keys for workspace in state["workspaces"])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("active", 201), ("trialing", 201), ("past_due", 403), ("canceled", 403), ("paused", 403), (None, 403)],
+)
+def test_a_new_workspace_is_usable_at_once_in_every_mode(http: httpx.Client, given: str | None, expected: int) -> None:
+    post(http, "webhooks", mode="drop")
+    post(http, "stripe/faults", kind="error_before", count=5)
+    workspace = post(http, "workspaces", plan="starter", subscriptionStatus=given)
+    assert create(http, workspace).status_code == expected
+
+
+def test_a_changed_subscription_arrives_by_webhook(http: httpx.Client) -> None:
+    workspace = post(http, "workspaces", plan="capped")
+    fields = {"channelType": "email", "email": "a@example.com"}
+    assert create(http, workspace, **fields).status_code == 403
+    changed = post(http, f"workspaces/{workspace['workspaceId']}/subscription", plan="starter")
+    assert changed["plan"] == "starter"
+    deadline = time.monotonic() + 10
+    while create(http, workspace, **fields).status_code != 201:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_an_ended_subscription_comes_back_as_a_new_one(http: httpx.Client) -> None:
+    workspace = post(http, "workspaces", plan="starter", subscriptionStatus="canceled")
+    changed = post(http, f"workspaces/{workspace['workspaceId']}/subscription", status="active")
+    assert changed["subscription"] != workspace["subscription"]
+
+
+def test_dropped_webhooks_are_made_up_for_by_the_reconciler(http: httpx.Client) -> None:
+    post(http, "webhooks", mode="drop")
+    workspace = post(http, "workspaces", plan="starter")
+    create(http, workspace)
+    url = create(http, workspace).json()["paymentUrl"]
+    assert httpx.get(url).status_code == 200
+    assert httpx.post(f"{url}/pay").status_code < 400
+    assert httpx.post(f"{url}/pay").status_code >= 400
+    assert status(http, workspace) == "awaiting_payment"
+    assert isinstance(post(http, "reconcile"), dict)
+    wait_for_status(http, workspace, "active")
+
+
+@pytest.mark.parametrize(("outcome", "wanted"), [("succeeded", "active"), ("failed", "failed")])
+def test_a_manual_provisioner_answers_when_told(http: httpx.Client, outcome: str, wanted: str) -> None:
+    post(http, "provisioning", mode="manual")
+    workspace = post(http, "workspaces", plan="starter")
+    line = create(http, workspace).json()["line"]
+    time.sleep(2)
+    assert status(http, workspace) == "provisioning"
+    post(http, f"line-requests/{line['_id']}/provisioning", outcome=outcome, reason="as told")
+    wait_for_status(http, workspace, wanted)
+
+
+def test_what_manual_left_waiting_is_answered_by_auto(http: httpx.Client) -> None:
+    post(http, "provisioning", mode="manual")
+    workspace = post(http, "workspaces", plan="starter")
+    create(http, workspace)
+    time.sleep(1.5)
+    post(http, "provisioning", mode="auto")
+    wait_for_status(http, workspace, "active")
+
+
+def test_faults_hit_the_product_until_they_are_cleared(http: httpx.Client) -> None:
+    workspace = post(http, "workspaces", plan="starter")
+    create(http, workspace)
+    post(http, "stripe/faults", kind="error_before", count=100, path="/v1/invoices")
+    assert create(http, workspace).status_code == 503
+    post(http, "stripe/faults", kind="error_before", count=0)
+    line = http.get("/api/line-requests?limit=1", headers=authorized(workspace)).json()["lines"][0]
+    polled = http.get(f"/api/line-requests/{line['_id']}", headers=authorized(workspace)).json()
+    assert polled["paymentUrl"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({}, 200),
+        ({"claims": {"org_id": None}}, 401),
+        ({"claims": {"iss": "https://elsewhere.test"}}, 401),
+        ({"claims": {"azp": None}}, 200),
+        ({"claims": {"azp": "https://elsewhere.test"}}, 401),
+        ({"claims": {"exp": 1}}, 401),
+        ({"claims": {"sid": None}}, 401),
+        ({"header": {"alg": "none"}}, 401),
+        ({"header": {"alg": "HS256"}}, 401),
+    ],
+)
+def test_a_session_token_is_as_good_as_its_claims(http: httpx.Client, overrides: Json, expected: int) -> None:
+    workspace = post(http, "workspaces", plan="starter")
+    token = post(http, "session-tokens", workspaceId=workspace["workspaceId"], **overrides)["token"]
+    answer = http.get("/api/line-requests", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("workspaces", {}),
+        ("workspaces", {"plan": "gold"}),
+        ("workspaces", {"plan": ["starter"]}),
+        ("workspaces", {"plan": "starter", "subscriptionStatus": "happy"}),
+        ("session-tokens", {"workspaceId": "nobody"}),
+        ("session-tokens", {}),
+        ("webhooks", {"mode": "sometimes"}),
+        ("provisioning", {"mode": 1}),
+        ("line-requests/000000000000000000000000/provisioning", {"outcome": "maybe"}),
+        ("stripe/faults", {"kind": "error_before"}),
+        ("stripe/faults", {"kind": "error_before", "count": -1}),
+        ("stripe/faults", {"kind": "error_before", "count": True}),
+        ("stripe/faults", {"kind": "earthquake", "count": 1}),
+    ],
+)
+def test_bad_input_is_told_what_is_wrong(http: httpx.Client, path: str, body: Json) -> None:
+    answer = http.post(f"/_local/{path}", json=body)
+    assert answer.status_code == 400
+    assert set(answer.json()) == {"error"}
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{", b"null", b"\xff"])
+def test_a_body_that_is_no_object_is_refused(http: httpx.Client, body: bytes) -> None:
+    answer = http.post("/_local/webhooks", content=body)
+    assert answer.status_code == 400
+    assert set(answer.json()) == {"error"}

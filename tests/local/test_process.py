@@ -1,0 +1,100 @@
+"""`python -m tests.local` as a process: what it prints, and that nothing outlives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.local.ministack import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def start(tmp_path: Path, **environment: str) -> subprocess.Popen[str]:
+    # Everything temporary is made under `tmp_path`, so that whatever is left behind is found there.
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.local"],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path), "PORT": "0", "PYTHONPATH": "layers", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def assert_nothing_is_left(tmp_path: Path) -> None:
+    deadline = time.monotonic() + 5
+    while left := [*(line for line in processes() if str(tmp_path) in line), *map(str, tmp_path.iterdir())]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+def processes() -> list[str]:
+    """Every process with its environment."""
+    listed = subprocess.run(["ps", "axeww", "-o", "pid,command"], capture_output=True, text=True, check=True)
+    return listed.stdout.splitlines()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_it_says_how_to_use_it_and_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    with start(tmp_path) as process:
+        assert process.stdout is not None
+        printed = ""
+        while "Ctrl-C" not in printed:
+            line = process.stdout.readline()
+            assert line, process.communicate()
+            printed += line
+        first = re.findall(r"^ +(curl .*)$", printed, re.MULTILINE)[0]
+        answer = json.loads(subprocess.check_output([*shlex.split(first), "-w", '{"code":%{http_code}}'])[:-12])
+        assert answer["status"] == "provisioning"
+        process.send_signal(number)
+        process.communicate(timeout=15)
+        assert process.returncode == (-signal.SIGKILL if number is signal.SIGKILL else 0)
+    assert_nothing_is_left(tmp_path)
+
+
+def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
+    with start(tmp_path) as process:
+        deadline = time.monotonic() + 20
+        while not list(tmp_path.glob("*/ministack.log")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=15)
+        assert (process.returncode, errors) == (0, "")
+    assert_nothing_is_left(tmp_path)
+
+
+def refused(tmp_path: Path, **environment: str) -> str:
+    with start(tmp_path, **environment) as process:
+        printed, errors = process.communicate(timeout=20)
+    assert (process.returncode, printed) == (1, "")
+    assert_nothing_is_left(tmp_path)
+    assert errors.count("\n") == 1, errors
+    return errors
+
+
+def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"Port {port}" in refused(tmp_path, PORT=str(port))
+
+
+def test_no_port_is_one_clear_line(tmp_path: Path) -> None:
+    assert "PORT" in refused(tmp_path, PORT="http")
+
+
+def test_a_missing_tool_is_one_clear_line(tmp_path: Path) -> None:
+    assert "make install" in refused(tmp_path, MINISTACK_PYTHON="/nowhere/python")
