@@ -8,7 +8,7 @@ from line_requests import auth, items, subscriptions
 from line_requests.bus import Bus, event_id
 from line_requests.errors import ForbiddenLineType
 from line_requests.lifecycle import Lifecycle
-from line_requests.model import Change, Line, Status, Workspace
+from line_requests.model import Change, Kind, Line, Status, Workspace
 from line_requests.registry import Registry
 from line_requests.store import Store
 from line_requests.table import ConditionFailed
@@ -84,6 +84,45 @@ def sync(registry: Registry, lifecycle: Lifecycle, workspace_id: str, now_ms: in
         raise Refused(f"there is no workspace {workspace_id}")
     lifecycle.reconsider(current)
     return workspace(registry, workspace_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """One kind of line in a workspace; `included` is None when its plan does not offer it."""
+
+    kind: Kind
+    included: int | None
+    cap: int | None
+    used: int
+    paid: int
+    left: int
+    """How many more can be had without a payment."""
+    add_on: str | None
+
+
+def places(workspace: Workspace) -> list[Places]:
+    """What the workspace has of every kind of line, and how much of it is left (contract 17-19)."""
+    subscription = workspace.subscription
+    found = []
+    for kind in Kind:
+        allowance = subscription.allowances.get(kind) if subscription else None
+        held, unpaid = workspace.held.get(kind, 0), workspace.unpaid.get(kind, 0)
+        left = 0
+        if subscription is not None and subscription.active and allowance is not None:
+            room = allowance.included if allowance.cap is None else allowance.cap - held
+            left = max(0, min(allowance.included - unpaid, room))
+        found.append(
+            Places(
+                kind=kind,
+                included=allowance.included if allowance else None,
+                cap=allowance.cap if allowance else None,
+                used=held,
+                paid=held - unpaid,
+                left=left,
+                add_on=allowance.add_on.price if allowance and allowance.add_on else None,
+            )
+        )
+    return found
 
 
 # --- API keys -----------------------------------------------------------------------------------

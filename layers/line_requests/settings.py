@@ -1,7 +1,7 @@
 """What the deployment sets, from the environment; read when a handler asks, never at import."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -38,9 +38,8 @@ class Settings:
     clerk_authorized_parties: frozenset[str]
 
     @classmethod
-    def from_environment(cls) -> "Settings":
+    def from_environment(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """The function's environment variables, with the contract's defaults."""
-        env = os.environ
         parties = env.get("CLERK_AUTHORIZED_PARTIES", "").split(",")
         return cls(
             table_name=env["TABLE_NAME"],

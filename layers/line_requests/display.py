@@ -1,0 +1,132 @@
+"""What the console script shows: rows of plain values, as JSON takes them, and their text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from line_requests import operators
+from line_requests.model import Line, Workspace
+from line_requests.registry import Plan
+from line_requests.responses import iso_utc
+
+Row = dict[str, Any]
+View = Row | list[Row]
+
+HASH_DIGITS = 12
+
+
+def plan_view(plan: Plan) -> Row:
+    """A plan as it was applied."""
+    return {
+        "plan": plan.name,
+        "basePrices": list(plan.base_prices),
+        "tax": "automatic" if plan.automatic_tax else list(plan.tax_rates),
+        "lines": [
+            {
+                "kind": str(kind),
+                "included": allowance.included,
+                "cap": allowance.cap,
+                "addOn": allowance.add_on and allowance.add_on.price,
+                "unitAmount": allowance.add_on and allowance.add_on.unit_amount,
+                "currency": allowance.add_on and allowance.add_on.currency,
+            }
+            for kind, allowance in plan.allowances.items()
+        ],
+    }
+
+
+def workspace_view(workspace: Workspace, keys: Sequence[operators.ApiKey]) -> Row:
+    """A workspace with its places; of its keys only how many work."""
+    subscription = workspace.subscription
+    view: Row = {
+        "workspace": workspace.id,
+        "customer": workspace.customer,
+        "livemode": workspace.livemode,
+        "subscription": subscription and subscription.id,
+        "status": subscription and subscription.status,
+        "plan": subscription and subscription.plan,
+        "lock": workspace.lock,
+        "keys": sum(key.revoked_at_ms is None for key in keys),
+        "places": [
+            {
+                "kind": str(places.kind),
+                "included": places.included,
+                "cap": places.cap,
+                "used": places.used,
+                "paid": places.paid,
+                "left": places.left,
+                "addOn": places.add_on,
+            }
+            for places in operators.places(workspace)
+        ],
+    }
+    if subscription is not None and subscription.plan is None:
+        view["note"] = f"no plan names the base price of {subscription.id}: mend the plans and sync"
+    return view
+
+
+def key_view(key: operators.ApiKey) -> Row:
+    """What is told of a key that was issued."""
+    return {
+        "hash": key.hash[:HASH_DIGITS],
+        "label": key.label,
+        "created": iso_utc(key.created_at_ms),
+        "revoked": None if key.revoked_at_ms is None else iso_utc(key.revoked_at_ms),
+    }
+
+
+def line_view(line: Line) -> Row:
+    """A line with its history."""
+    return {
+        "line": line.id,
+        "workspace": line.workspace_id,
+        "kind": str(line.submission.kind),
+        "name": f"{line.submission.first_name} {line.submission.last_name}",
+        "status": str(line.status),
+        "paymentStatus": str(line.payment_status),
+        "invoice": line.invoice_id,
+        "paymentUrl": line.payment_url,
+        "closing": line.closing and str(line.closing),
+        "refundDue": line.refund_due,
+        "history": [
+            {"at": iso_utc(change.at_ms), "status": str(change.status), "cause": change.cause}
+            for change in line.history
+        ],
+    }
+
+
+def text(view: View) -> str:
+    """For a terminal: names beside values, a table for rows, a block for each row that has tables."""
+    if isinstance(view, list):
+        nested = any(_is_table(value) for row in view for value in row.values())
+        return "\n\n".join(map(text, view)) if nested else _table(view)
+    plain = {_words(name): _cell(value) for name, value in view.items() if not _is_table(value)}
+    width = max(map(len, plain), default=0)
+    blocks = ["\n".join(f"{name:{width}}  {value}" for name, value in plain.items())]
+    blocks += [f"{_words(name)}:\n{_table(value)}" for name, value in view.items() if _is_table(value)]
+    return "\n\n".join(blocks)
+
+
+def _table(rows: list[Row]) -> str:
+    if not rows:
+        return "(none)"
+    cells = [[_words(name) for name in rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, list) and any(isinstance(row, dict) for row in value)
+
+
+def _words(name: str) -> str:
+    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
