@@ -1,0 +1,189 @@
+"""Ordinary values, to be changed in the one thing that a test is about; and ways to generate them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from line_requests.model import (
+    AddOn,
+    Allowance,
+    Change,
+    Charge,
+    Closing,
+    Invoice,
+    Kind,
+    Line,
+    PaymentStatus,
+    Status,
+    Submission,
+    Subscription,
+    Workspace,
+)
+
+NOW_MS = 1_795_305_600_000
+HOUR_MS = 3_600_000
+LINE_ID = "01a2000000000123456789ab"
+SUBSCRIPTION_STATUSES = (
+    "active",
+    "trialing",
+    "past_due",
+    "unpaid",
+    "canceled",
+    "incomplete",
+    "incomplete_expired",
+    "paused",
+)
+ADD_ONS = {
+    Kind.PURCHASED_PHONE: AddOn("price_phone", "prod_phone", "usd", 1500),
+    Kind.BYON_PHONE: AddOn("price_byon", "prod_byon", "usd", 900),
+    Kind.EMAIL: AddOn("price_email", "prod_email", "usd", 500),
+}
+SUBMISSIONS = {
+    Kind.PURCHASED_PHONE: Submission("Ada", "Lovelace", "phone", "purchased"),
+    Kind.BYON_PHONE: Submission("Ada", "Lovelace", "phone", "byon", "ada@example.com", "+15550100200"),
+    Kind.EMAIL: Submission("Ada", "Lovelace", "email", "purchased", "ada@example.com"),
+}
+
+
+def counts(**of: int) -> dict[Kind, int]:
+    """Zero of every kind but those named."""
+    return {kind: of.get(kind, 0) for kind in Kind}
+
+
+def subscription(status: str = "active", /, **allowances: Allowance) -> Subscription:
+    """One of every kind included, more for sale, unless the kinds are named."""
+    granted = {Kind(kind): allowance for kind, allowance in allowances.items()}
+    usual = {kind: Allowance(1, add_on=add_on) for kind, add_on in ADD_ONS.items()}
+    return Subscription("sub_1", status, "starter", granted or usual)
+
+
+def workspace(**changes: Any) -> Workspace:  # noqa: ANN401 - any of its fields
+    """A subscribed workspace without lines."""
+    usual: dict[str, Any] = {
+        "id": "acme",
+        "customer": "cus_acme",
+        "livemode": False,
+        "revision": 3,
+        "subscription": subscription(),
+        "held": counts(),
+        "unpaid": counts(),
+    }
+    return Workspace(**usual | changes)
+
+
+CHARGE = Charge("cus_acme", livemode=False, product="prod_phone", currency="usd", unit_amount=1500)
+
+
+def line(kind: Kind = Kind.PURCHASED_PHONE, status: Status = Status.AWAITING_PAYMENT, **changes: Any) -> Line:  # noqa: ANN401 - any of its fields
+    """A line that was requested just now and is in this status since."""
+    awaiting = status is Status.AWAITING_PAYMENT
+    usual: dict[str, Any] = {
+        "id": LINE_ID,
+        "workspace_id": "acme",
+        "submission": SUBMISSIONS[kind],
+        "status": status,
+        "payment_status": PaymentStatus.AWAITING_PAYMENT if awaiting else PaymentStatus.NOT_REQUIRED,
+        "created_at_ms": NOW_MS,
+        "history": (Change(NOW_MS, status, "requested"),),
+        "charge": CHARGE if awaiting else None,
+        "keyed_at_ms": NOW_MS,
+        "due_at_ms": NOW_MS if awaiting else None,
+    }
+    return Line(**usual | changes)
+
+
+def waiting(**changes: Any) -> Line:  # noqa: ANN401 - any of its fields
+    """A line whose invoice is finished and waits to be paid."""
+    return line(**{"invoice_id": "in_1", "payment_url": "https://invoice.stripe.com/i/1"} | changes)
+
+
+def invoice(status: str, **changes: Any) -> Invoice:  # noqa: ANN401 - any of its fields
+    """The invoice of `line()`."""
+    usual: dict[str, Any] = {"workspace_id": "acme", "line_id": LINE_ID, "customer": "cus_acme"}
+    return Invoice(id="in_1", status=status, **usual | changes)
+
+
+# --- generated values -----------------------------------------------------------------------------
+
+# Any text that can be sent as UTF-8.
+texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30)
+few = st.integers(0, 4)
+kinds = st.sampled_from(Kind)
+moments_ms = st.integers(0, 2**42)
+add_ons = st.builds(AddOn, texts, texts, st.sampled_from(["usd", "eur"]), st.integers(0, 10**8))
+allowances = st.builds(Allowance, few, st.none() | st.integers(0, 6), st.none() | add_ons)
+subscriptions = st.builds(
+    Subscription,
+    id=texts,
+    status=st.sampled_from(SUBSCRIPTION_STATUSES),
+    plan=st.none() | texts,
+    allowances=st.dictionaries(kinds, allowances),
+    automatic_tax=st.booleans(),
+    tax_rates=st.lists(texts, max_size=3).map(tuple),
+)
+all_counts = st.fixed_dictionaries(dict.fromkeys(Kind, few))
+
+
+@st.composite
+def workspaces(draw: st.DrawFn) -> Workspace:
+    """Workspaces whose counts could be true: no more unpaid than held, a lock's line among both."""
+    unpaid = draw(all_counts)
+    paid = draw(all_counts)
+    lockable: list[Kind | None] = [kind for kind in Kind if unpaid[kind]]
+    lock_kind = draw(st.sampled_from([None, *lockable]))
+    return Workspace(
+        id=draw(st.from_regex(r"[a-z0-9-]{1,40}", fullmatch=True)),
+        customer=draw(texts),
+        livemode=draw(st.booleans()),
+        revision=draw(few),
+        subscription=draw(st.none() | subscriptions),
+        held={kind: unpaid[kind] + paid[kind] for kind in Kind},
+        unpaid=unpaid,
+        lock=LINE_ID if lock_kind else None,
+        lock_kind=lock_kind,
+        tat_ms=draw(st.none() | moments_ms),
+        quantities_revision=draw(few),
+    )
+
+
+submissions = st.builds(
+    Submission,
+    texts,
+    texts,
+    st.sampled_from(["phone", "email"]),
+    st.sampled_from(["purchased", "byon"]),
+    *[st.none() | texts for _ in range(6)],
+)
+changes = st.builds(Change, moments_ms, st.sampled_from(Status), texts)
+charges = st.builds(
+    Charge,
+    customer=texts,
+    livemode=st.booleans(),
+    product=texts,
+    currency=texts,
+    unit_amount=st.integers(0, 10**8),
+    automatic_tax=st.booleans(),
+    tax_rates=st.lists(texts, max_size=3).map(tuple),
+)
+lines = st.builds(
+    Line,
+    id=st.from_regex(r"[0-9a-f]{24}", fullmatch=True),
+    workspace_id=st.from_regex(r"[a-z0-9-]{1,40}", fullmatch=True),
+    submission=submissions,
+    status=st.sampled_from(Status),
+    payment_status=st.sampled_from(PaymentStatus),
+    created_at_ms=moments_ms,
+    history=st.lists(changes, min_size=1, max_size=4).map(tuple),
+    charge=st.none() | charges,
+    key_hash=st.none() | texts,
+    key_version=st.integers(1, 9),
+    keyed_at_ms=moments_ms,
+    invoice_id=st.none() | texts,
+    payment_url=st.none() | texts,
+    closing=st.none() | st.sampled_from(Closing),
+    look_after_ms=moments_ms,
+    due_at_ms=st.none() | moments_ms,
+    refund_due=st.booleans(),
+)

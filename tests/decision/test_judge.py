@@ -1,0 +1,117 @@
+"""Included, for sale, or refused: the decision on one new line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+
+from line_requests.decision import charge_for, judge
+from line_requests.errors import ForbiddenLineType, SubscriptionRequired
+from line_requests.model import AddOn, Allowance, Kind, Workspace
+from tests.decision.examples import ADD_ONS, SUBSCRIPTION_STATUSES, counts, kinds, subscription, workspace, workspaces
+
+EXTRA = ADD_ONS[Kind.EMAIL]
+
+
+def with_emails(allowance: Allowance, *, unpaid: int = 0, paid: int = 0) -> Workspace:
+    held = counts(email=unpaid + paid)
+    return workspace(subscription=subscription(email=allowance), held=held, unpaid=counts(email=unpaid))
+
+
+@pytest.mark.parametrize("status", SUBSCRIPTION_STATUSES)
+def test_only_an_active_or_trialing_subscription_may_request_lines(status: str) -> None:
+    """[17]"""
+    subscribed = workspace(subscription=subscription(status))
+    if status in {"active", "trialing"}:
+        assert judge(subscribed, Kind.EMAIL) is None
+    else:
+        with pytest.raises(SubscriptionRequired, match="subscription is required"):
+            judge(subscribed, Kind.EMAIL)
+
+
+def test_without_a_subscription_or_a_plan_that_is_known_nothing_may_be_requested() -> None:
+    """[17]"""
+    for none_known in (None, replace(subscription(), plan=None)):
+        with pytest.raises(SubscriptionRequired):
+            judge(workspace(subscription=none_known), Kind.EMAIL)
+
+
+def test_a_kind_that_the_plan_does_not_name_is_forbidden() -> None:
+    """[18]"""
+    with pytest.raises(ForbiddenLineType, match="byon phone"):
+        judge(workspace(subscription=subscription(email=Allowance(1))), Kind.BYON_PHONE)
+
+
+def test_the_included_number_counts_lines_that_hold_a_place_and_are_not_paid_for() -> None:
+    """[15][19]"""
+    two = Allowance(2, add_on=EXTRA)
+    assert judge(with_emails(two, unpaid=1), Kind.EMAIL) is None
+    assert judge(with_emails(two, unpaid=1, paid=7), Kind.EMAIL) is None
+    assert judge(with_emails(two, unpaid=2), Kind.EMAIL) == EXTRA
+
+
+def test_each_kind_is_counted_for_itself() -> None:
+    """[19]"""
+    full = workspace(held=counts(email=1, byon_phone=1), unpaid=counts(email=1, byon_phone=1))
+    assert judge(full, Kind.PURCHASED_PHONE) is None
+    assert judge(full, Kind.EMAIL) == EXTRA
+
+
+def test_over_the_included_number_without_an_add_on_is_forbidden() -> None:
+    """[18]"""
+    with pytest.raises(ForbiddenLineType, match="sells no more"):
+        judge(with_emails(Allowance(1), unpaid=1), Kind.EMAIL)
+
+
+def test_nothing_is_for_sale_at_the_cap_which_counts_paid_lines_too() -> None:
+    """[18][19]"""
+    capped = Allowance(1, cap=3, add_on=EXTRA)
+    assert judge(with_emails(capped, unpaid=1, paid=1), Kind.EMAIL) == EXTRA
+    with pytest.raises(ForbiddenLineType, match="limit of 3"):
+        judge(with_emails(capped, unpaid=1, paid=2), Kind.EMAIL)
+
+
+def test_the_cap_comes_before_the_included_number() -> None:
+    """[18][19]"""
+    with pytest.raises(ForbiddenLineType, match="limit of 2"):
+        judge(with_emails(Allowance(2, cap=2, add_on=EXTRA), unpaid=0, paid=2), Kind.EMAIL)
+
+
+def expected(asked: Workspace, kind: Kind) -> AddOn | str | None:
+    """The contract's words, one line each."""
+    current = asked.subscription
+    if current is None or current.plan is None or current.status not in ("active", "trialing"):
+        return "subscription_required"
+    granted = current.allowances.get(kind)
+    if granted is None or (granted.cap is not None and asked.held[kind] >= granted.cap):
+        return "forbidden"
+    return None if asked.unpaid[kind] < granted.included else granted.add_on or "forbidden"
+
+
+@given(workspaces(), kinds)
+def test_any_workspace_is_judged_as_the_contract_says(asked: Workspace, kind: Kind) -> None:
+    """[17][18][19][22]"""
+    outcome: AddOn | str | None
+    refused = ""
+    try:
+        outcome = judge(asked, kind)
+    except SubscriptionRequired as refusal:
+        outcome, refused = "subscription_required", str(refusal)
+    except ForbiddenLineType as refusal:
+        outcome, refused = "forbidden", str(refusal)
+    assert outcome == expected(asked, kind)
+    assert bool(refused) is isinstance(outcome, str)
+
+
+@given(workspaces())
+def test_a_charge_is_the_add_on_s_amount_for_the_workspace_s_own_customer(asked: Workspace) -> None:
+    """[16]"""
+    charge = charge_for(asked, EXTRA)
+    assert (charge.customer, charge.livemode) == (asked.customer, asked.livemode)
+    assert (charge.product, charge.currency, charge.unit_amount) == ("prod_email", "usd", 500)
+    taxed = asked.subscription
+    assert (charge.automatic_tax, charge.tax_rates) == (
+        (taxed.automatic_tax, taxed.tax_rates) if taxed else (False, ())
+    )

@@ -1,0 +1,82 @@
+"""The quantity of each add-on price, against the contract's formula counted line by line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from line_requests.decision import quantities_owed
+from line_requests.model import AddOn, Allowance, Kind, Workspace
+from tests.decision.examples import ADD_ONS, counts, subscription, workspace
+
+SHARED = AddOn("price_shared", "prod_1", "usd", 100)
+
+
+@dataclass(frozen=True)
+class Held:
+    """One line that holds a place."""
+
+    kind: Kind
+    paid: bool = False
+    awaiting: bool = False
+
+
+held_lines = st.lists(st.builds(Held, st.sampled_from(Kind), paid=st.booleans()), max_size=12)
+granted = st.dictionaries(
+    st.sampled_from(Kind),
+    st.builds(Allowance, st.integers(0, 4), add_on=st.sampled_from([None, SHARED, *ADD_ONS.values()])),
+    min_size=1,
+)
+
+
+def of(held: list[Held], allowances: dict[Kind, Allowance]) -> Workspace:
+    return workspace(
+        subscription=subscription(**{str(kind): allowance for kind, allowance in allowances.items()}),
+        held={kind: sum(line.kind is kind for line in held) for kind in Kind},
+        unpaid={kind: sum(line.kind is kind and not line.paid for line in held) for kind in Kind},
+        lock_kind=next((line.kind for line in held if line.awaiting), None),
+    )
+
+
+@given(held_lines, granted, st.none() | st.sampled_from(Kind))
+def test_each_price_is_owed_for_the_paid_lines_beyond_the_included_ones(
+    held: list[Held], allowances: dict[Kind, Allowance], waiting: Kind | None
+) -> None:
+    """[50]"""
+    held = held + ([Held(waiting, awaiting=True)] if waiting else [])
+    owed: dict[str, int] = {}
+    for kind, allowance in allowances.items():
+        if allowance.add_on:
+            paid = [line for line in held if line.kind is kind and line.paid]
+            settled = [line for line in held if line.kind is kind and not line.awaiting]
+            beyond = max(0, len(settled) - allowance.included)
+            owed[allowance.add_on.price] = owed.get(allowance.add_on.price, 0) + min(len(paid), beyond)
+    assert quantities_owed(of(held, allowances)) == owed
+
+
+def test_a_line_that_awaits_payment_is_not_owed_for() -> None:
+    """[50]"""
+    one = {Kind.EMAIL: Allowance(1, add_on=SHARED)}
+    email = Held(Kind.EMAIL)
+    assert quantities_owed(of([email, Held(Kind.EMAIL, awaiting=True)], one)) == {"price_shared": 0}
+    assert quantities_owed(of([email, Held(Kind.EMAIL, paid=True)], one)) == {"price_shared": 1}
+
+
+def test_a_paid_line_on_a_place_that_became_included_is_not_owed_for() -> None:
+    """[50]"""
+    paid = Held(Kind.EMAIL, paid=True)
+    assert quantities_owed(of([paid, paid], {Kind.EMAIL: Allowance(2, add_on=SHARED)})) == {"price_shared": 0}
+
+
+def test_kinds_that_share_a_price_share_its_quantity() -> None:
+    """[50]"""
+    both = {kind: Allowance(0, add_on=SHARED) for kind in (Kind.EMAIL, Kind.BYON_PHONE)}
+    lines = [Held(Kind.EMAIL, paid=True), Held(Kind.BYON_PHONE, paid=True), Held(Kind.BYON_PHONE, paid=True)]
+    assert quantities_owed(of(lines, both)) == {"price_shared": 3}
+
+
+def test_without_a_subscription_nothing_is_owed() -> None:
+    """[50]"""
+    assert quantities_owed(workspace(subscription=None, held=counts(email=2))) == {}

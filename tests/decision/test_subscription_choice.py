@@ -1,0 +1,102 @@
+"""Which of a customer's subscriptions counts."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from line_requests.billing import StripeSubscription
+from line_requests.model import Allowance, Kind
+from line_requests.registry import Plan
+from line_requests.subscriptions import select
+from tests.decision.examples import ADD_ONS, SUBSCRIPTION_STATUSES
+
+STARTER = Plan("starter", ("price_starter", "price_starter_yearly"), {Kind.EMAIL: Allowance(1)})
+SCALE = Plan("scale", ("price_scale",), {Kind.EMAIL: Allowance(5)}, automatic_tax=True, tax_rates=("txr_1",))
+PLANS = [STARTER, SCALE]
+
+
+def at_stripe(
+    name: str, status: str = "active", created_s: int = 1, price: str = "price_starter"
+) -> StripeSubscription:
+    items = {price: (f"si_{name}", 1), ADD_ONS[Kind.EMAIL].price: (f"si_{name}_extra", 3)}
+    return StripeSubscription(f"sub_{name}", status, created_s, items)
+
+
+def test_a_base_price_names_the_plan_and_its_entitlements_are_copied() -> None:
+    """[46]"""
+    chosen = select([at_stripe("1", price="price_scale")], PLANS)
+    assert chosen is not None
+    assert (chosen.id, chosen.status, chosen.plan) == ("sub_1", "active", "scale")
+    assert (chosen.allowances, chosen.automatic_tax, chosen.tax_rates) == (SCALE.allowances, True, ("txr_1",))
+    yearly = select([at_stripe("1", price="price_starter_yearly")], PLANS)
+    assert yearly is not None
+    assert yearly.plan == "starter"
+
+
+def test_without_subscriptions_there_is_none() -> None:
+    """[17]"""
+    assert select([], PLANS) is None
+
+
+def test_a_base_price_that_no_plan_names_is_no_plan() -> None:
+    """[17]"""
+    chosen = select([at_stripe("1", price="price_old")], PLANS)
+    assert chosen is not None
+    assert chosen.plan is None
+    assert not chosen.active
+
+
+@pytest.mark.parametrize("status", ["active", "trialing"])
+@pytest.mark.parametrize("other", sorted(set(SUBSCRIPTION_STATUSES) - {"active", "trialing"}))
+def test_an_active_subscription_wins_over_a_newer_one_that_is_not(status: str, other: str) -> None:
+    """[46]"""
+    chosen = select([at_stripe("new", other, 9, "price_scale"), at_stripe("old", status, 1)], PLANS)
+    assert chosen is not None
+    assert chosen.id == "sub_old"
+
+
+def test_of_two_active_ones_the_newer_counts_if_a_plan_names_it() -> None:
+    """[46]"""
+    old, new = at_stripe("old"), at_stripe("new", created_s=9, price="price_scale")
+    foreign = at_stripe("foreign", created_s=99, price="price_of_something_else")
+    chosen = select([old, foreign, new], PLANS)
+    assert chosen is not None
+    assert chosen.id == "sub_new"
+
+
+def test_without_an_active_one_the_newest_on_a_plan_counts() -> None:
+    """[46]"""
+    chosen = select(
+        [
+            at_stripe("old", "past_due", 1),
+            at_stripe("new", "canceled", 5),
+            at_stripe("foreign", "unpaid", 9, "price_of_something_else"),
+        ],
+        PLANS,
+    )
+    assert chosen is not None
+    assert (chosen.id, chosen.ended) == ("sub_new", True)
+
+
+@given(
+    st.lists(
+        st.builds(
+            at_stripe,
+            st.sampled_from("abcdef"),
+            st.sampled_from(SUBSCRIPTION_STATUSES),
+            st.integers(1, 3),
+            st.sampled_from(["price_starter", "price_scale", "price_of_something_else"]),
+        ),
+        max_size=4,
+        unique_by=lambda subscription: subscription.id,
+    )
+)
+def test_the_order_in_which_stripe_lists_them_does_not_matter(listed: list[StripeSubscription]) -> None:
+    """[46]"""
+    first = select(listed, PLANS)
+    assert all(select(order, PLANS) == first for order in itertools.permutations(listed))
+    assert all(select(listed, plans) == first for plans in itertools.permutations(PLANS))
