@@ -5,6 +5,7 @@ import signal
 import sys
 from types import FrameType
 
+from tests.local.deployment import STACK_NAME
 from tests.local.ministack import StartError
 from tests.local.stack import LocalStack
 
@@ -44,6 +45,7 @@ def _welcome(stack: LocalStack) -> str:
     call = f"curl -sS {stack.origin}/api/line-requests -H 'Authorization: Bearer {starter.api_key}'"
     phone = '{"firstName":"Sales","lastName":"Line 1","channelType":"phone"}'
     more = '{"firstName":"Sales","lastName":"Line 2","channelType":"phone"}'
+    exports = " ".join(f"{name}={value}" for name, value in stack.ministack.aws_environment.items())
     keys = "\n".join(f"  {workspace.plan:<8} {workspace.api_key}" for workspace in (starter, *others))
     return f"""
 Line requests, all of it local: {stack.origin}
@@ -61,6 +63,9 @@ All lines of the workspace:
   {call}
 What is running and how (webhooks, provisioning, faults: see the console):
   curl -sS {stack.origin}/_local/state
+The operators' console script, in another terminal:
+  export {exports}
+  .venv/bin/line-requests --stack {STACK_NAME} workspace show {starter.id}
 
 Ctrl-C stops it and removes everything."""
 

@@ -43,6 +43,8 @@ def routes(stack: "LocalStack") -> list[Route]:
                 status, answer = await run_in_threadpool(act, stack, body, request.path_params)
             except InputError as refused:
                 status, answer = refused.status, {"error": str(refused)}
+            except Exception as error:  # noqa: BLE001 - whoever asked is the one to be told
+                status, answer = 500, {"error": f"{type(error).__name__}: {error}"}
             return JSONResponse(answer, status)
 
         return Route(f"/_local/{path}", endpoint, methods=[method])

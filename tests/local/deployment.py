@@ -9,6 +9,7 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ class Deployment:
 def layer_packages() -> Path:
     """The layer's third-party packages for this host, installed once and kept until their lock changes."""
     python = interpreter()
-    identity = LAYER_REQUIREMENTS.read_bytes() + str(python.resolve()).encode()
+    recipe = ROOT / "layers/Makefile"
+    identity = recipe.read_bytes() + LAYER_REQUIREMENTS.read_bytes() + str(python.resolve()).encode()
     packages = ROOT / "build/local-layer" / hashlib.sha256(identity).hexdigest()[:16]
     if packages.exists():
         return packages / "python"
@@ -45,18 +47,24 @@ def layer_packages() -> Path:
         raise StartError("make is missing")
     partial = packages.with_suffix(f".{os.getpid()}")
     # The interpreter behind the environment's: it has pip.
-    recipe = ["make", "-C", str(ROOT / "layers"), "dependencies", "PLATFORM=host", f"PYTHON={python.resolve()}"]
-    done = subprocess.run(
-        [*recipe, f"ARTIFACTS_DIR={partial}"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise StartError(f"The layer's packages cannot be installed:\n{done.stdout}{done.stderr}")
-    subprocess.run([python, "-m", "compileall", "-q", "-j", "0", partial], check=True)  # else each worker compiles them
+    command = ["make", "-C", str(recipe.parent), "dependencies", "PLATFORM=host", f"PYTHON={python.resolve()}"]
     try:
-        partial.rename(packages)
-    except OSError:  # another process was faster
-        shutil.rmtree(partial)
+        done = subprocess.run(
+            [*command, f"ARTIFACTS_DIR={partial}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise StartError(f"The layer's packages cannot be installed:\n{done.stdout}{done.stderr}")
+        # Else each worker compiles them.
+        compileall = [python, "-m", "compileall", "-q", "-j", "0", "-s", partial, "-p", packages]
+        subprocess.run([*compileall, partial], check=True)
+        with suppress(OSError):  # another process was faster
+            partial.rename(packages)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return packages / "python"
 
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 READY_WITHIN_SECONDS = 30
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
+SECRET_ACCESS_KEY = "local"
 
 
 class StartError(Exception):
@@ -38,7 +39,9 @@ class MiniStack:
     def __init__(self, layer_packages: Path) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="line-requests-local-"))
         self.log = self.directory / "ministack.log"
-        self.session = boto3.Session(aws_access_key_id=ACCOUNT, aws_secret_access_key="local", region_name=REGION)
+        self.session = boto3.Session(
+            aws_access_key_id=ACCOUNT, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
+        )
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -54,6 +57,16 @@ class MiniStack:
             "WORKER_PYTHONPATH": str(layer_packages),
         }
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def aws_environment(self) -> dict[str, str]:
+        """What any AWS tool, and the operators' console script, needs to work against it."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+        }
 
     def start(self) -> None:
         with self.log.open("wb") as log:

@@ -47,7 +47,7 @@ def processes() -> list[str]:
     return listed.stdout.splitlines()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_it_says_how_to_use_it_and_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     with start(tmp_path) as process:
         assert process.stdout is not None
