@@ -59,8 +59,8 @@ def layer_packages() -> Path:
         if done.returncode:
             raise StartError(f"The layer's packages cannot be installed:\n{done.stdout}{done.stderr}")
         # Else each worker compiles them.
-        compileall = [python, "-m", "compileall", "-q", "-j", "0", "-s", partial, "-p", packages]
-        subprocess.run([*compileall, partial], check=True)
+        compiled = ["-m", "compileall", "-q", "-j", "0", "-s", str(partial), "-p", str(packages), str(partial)]
+        subprocess.run([python, *compiled], check=True)
         with suppress(OSError):  # another process was faster
             partial.rename(packages)
     finally:
