@@ -21,7 +21,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help install run test check format lock code-sha256 build deploy clean
+.PHONY: help install run test bench check format lock code-sha256 build deploy clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ run: .venv/ready .venv-ministack/ready ## serve the whole API on 127.0.0.1:$PORT
 
 test: .venv/ready .venv-ministack/ready ## run every test, with branch coverage (PYTEST_ARGS="-k word")
 	.venv/bin/pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+bench: .venv/ready .venv-ministack/ready .venv-bench/ready ## measure against a peer and the floor (build/bench.json, .svg)
+	.venv/bin/python -m benchmark
 
 check: .venv/ready .venv-sam/ready ## lint, types, import directions, the template and the API description
 	.venv/bin/ruff check .
@@ -56,8 +59,8 @@ $(UV): requirements/uv.txt
 	touch $@
 
 .venv/ready: requirements/dev.txt pyproject.toml
-.venv-ministack/ready .venv-sam/ready: .venv-%/ready: requirements/%.txt
-.venv/ready .venv-ministack/ready .venv-sam/ready: $(UV)
+.venv-ministack/ready .venv-sam/ready .venv-bench/ready: .venv-%/ready: requirements/%.txt
+.venv/ready .venv-ministack/ready .venv-sam/ready .venv-bench/ready: $(UV)
 	$(UV) venv --quiet --clear --python $(PYTHON) $(@D)
 	$(UV) pip install --quiet --python $(@D) --require-hashes -r $(filter %.txt,$^)
 	$(if $(filter .venv,$(@D)),$(UV) pip install --quiet --python $(@D) --no-deps --editable .)
@@ -68,6 +71,7 @@ lock: $(UV) ## move every locked requirement to its latest version
 	$(LOCK) pyproject.toml -o layers/requirements.txt
 	$(LOCK) pyproject.toml --extra operator --group dev -c layers/requirements.txt -o requirements/dev.txt
 	for group in ministack sam uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
+	$(LOCK) --group bench -c layers/requirements.txt -o requirements/bench.txt
 
 # --- AWS ---
 
@@ -87,6 +91,6 @@ deploy: build ## deploy to AWS (SAM_ARGS="--config-env prod", …)
 	$(SAM) deploy $(SAM_ARGS)
 
 clean: ## remove what the targets above have made
-	rm -rf .uv .venv .venv-ministack .venv-sam .aws-sam build .coverage .coverage.* .hypothesis \
+	rm -rf .uv .venv .venv-ministack .venv-sam .venv-bench .aws-sam build .coverage .coverage.* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find functions layers tests -name __pycache__ -type d -prune -exec rm -rf {} +
