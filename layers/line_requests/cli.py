@@ -1,13 +1,14 @@
 """The operators' console script: `line-requests`, against AWS or whatever AWS_ENDPOINT_URL names."""
 
 import argparse
+import io
 import json
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -325,17 +326,13 @@ def _with_line(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
 @contextmanager
 def _own_words_only() -> Iterator[None]:
     """Keeps logs and metrics, which are for CloudWatch, off the operator's terminal."""
-    level, disabled = telemetry.logger.log_level, os.environ.get("POWERTOOLS_METRICS_DISABLED")
+    level = telemetry.logger.log_level
     telemetry.logger.setLevel(logging.CRITICAL)
-    os.environ["POWERTOOLS_METRICS_DISABLED"] = "true"
     try:
-        yield
+        with redirect_stdout(io.StringIO()):
+            yield
     finally:
         telemetry.logger.setLevel(level)
-        if disabled is None:
-            del os.environ["POWERTOOLS_METRICS_DISABLED"]
-        else:
-            os.environ["POWERTOOLS_METRICS_DISABLED"] = disabled
 
 
 def _one_line(error: Exception) -> str:
@@ -354,12 +351,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         with _own_words_only():
-            tell(args.run(Deployment(getattr(args, "stack", None)), args))
+            view = args.run(Deployment(getattr(args, "stack", None)), args)
     except _Incomplete as error:
         tell(error.view)
         print(f"line-requests: {error}", file=sys.stderr)
     except (Refused, LineRequestError, ConditionFailed, TransactionLost, BotoCoreError, ClientError) as error:
         print(f"line-requests: {_one_line(error)}", file=sys.stderr)
     else:
+        tell(view)
         return 0
     return 1

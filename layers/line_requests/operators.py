@@ -47,7 +47,7 @@ def create_workspace(  # noqa: PLR0913 - all that a workspace is tied to, by key
     if not _WORKSPACE_ID.fullmatch(workspace_id):
         raise Refused(f"{workspace_id!r} is no workspace id: 1 to 40 of a-z, 0-9 and -")
     if organisation is not None and not _ORGANISATION.fullmatch(organisation):
-        raise Refused(f"{organisation!r} is no Clerk organisation: org_…")
+        raise Refused(f"{organisation!r} is no Clerk organisation: org_...")
     livemode = billing.customer_livemode(customer)
     if livemode is None:
         raise Refused(f"Stripe does not know the customer {customer}, or deleted it")

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+import pytest
+import stripe
+from moto import mock_aws
+
+from line_requests import cli
+from line_requests.registry import Registry
+from line_requests.store import Store
+from line_requests.table import Table
+from tests.local.stripe_double import StripeDouble
+from tests.operator.shop import OPERATOR_API_KEY, Shop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+REGION = "us-east-1"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment's table."""
+
+    table_name: str
+
+    @property
+    def table(self) -> Table:
+        return Table(boto3.client("dynamodb"), self.table_name)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.table)
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(self.table)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A queue that hears all that is put on the deployment's bus."""
+
+    queue: str
+
+    def heard(self) -> list[Any]:
+        messages = boto3.client("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", [])
+        return [json.loads(message["Body"]) for message in messages]
+
+
+@dataclass(frozen=True)
+class Console:
+    """The console script, run in this process."""
+
+    capsys: pytest.CaptureFixture[str]
+
+    def text(self, *argv: str) -> str:
+        code = cli.main(argv)
+        printed = self.capsys.readouterr()
+        assert (code, printed.err) == (0, "")
+        return printed.out
+
+    def json(self, *argv: str) -> Any:  # noqa: ANN401 - JSON
+        return json.loads(self.text(*argv, "--json"))
+
+    def incomplete(self, *argv: str) -> tuple[int, Any, str]:
+        """Its exit code, what it showed all the same, and what it said."""
+        code = cli.main([*argv, "--json"])
+        printed = self.capsys.readouterr()
+        return code, json.loads(printed.out), printed.err
+
+    def refused(self, *argv: str) -> str:
+        """What it said: one line, and nothing else."""
+        code = cli.main(argv)
+        printed = self.capsys.readouterr()
+        assert (code, printed.out) == (1, "")
+        assert printed.err.startswith("line-requests: ")
+        assert printed.err.count("\n") == 1
+        return printed.err.removeprefix("line-requests: ").rstrip()
+
+
+@pytest.fixture(scope="session")
+def shop() -> Iterator[Shop]:
+    http = stripe.RequestsClient(timeout=10)
+    with StripeDouble(product_api_key=OPERATOR_API_KEY) as double:
+        yield Shop(double, http)
+    http.close()  # type: ignore[no-untyped-call] # not annotated by the SDK
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[None]:
+    """Moto instead of AWS; what is on this host stays as it is."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_DEFAULT_REGION", REGION)
+        with mock_aws(config={"core": {"passthrough": {"urls": [r"http://127\.0\.0\.1:\d+/.*"]}}}):
+            yield
+
+
+@pytest.fixture
+def deployment(aws: None, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Deployment:  # noqa: ARG001 - it has to be there
+    """A deployment of its own for each test, named by the environment."""
+    name = f"lines-{uuid4()}"
+    monkeypatch.setenv("TABLE_NAME", name)
+    monkeypatch.setenv("STRIPE_API_KEY", OPERATOR_API_KEY)
+    monkeypatch.setenv("STRIPE_API_BASE", shop.double.url)
+    boto3.client("dynamodb").create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+    )
+    return Deployment(name)
+
+
+@pytest.fixture
+def listener(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Listener:
+    sqs, events = boto3.client("sqs"), boto3.client("events")
+    bus = f"bus-of-{deployment.table_name}"
+    queue = sqs.create_queue(QueueName=f"heard-of-{deployment.table_name}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.create_event_bus(Name=bus)
+    events.put_rule(Name="all", EventBusName=bus, EventPattern=json.dumps({"source": [{"prefix": ""}]}))
+    events.put_targets(Rule="all", EventBusName=bus, Targets=[{"Id": "heard", "Arn": arn}])
+    monkeypatch.setenv("BUS_NAME", bus)
+    return Listener(queue)
+
+
+@pytest.fixture
+def console(capsys: pytest.CaptureFixture[str], deployment: Deployment) -> Console:  # noqa: ARG001 - it has to be there
+    return Console(capsys)
+
+
+@pytest.fixture
+def starter(shop: Shop, console: Console, tmp_path: Path) -> str:
+    """The base price of an applied plan: one phone line, 15.00 for each further one, three at most."""
+    base = shop.price(2900)
+    extra = shop.price(1500)
+    file = tmp_path / "starter.toml"
+    file.write_text(
+        f'[starter]\nbase_prices = ["{base}"]\n'
+        f'[starter.lines]\npurchased_phone = {{ included = 1, add_on = "{extra}", cap = 3 }}\n'
+    )
+    console.json("plans", "apply", str(file))
+    return base
+
+
+@pytest.fixture
+def acme(shop: Shop, console: Console, starter: str) -> str:
+    """A workspace that subscribes to that plan."""
+    console.json("workspace", "create", "acme", "--customer", shop.subscriber(starter))
+    return "acme"

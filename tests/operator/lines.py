@@ -1,0 +1,51 @@
+"""Lines as they come to be: written by the product's own transactions."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from line_requests import decision
+from line_requests.items import hash_of
+from line_requests.model import Change, Line, PaymentStatus, Status, Submission
+
+if TYPE_CHECKING:
+    from tests.operator.conftest import Deployment
+
+ADA = Submission("Ada", "Lovelace", "phone", "purchased")
+AT_MS = 1_795_000_000_000
+
+
+def requested(deployment: Deployment, workspace_id: str) -> Line:
+    """A line as create writes it: included, or awaiting payment beyond that."""
+    workspace = deployment.registry.workspace(workspace_id)
+    assert workspace is not None
+    add_on = decision.judge(workspace, ADA.kind)
+    status = Status.AWAITING_PAYMENT if add_on else Status.PROVISIONING
+    line = Line(
+        id=secrets.token_hex(12),
+        workspace_id=workspace_id,
+        submission=ADA,
+        status=status,
+        payment_status=PaymentStatus.AWAITING_PAYMENT if add_on else PaymentStatus.NOT_REQUIRED,
+        created_at_ms=AT_MS,
+        history=(Change(AT_MS, status, "over_plan_limit" if add_on else "included"),),
+        charge=decision.charge_for(workspace, add_on) if add_on else None,
+    )
+    lost = deployment.store.admit(workspace, line, fingerprint=hash_of(line.id), answer=None, limit=None, now_ms=AT_MS)
+    assert lost is None
+    return line
+
+
+def paid(deployment: Deployment, workspace_id: str) -> Line:
+    line = requested(deployment, workspace_id)
+    return deployment.store.promote(line, AT_MS + 1, invoice_id="in_1", url=None)
+
+
+def active(deployment: Deployment, workspace_id: str) -> Line:
+    return deployment.store.provisioned(requested(deployment, workspace_id), AT_MS + 2)
+
+
+def failed(deployment: Deployment, workspace_id: str) -> Line:
+    line = requested(deployment, workspace_id)
+    return deployment.store.provisioning_failed(line, "carrier said no", AT_MS + 2)

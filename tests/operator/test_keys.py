@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+
+from line_requests.items import hash_of
+
+if TYPE_CHECKING:
+    from tests.operator.conftest import Console, Deployment
+    from tests.operator.shop import Shop
+
+
+@pytest.fixture
+def acme(shop: Shop, console: Console) -> str:
+    console.json("workspace", "create", "acme", "--customer", shop.customer())
+    return "acme"
+
+
+def test_a_key_is_shown_once_and_only_its_hash_is_stored(console: Console, deployment: Deployment, acme: str) -> None:
+    issued = console.json("key", "issue", acme, "--label", "website")
+    key = issued["key"]
+    assert key.startswith("tuco_acme_")
+    stored = str(boto3.client("dynamodb").scan(TableName=deployment.table_name)["Items"])
+    assert hash_of(key) in stored
+    assert key not in stored
+    assert key.removeprefix("tuco_acme_")[:32] not in stored
+
+    listed = console.text("key", "list", acme)
+    assert key.removeprefix("tuco_acme_")[:32] not in listed
+    (row,) = console.json("key", "list", acme)
+    assert (row["hash"], row["label"], row["revoked"]) == (hash_of(key)[:12], "website", None)
+    assert row["created"].endswith("Z")
+
+
+def test_the_text_says_to_keep_the_key(console: Console, acme: str) -> None:
+    printed = console.text("key", "issue", acme)
+    assert "tuco_acme_" in printed
+    assert "it is shown this once" in printed
+
+
+@pytest.mark.parametrize("by", ["key", "hash"])
+def test_a_key_is_revoked_by_itself_or_by_its_hash(
+    console: Console, deployment: Deployment, acme: str, by: str
+) -> None:
+    key, other = (console.json("key", "issue", acme)["key"] for _ in range(2))
+    named = key if by == "key" else hash_of(key)[:12]
+    revoked = console.json("key", "revoke", acme, named)
+    assert revoked["revoked"] is not None
+    stored = deployment.registry.api_keys(acme)
+    assert "revoked_at" in stored[hash_of(key)]
+    assert "revoked_at" not in stored[hash_of(other)]
+    # Again: the first revocation counts.
+    assert console.json("key", "revoke", acme, named) == revoked
+
+
+def test_what_names_no_key_of_the_workspace_is_refused(console: Console, shop: Shop, acme: str) -> None:
+    console.json("workspace", "create", "other", "--customer", shop.customer())
+    foreign = console.json("key", "issue", "other")["key"]
+    assert console.refused("key", "revoke", acme, foreign) == "that is not a key of the workspace acme"
+    assert console.refused("key", "revoke", acme, "0123456") == "0123456 names no key of the workspace acme"
+    assert console.refused("key", "revoke", acme, "01234") == "at least 6 digits of the hash are needed"
+    assert console.json("key", "list", "other")[0]["revoked"] is None
+
+
+def test_a_hash_prefix_of_two_keys_is_refused(console: Console, deployment: Deployment, acme: str) -> None:
+    for last in "ab":
+        deployment.registry.save_api_key(acme, "c0ffee" + "0" * 57 + last, "", 0)
+    assert console.refused("key", "revoke", acme, "c0ffee") == "c0ffee names 2 keys of the workspace acme"
+
+
+@pytest.mark.parametrize("command", [("issue", "nobody"), ("list", "nobody"), ("revoke", "nobody", "c0ffee")])
+def test_an_unknown_workspace_has_no_keys(console: Console, command: tuple[str, ...]) -> None:
+    assert console.refused("key", *command) == "there is no workspace nobody"

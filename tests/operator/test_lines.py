@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from line_requests import operators
+from line_requests.model import Status
+from line_requests.operators import Refused
+from tests.operator import lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from line_requests.model import Line
+    from tests.operator.conftest import Console, Deployment, Listener
+
+
+def _used(console: Console) -> list[int]:
+    phones = console.json("workspace", "show", "acme")["places"][0]
+    return [phones["used"], phones["paid"], phones["left"]]
+
+
+def test_a_line_is_shown_with_its_history_by_time_and_cause(
+    console: Console, deployment: Deployment, acme: str
+) -> None:
+    line = lines.failed(deployment, acme)
+    view = console.json("line", "show", acme, line.id.upper())
+    assert (view["line"], view["kind"], view["name"]) == (line.id, "purchased_phone", "Ada Lovelace")
+    assert (view["status"], view["paymentStatus"], view["refundDue"]) == ("failed", "not_required", False)
+    assert view["history"] == [
+        {"at": "2026-11-18T11:06:40.000Z", "status": "provisioning", "cause": "included"},
+        {"at": "2026-11-18T11:06:40.002Z", "status": "failed", "cause": "carrier said no"},
+    ]
+    assert "2026-11-18T11:06:40.002Z  failed        carrier said no" in console.text("line", "show", acme, line.id)
+
+
+def test_a_line_of_another_workspace_is_not_shown(console: Console, deployment: Deployment, acme: str) -> None:
+    line = lines.active(deployment, acme)
+    for verb in ("show", "retry", "release"):
+        assert console.refused("line", verb, "other", line.id) == f"the workspace other has no line {line.id}"
+
+
+def test_retry_takes_a_place_again(console: Console, deployment: Deployment, acme: str) -> None:
+    line = lines.failed(deployment, acme)
+    assert _used(console) == [0, 0, 1]
+    view = console.json("line", "retry", acme, line.id)
+    assert view["status"] == "provisioning"
+    assert view["history"][-1]["cause"] == "retried_by_operator"
+    assert _used(console) == [1, 0, 0]
+    stored = deployment.store.line(acme, line.id)
+    assert stored is not None
+    assert (stored.status, len(stored.history)) == (Status.PROVISIONING, 3)
+
+
+def test_retry_is_refused_when_the_place_is_taken(console: Console, deployment: Deployment, acme: str) -> None:
+    line = lines.failed(deployment, acme)
+    lines.active(deployment, acme)
+    assert console.refused("line", "retry", acme, line.id) == "The plan has no place left for this line."
+    assert console.json("line", "show", acme, line.id)["status"] == "failed"
+    assert _used(console) == [1, 0, 0]
+
+
+@pytest.mark.parametrize("make", [lines.active, lines.failed])
+def test_release_gives_the_place_back(
+    console: Console, deployment: Deployment, acme: str, make: Callable[[Deployment, str], Line]
+) -> None:
+    line = make(deployment, acme)
+    view = console.json("line", "release", acme, line.id)
+    assert (view["status"], view["history"][-1]["cause"]) == ("canceled", "released_by_operator")
+    assert _used(console) == [0, 0, 1]
+    assert console.refused("line", "release", acme, line.id) == (
+        f"the line {line.id} is canceled; only active or failed lines can be released"
+    )
+
+
+def test_a_released_paid_line_is_no_longer_counted_as_paid(console: Console, deployment: Deployment, acme: str) -> None:
+    lines.active(deployment, acme)
+    paid = deployment.store.provisioned(lines.paid(deployment, acme), lines.AT_MS + 5)
+    assert _used(console) == [2, 1, 0]
+    console.json("line", "release", acme, paid.id)
+    assert _used(console) == [1, 0, 0]
+
+
+def test_only_the_contracts_transitions_exist(console: Console, deployment: Deployment, acme: str) -> None:
+    line = lines.requested(deployment, acme)
+    for verb, allowed in (("retry", "failed"), ("release", "active or failed")):
+        said = console.refused("line", verb, acme, line.id)
+        assert said.startswith(f"the line {line.id} is provisioning; only {allowed} lines can be ")
+    deployment.store.provisioned(line, lines.AT_MS)
+    assert "is active; only failed lines can be retried" in console.refused("line", "retry", acme, line.id)
+
+
+def test_a_waiting_request_is_neither_retried_nor_released(console: Console, deployment: Deployment, acme: str) -> None:
+    lines.active(deployment, acme)
+    waiting = lines.requested(deployment, acme)
+    for verb in ("retry", "release"):
+        assert "is awaiting_payment; only" in console.refused("line", verb, acme, waiting.id)
+
+
+def test_a_change_by_other_hands_is_told(deployment: Deployment, acme: str) -> None:
+    """Two operators: one releases the line between the other's read and write."""
+    line = lines.active(deployment, acme)
+
+    class Overtaken(type(deployment.store)):  # type: ignore[misc] # the very store, but for one read
+        def line(self, workspace_id: str, line_id: str) -> Line | None:
+            found = super().line(workspace_id, line_id)
+            if found is not None and found.status is Status.ACTIVE:
+                deployment.store.release(found, "released_by_operator", lines.AT_MS + 9)
+            return found  # type: ignore[no-any-return] # the base class is made up
+
+    with pytest.raises(Refused, match="has just changed by other hands: it is canceled"):
+        operators.release(Overtaken(deployment.table), acme, line.id, lines.AT_MS + 10)
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "failed"])
+def test_an_answer_for_a_provisioner_goes_over_the_bus(
+    console: Console, deployment: Deployment, listener: Listener, acme: str, outcome: str
+) -> None:
+    line = lines.requested(deployment, acme)
+    reason = ["--reason", "no numbers left"] if outcome == "failed" else []
+    told = console.json("provisioning", "answer", acme, line.id, outcome, *reason)
+    assert told == {"line": line.id, "answered": f"{line.id}:1", "outcome": outcome}
+    (event,) = listener.heard()
+    assert (event["source"], event["detail-type"]) == ("line-provisioner", "Line Provisioning Result")
+    expected = {"eventId": f"{line.id}:1", "workspaceId": acme, "lineId": line.id, "outcome": outcome}
+    assert event["detail"] == expected | ({"reason": "no numbers left"} if reason else {})
+
+
+def test_only_a_line_in_provisioning_is_answered_for(
+    console: Console, deployment: Deployment, listener: Listener, acme: str
+) -> None:
+    line = lines.active(deployment, acme)
+    assert console.refused("provisioning", "answer", acme, line.id, "succeeded") == (
+        f"the line {line.id} is active; only provisioning lines can be answered for"
+    )
+    assert console.refused("provisioning", "answer", acme, line.id, "succeeded", "--reason", "x") == (
+        "a reason belongs to failed"
+    )
+    assert listener.heard() == []

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from line_requests import plans
+from line_requests.errors import InvalidPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.operator.conftest import Console
+    from tests.operator.shop import Shop
+
+EXAMPLE = Path(__file__).parents[2] / "plans.example.toml"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "plans.toml"
+
+
+def plan(base: str, lines: str = "email = { included = 1 }", name: str = "starter", tax: str = "") -> str:
+    return f'[{name}]\nbase_prices = ["{base}"]\n{tax}\n[{name}.lines]\n{lines}\n'
+
+
+def test_the_example_is_a_plans_file() -> None:
+    assert list(plans.read(EXAMPLE.read_text(encoding="utf-8"))) == ["starter", "scale", "capped"]
+
+
+def test_an_applied_plan_is_shown_with_what_it_copied_from_stripe(shop: Shop, console: Console, file: Path) -> None:
+    base, extra = shop.price(2900), shop.price(500)
+    file.write_text(plan(base, f'email = {{ included = 2, add_on = "{extra}", cap = 7 }}', tax='tax = "automatic"'))
+
+    assert console.json("plans", "apply", str(file)) == {"applied": ["starter"], "removed": []}
+
+    assert console.json("plans", "show") == [
+        {
+            "plan": "starter",
+            "basePrices": [base],
+            "tax": "automatic",
+            "lines": [{"kind": "email", "included": 2, "cap": 7, "addOn": extra, "unitAmount": 500, "currency": "usd"}],
+        }
+    ]
+    shown = console.text("plans", "show")
+    assert "plan         starter" in shown
+    assert [f"email  2         7    {extra}  500          usd"] == shown.splitlines()[-1:]
+
+
+def test_tax_rates_are_active_ones_of_stripe(shop: Shop, console: Console, file: Path) -> None:
+    rate = shop.v1.tax_rates.create({"display_name": "VAT", "percentage": 19, "inclusive": False}).id
+    file.write_text(plan(shop.price(), tax=f'tax = ["{rate}"]'))
+    console.json("plans", "apply", str(file))
+    assert console.json("plans", "show")[0]["tax"] == [rate]
+
+    file.write_text(plan(shop.price(), tax='tax = ["txr_unknown"]'))
+    refusal = console.refused("plans", "apply", str(file))
+    assert refusal == "plan starter: tax: Stripe has no active tax rate txr_unknown"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("plans = [", "not TOML: "),
+        ("", "the file has no plan"),
+        ("starter = 1", "plan starter: the plan: "),
+        ('["Starter plan"]', "plan 'Starter plan': a name is"),
+        ("[a]\n[a.lines]\nemail = { included = 1 }", "plan a: base_prices: Field required"),
+        ("[a]\nbase_prices = []\nlines = {}", "plan a: base_prices: List should have at least 1 item"),
+        ('[a]\nbase_prices = ["prod_x"]\nlines = {}', "plan a: base_prices.0: String should match"),
+        ('[a]\nbase_prices = ["price_x"]', "plan a: lines: Field required"),
+        (plan("price_x", "fax = { included = 1 }"), "plan starter: lines.fax: Input should be 'purchased_phone'"),
+        (plan("price_x", "email = {}"), "plan starter: lines.email.included: Field required"),
+        (plan("price_x", "email = { included = -1 }"), "plan starter: lines.email.included: "),
+        (plan("price_x", 'email = { included = "1" }'), "plan starter: lines.email.included: "),
+        (plan("price_x", "email = { included = true }"), "plan starter: lines.email.included: "),
+        (plan("price_x", "email = { included = 1.5 }"), "plan starter: lines.email.included: "),
+        (plan("price_x", "email = { included = 1, limit = 2 }"), "plan starter: lines.email.limit: Extra inputs"),
+        (
+            plan("price_x", "email = { included = 3, cap = 2 }"),
+            "plan starter: lines.email: the cap 2 is less than the 3 included",
+        ),
+        (plan("price_x", tax='tax = "none"'), "plan starter: tax"),
+        (plan("price_x") + plan("price_y"), "not TOML: Cannot declare"),
+    ],
+)
+def test_a_malformed_file_is_refused_by_plan_and_field(text: str, said: str) -> None:
+    with pytest.raises(InvalidPlan) as refusal:
+        plans.read(text)
+    assert str(refusal.value).startswith(said)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_malformed_file_is_one_line_for_the_operator(console: Console, file: Path) -> None:
+    file.write_text(plan("price_x", "fax = { included = -1 }\nemail = { included = 3, cap = 2 }"))
+    refusal = console.refused("plans", "apply", str(file))
+    assert "plan starter: lines.fax: Input should be" in refusal
+    assert "; lines.email: the cap 2 is less than the 3 included" in refusal
+    assert console.json("plans", "show") == []
+
+
+def test_a_file_that_cannot_be_read_is_refused(console: Console, tmp_path: Path) -> None:
+    assert console.refused("plans", "apply", str(tmp_path / "none.toml")).endswith(
+        "none.toml: No such file or directory"
+    )
+    (tmp_path / "latin.toml").write_bytes(b"\xff")
+    assert "latin.toml" in console.refused("plans", "apply", str(tmp_path / "latin.toml"))
+
+
+YEARLY = {"interval": "year"}
+METERED = {"interval": "month", "usage_type": "metered", "meter": "mtr_1"}
+TIERS: dict[str, Any] = {
+    "billing_scheme": "tiered",
+    "tiers_mode": "graduated",
+    "tiers": [{"up_to": "inf", "unit_amount": 100}],
+}
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda _: "price_unknown", "lines.email.add_on: Stripe does not know price_unknown"),
+        (lambda shop: shop.price(recurring=None), "is not recurring"),
+        (lambda shop: shop.price(recurring=METERED), "is metered"),
+        (lambda shop: shop.price(None, **TIERS), "is tiered"),
+        (lambda shop: shop.price(transform_quantity={"divide_by": 10, "round": "up"}), "is for packages"),
+        (lambda shop: shop.price(None, unit_amount_decimal=Decimal("0.5")), "has no whole unit amount"),
+        (lambda shop: shop.inactive_price(), "is not active"),
+        (lambda shop: shop.price(currency="eur"), "is in eur every 1 month, the base price"),
+        (lambda shop: shop.price(recurring=YEARLY), "is in usd every 1 year, the base price"),
+        (
+            lambda shop: shop.price(recurring={"interval": "month", "interval_count": 3}),
+            "is in usd every 3 month, the base price",
+        ),
+    ],
+)
+def test_an_add_on_that_cannot_be_billed_so_is_refused(
+    shop: Shop, console: Console, file: Path, make: Callable[[Shop], str], said: str
+) -> None:
+    good = plan(shop.price(), name="good")
+    file.write_text(good + plan(shop.price(), f'email = {{ included = 1, add_on = "{make(shop)}" }}'))
+    refusal = console.refused("plans", "apply", str(file))
+    assert refusal.startswith("plan starter: lines.email.add_on: ")
+    assert said in refusal
+    # All are validated before any is stored.
+    assert console.json("plans", "show") == []
+
+
+def test_an_add_on_fits_every_base_price_of_its_plan(shop: Shop, console: Console, file: Path) -> None:
+    monthly, yearly, extra = shop.price(), shop.price(recurring=YEARLY), shop.price()
+    grant = f'email = {{ included = 1, add_on = "{extra}" }}'
+    file.write_text(plan(f'{monthly}", "{yearly}', grant))
+    assert f"the base price {yearly} in usd every 1 year" in console.refused("plans", "apply", str(file))
+
+    file.write_text(plan(f'{monthly}", "{yearly}'))
+    console.json("plans", "apply", str(file))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda _: "price_unknown", "Stripe does not know price_unknown"),
+        (lambda shop: shop.price(recurring=None), "is not recurring"),
+    ],
+)
+def test_a_base_price_has_to_be_known_and_recurring(
+    shop: Shop, console: Console, file: Path, make: Callable[[Shop], str], said: str
+) -> None:
+    file.write_text(plan(make(shop)))
+    refusal = console.refused("plans", "apply", str(file))
+    assert refusal.startswith("plan starter: base_prices: ")
+    assert said in refusal
+
+
+def test_a_base_price_means_one_plan(shop: Shop, console: Console, file: Path) -> None:
+    base = shop.price()
+    file.write_text(plan(base) + plan(base, name="twin"))
+    assert console.refused("plans", "apply", str(file)) == (
+        f"plan twin: base_prices: {base} already means plan starter"
+    )
+
+    file.write_text(plan(base))
+    console.json("plans", "apply", str(file))
+    file.write_text(plan(base, name="renamed"))
+    assert "already means plan starter" in console.refused("plans", "apply", str(file))
+    assert console.json("plans", "apply", str(file), "--prune") == {"applied": ["renamed"], "removed": ["starter"]}
+    assert [shown["plan"] for shown in console.json("plans", "show")] == ["renamed"]
+
+
+def test_a_base_price_moves_to_another_plan_in_one_file(shop: Shop, console: Console, file: Path) -> None:
+    one, two = shop.price(), shop.price()
+    file.write_text(plan(one) + plan(two, name="other"))
+    console.json("plans", "apply", str(file))
+    file.write_text(plan(two) + plan(one, name="other"))
+    console.json("plans", "apply", str(file))
+    assert {p["plan"]: p["basePrices"] for p in console.json("plans", "show")} == {"starter": [two], "other": [one]}
+
+
+def test_an_add_on_is_nobodys_base_price(shop: Shop, console: Console, file: Path) -> None:
+    base = shop.price()
+    file.write_text(plan(base) + plan(shop.price(), f'email = {{ included = 0, add_on = "{base}" }}', name="other"))
+    assert console.refused("plans", "apply", str(file)) == (
+        f"plan other: lines.email.add_on: {base} is a base price of plan starter"
+    )
+
+
+def test_workspaces_get_a_changed_plan_with_their_next_sync(
+    console: Console, file: Path, acme: str, starter: str
+) -> None:
+    def included() -> int:
+        phones = console.json("workspace", "show", acme)["places"][0]
+        assert phones["kind"] == "purchased_phone"
+        return int(phones["included"])
+
+    file.write_text(plan(starter, "purchased_phone = { included = 4 }"))
+    console.json("plans", "apply", str(file))
+    assert included() == 1
+    console.json("workspace", "sync", acme)
+    assert included() == 4
+
+    file.write_text(plan(starter, "purchased_phone = { included = 6 }"))
+    applied = console.json("plans", "apply", str(file), "--sync")
+    assert applied["synced"] == [{"workspace": acme, "plan": "starter", "status": "active", "error": None}]
+    assert included() == 6

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+import pytest
+
+from line_requests import decision, operators
+from line_requests.errors import ForbiddenLineType, SubscriptionRequired
+from line_requests.model import AddOn, Allowance, Kind, Subscription, Workspace
+from tests.operator import lines
+
+if TYPE_CHECKING:
+    from tests.operator.conftest import Console, Deployment
+    from tests.operator.shop import Shop
+
+
+def test_a_created_workspace_has_the_plan_that_its_customer_subscribes_to(
+    shop: Shop, console: Console, starter: str
+) -> None:
+    customer = shop.subscriber(starter)
+    created = console.json("workspace", "create", "acme", "--customer", customer)
+    assert created == console.json("workspace", "show", "acme")
+    extra = created["places"][0].pop("addOn")
+    assert extra.startswith("price_")
+    assert created.pop("subscription").startswith("sub_")
+    assert created == {
+        "workspace": "acme",
+        "customer": customer,
+        "livemode": False,
+        "status": "active",
+        "plan": "starter",
+        "lock": None,
+        "keys": 0,
+        "places": [
+            {"kind": "purchased_phone", "included": 1, "cap": 3, "used": 0, "paid": 0, "left": 1},
+            {"kind": "byon_phone", "included": None, "cap": None, "used": 0, "paid": 0, "left": 0, "addOn": None},
+            {"kind": "email", "included": None, "cap": None, "used": 0, "paid": 0, "left": 0, "addOn": None},
+        ],
+    }
+
+
+def test_a_customer_without_a_subscription_can_have_a_workspace(shop: Shop, console: Console) -> None:
+    created = console.json("workspace", "create", "acme", "--customer", shop.customer())
+    assert (created["subscription"], created["status"], created["plan"]) == (None, None, None)
+
+
+def test_a_subscription_that_no_plan_names_is_noted(shop: Shop, console: Console, starter: str) -> None:
+    assert starter
+    created = console.json("workspace", "create", "acme", "--customer", shop.subscriber(shop.price()))
+    assert created["plan"] is None
+    assert created["note"].startswith("no plan names the base price of sub_")
+
+
+@pytest.mark.parametrize("workspace_id", ["Acme", "acme_1", "", "a" * 41, "acme\n"])
+def test_a_workspace_id_has_its_form(shop: Shop, console: Console, workspace_id: str) -> None:
+    assert "is no workspace id" in console.refused("workspace", "create", workspace_id, "--customer", shop.customer())
+
+
+def test_a_customer_has_to_exist_at_stripe(shop: Shop, console: Console) -> None:
+    said = console.refused("workspace", "create", "acme", "--customer", "cus_unknown")
+    assert said == "Stripe does not know the customer cus_unknown, or deleted it"
+    deleted = shop.customer()
+    shop.v1.customers.delete(deleted)
+    assert console.refused("workspace", "create", "acme", "--customer", deleted).endswith("or deleted it")
+    assert console.refused("workspace", "show", "acme") == "there is no workspace acme"
+
+
+def test_a_workspace_and_its_customer_are_tied_for_good(shop: Shop, console: Console, starter: str) -> None:
+    ada, bob = shop.subscriber(starter), shop.subscriber(starter)
+    console.json("workspace", "create", "acme", "--customer", ada)
+    said = console.refused("workspace", "create", "acme", "--customer", bob)
+    assert said == f"the workspace acme exists, with the customer {ada}"
+    said = console.refused("workspace", "create", "other", "--customer", ada)
+    assert said == f"the customer {ada} is tied to the workspace acme"
+
+
+def test_creating_again_finishes_what_was_interrupted(
+    shop: Shop, console: Console, deployment: Deployment, starter: str
+) -> None:
+    customer = shop.subscriber(starter)
+    deployment.registry.create_workspace("acme", customer, livemode=False)
+    again = console.json("workspace", "create", "acme", "--customer", customer, "--organisation", "org_acme")
+    assert again["plan"] == "starter"
+    assert deployment.store.workspace_of_organisation("org_acme") == "acme"
+
+
+def test_an_organisation_acts_for_one_workspace(shop: Shop, console: Console, deployment: Deployment) -> None:
+    console.json("workspace", "create", "acme", "--customer", shop.customer(), "--organisation", "org_acme")
+    said = console.refused("workspace", "create", "other", "--customer", shop.customer(), "--organisation", "org_acme")
+    assert said == "org_acme is mapped to another workspace; other stands without it"
+    assert deployment.store.workspace_of_organisation("org_acme") == "acme"
+    said = console.refused("workspace", "create", "third", "--customer", shop.customer(), "--organisation", "acme")
+    assert said == "'acme' is no Clerk organisation: org_..."
+    assert console.refused("workspace", "show", "third") == "there is no workspace third"
+
+
+def test_show_tells_places_used_and_left_the_lock_and_the_keys(
+    console: Console, deployment: Deployment, acme: str
+) -> None:
+    def places() -> list[int | str | None]:
+        view = console.json("workspace", "show", acme)
+        phones = view["places"][0]
+        return [*(phones[name] for name in ("used", "paid", "left")), view["lock"]]
+
+    assert places() == [0, 0, 1, None]
+    lines.active(deployment, acme)
+    assert places() == [1, 0, 0, None]
+    lines.paid(deployment, acme)
+    assert places() == [2, 1, 0, None]
+    waiting = lines.requested(deployment, acme)
+    assert places() == [3, 1, 0, waiting.id]
+
+    console.json("key", "issue", acme)
+    revoked = console.json("key", "issue", acme)["key"]
+    console.json("key", "revoke", acme, revoked)
+    shown = console.text("workspace", "show", acme)
+    assert f"lock          {waiting.id}\nkeys          1\n\nplaces:\n" in shown
+    phones = next(row for row in shown.splitlines() if row.startswith("purchased_phone"))
+    assert phones.split()[1:6] == ["1", "3", "3", "1", "0"]
+
+
+def _workspace(status: str, allowance: Allowance | None, held: int, unpaid: int) -> Workspace:
+    allowances = {} if allowance is None else {Kind.EMAIL: allowance}
+    subscription = Subscription("sub_1", status, "plan", allowances)
+    return Workspace("acme", "cus_1", False, 1, subscription, {Kind.EMAIL: held}, {Kind.EMAIL: unpaid})  # noqa: FBT003 - livemode
+
+
+def test_places_are_left_exactly_when_a_request_would_be_included() -> None:
+    add_on = AddOn("price_1", "prod_1", "usd", 100)
+    allowances = [
+        None,
+        *(
+            Allowance(included, cap, sold)
+            for included, cap, sold in product(range(3), (None, 0, 1, 2, 3), (None, add_on))
+        ),
+    ]
+    for status, allowance, held, unpaid in product(("active", "past_due"), allowances, range(4), range(4)):
+        workspace = _workspace(status, allowance, held, unpaid)
+        try:
+            included = decision.judge(workspace, Kind.EMAIL) is None
+        except (ForbiddenLineType, SubscriptionRequired):
+            included = False
+        left = next(places.left for places in operators.places(workspace) if places.kind is Kind.EMAIL)
+        assert (left > 0) is included
+
+
+def test_sync_brings_a_workspace_up_to_date(shop: Shop, console: Console, acme: str) -> None:
+    customer = console.json("workspace", "show", acme)["customer"]
+    shop.move(customer, shop.price())
+    assert console.json("workspace", "show", acme)["plan"] == "starter"
+    assert console.json("workspace", "sync", acme)["plan"] is None
+    assert console.refused("workspace", "sync", "other") == "there is no workspace other"
+
+
+def test_sync_cancels_a_waiting_request_whose_subscription_ended(
+    shop: Shop, console: Console, deployment: Deployment, acme: str
+) -> None:
+    lines.active(deployment, acme)
+    waiting = lines.requested(deployment, acme)
+    shop.cancel(console.json("workspace", "show", acme)["customer"])
+    assert console.json("workspace", "sync", acme)["lock"] is None
+    history = console.json("line", "show", acme, waiting.id)["history"]
+    assert (history[-1]["status"], history[-1]["cause"]) == ("canceled", "subscription_ended")
+
+
+def test_sync_all_goes_on_after_a_workspace_that_fails(
+    shop: Shop, console: Console, deployment: Deployment, acme: str
+) -> None:
+    console.json("workspace", "create", "beta", "--customer", shop.customer())
+    good = [
+        {"workspace": acme, "plan": "starter", "status": "active", "error": None},
+        {"workspace": "beta", "plan": None, "status": None, "error": None},
+    ]
+    assert console.json("workspace", "sync", "--all") == good
+    deployment.registry.create_workspace("aaa", "cus_unknown", livemode=False)
+
+    code, view, said = console.incomplete("workspace", "sync", "--all")
+
+    assert code == 1
+    assert said == "line-requests: 1 of 3 workspaces could not be synced\n"
+    assert view[0]["workspace"] == "aaa"
+    assert view[0]["error"]
+    assert view[1:] == good
