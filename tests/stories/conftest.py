@@ -33,8 +33,11 @@ def _world(running_stack: LocalStack) -> Iterator[World]:
     client = stripe.StripeClient(
         OPERATOR_API_KEY, base_addresses={"api": running_stack.double.url}, http_client=payments
     )
+    ministack = running_stack.ministack
+    logs = ministack.session.client("logs", endpoint_url=ministack.endpoint)
     with httpx.Client(base_url=running_stack.origin, timeout=TIMEOUT_SECONDS, limits=limits) as http:
-        yield World(running_stack, http, client)
+        yield World(running_stack, http, client, logs)
+    logs.close()
     payments.close()  # type: ignore[no-untyped-call] # not annotated by the SDK
 
 

@@ -1,0 +1,221 @@
+"""What stories are told with: HTTP against the local stack, every answer checked against openapi.yaml."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tests.local.demo import PRODUCT_API_KEY
+from tests.stories.description import check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import httpx
+    import stripe
+
+    from tests.local.stack import LocalStack
+    from tests.local.stripe_double.server import LoggedRequest
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+LINES = "/api/line-requests"
+# Longer than any answer may take: the product gives up after 25 s (contract 34).
+TIMEOUT_SECONDS = 35
+
+PHONE: Json = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
+BYON: Json = PHONE | {"lineType": "byon", "email": "ada@example.com", "phone": "+1 415 555 0100"}
+EMAIL: Json = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "email", "email": "ada@example.com"}
+KINDS = {"purchased_phone": PHONE, "byon_phone": BYON, "email": EMAIL}
+
+
+@dataclass(frozen=True)
+class World:
+    """One local stack, as its clients, its customers, its operators and Stripe touch it."""
+
+    stack: LocalStack
+    http: httpx.Client
+    stripe: stripe.StripeClient
+    cloudwatch: Any  # a client of boto3's, without stubs
+
+    def workspace(self, plan: str = "starter", **more: object) -> Workspace:
+        """A fresh one: `workspace("scale", subscriptionStatus="past_due")`."""
+        self.quiet()
+        mode = self.stack.webhook_mode
+        self.stack.set_webhook_mode("drop")  # it is usable without the webhooks of its own making
+        made = self.control("workspaces", plan=plan, **more)
+        self.stack.set_webhook_mode(mode)
+        return Workspace(self, made["workspaceId"], made["apiKey"], made["customer"], made["subscription"])
+
+    def send(self, method: str, path: str, **request: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own arguments
+        answer = self.http.request(method, path, **request)
+        check(answer)
+        return answer
+
+    def control(self, route: str, **body: object) -> Json:
+        """One of the control routes, which has to succeed."""
+        answer = self.http.post(f"/_local/{route}", json=body)
+        assert answer.is_success, answer.text
+        result: Json = answer.json()
+        return result
+
+    def webhooks(self, mode: str) -> None:
+        self.control("webhooks", mode=mode)
+
+    def provisioning(self, mode: str) -> None:
+        self.control("provisioning", mode=mode)
+
+    def provisioned(self, line_id: str, outcome: str, **more: object) -> None:
+        self.control(f"line-requests/{line_id}/provisioning", outcome=outcome, **more)
+
+    def reconcile(self) -> Json:
+        return self.control("reconcile")
+
+    def faults(self, kind: str, count: int = 1000, path: str = "") -> None:
+        """The product's next calls fail; webhooks of what went before are let through first."""
+        self.quiet()
+        self.control("stripe/faults", kind=kind, count=count, path=path)
+
+    def no_faults(self) -> None:
+        self.control("stripe/faults", kind="error_before", count=0)
+
+    def quiet(self) -> None:
+        """Wait until no webhook is on its way."""
+        assert self.stack.double.wait_idle()
+
+    def calls(self) -> Callable[[], list[LoggedRequest]]:
+        """What the product has asked Stripe since this moment."""
+        self.quiet()
+        start = len(self.stack.double.request_log)
+        return lambda: [c for c in self.stack.double.request_log[start:] if c.api_key == PRODUCT_API_KEY]
+
+    def logs(self, within_s: int = 60) -> list[str]:
+        """What all functions have logged of late, metrics included."""
+        start = int((time.time() - within_s) * 1000)
+        groups = [group["logGroupName"] for group in self.cloudwatch.describe_log_groups()["logGroups"]]
+        pages = [self.cloudwatch.filter_log_events(logGroupName=name, startTime=start) for name in groups]
+        return [event["message"] for page in pages for event in page["events"]]
+
+    def alarmed(self, metric: str, subject: str) -> bool:
+        """Whether that metric was counted, and its log line names what it is about."""
+        logs = self.logs()
+        return any(f'"{metric}":[1.0]' in line for line in logs) and any(
+            '"level":"ERROR"' in line and subject in line for line in logs
+        )
+
+    def pay(self, payment_url: str) -> httpx.Response:
+        """Press the button of the hosted invoice page."""
+        answer = self.http.post(f"{payment_url}/pay")
+        assert answer.status_code < 400, answer.text
+        return answer
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A workspace's API key, used."""
+
+    world: World
+    id: str
+    api_key: str
+    customer: str
+    subscription: str | None
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Json | None = None,
+        **request: Any,  # noqa: ANN401 - httpx's own arguments
+    ) -> httpx.Response:
+        """Any request with this workspace's key, unless `headers` has another Authorization."""
+        authorized = {"Authorization": f"Bearer {self.api_key}"} | (headers or {})
+        return self.world.send(method, path, headers=authorized, **request)
+
+    def create(self, body: Mapping[str, Any] = PHONE, *, key: str | None = None) -> httpx.Response:
+        """Request a line, a purchased phone line unless told otherwise."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self.send("POST", LINES, json=dict(body), headers=headers)
+
+    def get(self, line_id: str) -> httpx.Response:
+        return self.send("GET", f"{LINES}/{line_id}")
+
+    def page(self, **query: Any) -> httpx.Response:  # noqa: ANN401 - query values are of any type
+        return self.send("GET", LINES, params=query)
+
+    def manage(self, line_id: str, action: str) -> httpx.Response:
+        return self.send("POST", f"{LINES}/{line_id}", json={"action": action})
+
+    def lines(self) -> list[Json]:
+        """All lines as the list has them, newest first: unlike a poll, it never heals anything."""
+        page: Json = self.page(limit=100).json()
+        lines: list[Json] = page["lines"]
+        return lines
+
+    def line(self, line_id: str) -> Json:
+        """One line as the list has it."""
+        return next(line for line in self.lines() if line["_id"] == line_id)
+
+    def status(self, line_id: str) -> str:
+        return str(self.line(line_id)["provisioningStatus"])
+
+    def included(self, body: Mapping[str, Any] = PHONE) -> Json:
+        """A line that the plan includes; its 201."""
+        created = self.create(body)
+        assert created.status_code == 201, created.text
+        answer: Json = created.json()
+        assert answer["paymentRequired"] is False, answer
+        return answer
+
+    def awaiting(self, body: Mapping[str, Any] = PHONE, *, key: str | None = None) -> Json:
+        """One more than the plan includes; its 201."""
+        while True:
+            created = self.create(body, key=key)
+            assert created.status_code == 201, created.text
+            answer: Json = created.json()
+            if answer["paymentRequired"]:
+                return answer
+            assert key is None, "with a key the same line would come again"
+
+    def full(self, body: Mapping[str, Any] = PHONE, included: int = 1) -> Workspace:
+        """This workspace, with the included lines of that kind taken."""
+        for _ in range(included):
+            self.included(body)
+        return self
+
+    def invoices(self) -> list[Json]:
+        """The invoices of this workspace's lines at Stripe, newest first, whatever their state."""
+        everything = self.world.stack.double.all_of("invoice")
+        return [i for i in everything if i["customer"] == self.customer and i["metadata"]]
+
+    def invoice(self, invoice_id: str) -> Json:
+        return self.world.stack.double.invoice(invoice_id)
+
+    def change(self, **subscription: object) -> None:
+        """Change plan or status at Stripe; the product hears of it as the webhook mode says."""
+        self.world.control(f"workspaces/{self.id}/subscription", **subscription)
+
+
+def eventually(look: Callable[[], T], *, within_s: float = 8) -> T:
+    """Wait until what is looked at is true, and return it."""
+    deadline = time.monotonic() + within_s
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"it never came about, last seen: {seen!r}"
+        time.sleep(0.03)
+    return seen
+
+
+def together(number: int, act: Callable[[int], T]) -> list[T]:
+    """Do it in so many threads at the same moment."""
+    start = threading.Barrier(number)
+
+    def run(index: int) -> T:
+        start.wait()
+        return act(index)
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(run, range(number)))
