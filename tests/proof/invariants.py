@@ -1,0 +1,290 @@
+"""What has to hold, of design.md's "Proof": after every step, and once faults have stopped.
+
+All of it is read off the table and Stripe, never by the product's own code.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from tests.proof import stage
+from tests.proof.actors import Cast, Json
+from tests.proof.explorer import Scenario, State, Violation
+from tests.proof.memory_table import MemoryTable, Typed, plain
+from tests.proof.world import World
+
+HOLDING = {"awaiting_payment", "provisioning", "active"}
+MOVES = {
+    ("awaiting_payment", "provisioning"),
+    ("awaiting_payment", "canceled"),
+    ("provisioning", "active"),
+    ("provisioning", "failed"),
+}
+LIVE = {"draft", "open", "paid", "uncollectible"}
+
+
+def expect(holds: object, otherwise: str) -> None:
+    """Raises Violation."""
+    if not holds:
+        raise Violation(otherwise)
+
+
+def attributes(item: Typed) -> Json:
+    """A stored item as plain values."""
+
+    def bare(value: Any) -> Any:  # noqa: ANN401 - a DynamoDB value is any of JSON's types
+        kind, content = value
+        if kind == "M":
+            return {name: bare(inner) for name, inner in content.items()}
+        return [bare(inner) for inner in content] if kind == "L" else content
+
+    return {name: bare(plain(value)) for name, value in item.items()}
+
+
+class Seen(NamedTuple):
+    """The workspace, its lines and its invoices."""
+
+    workspace: Json
+    lines: dict[str, Json]
+    records: dict[str, Json]
+    invoices: dict[str, Json]
+
+
+_read: dict[int, tuple[Json, dict[str, Json], dict[str, Json]]] = {}
+
+
+def see(world: World) -> Seen:
+    """Reads a world; tables that were read before are known."""
+    read = _read.get(world.table.digest)
+    if read is None:
+        if len(_read) > 50_000:
+            _read.clear()
+        read = _read[world.table.digest] = _see(world.table)
+    return Seen(*read, dict(world.stripe.invoices))
+
+
+def _see(table: MemoryTable) -> tuple[Json, dict[str, Json], dict[str, Json]]:
+    workspace: Json = {}
+    lines, records = dict[str, Json](), dict[str, Json]()
+    for (pk, sk), stored in table.items.items():
+        if pk != f"W#{stage.WORKSPACE}" or sk == "KEYS":
+            continue
+        kind, _, name = sk.partition("#")
+        item = attributes(stored.item)
+        if kind == "WORKSPACE":
+            workspace = item
+        else:
+            (lines if kind == "LINE" else records)[name] = item
+    return workspace, lines, records
+
+
+# --- after every step ---------------------------------------------------------------------------
+
+
+def safe(before: World, after: World) -> None:
+    """Raises Violation when a step has broken something."""
+    seen = see(after)
+    if after.table is not before.table:
+        _table(seen)
+        _history(see(before), seen)
+    _money(seen)
+
+
+def _table(seen: Seen) -> None:
+    """Lock, places and keys say what the lines are."""
+    waiting = [name for name, line in seen.lines.items() if line["status"] == "awaiting_payment"]
+    expect(len(waiting) <= 1, f"{len(waiting)} lines await payment at once")
+    lock = seen.workspace.get("lock")
+    expect(lock == next(iter(waiting), None), f"the lock names {lock}, awaiting payment is {waiting}")
+    expect((lock is None) is ("lock_kind" not in seen.workspace), "lock and lock_kind come and go together")
+    held, unpaid, included = Counter[str](), Counter[str](), Counter[str]()
+    for line in seen.lines.values():
+        kind = "email" if line["channel_type"] == "email" else f"{line['line_type']}_phone"
+        if line["status"] in HOLDING:
+            held[kind] += 1
+            unpaid[kind] += line["payment_status"] != "paid"
+            included[kind] += line["payment_status"] == "not_required"
+    allowances = seen.workspace["subscription"]["allowances"]
+    for kind, count in seen.workspace["held"].items():
+        expect(count == held[kind], f"held says {count} {kind}, lines say {held[kind]}")
+        expect(seen.workspace["unpaid"][kind] == unpaid[kind], f"unpaid says {seen.workspace['unpaid'][kind]} {kind}")
+        if kind in allowances:
+            cap, grant = allowances[kind].get("cap"), allowances[kind]["included"]
+            expect(cap is None or count <= cap, f"{count} {kind} lines over the cap of {cap}")
+            expect(included[kind] <= grant, f"{included[kind]} {kind} lines for {grant} included places")
+    for name, record in seen.records.items():
+        line = seen.lines.get(record["line_id"], {})
+        expect(line.get("key_hash") == name, f"key {name[:8]} names a line that was not asked for with it")
+    keyed = Counter(line["key_hash"] for line in seen.lines.values() if "key_hash" in line and _counts(line))
+    expect(all(count == 1 for count in keyed.values()), "one key, several lines")
+
+
+def _counts(line: Json) -> bool:
+    """Whether it is its key's line: a request that was canceled unanswered frees its key."""
+    return bool(line["status"] != "canceled")
+
+
+def _history(before: Seen, after: Seen) -> None:
+    """Lines move on along the contract's transitions, and never back."""
+    for name, line in before.lines.items():
+        expect(name in after.lines, f"line {name} vanished")
+        was, now = line["history"], after.lines[name]["history"]
+        expect(now[: len(was)] == was, f"the history of line {name} was rewritten")
+        expect(len(now) - len(was) <= 1, f"line {name} moved twice in one step")
+        if now != was:
+            move = (was[-1]["status"], now[-1]["status"])
+            expect(move in MOVES, f"line {name} moved from {move[0]} to {move[1]}")
+        expect(after.lines[name]["status"] == now[-1]["status"], f"status and history of line {name} differ")
+        if line["status"] == after.lines[name]["status"]:
+            same = line["payment_status"] == after.lines[name]["payment_status"]
+            expect(same, f"line {name} changed its payment without changing its status")
+    for name, record in before.records.items():
+        if "answer" in record:
+            now_answer = after.records.get(name, {}).get("answer")
+            expect(now_answer == record["answer"], "the answer of a key changed")
+
+
+def _money(seen: Seen) -> None:
+    """One invoice per line, one open per workspace, nothing for free and nothing for nothing."""
+    statuses: dict[str, list[str]] = {}
+    for invoice in seen.invoices.values():
+        statuses.setdefault(invoice["metadata"].get("line_id", ""), []).append(invoice["status"])
+    live = {name: [status for status in found if status in LIVE] for name, found in statuses.items()}
+    for name, found in live.items():
+        expect(len(found) <= 1, f"line {name} has {len(found)} live invoices: {found}")
+    is_open = [name for name, found in live.items() if "open" in found]
+    expect(len(is_open) <= 1, f"{len(is_open)} invoices of the workspace are open at once")
+    for name, line in seen.lines.items():
+        found = live.get(name, [])
+        if line["payment_status"] == "paid":
+            expect(found == ["paid"], f"line {name} counts as paid, its invoices are {statuses.get(name)}")
+        elif line["payment_status"] == "not_required":
+            expect(not found, f"line {name} needs no payment and has an invoice: {found}")
+        elif line["payment_status"] == "canceled":
+            expect("open" not in found, f"line {name} is canceled and its invoice can still be paid")
+
+
+# --- at the end ---------------------------------------------------------------------------------
+
+
+class Settled:
+    """Faults have stopped: one reconcile, and no webhook, brings everything where it belongs."""
+
+    def __init__(self, cast: Cast) -> None:
+        self._cast = cast
+        self._ended: set[int] = set()
+        self._retried: set[tuple[int, tuple[tuple[str, str], ...]]] = set()
+
+    def __call__(self, scenario: Scenario, state: State) -> None:
+        """Raises Violation."""
+        faultless = state.faults_left == scenario.faults
+        answered: dict[str, str] = {}
+        for slot in state.slots:
+            for answer in slot.place.answers:
+                _answer(answer, faultless=faultless)
+                _same(answered, answer, see(state.world))
+        keyed = tuple(sorted(answered.items()))
+        if (state.world.digest, keyed) in self._retried:
+            return
+        self._retried.add((state.world.digest, keyed))
+        world = self._reconciled(state.world)
+        for key in ("A", "B"):
+            world = self._retry(world, key, answered)
+
+    def _reconciled(self, world: World) -> World:
+        # Whoever crashed held a lease; a minute later nobody does.
+        world = stage.told(self._cast, world.after(60_000))
+        world, answers = self._cast.play(stage.reconcile(), world)
+        expect(not answers[0].get("failed"), f"the reconciler fails: {answers[0]}")
+        world = stage.told(self._cast, world)
+        if world.digest not in self._ended:
+            _settled(see(world), world)
+            self._ended.add(world.digest)
+        return world
+
+    def _retry(self, world: World, key: str, answered: dict[str, str]) -> World:
+        """A client that asks once more gets its answer, or the one that it had."""
+        before = see(world)
+        world, [answer] = self._cast.play(stage.create(key), world)
+        expect(answer["statusCode"] in {201, 403, 409}, f"a retry is answered {answer['statusCode']}")
+        if key in answered:
+            expect(answer["statusCode"] == 201, f"a retry of what was answered 201 gets {answer['statusCode']}")
+            expect(answer["body"] == answered[key], "a retry gets another answer")
+            expect(see(world).lines.keys() == before.lines.keys(), "a retry makes another line")
+        safe(world, world)
+        return world
+
+
+def _answer(answer: Json, *, faultless: bool) -> None:
+    status = answer.get("statusCode", 200)
+    if faultless:
+        expect(status < 500 or status == 502, f"a {status} without any fault")
+        expect("raised" not in answer, f"without any fault a function fails: {answer.get('raised')}")
+        expect(not answer.get("failed"), f"without any fault the reconciler fails: {answer}")
+    if status == 201:
+        body = json.loads(answer["body"])
+        url = body.get("paymentUrl")
+        expect(bool(url) is (body["status"] == "awaiting_payment"), f"201 {body['status']} with paymentUrl {url}")
+
+
+def _same(answered: dict[str, str], answer: Json, seen: Seen) -> None:
+    """One key, one answer; and nobody is told to wait for what is their own."""
+    key = answer.get("key")
+    if key is None:
+        return
+    if answer.get("statusCode") == 201:
+        expect(answered.setdefault(key, answer["body"]) == answer["body"], f"key {key} has two answers")
+    if answer.get("statusCode") == 409:
+        holder = seen.lines[json.loads(answer["body"])["existingLine"]["_id"]]
+        own = hashlib.sha256(key.encode()).hexdigest()
+        expect(holder.get("key_hash") != own, f"key {key} is told to wait for its own line")
+
+
+def _settled(seen: Seen, world: World) -> None:
+    ended = seen.workspace["subscription"]["status"] == "canceled"
+    for name, line in seen.lines.items():
+        invoices = {i["status"] for i in seen.invoices.values() if i["metadata"].get("line_id") == name}
+        if line["status"] == "awaiting_payment":
+            expect(not ended, f"line {name} awaits payment though the subscription has ended")
+            own = seen.invoices.get(line.get("invoice_id", ""), {})
+            state = own.get("status", "missing")
+            expect(state in {"open", "uncollectible"}, f"line {name} still awaits payment; its invoice is {state}")
+            expect(line.get("payment_url") == own.get("hosted_invoice_url"), f"line {name} has no payment link")
+            kind = "email" if line["channel_type"] == "email" else f"{line['line_type']}_phone"
+            included = seen.workspace["subscription"]["allowances"][kind]["included"]
+            expect(seen.workspace["unpaid"][kind] > included, f"line {name} awaits payment though the plan includes it")
+            debit = line.get("invoice_id") in world.stripe.debits
+            expect("closing" not in line or debit, f"line {name} is still to be closed: {line.get('closing')}")
+        elif "paid" in invoices:
+            refunded = line["payment_status"] != "canceled" or line.get("refund_due")
+            expect(refunded, f"line {name} is canceled, its payment is kept")
+        if line["payment_status"] == "canceled":
+            expect(not invoices & {"open"}, f"line {name} is canceled and its invoice is open")
+        event_id = f"{name}:{len(line['history'])}"
+        expect(event_id in world.told, f"nobody was told {event_id} {line['status']}")
+    if not ended:
+        _quantities(seen, world)
+
+
+def _quantities(seen: Seen, world: World) -> None:
+    """What the subscription is billed for is what the lines say."""
+    owed: dict[str, int] = {}
+    for kind, price in stage.ADD_ONS.items():
+        kinds = [
+            line
+            for line in seen.lines.values()
+            if ("email" if line["channel_type"] == "email" else f"{line['line_type']}_phone") == kind
+        ]
+        settled = [line for line in kinds if line["status"] in HOLDING - {"awaiting_payment"}]
+        paid = sum(line["payment_status"] == "paid" for line in settled)
+        included = seen.workspace["subscription"]["allowances"][kind]["included"]
+        owed[price] = min(paid, max(0, len(settled) - included))
+    subscription = world.stripe.subscriptions[stage.SUBSCRIPTION]
+    set_ = {item["price"]["id"]: item["quantity"] for item in subscription["items"]["data"]}
+    for price, quantity in owed.items():
+        expect(set_.get(price, 0) == quantity, f"{price}: billed for {set_.get(price, 0)}, owed {quantity}")
+
+
+__all__ = ["Settled", "replace", "safe"]

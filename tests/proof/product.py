@@ -1,0 +1,328 @@
+"""The product's real code, run on answers: the same answers, the same steps.
+
+Everything below the SDKs is replaced where the SDKs offer it: boto3's own event that makes a client's
+class, and an HTTP client given to Stripe's. Of the standard library the product gets three other
+things: the clock's time, the intake's thread pool and its random ids. The rest is what is deployed.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import re
+import sys
+import urllib.parse
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import nullcontext
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, Self
+
+import boto3
+import stripe
+from botocore.exceptions import ReadTimeoutError
+from requests.structures import CaseInsensitiveDict
+
+from tests.proof.memory_stripe import Reply
+from tests.proof.world import Crash, DynamoDb, Lost, Pause, Publish, Result, Step, Stripe, Unprocessed
+
+ROOT = Path(__file__).parents[2]
+TABLE, API_KEY, WEBHOOK_SECRET = "line-requests", "sk_test_proof", "whsec_proof"
+FUNCTIONS = (
+    "create_line_request",
+    "get_line_request",
+    "manage_line_request",
+    "stripe_webhook",
+    "reconciler",
+    "publish_changes",
+    "provisioning_result",
+)
+# A poll loop of many short pauses is the same loop with a few long ones; a pause may always be longer.
+PAUSE_MIN_MS = 4_000
+_ENVIRONMENT = {
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "POWERTOOLS_LOG_LEVEL": "CRITICAL",
+    "POWERTOOLS_METRICS_NAMESPACE": "LineRequests",
+    "POWERTOOLS_SERVICE_NAME": "line-requests",
+    "TABLE_NAME": TABLE,
+    "BUS_NAME": "line-requests",
+}
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Suspended(BaseException):
+    """The run has come to a step that has no answer yet."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Delivery:
+    """A step's result, and when it came."""
+
+    now_ms: int
+    result: Result
+
+
+class Run:
+    """One run of a handler on the answers to its first steps; several strands where it works in parallel."""
+
+    def __init__(self, name: str, now_ms: int, deliveries: Mapping[int, Sequence[Delivery]]) -> None:
+        self.name = name
+        self.now_ms = now_ms
+        self.pending: dict[int, Step] = {}
+        self._deliveries = deliveries
+        self._taken: dict[int, int] = {}
+        self._strand = 0
+        self._strands = 1
+        self._crashed = False
+        self._drawn = 0
+        self._keys: dict[str, str] = {}
+
+    def ask(self, step: Step) -> Result:
+        """The step's result; without one yet the run ends here."""
+        if self._crashed:
+            raise Crash
+        taken, deliveries = self._taken.get(self._strand, 0), self._deliveries.get(self._strand, ())
+        if taken == len(deliveries):
+            self.pending[self._strand] = step
+            raise Suspended
+        self._taken[self._strand] = taken + 1
+        delivery = deliveries[taken]
+        self.now_ms = delivery.now_ms
+        if delivery.result is Crash:
+            self._crashed = True
+            raise Crash
+        return delivery.result
+
+    def beside(self, call: Callable[[], Any]) -> "Future[Any]":
+        """Runs a call as a strand of its own, as far as it comes."""
+        future: Future[Any] = Future()
+        outer, self._strand = self._strand, self._strands
+        self._strands += 1
+        try:
+            future.set_result(call())
+        except Suspended:
+            pass
+        except Exception as error:  # noqa: BLE001 - it is the caller's, who asks for the result
+            future.set_exception(error)
+        finally:
+            self._strand = outer
+        return future
+
+    def draw(self) -> str:
+        """A number that no other run draws, and that the same run draws again."""
+        self._drawn += 1
+        return f"{zlib.crc32(self.name.encode()):08x}{self._drawn:04x}"
+
+    def key(self, key: str | None) -> str | None:
+        """The SDK draws keys of its own: named by their order, the same in every run."""
+        if key is None or not _UUID.fullmatch(key):
+            return key
+        return self._keys.setdefault(key, f"{self.name}/{len(self._keys)}")
+
+
+_current: Run | None = None
+
+
+def current() -> Run:
+    """The run that product code is called from."""
+    assert _current is not None, "product code runs only inside of a run"
+    return _current
+
+
+def run(run_: Run, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the handler answers
+    """Runs product code; raises Suspended where it waits for an answer, Crash when it is to die."""
+    global _current  # noqa: PLW0603 - there is one run at a time, and the SDKs' hooks have to find it
+    _current = run_
+    try:
+        return call()
+    finally:
+        _current = None
+
+
+# --- below the SDKs -----------------------------------------------------------------------------
+
+
+def _make_api_call(client: Any, operation: str, request: Mapping[str, Any]) -> Any:  # noqa: ANN401 - boto3's client
+    if operation == "BatchGetItem":
+        return _batch_get(request)
+    if operation == "PutEvents":
+        step: Step = Publish(tuple(json.loads(entry["Detail"]) for entry in request["Entries"]))
+    else:
+        step = DynamoDb(operation, request)
+    result = current().ask(step)
+    if isinstance(result, Lost):
+        raise ReadTimeoutError(endpoint_url="https://aws.example")
+    if isinstance(step, Publish):
+        return result
+    if result.error is not None:
+        raise client.exceptions.from_code(result.error)(result.body, operation)
+    return result.body
+
+
+def _batch_get(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A batch is no snapshot: one step for each of its items."""
+    [(table, wanted)] = request["RequestItems"].items()
+    found, left = [], []
+    for key in wanted["Keys"]:
+        result = current().ask(DynamoDb("GetItem", {"TableName": table, "Key": key}, of_batch=True))
+        if isinstance(result, Lost):
+            raise ReadTimeoutError(endpoint_url="https://aws.example")
+        if isinstance(result, Unprocessed):
+            left.append(key)
+        elif "Item" in result.body:
+            found.append(result.body["Item"])
+    return {"Responses": {table: found}, "UnprocessedKeys": {table: {"Keys": left}} if left else {}}
+
+
+def _give_class(class_attributes: dict[str, Any], **_: object) -> None:
+    class_attributes["_make_api_call"] = _make_api_call
+
+
+class _Http(stripe.HTTPClient):
+    """Stripe's SDK above, a step below."""
+
+    name = "proof"
+
+    def __init__(self, remaining_s: Callable[[], float], smallest_call_s: float) -> None:
+        super().__init__()
+        self._remaining_s = remaining_s
+        self._smallest_call_s = smallest_call_s
+
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_: object
+    ) -> tuple[str, int, Mapping[str, str]]:
+        if self._remaining_s() < self._smallest_call_s:
+            raise stripe.APIConnectionError("no time left", should_retry=True)
+        parts = urllib.parse.urlsplit(url)
+        params = dict(urllib.parse.parse_qsl(post_data if method == "post" else parts.query))
+        key = current().key((headers or {}).get("Idempotency-Key"))
+        result = current().ask(Stripe(method.upper(), parts.path, params, key))
+        if isinstance(result, Lost):
+            raise stripe.APIConnectionError("timed out", should_retry=result.again)
+        assert isinstance(result, Reply)
+        return result.body, result.status, CaseInsensitiveDict(result.headers)
+
+    def _sleep_time_seconds(self, num_retries: int) -> float:  # noqa: ARG002 - the SDK's own signature
+        return 0.0
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class _Strands:
+    """What the intake takes for a thread pool."""
+
+    def __init__(self, max_workers: int) -> None:
+        del max_workers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and current().pending:
+            raise Suspended
+
+    def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
+        return current().beside(lambda: call(*args))
+
+
+# --- the product --------------------------------------------------------------------------------
+
+
+class Product:
+    """The handlers and the modules behind them, on simulated ground; one for each process."""
+
+    def __init__(self) -> None:
+        os.environ.update(_ENVIRONMENT)
+        sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "layers")) if path not in sys.path]
+        import line_requests.billing
+        import line_requests.clock
+        import line_requests.intake
+        import line_requests.settings
+        import line_requests.telemetry
+
+        session = boto3.Session(region_name="eu-central-1")
+        for service in ("dynamodb", "events"):
+            session.events.register(f"creating-client-class.{service}", _give_class)
+        self.settings = _settings(session)
+        _replace(line_requests.telemetry, "single_metric", lambda **_: nullcontext())
+        # No seam in the product for these three: a clock, threads and chance are what it takes for given.
+        _replace(line_requests.clock, "time", SimpleNamespace(monotonic=_monotonic_s, sleep=_sleep))
+        _replace(line_requests.intake, "ThreadPoolExecutor", _Strands)
+        _replace(line_requests.intake, "secrets", SimpleNamespace(token_hex=lambda _size: current().draw()))
+        self.handlers = {name: self._handler(name) for name in FUNCTIONS}
+
+    def _handler(self, name: str) -> Callable[[Any, Any], Any]:
+        """The function's handler, its settings, table and bus exchanged for the simulated ones."""
+        spec = importlib.util.spec_from_file_location(f"proof_{name}", ROOT / "functions" / name / "app.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        from line_requests.bus import Bus
+        from line_requests.clock import Clock
+        from line_requests.store import Store
+
+        table = self.settings.table()
+        grounds = {
+            "Clock": lambda at_ms, budget_s: Clock(at_ms, budget_s, _monotonic_s()),
+            "SETTINGS": self.settings,
+            "TABLE": table,
+            "STORE": Store(table),
+            "BUS": Bus(self.settings.events_client(), self.settings.bus_name),
+        }
+        for attribute, ground in grounds.items():
+            if hasattr(module, attribute):
+                _replace(module, attribute, ground)
+        handler: Callable[[Any, Any], Any] = module.handler
+        return handler
+
+
+def _replace(module: ModuleType, name: str, value: object) -> None:
+    assert hasattr(module, name), f"{module.__name__} has no {name} any more"
+    setattr(module, name, value)
+
+
+def _monotonic_s() -> float:
+    return current().now_ms / 1000
+
+
+def _sleep(seconds: float) -> None:
+    current().ask(Pause(max(PAUSE_MIN_MS, int(seconds * 1000))))
+
+
+def _settings(session: boto3.Session) -> Any:  # noqa: ANN401 - a subclass of what is imported late, so that a mutant can come first
+    from line_requests import billing
+    from line_requests.settings import Settings
+    from line_requests.table import Table
+
+    class SimulatedBilling(billing.Billing):
+        def __init__(self, remaining_s: Callable[[], float]) -> None:
+            super().__init__(API_KEY, api_base="https://stripe.example", remaining_s=remaining_s)
+            self._client = stripe.StripeClient(
+                API_KEY,
+                http_client=_Http(remaining_s, billing.SMALLEST_CALL_S),
+                max_network_retries=billing.MAX_NETWORK_RETRIES,
+            )
+
+    dynamodb, events = session.client("dynamodb"), session.client("events")
+
+    class SimulatedSettings(Settings):
+        __slots__ = ()
+
+        def table(self) -> Table:
+            # Conflicts are waited out for ever so short a time, so that chance plays no part.
+            return Table(dynamodb, self.table_name, sleep=lambda _: None)
+
+        def events_client(self) -> Any:  # noqa: ANN401 - boto3's client
+            return events
+
+        def stripe_secret(self, *, fresh: bool = False) -> dict[str, Any]:  # noqa: ARG002 - the same in any case
+            return {"api_key": API_KEY, "webhook_secrets": [WEBHOOK_SECRET]}
+
+        def open_billing(self, remaining_s: Callable[[], float]) -> billing.Billing:
+            return SimulatedBilling(remaining_s)
+
+    return SimulatedSettings.from_environment()

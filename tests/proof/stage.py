@@ -1,0 +1,381 @@
+"""Where scenarios begin, and who can act in them."""
+
+import datetime
+import hashlib
+import hmac
+import json
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from tests.proof.actors import Call, Cast, Json, Lines, Script
+from tests.proof.memory_table import Typed
+from tests.proof.product import WEBHOOK_SECRET, Product, Run, run
+from tests.proof.world import Act, Result, Step, World
+
+WORKSPACE, CUSTOMER, SUBSCRIPTION = "ws", "cus_1", "sub_1"
+SMALL, LARGE = "price_small", "price_large"
+ADD_ONS = {"purchased_phone": "price_phone", "email": "price_email"}
+_BODY = f"tuco_{WORKSPACE}_{'a' * 32}"
+API_KEY = _BODY + f"{zlib.crc32(_BODY.encode()):08x}"
+PHONE: Json = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
+EMAIL: Json = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "email", "email": "ada@example.com"}
+
+
+# --- events -------------------------------------------------------------------------------------
+
+
+def http(now_ms: int, body: Json | None = None, *, line_id: str | None = None, key: str | None = None) -> Json:
+    """A client's request as API Gateway passes it on."""
+    headers = {"authorization": f"Bearer {API_KEY}"} | ({"idempotency-key": key} if key else {})
+    return {
+        "headers": headers,
+        "pathParameters": {"id": line_id} if line_id else None,
+        "body": json.dumps(body) if body is not None else None,
+        "requestContext": {"timeEpoch": now_ms},
+    }
+
+
+def delivery(event: Json, now_ms: int) -> Json:
+    """Stripe's delivery of an event."""
+    body, sent_s = json.dumps(event), now_ms // 1000
+    signature = hmac.new(WEBHOOK_SECRET.encode(), f"{sent_s}.{body}".encode(), hashlib.sha256).hexdigest()
+    request = http(now_ms)
+    return request | {"body": body, "headers": {"stripe-signature": f"t={sent_s},v1={signature}"}}
+
+
+def at(now_ms: int) -> str:
+    """EventBridge's time."""
+    return datetime.datetime.fromtimestamp(now_ms / 1000, tz=datetime.UTC).isoformat()
+
+
+# --- what people can see ------------------------------------------------------------------------
+
+
+def lines(world: World) -> list[Typed]:
+    """The stored lines, oldest first."""
+    return [world.table.items[key].item for key in sorted(world.table.items) if key[1].startswith("LINE#")]
+
+
+def id_of(line: Typed) -> str:
+    """A line's id."""
+    return str(line["sk"]["S"]).removeprefix("LINE#")
+
+
+def payable(world: World) -> str | None:
+    """The line that the scenario is about: the first that was to be paid for."""
+    return next((id_of(line) for line in lines(world) if "charge" in line), None)
+
+
+def invoice_of(world: World, line_id: str | None, *statuses: str) -> str | None:
+    """A line's invoice in one of these states."""
+    for name in sorted(world.stripe.invoices):
+        invoice = world.stripe.invoices[name]
+        if invoice["metadata"].get("line_id") == line_id and invoice["status"] in statuses:
+            return name
+    return None
+
+
+def event_about(world: World, kind: str, subject: str) -> Json:
+    """The event that Stripe has made, as a delivery shows it."""
+    return next(e for e in reversed(world.stripe.events) if e["type"] == kind and e["data"]["object"]["id"] == subject)
+
+
+Effect = Callable[[World], tuple[World, Result] | None]
+
+
+def _when(see: Callable[[World], Any]) -> Effect:
+    def effect(world: World) -> tuple[World, Result] | None:
+        seen = see(world)
+        return None if seen is None else (world, seen)
+
+    return effect
+
+
+# --- clients ------------------------------------------------------------------------------------
+
+
+def create(key: str | None = None, body: Json = PHONE, who: str = "") -> Script:
+    """One request for a line."""
+
+    def script() -> Lines:
+        yield Call("create_line_request", lambda now_ms: http(now_ms, body, key=key))
+
+    return Script(f"create{who}{f' with key {key}' if key else ''} ({body['channelType']})", script)
+
+
+def insistent(key: str = "A") -> Script:
+    """A client that asks again, with the same key, until it is answered."""
+
+    def script() -> Lines:
+        for _ in range(3):
+            answer = yield Call("create_line_request", lambda now_ms: http(now_ms, PHONE, key=key))
+            if answer["statusCode"] < 500:
+                return
+
+    return Script(f"insistent client with key {key}", script)
+
+
+def poll() -> Script:
+    def script() -> Lines:
+        line_id = yield Act("a client knows the line", _when(payable))
+        yield Call("get_line_request", partial(http, line_id=line_id))
+
+    return Script("poll", script)
+
+
+def manage(action: str) -> Script:
+    def script() -> Lines:
+        line_id = yield Act("a client knows the line", _when(payable))
+        yield Call("manage_line_request", partial(http, body={"action": action}, line_id=line_id))
+
+    return Script(action, script)
+
+
+# --- customers, banks, operators at Stripe ------------------------------------------------------
+
+
+def _at_stripe(
+    name: str, what: str, find: Callable[[World], str | None], act: Callable[[World, str], World], *kinds: str
+) -> Script:
+    """Somebody acts at Stripe as soon as there is something to act on; Stripe delivers these events."""
+
+    def effect(world: World) -> tuple[World, Result] | None:
+        subject = find(world)
+        if subject is None:
+            return None
+        after = act(world, subject)
+        told = after.stripe.events[len(world.stripe.events) :]
+        return after, [event for kind in kinds for event in told if event["type"] == kind]
+
+    def script() -> Lines:
+        for event in (yield Act(what, effect)):
+            yield Call("stripe_webhook", lambda now_ms, event=event: delivery(event, now_ms))
+
+    return Script(name, script)
+
+
+def _open(world: World) -> str | None:
+    return invoice_of(world, payable(world), "open", "uncollectible")
+
+
+def _pay(world: World, invoice: str) -> World:
+    return replace(world, stripe=world.stripe.pay(invoice, world.now_ms // 1000))
+
+
+def pay(*, delivered: int = 1) -> Script:
+    kinds = ("invoice.paid", "invoice.payment_succeeded")[:delivered]
+    name = ("pay, webhook lost", "pay", "pay, webhook doubled")[delivered]
+    return _at_stripe(name, "the customer pays", _open, _pay, *kinds)
+
+
+def void() -> Script:
+    def act(world: World, invoice: str) -> World:
+        return replace(world, stripe=world.stripe.void(invoice, world.now_ms // 1000))
+
+    return _at_stripe("void at Stripe", "an operator voids the invoice at Stripe", _open, act, "invoice.voided")
+
+
+def write_off() -> Script:
+    def act(world: World, invoice: str) -> World:
+        return replace(world, stripe=world.stripe.write_off(invoice, world.now_ms // 1000))
+
+    return _at_stripe("write off", "an operator marks the invoice uncollectible", _open, act)
+
+
+def debit(*, succeeds: bool = True) -> Script:
+    """A bank debit: nothing can be voided until the bank has answered."""
+
+    def start(world: World) -> tuple[World, Result] | None:
+        invoice = _open(world)
+        return invoice and (replace(world, stripe=world.stripe.start_debit(invoice)), invoice)  # type: ignore[return-value] # None when there is none
+
+    def script() -> Lines:
+        invoice = yield Act("the customer pays by bank debit", start)
+
+        def end(world: World) -> tuple[World, Result]:
+            stripe = world.stripe.end_debit(invoice, world.now_ms // 1000, succeeded=succeeds)
+            return replace(world, stripe=stripe), list(stripe.events[len(world.stripe.events) :])[:1]
+
+        for event in (yield Act(f"the bank {'pays' if succeeds else 'refuses'}", end)):
+            yield Call("stripe_webhook", lambda now_ms: delivery(event, now_ms))
+
+    return Script(f"bank debit that {'succeeds' if succeeds else 'fails'}", script)
+
+
+def stray_webhook() -> Script:
+    """An event at the wrong time: early, late, or about something that did not happen."""
+
+    def see(world: World) -> Json | None:
+        invoice = invoice_of(world, payable(world), "draft", "open", "paid", "void")
+        if invoice is None:
+            return None
+        return event_of("invoice.paid", world.stripe.invoices[invoice])
+
+    def script() -> Lines:
+        event = yield Act("Stripe delivers an event at the wrong time", _when(see))
+        yield Call("stripe_webhook", lambda now_ms: delivery(event, now_ms))
+
+    return Script("late webhook", script)
+
+
+def event_of(kind: str, subject: Json) -> Json:
+    return {
+        "id": "evt_stray",
+        "object": "event",
+        "type": kind,
+        "livemode": False,
+        "data": {"object": {name: subject[name] for name in ("id", "object", "customer", "metadata")}},
+    }
+
+
+def upgrade() -> Script:
+    def act(world: World, subject: str) -> World:
+        return replace(world, stripe=world.stripe.change_plan(subject, SMALL, LARGE, world.now_ms // 1000))
+
+    return _at_stripe(
+        "upgrade", "the customer takes the larger plan", lambda _: SUBSCRIPTION, act, "customer.subscription.updated"
+    )
+
+
+def end() -> Script:
+    def act(world: World, subject: str) -> World:
+        return replace(world, stripe=world.stripe.end(subject, world.now_ms // 1000))
+
+    return _at_stripe(
+        "subscription ends", "the subscription is canceled", lambda _: SUBSCRIPTION, act, "customer.subscription.deleted"
+    )
+
+
+# --- the schedule, the stream, the provisioner --------------------------------------------------
+
+
+def reconcile() -> Script:
+    def script() -> Lines:
+        yield Call("reconciler", lambda now_ms: {"time": at(now_ms)})
+
+    return Script("reconcile", script)
+
+
+def provision(outcome: str = "succeeded") -> Script:
+    """The provisioner answers what the bus tells, or would tell, about a line."""
+
+    def see(world: World) -> Json | None:
+        for line in lines(world):
+            if line["status"]["S"] == "provisioning":
+                event_id = f"{id_of(line)}:{len(line['history']['L'])}"
+                return {"eventId": event_id, "workspaceId": WORKSPACE, "lineId": id_of(line), "outcome": outcome}
+        return None
+
+    def script() -> Lines:
+        detail = yield Act("the provisioner is done", _when(see))
+        yield Call("provisioning_result", lambda now_ms: {"detail": detail, "time": at(now_ms)})
+
+    return Script(f"provisioning {outcome}", script)
+
+
+def stream(*, doubled: bool = False) -> Script:
+    """The table's stream: the first batch there is, again until it is taken, or once more for nothing."""
+
+    def script() -> Lines:
+        records = yield Act("the stream has records", _when(records_of))
+        for _ in range(3):
+            answer = yield Call("publish_changes", lambda _: records)
+            if not doubled and not answer.get("crashed") and not answer.get("batchItemFailures"):
+                return
+
+    return Script("stream, records doubled" if doubled else "stream", script)
+
+
+def records_of(world: World) -> Json | None:
+    """What the stream delivers next."""
+    numbered = [
+        {"eventSource": "aws:dynamodb", "dynamodb": {"SequenceNumber": f"{key[1]}.{number}", **images}}
+        for key in sorted(world.stream)
+        for number, images in enumerate(world.stream[key])
+    ]
+    return {"Records": numbered} if numbered else None
+
+
+# --- beginnings ---------------------------------------------------------------------------------
+
+
+class Alone(Run):
+    """Product code outside of handlers, run at once."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__("setup", world.now_ms, {})
+        self.world = world
+
+    def ask(self, step: Step) -> Result:
+        self.world, result = step.apply(self.world)
+        return result
+
+
+def empty(product: Product, *, included: int = 1, cap: int | None = 3) -> World:
+    """A workspace with an active subscription to the small plan, and no line."""
+    from line_requests import items, subscriptions
+    from line_requests.model import AddOn, Allowance, Kind
+    from line_requests.registry import Plan, Registry
+
+    def allowances(count: int, most: int | None) -> dict[Kind, Allowance]:
+        return {
+            Kind(kind): Allowance(count, most, AddOn(price, f"prod_{kind}", "usd", 1500))
+            for kind, price in ADD_ONS.items()
+        }
+
+    world = World()
+    stripe = world.stripe.subscribe(SUBSCRIPTION, CUSTOMER, SMALL, world.now_ms // 1000 - 86_400 * 3)
+    world = replace(world, stripe=replace(stripe, events=()))
+    alone = Alone(world)
+    registry = Registry(product.settings.table())
+
+    def prepare() -> None:
+        plans = [Plan("small", (SMALL,), allowances(included, cap)), Plan("large", (LARGE,), allowances(5, 10))]
+        registry.save_plans(plans)
+        registry.create_workspace(WORKSPACE, CUSTOMER, livemode=False)
+        registry.save_api_key(WORKSPACE, items.hash_of(API_KEY), "proof", world.now_ms)
+        billing = product.settings.open_billing(lambda: 9.0)
+        subscriptions.refresh(registry, billing, WORKSPACE, world.now_ms)
+
+    run(alone, prepare)
+    return alone.world
+
+
+def settle_all(cast: Cast, world: World) -> World:
+    """Some minutes later: the stream is told, the reconciler has run, nothing is due."""
+    world, _ = cast.play(reconcile(), told(cast, world.after(120_000)))
+    world, _ = cast.play(reconcile(), told(cast, world.after(120_000)))
+    return told(cast, world)
+
+
+def told(cast: Cast, world: World) -> World:
+    """The world once the stream has delivered everything."""
+    while (records := records_of(world)) is not None:
+        def script(records: Json = records) -> Lines:
+            yield Call("publish_changes", lambda _: records)
+
+        world, _ = cast.play(Script("stream", script), replace(world, stream={}))
+    return world
+
+
+def full(cast: Cast, world: World) -> World:
+    """The included place is taken, by an active line."""
+    world, _ = cast.play(create(), world)
+    world, _ = cast.play(provision(), told(cast, world))
+    return settle_all(cast, world)
+
+
+def waiting(cast: Cast, world: World) -> World:
+    """Beyond that, a line of key A awaits its payment."""
+    world, _ = cast.play(create("A"), full(cast, world).after(60_000))
+    return told(cast, world.after(60_000))
+
+
+def played(cast: Cast, world: World, scripts: Iterable[Script]) -> World:
+    """These, one after the other."""
+    for script in scripts:
+        world, _ = cast.play(script, world)
+    return world

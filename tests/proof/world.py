@@ -1,0 +1,264 @@
+"""All that is outside of a handler, as a value; and the steps that handlers and people take in it.
+
+A step is one DynamoDB call (of a batch: one item), one Stripe call, one publication, one pause, or
+one act of somebody in the world. Applying a step gives its result and the next world. What can go
+wrong with it is listed beside it: the explorer takes at most one of these per run.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from tests.proof.memory_stripe import MemoryStripe, Params, Reply
+from tests.proof.memory_table import Answer, Key, MemoryTable, Typed, canceled, key_of
+
+START_MS = 1_795_339_800_000
+STALL_MS = 25_000  # longer than every lease on a line and than every door's budget
+
+
+@dataclass(frozen=True)
+class World:
+    """The table, Stripe, the bus and the time."""
+
+    now_ms: int = START_MS
+    table: MemoryTable = field(default_factory=MemoryTable)
+    stripe: MemoryStripe = field(default_factory=MemoryStripe)
+    stream: Mapping[Key, tuple[Typed, ...]] = field(default_factory=dict)
+    """The records that the table's stream has yet to deliver, per item, in order."""
+    told: frozenset[str] = frozenset()
+    """The ids of the events that the bus has taken."""
+    indexed: MemoryTable | None = None
+    """What a stale index still shows."""
+
+    @cached_property
+    def digest(self) -> int:
+        """The same for the same world, however it came to be."""
+        stream = frozenset((key, json.dumps(records, sort_keys=True)) for key, records in self.stream.items())
+        return hash((self.now_ms, self.table.digest, self.stripe.digest(), stream, self.told))
+
+    def after(self, ms: int) -> "World":
+        """The world when so much time has passed."""
+        return replace(self, now_ms=self.now_ms + ms)
+
+    def with_table(self, table: MemoryTable) -> "World":
+        """The world after a write; a line that changed its state leaves a stream record."""
+        if table is self.table:
+            return self
+        stream = dict(self.stream)
+        for key, stored in table.items.items():
+            before = self.table.items.get(key)
+            if key[1].startswith("LINE#") and before is not stored and _moved(before.item if before else None, stored.item):
+                images = {"NewImage": stored.item} | ({"OldImage": before.item} if before else {})
+                stream[key] = (*stream.get(key, ()), images)
+        return replace(self, table=table, stream=stream)
+
+
+def _moved(before: Typed | None, after: Typed) -> bool:
+    return before is None or len(before["history"]["L"]) != len(after["history"]["L"])
+
+
+class Crash(BaseException):
+    """The environment of a handler dies; nothing of it runs any further."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """No answer comes; `again`: the SDK's own retry has a chance."""
+
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Unprocessed:
+    """DynamoDB leaves one key of a batch for later."""
+
+
+Result = Any
+Fault = tuple[str, Callable[[World], tuple[World, Result]]]
+
+
+@dataclass(frozen=True)
+class DynamoDb:
+    """One call; of a batch, one of its items."""
+
+    operation: str
+    request: Mapping[str, Any]
+    of_batch: bool = False
+
+    @cached_property
+    def keys(self) -> tuple[Key, ...]:
+        """The items that it names."""
+        if self.operation == "TransactWriteItems":
+            writes = [write for entry in self.request["TransactItems"] for write in entry.values()]
+        else:
+            writes = [self.request]
+        return tuple(key_of(write.get("Key") or write["Item"]) for write in writes if "Key" in write or "Item" in write)
+
+    @property
+    def writes(self) -> bool:
+        return self.operation not in {"GetItem", "Query", "Scan"}
+
+    @property
+    def quiet(self) -> bool:
+        """Reads only what nobody writes in any scenario, so its place among others' steps is all one."""
+        if self.operation == "Query":
+            return "IndexName" not in self.request
+        return not self.writes and self.keys[0][1] in {"KEYS", "CUSTOMER"}
+
+    def apply(self, world: World) -> tuple[World, Result]:
+        table, answer = world.table.call(self.operation, self.request)
+        return world.with_table(table), answer
+
+    def faults(self) -> Iterator[Fault]:
+        yield "the function crashes after it", lambda world: (self.apply(world)[0], Crash)
+        if self.of_batch:
+            yield "UnprocessedKeys", lambda world: (world, Unprocessed())
+        if self.operation == "Query" and "IndexName" in self.request:
+            yield "the index is stale", self._stale
+        if not self.writes:
+            yield "times out", lambda world: (world, Lost())
+            return
+        yield "times out before it has an effect", lambda world: (world, Lost())
+        yield "times out after it has an effect", lambda world: (self.apply(world)[0], Lost())
+        if self.operation == "TransactWriteItems":
+            reasons = [{"Code": "None"} for _ in self.request["TransactItems"]]
+            reasons[0] = {"Code": "TransactionConflict"}
+            yield "TransactionConflict", lambda world: (world, canceled(reasons))
+        else:
+            conflict = Answer(
+                {"Error": {"Code": "TransactionConflictException", "Message": ""}}, "TransactionConflictException"
+            )
+            yield "TransactionConflictException", lambda world: (world, conflict)
+            # botocore repeats a call whose answer got lost; a transaction carries a token, others run twice.
+            yield "its answer is lost and the SDK repeats it", lambda world: self.apply(self.apply(world)[0])
+
+    def _stale(self, world: World) -> tuple[World, Result]:
+        _, answer = (world.indexed or MemoryTable()).call(self.operation, self.request)
+        return world, answer
+
+    def __str__(self) -> str:
+        condition = self.request.get("ConditionExpression") or self.request.get("UpdateExpression") or ""
+        names = ", ".join(sk for _, sk in self.keys) or self.request.get("IndexName", "plans")
+        return f"{self.operation} {names}" + (f"  [{condition}]" if condition else "")
+
+
+@dataclass(frozen=True)
+class Stripe:
+    """One HTTP request to Stripe."""
+
+    method: str
+    path: str
+    params: Params
+    key: str | None
+
+    quiet = False
+
+    @property
+    def writes(self) -> bool:
+        return self.method != "GET"
+
+    def apply(self, world: World, broken: str | None = None) -> tuple[World, Result]:
+        now_s = world.now_ms // 1000
+        stripe, reply = world.stripe.call(self.method, self.path, self.params, self.key, now_s, broken=broken)
+        return (world if stripe is world.stripe else replace(world, stripe=stripe)), reply
+
+    def faults(self) -> Iterator[Fault]:
+        yield "the function crashes after it", lambda world: (self.apply(world)[0], Crash)
+        yield "429", lambda world: (world, Reply(429, _error("rate_limit")))
+        if not self.writes:
+            yield "times out", lambda world: (world, Lost())
+            if self.path == "/v1/events":
+                yield "the newest event is not visible yet", self._late_event
+            return
+        yield "times out before it has an effect, and so does its retry", lambda world: (world, Lost())
+        yield "times out after it has an effect, and so does its retry", lambda world: (self.apply(world)[0], Lost())
+        yield "times out after it has an effect", lambda world: (self.apply(world)[0], Lost(again=True))
+        unsaved = Reply(500, _error("api_error"), (("stripe-should-retry", "false"),))
+        yield "500", lambda world: (world, unsaved)
+        if self.key is not None:
+            yield "500 before the effect, saved under its key", lambda world: self.apply(world, "before")
+            yield "500 after the effect, saved under its key", lambda world: self.apply(world, "after")
+
+    def _late_event(self, world: World) -> tuple[World, Result]:
+        visible = replace(world.stripe, events=world.stripe.events[:-1])
+        _, reply = self.apply(replace(world, stripe=visible))
+        return world, reply
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}" + (f"  (key {self.key})" if self.key else "")
+
+
+def _error(kind: str) -> str:
+    return json.dumps({"error": {"type": kind, "message": "Try again."}})
+
+
+@dataclass(frozen=True)
+class Publish:
+    """PutEvents: what is told is that it was told, at least once."""
+
+    details: tuple[Mapping[str, Any], ...]
+
+    quiet = False
+    writes = True
+
+    def apply(self, world: World) -> tuple[World, Result]:
+        told = world.told | {detail["eventId"] for detail in self.details}
+        return replace(world, told=told), {"FailedEntryCount": 0, "Entries": [{"EventId": "1"} for _ in self.details]}
+
+    def faults(self) -> Iterator[Fault]:
+        yield "the function crashes after it", lambda world: (self.apply(world)[0], Crash)
+        yield "times out", lambda world: (world, Lost())
+        refused = {"FailedEntryCount": len(self.details), "Entries": [{"ErrorCode": "ThrottlingException"}] * len(self.details)}
+        yield "the bus refuses it", lambda world: (world, refused)
+
+    def __str__(self) -> str:
+        return "PutEvents " + ", ".join(f"{detail['eventId']} {detail['status']}" for detail in self.details)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A handler waits."""
+
+    ms: int
+
+    quiet = False
+    writes = False
+
+    def apply(self, world: World) -> tuple[World, Result]:
+        return world, None
+
+    def faults(self) -> Iterator[Fault]:
+        return iter(())
+
+    def __str__(self) -> str:
+        return f"has waited {self.ms / 1000:g} s"
+
+
+@dataclass(frozen=True)
+class Act:
+    """Somebody in the world does something, as soon as it can be done.
+
+    `effect` gives the world after it and what it comes to; None: it cannot be done yet.
+    """
+
+    what: str
+    effect: Callable[[World], tuple[World, Result] | None]
+
+    quiet = False
+    writes = True
+
+    def apply(self, world: World) -> tuple[World, Result]:
+        outcome = self.effect(world)
+        assert outcome is not None, "only what can be done is chosen"
+        return outcome
+
+    def faults(self) -> Iterator[Fault]:
+        return iter(())
+
+    def __str__(self) -> str:
+        return self.what
+
+
+Step = DynamoDb | Stripe | Publish | Pause | Act
