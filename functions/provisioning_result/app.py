@@ -25,7 +25,9 @@ def handler(event: dict[str, Any], _context: object) -> None:
     if line is None or line.status is not Status.PROVISIONING or bus.event_id(line) != result.event_id:
         logger.info("provisioning result is not for the line's present state", extra={"line_id": result.line_id})
         return
-    now_ms = int(datetime.datetime.fromisoformat(event["time"]).timestamp() * 1000)
+    # The bus tells whole seconds: a quick answer must not seem to be older than what it answers.
+    told_ms = int(datetime.datetime.fromisoformat(event["time"]).timestamp() * 1000)
+    now_ms = max(told_ms, line.history[-1].at_ms)
     if result.succeeded:
         STORE.provisioned(line, now_ms)
     else:

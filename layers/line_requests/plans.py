@@ -84,13 +84,13 @@ def apply(
     Plans that were applied before and are not among these stay, or are removed with `prune`.
     Returns the plans of these specs, and the names of the removed ones.
     """
-    price = cache(billing.price)
-    plans = [_checked(name, spec, price, billing.tax_rate_active) for name, spec in specs.items()]
     others = [plan for plan in registry.plans() if plan.name not in specs]
     kept, removed = ([], [plan.name for plan in others]) if prune else (others, [])
-    _refuse_overlaps([*kept, *plans])
-    if len(plans) + len(removed) > PLANS_MAX:
+    if len(specs) + len(removed) > PLANS_MAX:
         raise InvalidPlan(f"more than {PLANS_MAX} plans would change at once")
+    price = cache(billing.price)
+    plans = [_checked(name, spec, price, billing.tax_rate_active) for name, spec in specs.items()]
+    _refuse_overlaps([*kept, *plans])
     registry.save_plans(plans, remove=removed)
     return plans, removed
 

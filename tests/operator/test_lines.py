@@ -7,12 +7,13 @@ import pytest
 from line_requests import operators
 from line_requests.model import Status
 from line_requests.operators import Refused
+from line_requests.store import Store
 from tests.operator import lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from line_requests.model import Line
+    from line_requests.model import Line, Workspace
     from tests.operator.conftest import Console, Deployment, Listener
 
 
@@ -102,15 +103,29 @@ def test_a_change_by_other_hands_is_told(deployment: Deployment, acme: str) -> N
     """Two operators: one releases the line between the other's read and write."""
     line = lines.active(deployment, acme)
 
-    class Overtaken(type(deployment.store)):  # type: ignore[misc] # the very store, but for one read
+    class Overtaken(Store):
         def line(self, workspace_id: str, line_id: str) -> Line | None:
             found = super().line(workspace_id, line_id)
             if found is not None and found.status is Status.ACTIVE:
                 deployment.store.release(found, "released_by_operator", lines.AT_MS + 9)
-            return found  # type: ignore[no-any-return] # the base class is made up
+            return found
 
     with pytest.raises(Refused, match="has just changed by other hands: it is canceled"):
         operators.release(Overtaken(deployment.table), acme, line.id, lines.AT_MS + 10)
+
+
+def test_a_subscription_that_changes_meanwhile_is_not_taken_for_a_lack_of_places(
+    deployment: Deployment, acme: str
+) -> None:
+    line = lines.failed(deployment, acme)
+
+    class Overtaken(Store):
+        def retry_provisioning(self, workspace: Workspace, line: Line, cause: str, now_ms: int) -> Line:
+            deployment.registry.save_subscription(workspace, workspace.subscription, now_ms)
+            return super().retry_provisioning(workspace, line, cause, now_ms)
+
+    with pytest.raises(Refused, match="the subscription has just changed; try again"):
+        operators.retry(Overtaken(deployment.table), deployment.registry, acme, line.id, lines.AT_MS + 10)
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "failed"])

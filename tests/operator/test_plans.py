@@ -12,7 +12,7 @@ from line_requests.errors import InvalidPlan
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.operator.conftest import Console
+    from tests.operator.conftest import Console, Deployment
     from tests.operator.shop import Shop
 
 EXAMPLE = Path(__file__).parents[2] / "plans.example.toml"
@@ -225,3 +225,23 @@ def test_workspaces_get_a_changed_plan_with_their_next_sync(
     applied = console.json("plans", "apply", str(file), "--sync")
     assert applied["synced"] == [{"workspace": acme, "plan": "starter", "status": "active", "error": None}]
     assert included() == 6
+
+
+def test_a_sync_that_fails_does_not_hide_that_the_plans_are_applied(
+    console: Console, deployment: Deployment, file: Path, starter: str
+) -> None:
+    deployment.registry.create_workspace("acme", "cus_unknown", livemode=False)
+    file.write_text(plan(starter))
+    code, view, said = console.incomplete("plans", "apply", str(file), "--sync")
+    assert (code, said) == (1, "line-requests: 1 of 1 workspaces could not be synced\n")
+    assert view["applied"] == ["starter"]
+    assert view["synced"][0]["error"]
+
+
+def test_more_plans_than_one_transaction_takes_are_refused(console: Console, file: Path) -> None:
+    file.write_text("".join(plan(f"price_{number}", name=f"p{number}") for number in range(101)))
+    assert console.refused("plans", "apply", str(file)) == "more than 100 plans would change at once"
+
+
+def test_no_plans_are_shown_as_none(console: Console) -> None:
+    assert console.text("plans", "show") == "(none)\n"
