@@ -1,0 +1,136 @@
+"""Calls and write units, exactly: neither may creep."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from line_requests import items, responses
+from line_requests.model import Allowance, Closing, Kind, Status, Submission
+from line_requests.table import marshal
+from tests.decision.examples import ADD_ONS, NOW_MS, counts, subscription
+from tests.store.world import LIMIT, World, new_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KIB = 1024
+# As long as Stripe's ids are.
+REALISTIC = {
+    str(kind): Allowance(5, cap=10, add_on=type(add_on)(f"price_1{'x' * 23}", f"prod_{'x' * 14}", "usd", 1500))
+    for kind, add_on in ADD_ONS.items()
+}
+SUBMISSION = Submission(
+    "Margarethe",
+    "Hollingsworth-Featherstonehaugh",
+    "phone",
+    "byon",
+    "margarethe.hollingsworth@example.com",
+    "+1 (555) 010-0200",
+    "94107",
+    "CA",
+    "+1 (555) 010-0300",
+    "https://images.example.com/avatars/margarethe-hollingsworth.png",
+)
+
+
+def item_bytes(item: Mapping[str, Any]) -> int:
+    """An item's size by DynamoDB's rules: names and values, 3 bytes and 1 per entry for each map or list."""
+
+    def size(value: Mapping[str, Any]) -> int:
+        kind, content = next(iter(value.items()))
+        match kind:
+            case "S":
+                return len(content.encode())
+            case "N":
+                return len(content.strip("-").strip("0")) // 2 + 2
+            case "M":
+                return 3 + sum(len(name.encode()) + size(inner) + 1 for name, inner in content.items())
+            case "L":
+                return 3 + sum(size(inner) + 1 for inner in content)
+            case _:
+                return 1
+
+    return sum(len(name.encode()) + size(value) for name, value in item.items())
+
+
+def realistic(world: World) -> None:
+    """A workspace with the longest id, three kinds for sale and three keys."""
+    assert world.registry.create_workspace("a" * 40, f"cus_{'x' * 14}", livemode=True)
+    saved = world.registry.save_subscription(world.now("a" * 40), subscription("active", **REALISTIC), NOW_MS)
+    assert saved is not None
+    for number in range(3):
+        world.registry.save_api_key("a" * 40, f"{number}" * 64, f"key number {number}", NOW_MS)
+
+
+def test_the_workspace_item_stays_under_a_kilobyte_with_everything_in_it(world: World) -> None:
+    """[19]"""
+    realistic(world)
+    workspace = world.now("a" * 40)
+    raw = world.raw(workspace) | {
+        "lock": "f" * 24,
+        "lock_kind": "purchased_phone",
+        "tat": NOW_MS,
+        "due_shard": "3",
+        "due_at": NOW_MS,
+        "quantities_until": NOW_MS,
+        "quantities_revision": 10**6,
+        "revision": 10**4,
+        "held": {str(kind): 9_999 for kind in Kind},
+        "unpaid": {str(kind): 9_999 for kind in Kind},
+    }
+    raw["subscription"] |= {"automatic_tax": True, "id": f"sub_1{'x' * 23}", "status": "incomplete_expired"}
+    assert item_bytes(marshal(raw)) < KIB
+
+
+def test_an_included_line_with_a_key_is_read_once_and_written_once_for_six_units(world: World) -> None:
+    """[15][19][29]"""
+    realistic(world)
+    world.wire.watch()
+    opening = world.store.opening("a" * 40, key_hash="k" * 64)
+    assert opening.workspace is not None
+    assert len(opening.api_keys) == 3
+    line = new_line(Kind.BYON_PHONE, workspace_id="a" * 40, submission=SUBMISSION, key_hash="k" * 64)
+    answer = json.dumps(responses.created_body(line, 0))
+    world.wire.units = 0
+    assert world.admit(opening.workspace, line, answer=answer, limit=LIMIT) is None
+    assert [operation for operation, _ in world.wire.calls] == ["BatchGetItem", "TransactWriteItems"]
+    assert len(world.wire.calls[0][1]["RequestItems"][world.table_name]["Keys"]) == 3
+    assert len(world.wire.calls[1][1]["TransactItems"]) == 3
+    assert world.wire.units == 6
+    for item in world.everything():
+        assert item_bytes(item) < KIB
+    assert "due_shard" not in items.line_item(line), "an included line costs no write of the index"
+
+
+def test_a_poll_reads_two_items_in_one_call(world: World) -> None:
+    """[36]"""
+    world.workspace()
+    line = world.added()
+    world.wire.watch()
+    opening = world.store.opening("acme", line_id=line.id)
+    assert opening.line == line
+    assert opening.workspace is None
+    assert [operation for operation, _ in world.wire.calls] == ["BatchGetItem"]
+    assert len(world.wire.calls[0][1]["RequestItems"][world.table_name]["Keys"]) == 2
+
+
+def test_each_step_and_each_transition_is_one_write(world: World) -> None:
+    """[19][39][49]"""
+    world.workspace(email=Allowance(0, add_on=ADD_ONS[Kind.EMAIL]))
+    line = world.added(Kind.EMAIL, Status.AWAITING_PAYMENT)
+    world.wire.watch()
+    leased = world.store.take_lease(line, free_by_ms=NOW_MS, until_ms=NOW_MS + 1)
+    assert leased is not None
+    world.store.save_invoice(leased, "in_1")
+    world.store.intend(leased, Closing.CANCELED, NOW_MS)
+    world.store.rest(leased, url="https://pay", look_after_ms=NOW_MS, due_at_ms=NOW_MS)
+    assert world.wire.operations == {"UpdateItem": 4}
+    world.wire.watch()
+    paid = world.store.promote(leased, NOW_MS, invoice_id="in_1", url=None)
+    failed = world.store.provisioning_failed(paid, "failed", NOW_MS)
+    again = world.store.retry_provisioning(world.now(), failed, "operator", NOW_MS)
+    released = world.store.release(world.store.provisioned(again, NOW_MS), "operator", NOW_MS)
+    assert released.sequence == 6
+    assert world.wire.operations == {"TransactWriteItems": 5, "GetItem": 1}
+    assert world.now().held == counts()

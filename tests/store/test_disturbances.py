@@ -1,0 +1,221 @@
+"""What DynamoDB does under load and no local engine ever shows, injected below boto3."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from line_requests.items import workspace_key
+from line_requests.model import Allowance, Closing, Status
+from line_requests.table import (
+    CONFLICT_ATTEMPTS,
+    CONFLICT_WAIT_MAX_S,
+    ConditionFailed,
+    TransactionLost,
+    Write,
+)
+from tests.decision.examples import ADD_ONS, NOW_MS, counts
+from tests.store.wire import canceled, refusal
+from tests.store.world import LIMIT, World, new_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONFLICT = canceled("TransactionConflict", "None")
+BUSY = refusal("TransactionConflictException")
+NOTHING = Write(workspace_key("nobody"), update="SET #x = :x", condition="attribute_exists(#pk)", values={"x": 1})
+
+
+@pytest.mark.parametrize(
+    "conflict",
+    [
+        CONFLICT,
+        canceled("None", "TransactionConflict"),
+        canceled("TransactionConflict", "TransactionConflict"),
+        canceled("ThrottlingError", "TransactionConflict"),
+        refusal("TransactionInProgressException"),
+    ],
+)
+def test_a_conflict_is_tried_again_and_never_taken_for_a_refusal(world: World, conflict: dict[str, Any]) -> None:
+    """[19][26]"""
+    workspace = world.workspace()
+    world.wire.watch()
+    world.wire.instead("TransactWriteItems", *[conflict] * 5)
+    assert world.admit(workspace, new_line(), limit=LIMIT) is None
+    assert world.wire.operations == {"TransactWriteItems": 6}
+    assert world.now().held == counts(purchased_phone=1)
+
+
+def test_all_attempts_of_a_transaction_are_one(world: World) -> None:
+    """[16][19]"""
+    workspace = world.workspace(purchased_phone=Allowance(5))
+    world.wire.watch()
+    world.wire.instead("TransactWriteItems", CONFLICT, refusal("TransactionInProgressException"))
+    world.admit(workspace, new_line())
+    world.admit(workspace, new_line())
+    tokens = [params["ClientRequestToken"] for _, params in world.wire.calls]
+    assert len(set(tokens[:3])) == 1
+    assert tokens[3] != tokens[0]
+
+
+def test_conflicts_are_waited_for_with_jitter_and_within_a_bound(world: World) -> None:
+    """[19]"""
+    workspace = world.workspace()
+    world.wire.instead("TransactWriteItems", *[CONFLICT] * (CONFLICT_ATTEMPTS - 1))
+    assert world.admit(workspace, new_line()) is None
+    assert len(world.slept) == CONFLICT_ATTEMPTS - 1
+    assert all(0 <= pause_s <= CONFLICT_WAIT_MAX_S for pause_s in world.slept)
+    assert len(set(world.slept)) > CONFLICT_ATTEMPTS // 2
+    assert max(world.slept[:2]) <= 0.04
+
+
+@pytest.mark.parametrize("conflict", [CONFLICT, refusal("TransactionInProgressException")])
+def test_conflicts_without_end_are_an_error_not_an_outcome(world: World, conflict: dict[str, Any]) -> None:
+    """[34]"""
+    workspace = world.workspace()
+    before = world.everything()
+    world.wire.instead("TransactWriteItems", *[conflict] * CONFLICT_ATTEMPTS)
+    with pytest.raises(ClientError):
+        world.admit(workspace, new_line())
+    assert world.everything() == before
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["ThrottlingError", "ProvisionedThroughputExceeded", "ItemCollectionSizeLimitExceeded", "ValidationError"],
+)
+def test_a_transaction_canceled_for_another_reason_is_an_error(world: World, reason: str) -> None:
+    """[34]"""
+    workspace = world.workspace()
+    world.wire.watch()
+    world.wire.instead("TransactWriteItems", canceled(reason, "None"))
+    with pytest.raises(ClientError):
+        world.admit(workspace, new_line())
+    assert world.wire.operations == {"TransactWriteItems": 1}
+
+
+def test_a_condition_that_failed_is_the_outcome_even_beside_a_conflict(world: World) -> None:
+    """[19]"""
+    workspace = world.workspace()
+    world.wire.instead("TransactWriteItems", canceled("ConditionalCheckFailed", "TransactionConflict"))
+    with pytest.raises(TransactionLost) as lost:
+        world.table.transact([NOTHING, NOTHING])
+    assert lost.value.failed == {0}
+    assert list(lost.value.items) == [None, None]
+    assert world.now() == workspace
+
+
+def test_reasons_are_read_in_the_order_of_the_writes(world: World) -> None:
+    """[29][31]"""
+    world.workspace(purchased_phone=Allowance(5))
+    world.added(key_hash="k")
+    lost = world.admit(world.now(), new_line(key_hash="k"))
+    assert lost is not None
+    assert lost.workspace is None
+    assert lost.record is not None
+    acme = Write(workspace_key("acme"), update="SET #x = :x", condition="#revision = :no", values={"x": 1, "no": -1})
+    for position, writes in enumerate([[acme, NOTHING], [NOTHING, acme]]):
+        with pytest.raises(TransactionLost) as both:
+            world.table.transact(writes)
+        assert both.value.failed == {0, 1}
+        shown = [item is not None for item in both.value.items]
+        assert shown == [position == 0, position == 1]
+
+
+@pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError"])
+def test_a_transition_is_not_lost_to_a_conflict(world: World, code: str) -> None:
+    """[24][44]"""
+    world.workspace(purchased_phone=Allowance(0, add_on=ADD_ONS[new_line().submission.kind]))
+    line = world.added(status=Status.AWAITING_PAYMENT)
+    world.wire.instead("TransactWriteItems", canceled(code, "TransactionConflict"))
+    paid = world.store.promote(line, NOW_MS, invoice_id="in_1", url=None)
+    assert paid.status is Status.PROVISIONING
+    assert world.line(line).status is Status.PROVISIONING
+
+
+def test_a_single_write_waits_for_the_transaction_that_holds_its_item(world: World) -> None:
+    """[35][39]"""
+    workspace = world.workspace(purchased_phone=Allowance(0, add_on=ADD_ONS[new_line().submission.kind]))
+    line = world.added(status=Status.AWAITING_PAYMENT, key_hash="k")
+    steps: list[Callable[[], object]] = [
+        lambda: world.store.charge_rate(workspace, LIMIT, NOW_MS),
+        lambda: world.store.take_lease(line, free_by_ms=NOW_MS, until_ms=NOW_MS + 1),
+        lambda: world.store.save_invoice(line, "in_1"),
+        lambda: world.store.freeze_answer(line, "{}"),
+        lambda: world.store.intend(line, Closing.CANCELED, NOW_MS),
+    ]
+    for step in steps:
+        world.wire.watch()
+        world.wire.instead("UpdateItem", BUSY, BUSY)
+        step()
+        assert world.wire.operations == {"UpdateItem": 3}
+    stored = world.line(line)
+    assert (stored.look_after_ms, stored.invoice_id, stored.closing) == (NOW_MS + 1, "in_1", Closing.CANCELED)
+
+
+def test_a_single_write_gives_up_after_as_many_conflicts(world: World) -> None:
+    """[34]"""
+    workspace = world.workspace()
+    world.wire.watch()
+    world.wire.instead("UpdateItem", *[BUSY] * CONFLICT_ATTEMPTS)
+    with pytest.raises(ClientError, match="TransactionConflictException"):
+        world.store.charge_rate(workspace, LIMIT, NOW_MS)
+    assert world.wire.operations == {"UpdateItem": CONFLICT_ATTEMPTS}
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "InternalServerError", "ValidationException"])
+def test_any_other_error_of_a_single_write_is_raised_at_once(world: World, code: str) -> None:
+    """[34]"""
+    workspace = world.workspace()
+    world.wire.watch()
+    world.wire.instead("UpdateItem", refusal(code))
+    with pytest.raises(ClientError, match=code):
+        world.store.charge_rate(workspace, LIMIT, NOW_MS)
+    assert world.wire.operations == {"UpdateItem": 1}
+
+
+def test_a_failed_condition_shows_what_was_there(world: World) -> None:
+    """[35]"""
+    world.workspace()
+    taken = Write(workspace_key("acme"), put={"customer": "cus_2"}, condition="attribute_not_exists(#pk)")
+    with pytest.raises(ConditionFailed) as failed:
+        world.table.write(taken)
+    assert failed.value.item == world.raw(world.now())
+    with pytest.raises(ConditionFailed) as absent:
+        world.table.write(NOTHING)
+    assert absent.value.item is None
+
+
+def test_keys_that_a_batch_left_out_are_read_again(world: World) -> None:
+    """[1][38]"""
+    workspace = world.workspace()
+    world.registry.save_api_key("acme", "a" * 64, "first", NOW_MS)
+    world.added(key_hash="k")
+
+    def nothing_read(keys: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"Responses": {}, "UnprocessedKeys": {world.table_name: {"Keys": keys}}, "ResponseMetadata": {}}
+
+    keys = [{"pk": {"S": "W#acme"}, "sk": {"S": name}} for name in ("WORKSPACE", "KEYS", "KEY#k")]
+    world.wire.watch()
+    world.wire.instead("BatchGetItem", nothing_read(keys), nothing_read(keys[:2]))
+    opening = world.store.opening("acme", key_hash="k")
+    assert world.wire.operations == {"BatchGetItem": 3}
+    asked = world.wire.calls[-1][1]["RequestItems"][world.table_name]
+    assert asked == {"Keys": keys[:2], "ConsistentRead": True}
+    assert opening.workspace is not None
+    assert opening.workspace.revision == workspace.revision
+    assert set(opening.api_keys) == {"a" * 64}
+    assert len(world.slept) == 2
+
+
+def test_more_than_a_hundred_lines_are_read_in_as_many_batches_as_needed(world: World) -> None:
+    """[47]"""
+    world.workspace(purchased_phone=Allowance(1))
+    line = world.added()
+    world.wire.watch()
+    wanted = [("acme", f"{number:024x}") for number in range(249)] + [("acme", line.id)]
+    assert world.store.lines(wanted) == [line]
+    assert world.wire.operations == {"BatchGetItem": 3}
+    assert world.store.lines([]) == []

@@ -1,0 +1,304 @@
+"""Each transition of a line, what it means for its workspace, and every condition that it can lose by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from line_requests.errors import ForbiddenLineType
+from line_requests.items import workspace_key
+from line_requests.model import Allowance, Change, Closing, Kind, Line, PaymentStatus, Status
+from line_requests.store import RETELL_AFTER_MS
+from line_requests.table import TransactionLost, Write
+from tests.decision.examples import ADD_ONS, NOW_MS, counts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.store.world import World
+
+LATER_MS = NOW_MS + 60_000
+EXTRA = ADD_ONS[Kind.PURCHASED_PHONE]
+FOR_SALE = Allowance(0, add_on=EXTRA)
+
+
+def awaiting(world: World, key_hash: str | None = None) -> Line:
+    """The one line of a new workspace, waiting for its payment."""
+    world.workspace(purchased_phone=FOR_SALE)
+    return world.added(status=Status.AWAITING_PAYMENT, key_hash=key_hash)
+
+
+def assert_moved(world: World, before: Line, after: Line, into: tuple[Status, PaymentStatus], cause: str) -> None:
+    assert (after.status, after.payment_status) == into
+    assert after.history == (*before.history, Change(LATER_MS, into[0], cause)), "[49]"
+    assert after == world.line(before), "what is returned is what is stored"
+
+
+def assert_unmoved(world: World, act: Callable[[], Line]) -> None:
+    before = world.everything()
+    current = act()
+    assert world.everything() == before
+    assert current == world.line(current)
+
+
+# --- from awaiting payment ----------------------------------------------------------------------------
+
+
+def test_a_paid_line_is_provisioned_frees_the_lock_and_keeps_its_place(world: World) -> None:
+    """[24][39][49][50]"""
+    line = awaiting(world)
+    paid = world.store.promote(line, LATER_MS, invoice_id="in_9", url="https://pay")
+    assert_moved(world, line, paid, (Status.PROVISIONING, PaymentStatus.PAID), "invoice_paid")
+    assert (paid.invoice_id, paid.payment_url) == ("in_9", "https://pay")
+    assert paid.due_at_ms == LATER_MS + RETELL_AFTER_MS
+    now = world.now()
+    assert (now.lock, now.lock_kind) == (None, None)
+    assert (now.held, now.unpaid) == (counts(purchased_phone=1), counts())
+    assert world.raw(now)["due_at"] == LATER_MS, "the quantity follows"
+
+
+@pytest.mark.parametrize("closing", Closing)
+def test_paid_beats_an_intent_to_close(world: World, closing: Closing) -> None:
+    """[39][41][44]"""
+    line = awaiting(world)
+    assert world.store.intend(line, closing, NOW_MS) is not None
+    paid = world.store.promote(line, LATER_MS, invoice_id="in_1", url=None)
+    assert (paid.status, paid.closing) == (Status.PROVISIONING, None)
+
+
+def test_a_second_payment_of_the_same_line_changes_nothing(world: World) -> None:
+    """[44]"""
+    line = awaiting(world)
+    world.store.promote(line, LATER_MS, invoice_id="in_1", url=None)
+    assert_unmoved(world, lambda: world.store.promote(line, LATER_MS + 1, invoice_id="in_2", url=None))
+
+
+def test_what_was_canceled_is_never_provisioned(world: World) -> None:
+    """[44]"""
+    line = awaiting(world)
+    world.store.cancel(line, "canceled", LATER_MS)
+    assert_unmoved(world, lambda: world.store.promote(line, LATER_MS + 1, invoice_id="in_1", url=None))
+    assert_unmoved(world, lambda: world.store.include(line, LATER_MS + 1))
+
+
+def test_an_included_line_is_provisioned_unpaid_and_frees_the_lock(world: World) -> None:
+    """[24][39][49]"""
+    line = awaiting(world)
+    intended = world.store.intend(line, Closing.INCLUDED, NOW_MS)
+    assert intended is not None
+    included = world.store.include(intended, LATER_MS)
+    assert_moved(world, line, included, (Status.PROVISIONING, PaymentStatus.NOT_REQUIRED), "plan_includes_line")
+    now = world.now()
+    assert now.lock is None
+    assert (now.held, now.unpaid) == (counts(purchased_phone=1), counts(purchased_phone=1))
+
+
+def test_a_canceled_line_gives_its_place_and_the_lock_back(world: World) -> None:
+    """[19][24][41][49]"""
+    line = awaiting(world)
+    canceled = world.store.cancel(line, "invoice_voided", LATER_MS)
+    assert_moved(world, line, canceled, (Status.CANCELED, PaymentStatus.CANCELED), "invoice_voided")
+    assert canceled.due_at_ms is None
+    now = world.now()
+    assert (now.lock, now.held, now.unpaid) == (None, counts(), counts())
+
+
+def test_an_intent_that_came_first_is_not_overtaken_by_a_caller_who_did_not_see_it(world: World) -> None:
+    """[39]"""
+    line = awaiting(world)
+    assert world.store.intend(line, Closing.INCLUDED, NOW_MS) is not None
+    assert_unmoved(world, lambda: world.store.cancel(line, "invoice_voided", LATER_MS))
+    other = replace(line, closing=Closing.CANCELED)
+    assert_unmoved(world, lambda: world.store.cancel(other, "canceled", LATER_MS))
+    assert_unmoved(world, lambda: world.store.include(other, LATER_MS))
+
+
+def test_a_lock_that_is_not_the_line_s_own_is_never_freed(world: World) -> None:
+    """[24]"""
+    line = awaiting(world)
+    key = workspace_key("acme")
+    world.table.write(Write(key, update="SET #lock = :other", values={"other": "f" * 24}))
+    before = world.everything()
+    moves: list[Callable[[], Line]] = [
+        lambda: world.store.cancel(line, "canceled", LATER_MS),
+        lambda: world.store.include(line, LATER_MS),
+        lambda: world.store.promote(line, LATER_MS, invoice_id="in_1", url=None),
+    ]
+    for move in moves:
+        with pytest.raises(TransactionLost):
+            move()
+    assert world.everything() == before
+
+
+# --- the key of a canceled line -----------------------------------------------------------------------
+
+
+def test_a_key_that_has_not_answered_is_freed_with_its_line(world: World) -> None:
+    """[32][34]"""
+    line = awaiting(world, key_hash="k")
+    world.store.cancel(line, "billing_refused", LATER_MS)
+    assert world.store.record("acme", "k") is None
+
+
+def test_a_key_that_has_answered_stays(world: World) -> None:
+    """[29][32]"""
+    line = awaiting(world, key_hash="k")
+    world.store.freeze_answer(line, "{}")
+    canceled = world.store.cancel(line, "canceled", LATER_MS)
+    assert canceled.status is Status.CANCELED
+    record = world.store.record("acme", "k")
+    assert record is not None
+    assert record.answer == "{}"
+
+
+def test_a_key_that_answers_while_its_line_is_canceled_stays_and_the_line_is_canceled(world: World) -> None:
+    """[29][32]"""
+    line = awaiting(world, key_hash="k")
+    world.wire.before("TransactWriteItems", lambda: world.store.freeze_answer(line, "{}"))
+    canceled = world.store.cancel(line, "canceled", LATER_MS)
+    assert_moved(world, line, canceled, (Status.CANCELED, PaymentStatus.CANCELED), "canceled")
+    record = world.store.record("acme", "k")
+    assert record is not None
+    assert record.answer == "{}"
+    assert world.now().held == counts()
+
+
+def test_another_line_s_key_is_left_alone(world: World) -> None:
+    """[32]"""
+    first = awaiting(world, key_hash="k")
+    world.store.cancel(first, "canceled", LATER_MS)
+    second = world.added(status=Status.AWAITING_PAYMENT, key_hash="k")
+    assert_unmoved(world, lambda: world.store.cancel(first, "canceled", LATER_MS))
+    record = world.store.record("acme", "k")
+    assert record is not None
+    assert record.line_id == second.id
+
+
+# --- provisioning ---------------------------------------------------------------------------------------
+
+
+def test_a_provisioned_line_is_active_and_no_longer_looked_after(world: World) -> None:
+    """[48][49]"""
+    world.workspace()
+    line = world.added()
+    active = world.store.provisioned(line, LATER_MS)
+    assert_moved(world, line, active, (Status.ACTIVE, PaymentStatus.NOT_REQUIRED), "provisioned")
+    assert active.due_at_ms is None
+    assert world.now().held == counts(purchased_phone=1)
+
+
+@pytest.mark.parametrize("paid", [True, False])
+def test_a_failed_line_gives_its_place_back_and_keeps_its_payment_status(world: World, *, paid: bool) -> None:
+    """[19][36][49][50]"""
+    world.workspace(purchased_phone=Allowance(0 if paid else 1, add_on=EXTRA))
+    line = world.paid() if paid else world.added()
+    world.registry.quantities_set(world.now())
+    failed = world.store.provisioning_failed(line, "no numbers left", LATER_MS)
+    assert_moved(world, line, failed, (Status.FAILED, line.payment_status), "no numbers left")
+    now = world.now()
+    assert (now.held, now.unpaid) == (counts(), counts())
+    assert world.raw(now)["due_at"] == LATER_MS
+
+
+def test_a_provisioner_s_second_answer_changes_nothing(world: World) -> None:
+    """[48]"""
+    world.workspace()
+    line = world.added()
+    world.store.provisioned(line, LATER_MS)
+    assert_unmoved(world, lambda: world.store.provisioned(line, LATER_MS))
+    assert_unmoved(world, lambda: world.store.provisioning_failed(line, "late", LATER_MS))
+
+
+@pytest.mark.parametrize("paid", [True, False])
+def test_a_failed_line_that_is_tried_again_takes_a_place_of_the_sort_it_had(world: World, *, paid: bool) -> None:
+    """[49]"""
+    world.workspace(purchased_phone=Allowance(0 if paid else 1, add_on=EXTRA))
+    line = world.paid() if paid else world.added()
+    held, unpaid = world.now().held, world.now().unpaid
+    failed = world.store.provisioning_failed(line, "no numbers left", NOW_MS)
+    again = world.store.retry_provisioning(world.now(), failed, "operator", LATER_MS)
+    assert_moved(world, failed, again, (Status.PROVISIONING, line.payment_status), "operator")
+    assert again.due_at_ms == LATER_MS + RETELL_AFTER_MS
+    assert (world.now().held, world.now().unpaid) == (held, unpaid)
+    assert_unmoved(world, lambda: world.store.retry_provisioning(world.now(), failed, "operator", LATER_MS))
+
+
+def test_without_a_place_left_a_failed_line_stays_failed(world: World) -> None:
+    """[18][49]"""
+    world.workspace()
+    failed = world.store.provisioning_failed(world.added(), "no numbers left", NOW_MS)
+    world.added()
+    before = world.everything()
+    with pytest.raises(ForbiddenLineType):
+        world.store.retry_provisioning(world.now(), failed, "operator", LATER_MS)
+    assert world.everything() == before
+
+
+def test_a_paid_line_that_failed_needs_room_under_the_cap(world: World) -> None:
+    """[18][49]"""
+    world.workspace(purchased_phone=Allowance(0, cap=1, add_on=EXTRA))
+    failed = world.store.provisioning_failed(world.paid(), "no numbers left", NOW_MS)
+    world.paid()
+    with pytest.raises(ForbiddenLineType):
+        world.store.retry_provisioning(world.now(), failed, "operator", LATER_MS)
+
+
+def test_without_an_active_subscription_or_on_an_older_one_there_is_no_place(world: World) -> None:
+    """[17][49]"""
+    seen = world.workspace()
+    failed = world.store.provisioning_failed(world.added(), "no numbers left", NOW_MS)
+    assert world.registry.save_subscription(world.now(), None, NOW_MS) is not None
+    for workspace in (seen, world.now()):
+        with pytest.raises(ForbiddenLineType):
+            world.store.retry_provisioning(workspace, failed, "operator", LATER_MS)
+    assert world.now().held == counts()
+
+
+@pytest.mark.parametrize("status", [Status.ACTIVE, Status.FAILED])
+def test_an_operator_releases_an_active_line_with_its_place_and_a_failed_one(world: World, status: Status) -> None:
+    """[19][49]"""
+    world.workspace()
+    line = world.added()
+    fail = world.store.provisioning_failed
+    line = world.store.provisioned(line, NOW_MS) if status is Status.ACTIVE else fail(line, "failed", NOW_MS)
+    released = world.store.release(line, "operator", LATER_MS)
+    assert_moved(world, line, released, (Status.CANCELED, PaymentStatus.NOT_REQUIRED), "operator")
+    assert (world.now().held, world.now().unpaid) == (counts(), counts())
+    assert_unmoved(world, lambda: world.store.release(line, "operator", LATER_MS))
+    assert world.now().held == counts(), "a place is given back once"
+
+
+# --- refunds --------------------------------------------------------------------------------------------
+
+
+def test_a_payment_after_the_cancel_is_flagged_once(world: World) -> None:
+    """[44]"""
+    line = awaiting(world)
+    assert world.store.flag_refund(line, "in_1") is False, "not while it waits"
+    canceled = world.store.cancel(line, "canceled", NOW_MS)
+    assert world.store.flag_refund(canceled, "in_1") is True
+    assert world.store.flag_refund(canceled, "in_1") is False
+    flagged = world.line(line)
+    assert (flagged.status, flagged.refund_due, flagged.invoice_id) == (Status.CANCELED, True, "in_1")
+
+
+def test_a_paid_line_that_was_released_later_is_not_to_be_refunded(world: World) -> None:
+    """[44][49]"""
+    world.workspace(purchased_phone=FOR_SALE)
+    released = world.store.release(world.store.provisioned(world.paid(), NOW_MS), "operator", LATER_MS)
+    assert (released.status, released.payment_status) == (Status.CANCELED, PaymentStatus.PAID)
+    assert not released.refundable
+    assert world.store.flag_refund(released, "in_1") is False
+
+
+def test_a_line_s_provisioner_is_watched_until_the_line_moves_on(world: World) -> None:
+    """[48]"""
+    world.workspace()
+    line = world.added()
+    world.store.watch_provisioning(line, LATER_MS)
+    assert world.line(line).due_at_ms == LATER_MS
+    world.store.provisioned(line, LATER_MS)
+    world.store.watch_provisioning(line, LATER_MS)
+    assert world.line(line).due_at_ms is None

@@ -1,0 +1,105 @@
+"""A table, the store and the registry on it, and short-cuts to the states that tests start from."""
+
+from __future__ import annotations
+
+import secrets
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from line_requests.items import line_item, line_key, workspace_key
+from line_requests.model import Allowance, Kind, Line, Status, Workspace
+from line_requests.rate_limit import RateLimit
+from line_requests.registry import Registry
+from line_requests.store import Lost, Store
+from line_requests.table import Table, Write
+from tests.decision import examples
+from tests.decision.examples import NOW_MS
+from tests.store.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+LIMIT = RateLimit(per_minute=120, burst=60)
+
+
+class World:
+    """One table of one deployment."""
+
+    def __init__(self, client: DynamoDBClient, table_name: str) -> None:
+        self.client = client
+        self.slept: list[float] = []
+        self.table = Table(client, table_name, sleep=self.slept.append)
+        self.table_name = table_name
+        self.store = Store(self.table)
+        self.registry = Registry(self.table)
+
+    @cached_property
+    def wire(self) -> Wire:
+        return Wire(self.client)
+
+    def workspace(self, workspace_id: str = "acme", /, status: str = "active", **allowances: Allowance) -> Workspace:
+        """A new workspace with this subscription."""
+        assert self.registry.create_workspace(workspace_id, f"cus_{workspace_id}", livemode=False)
+        new = self.now(workspace_id)
+        saved = self.registry.save_subscription(new, examples.subscription(status, **allowances), NOW_MS)
+        assert saved is not None
+        self.registry.quantities_set(saved)
+        return self.now(workspace_id)
+
+    def now(self, workspace_id: str = "acme") -> Workspace:
+        found = self.store.workspace(workspace_id)
+        assert found is not None
+        return found
+
+    def line(self, line: Line) -> Line:
+        """The line as it is stored now."""
+        found = self.store.line(line.workspace_id, line.id)
+        assert found is not None
+        return found
+
+    def admit(
+        self,
+        workspace: Workspace,
+        line: Line,
+        *,
+        answer: str | None = None,
+        limit: RateLimit | None = None,
+        now_ms: int = NOW_MS,
+    ) -> Lost | None:
+        return self.store.admit(workspace, line, fingerprint="print", answer=answer, limit=limit, now_ms=now_ms)
+
+    def added(self, kind: Kind = Kind.PURCHASED_PHONE, status: Status = Status.PROVISIONING, **changes: Any) -> Line:  # noqa: ANN401 - any of a line's fields
+        """A line that was just admitted."""
+        made = new_line(kind, status, **changes)
+        assert self.admit(self.now(made.workspace_id), made, answer=None if made.awaiting else "{}") is None
+        return made
+
+    def paid(self, kind: Kind = Kind.PURCHASED_PHONE, **changes: Any) -> Line:  # noqa: ANN401 - any of a line's fields
+        """A line that was paid for and is provisioning."""
+        awaiting = self.added(kind, Status.AWAITING_PAYMENT, **changes)
+        return self.store.promote(awaiting, NOW_MS, invoice_id="in_1", url=None)
+
+    def put_lines(self, lines: Sequence[Line]) -> None:
+        """Lines alone, without what they mean for their workspaces."""
+        writes = [Write(line_key(line.workspace_id, line.id), put=line_item(line)) for line in lines]
+        for start in range(0, len(writes), 100):
+            self.table.transact(writes[start : start + 100])
+
+    def everything(self) -> list[dict[str, Any]]:
+        """Every item of the table, in a stable order."""
+        items = self.client.scan(TableName=self.table_name, ConsistentRead=True)["Items"]
+        return sorted(items, key=lambda item: (str(item["pk"]), str(item["sk"])))
+
+    def raw(self, line: Line | Workspace) -> dict[str, Any]:
+        """A line's or a workspace's item with what the model does not show."""
+        key = line_key(line.workspace_id, line.id) if isinstance(line, Line) else workspace_key(line.id)
+        found = self.table.get(key)
+        assert found is not None
+        return found
+
+
+def new_line(kind: Kind = Kind.PURCHASED_PHONE, status: Status = Status.PROVISIONING, **changes: Any) -> Line:  # noqa: ANN401 - any of a line's fields
+    """A line with an id of its own."""
+    return examples.line(kind, status, **{"id": f"{NOW_MS:012x}{secrets.token_hex(6)}"} | changes)
