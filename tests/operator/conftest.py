@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
 REGION = "us-east-1"
 
 
@@ -29,10 +31,7 @@ class Deployment:
     """A deployment's table."""
 
     table_name: str
-
-    @property
-    def table(self) -> Table:
-        return Table(boto3.client("dynamodb"), self.table_name)
+    table: Table
 
     @property
     def store(self) -> Store:
@@ -94,22 +93,22 @@ def shop() -> Iterator[Shop]:
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[None]:
+def dynamodb() -> Iterator[DynamoDBClient]:
     """Moto instead of AWS; what is on this host stays as it is."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_DEFAULT_REGION", REGION)
         with mock_aws(config={"core": {"passthrough": {"urls": [r"http://127\.0\.0\.1:\d+/.*"]}}}):
-            yield
+            yield boto3.client("dynamodb")
 
 
 @pytest.fixture
-def deployment(aws: None, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Deployment:  # noqa: ARG001 - it has to be there
+def deployment(dynamodb: DynamoDBClient, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     """A deployment of its own for each test, named by the environment."""
     name = f"lines-{uuid4()}"
     monkeypatch.setenv("TABLE_NAME", name)
     monkeypatch.setenv("STRIPE_API_KEY", OPERATOR_API_KEY)
     monkeypatch.setenv("STRIPE_API_BASE", shop.double.url)
-    boto3.client("dynamodb").create_table(
+    dynamodb.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
@@ -118,7 +117,7 @@ def deployment(aws: None, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Deploy
             {"AttributeName": "sk", "AttributeType": "S"},
         ],
     )
-    return Deployment(name)
+    return Deployment(name, Table(dynamodb, name))
 
 
 @pytest.fixture
