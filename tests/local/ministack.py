@@ -1,6 +1,7 @@
 """MiniStack, the local AWS: one process of ours, on a port and in a directory of its own."""
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -37,7 +38,7 @@ class MiniStack:
     """Start it with `start`, which returns at once; `wait_until_ready` before the first call; always `stop` it."""
 
     def __init__(self, layer_packages: Path) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="line-requests-local-"))
+        self.directory = Path(tempfile.gettempdir()) / f"line-requests-local-{secrets.token_hex(6)}"
         self.log = self.directory / "ministack.log"
         self.session = boto3.Session(
             aws_access_key_id=ACCOUNT, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
@@ -69,6 +70,7 @@ class MiniStack:
         }
 
     def start(self) -> None:
+        self.directory.mkdir(mode=0o700)
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [interpreter(), Path(__file__).with_name("ministack_main.py")],

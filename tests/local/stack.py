@@ -108,6 +108,8 @@ class LocalStack:
         return payload
 
     def _start(self) -> None:
+        # A signal may come between any two lines. Threads end with this process; what would outlive it, MiniStack and
+        # its directory, is registered before it is there.
         listener = _listen(self._port)
         self._undo.callback(listener.close)
         self.origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -116,14 +118,14 @@ class LocalStack:
         self.ministack.start()
         self.double = StripeDouble(product_api_key=PRODUCT_API_KEY, webhook_secrets=WEBHOOK_SECRETS)
         self.double.webhook_event_types = frozenset({*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS})
-        self._undo.callback(self.double.stop)
         self.double.start()
+        self._undo.callback(self.double.stop)
         self.issuer = Issuer()
         self.ministack.wait_until_ready()
         self.deployment = self._deploy()
         self.provisioner = Provisioner(self.ministack, self.deployment.bus)
-        self._undo.callback(self.provisioner.stop)
         self.provisioner.start()
+        self._undo.callback(self.provisioner.stop)
         self._serve(listener)
         self.demo = Demo(self.ministack, self.deployment.table, self.double)
         self._warm_up()
@@ -172,8 +174,8 @@ class LocalStack:
             server.should_exit = True
             thread.join(timeout=5)
 
-        self._undo.callback(stop)
         thread.start()
+        self._undo.callback(stop)
         while not server.started:
             if not thread.is_alive():
                 raise StartError(f"The server at {self.origin} did not start")
