@@ -93,4 +93,5 @@ class Settings:
 def _secrets_provider() -> "SecretsProvider":
     from aws_lambda_powertools.utilities.parameters import SecretsProvider
 
-    return SecretsProvider(boto_config=CLIENT_CONFIG)
+    # Left to itself the provider makes a second session: on a cold start that costs as much as a second client.
+    return SecretsProvider(boto3_client=boto3.client("secretsmanager", config=CLIENT_CONFIG))
