@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import requests
 import stripe
@@ -20,7 +20,7 @@ from line_requests.errors import (
     BillingUnavailable,
     StaleAnswer,
 )
-from line_requests.model import Charge, Invoice, Line
+from line_requests.model import Charge, Invoice, Line, TaxBehavior
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,6 +83,7 @@ class StripePrice:
     currency: str
     unit_amount: int | None
     """Minor units of the currency; None when it is no whole number of them, or there are tiers."""
+    tax_behavior: TaxBehavior
     interval: str | None
     """Such as `1 month`; None when it does not recur."""
     active: bool
@@ -163,6 +164,7 @@ class Billing:
                 "currency": charge.currency,
                 "product": charge.product,
                 "unit_amount": charge.unit_amount,
+                "tax_behavior": charge.tax_behavior,
             },
             "quantity": 1,
             "metadata": {"workspace_id": line.workspace_id, "line_id": line.id},
@@ -364,6 +366,7 @@ def _price(price: stripe.Price) -> StripePrice:
         product=price.product if isinstance(price.product, str) else price.product.id,
         currency=price.currency,
         unit_amount=price.unit_amount,
+        tax_behavior=cast("TaxBehavior", price.tax_behavior or "unspecified"),
         interval=f"{recurring.interval_count} {recurring.interval}" if recurring else None,
         active=price.active,
         metered=recurring is not None and recurring.usage_type == "metered",
@@ -406,7 +409,7 @@ def _translation(error: stripe.StripeError) -> Exception:
     if isinstance(error, stripe.InvalidRequestError) and status in {400, 404}:
         param = getattr(error, "param", None)
         mend = f"{code or 'invalid_request_error'}{f' ({param})' if param else ''}"
-        return BillingRefused(f"Stripe refused to bill this line: {mend}. Mend it in Stripe and ask again.")
+        return BillingRefused(f"Stripe refused: {mend}. Mend it in Stripe and ask again.")
     return BillingUnavailable(what)
 
 

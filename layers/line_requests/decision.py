@@ -36,6 +36,7 @@ def charge_for(workspace: Workspace, add_on: AddOn) -> Charge:
         product=add_on.product,
         currency=add_on.currency,
         unit_amount=add_on.unit_amount,
+        tax_behavior=add_on.tax_behavior,
         automatic_tax=subscription is not None and subscription.automatic_tax,
         tax_rates=subscription.tax_rates if subscription else (),
     )

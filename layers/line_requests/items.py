@@ -221,7 +221,7 @@ def line(item: Mapping[str, Any]) -> Line:
 
 
 def _charge(item: Mapping[str, Any]) -> Charge:
-    known = {f.name: item[f.name] for f in fields(Charge)}
+    known = {f.name: item[f.name] for f in fields(Charge) if f.name in item}
     return Charge(**known | {"unit_amount": int(known["unit_amount"]), "tax_rates": tuple(known["tax_rates"])})
 
 

@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
+
+# Whether a price contains its tax; unspecified leaves it to the Stripe account's default.
+TaxBehavior = Literal["exclusive", "inclusive", "unspecified"]
 
 
 class Kind(StrEnum):
@@ -51,6 +55,7 @@ class AddOn:
     currency: str
     unit_amount: int
     """Minor units of the currency."""
+    tax_behavior: TaxBehavior = "unspecified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,7 @@ class Charge:
     product: str
     currency: str
     unit_amount: int
+    tax_behavior: TaxBehavior = "unspecified"
     automatic_tax: bool = False
     tax_rates: tuple[str, ...] = ()
 

@@ -145,7 +145,7 @@ def _sellable(plan: str, where: str, price: "StripePrice", bases: "Iterable[Stri
             if ours != its:
                 there, here = " every ".join(map(str, its)), " every ".join(map(str, ours))
                 raise InvalidPlan(f"plan {plan}: {where}: {price.id} is in {here}, the base price {base.id} in {there}")
-        return AddOn(price.id, price.product, price.currency, price.unit_amount)
+        return AddOn(price.id, price.product, price.currency, price.unit_amount, price.tax_behavior)
     raise InvalidPlan(f"plan {plan}: {where}: {price.id} {fault}")
 
 
