@@ -50,6 +50,20 @@ def test_an_applied_plan_is_shown_with_what_it_copied_from_stripe(shop: Shop, co
     assert [f"email  2         7    {extra}  500          usd"] == shown.splitlines()[-1:]
 
 
+@pytest.mark.parametrize("behavior", ["exclusive", "inclusive", None])
+def test_an_add_on_is_taxed_as_its_price(
+    shop: Shop, console: Console, file: Path, deployment: Deployment, behavior: str | None
+) -> None:
+    extra = shop.price(tax_behavior=behavior)
+    file.write_text(plan(shop.price(), f'email = {{ included = 1, add_on = "{extra}" }}'))
+    console.json("plans", "apply", str(file))
+
+    [applied] = deployment.registry.plans()
+    [allowance] = applied.allowances.values()
+    assert allowance.add_on is not None
+    assert allowance.add_on.tax_behavior == (behavior or "unspecified")
+
+
 def test_tax_rates_are_active_ones_of_stripe(shop: Shop, console: Console, file: Path) -> None:
     rate = shop.v1.tax_rates.create({"display_name": "VAT", "percentage": 19, "inclusive": False}).id
     file.write_text(plan(shop.price(), tax=f'tax = ["{rate}"]'))
