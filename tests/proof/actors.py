@@ -6,16 +6,19 @@ is made once, however many interleavings lead there.
 """
 
 import json
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.proof.memory_stripe import Reply
 from tests.proof.memory_table import Answer
-from tests.proof.product import Delivery, Product, Run, Suspended, run
+from tests.proof.product import Alone, Delivery, Product, Run
 from tests.proof.world import Act, Crash, Pause, Result, Step, World
 
 Json = dict[str, Any]
+
+RUNS_KEPT = 4_000  # each is a stack of some ten kilobytes; one that is given up can be made again
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ CRASHED: Json = {"statusCode": 500, "body": '{"message":"Internal Server Error"}
 def digest_of(result: Result) -> int:
     """Tells results apart."""
     if isinstance(result, Answer):
+        if result.content is not None:
+            return hash((result.error, result.content))
         return hash((result.error, json.dumps(result.body, sort_keys=True)))
     if isinstance(result, Reply):
         return hash((result.status, result.body, result.headers))
@@ -65,7 +70,7 @@ class Given:
     delivery: Delivery
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Place:
     """How far an actor has come: what it will ask next, and what its calls were answered."""
 
@@ -81,6 +86,8 @@ class Place:
     """When the call that it is in began."""
     deliveries: dict[int, tuple[Given, ...]] | None = None
     """Of the call that it is in, by strand; None between calls."""
+    run: Run | None = None
+    """The run that has come here, to go on with once."""
     known: dict[tuple[int, int, int], "Place"] = field(default_factory=dict)
     """Where results have led to already."""
 
@@ -95,6 +102,7 @@ class Cast:
     def __init__(self, product: Product) -> None:
         self._product = product
         self._starts: dict[tuple[str, int], Place] = {}
+        self._waiting: deque[Place] = deque()
         self.runs = 0
         """How often a handler was run."""
 
@@ -115,22 +123,26 @@ class Cast:
         return after
 
     def _advance(self, place: Place, strand: int, given: Given) -> Place:
-        now_ms = given.delivery.now_ms
+        script, now_ms = place.script, given.delivery.now_ms
         if place.deliveries is None:
-            return self._go_on(place.script, now_ms, (*place.results, given), place.answers)
+            return self._go_on(script, now_ms, (*place.results, given), place.answers)
+        if given.delivery.result is Crash:
+            return self._answered(place, CRASHED, now_ms)
         deliveries = {**place.deliveries, strand: (*place.deliveries.get(strand, ()), given)}
-        return self._go_on(place.script, now_ms, place.results, place.answers, place.began_ms, deliveries)
+        run, place.run = place.run, None
+        if run is not None:
+            run.deliver(strand, given.delivery)
+        else:
+            line = _line(script, place.results)
+            assert isinstance(line, Call)
+            run = self._call(line, _run_name(script, place.results), place.began_ms, deliveries)
+        after = replace(place, pending=dict(run.pending), deliveries=deliveries, run=run, known={})
+        return self._paused(after) if run.pending else self._answered(after, run.answer, now_ms)
 
-    def _go_on(  # noqa: PLR0913 - what a place is made of
-        self,
-        script: Script,
-        now_ms: int,
-        results: tuple[Given, ...],
-        answers: tuple[Json, ...],
-        began_ms: int | None = None,
-        deliveries: dict[int, tuple[Given, ...]] | None = None,
+    def _go_on(
+        self, script: Script, now_ms: int, results: tuple[Given, ...], answers: tuple[Json, ...]
     ) -> Place:
-        """The next step of the line that comes after these results."""
+        """The first step of the line that comes after these results."""
         line = _line(script, results)
         if line is None:
             key = hash((script.name, json.dumps(answers, sort_keys=True)))
@@ -138,40 +150,48 @@ class Cast:
         key = hash((script.name, tuple(given.digest for given in results)))
         if not isinstance(line, Call):
             return Place(script, key, {0: line}, results, answers)
-        began_ms, deliveries = began_ms or now_ms, deliveries or {}
-        answer = self._call(line, f"{script.name}/{len(results)}", began_ms, deliveries)
-        if isinstance(answer, Run):
-            given = tuple(
-                (strand, one.digest, one.delivery.now_ms) for strand in sorted(deliveries) for one in deliveries[strand]
-            )
-            return Place(
-                script, hash((key, began_ms, given)), answer.pending, results, answers, began_ms, deliveries
-            )
-        results = (*results, Given(digest_of(answer), Delivery(now_ms, answer)))
-        return self._go_on(script, now_ms, results, (*answers, answer))
+        run = self._call(line, _run_name(script, results), now_ms, {})
+        begun = Place(script, key, dict(run.pending), results, answers, now_ms, {}, run)
+        return self._paused(begun) if run.pending else self._answered(begun, run.answer, now_ms)
 
-    def _call(
-        self, line: Call, name: str, began_ms: int, deliveries: dict[int, tuple[Given, ...]]
-    ) -> Json | Run:
-        """Runs the handler on what was delivered: its answer, or the run that has stopped at its next step."""
-        self.runs += 1
+    def _paused(self, place: Place) -> Place:
+        """A place inside of a call; only so many runs are kept to go on with."""
+        deliveries = place.deliveries or {}
+        given = tuple(
+            (strand, one.digest, one.delivery.now_ms) for strand in sorted(deliveries) for one in deliveries[strand]
+        )
+        line = tuple(one.digest for one in place.results)
+        place.key = hash((place.script.name, line, place.began_ms, given))
+        self._waiting.append(place)
+        if len(self._waiting) > RUNS_KEPT:
+            self._waiting.popleft().run = None
+        return place
+
+    def _answered(self, place: Place, answer: Json, now_ms: int) -> Place:
+        results = (*place.results, Given(digest_of(answer), Delivery(now_ms, answer)))
+        return self._go_on(place.script, now_ms, results, (*place.answers, answer))
+
+    def _call(self, line: Call, name: str, began_ms: int, deliveries: dict[int, tuple[Given, ...]]) -> Run:
+        """Runs the handler on what was delivered, until it waits for more or answers."""
         given = {strand: [one.delivery for one in some] for strand, some in deliveries.items()}
-        run_ = Run(name, began_ms, given)
-        try:
-            return self._answer(line, run_)
-        except Suspended:
-            return run_
-        except Crash:
-            return CRASHED
-        except Exception as error:  # noqa: BLE001 - no client waits for this handler: Lambda takes note of the error
-            return {"raised": repr(error), "crashed": True}
+        run = Run(name, began_ms, given)
+        run.start(self._handling(line, began_ms))
+        return run
 
-    def _answer(self, line: Call, run_: Run) -> Json:
-        event = line.event(run_.now_ms)
-        answer = run(run_, lambda: self._product.handlers[line.function](event, Context()))
-        answer = answer if isinstance(answer, dict) else {"answer": answer}
+    def _handling(self, line: Call, now_ms: int) -> Callable[[], Json]:
+        event = line.event(now_ms)
         key = (event.get("headers") or {}).get("idempotency-key")
-        return answer | {"key": key} if key else answer
+        self.runs += 1
+
+        def handle() -> Json:
+            try:
+                answer = self._product.handlers[line.function](event, Context())
+            except Exception as error:  # noqa: BLE001 - no client waits for it: Lambda takes note of the error
+                return {"raised": repr(error), "crashed": True}
+            answer = answer if isinstance(answer, dict) else {"answer": answer}
+            return answer | {"key": key} if key else answer
+
+        return handle
 
     def play(self, script: Script, world: World) -> tuple[World, list[Json]]:
         """The whole script at once, with nobody beside it."""
@@ -179,30 +199,18 @@ class Cast:
         answers: list[Json] = []
         while (line := _line(script, tuple(results))) is not None:
             if isinstance(line, Call):
-                alone = _Alone(f"{script.name}/{len(results)}", world)
-                self.runs += 1
-                result = self._answer(line, alone)
+                alone = Alone(_run_name(script, results), world)
+                alone.start(self._handling(line, world.now_ms))
+                world, result = alone.world, alone.answer
                 answers.append(result)
-                world = alone.world
             else:
                 world, result = line.apply(world)
             results.append(Given(0, Delivery(world.now_ms, result)))
         return world, answers
 
 
-class _Alone(Run):
-    """A run that takes its steps itself."""
-
-    def __init__(self, name: str, world: World) -> None:
-        super().__init__(name, world.now_ms, {})
-        self.world = world
-
-    def ask(self, step: Step) -> Result:
-        if isinstance(step, Pause):
-            self.world = self.world.after(step.ms)
-        self.world, result = step.apply(self.world)
-        self.now_ms = self.world.now_ms
-        return result
+def _run_name(script: Script, results: Sequence[Given]) -> str:
+    return f"{script.name}/{len(results)}"
 
 
 def _line(script: Script, results: tuple[Given, ...]) -> Line | None:

@@ -8,9 +8,20 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 Json = dict[str, Any]
+
+
+class Thing(Json):
+    """An object or an event; it never changes, so what tells it apart is reckoned once."""
+
+    @cached_property
+    def digest(self) -> int:
+        return hash(json.dumps(self, sort_keys=True))
+
+
 Params = Mapping[str, str]
 """Flat, as on the wire: `metadata[line_id]`."""
 
@@ -45,10 +56,10 @@ class Refusal(Exception):
 class MemoryStripe:
     """An account that never changes."""
 
-    invoices: Mapping[str, Json] = field(default_factory=dict)
-    subscriptions: Mapping[str, Json] = field(default_factory=dict)
+    invoices: Mapping[str, Thing] = field(default_factory=dict)
+    subscriptions: Mapping[str, Thing] = field(default_factory=dict)
     keys: Mapping[str, _Use] = field(default_factory=dict)
-    events: tuple[Json, ...] = ()
+    events: tuple[Thing, ...] = ()
     debits: frozenset[str] = frozenset()
     """Invoices that a bank debit is on its way for."""
     refusing: str = ""
@@ -56,9 +67,9 @@ class MemoryStripe:
 
     def digest(self) -> int:
         """The same for the same account, but for the order of what happened to different objects."""
-        texts = [json.dumps(part, sort_keys=True) for part in (dict(self.invoices), dict(self.subscriptions))]
-        events = frozenset(json.dumps(event, sort_keys=True) for event in self.events)
-        return hash((*texts, frozenset(self.keys.items()), events, self.debits, self.refusing))
+        things = (*self.invoices.values(), *self.subscriptions.values(), *self.events)
+        known = frozenset(thing.digest for thing in things)
+        return hash((known, frozenset(self.keys.items()), self.debits, self.refusing))
 
     # --- what the product does ------------------------------------------------------------------
 
@@ -102,12 +113,12 @@ class MemoryStripe:
 
     def _with_invoice(self, invoice: Json, *events: str, now_s: int) -> "MemoryStripe":
         told = tuple(_event(kind, invoice, now_s) for kind in events)
-        return replace(self, invoices={**self.invoices, invoice["id"]: invoice}, events=self.events + told)
+        return replace(self, invoices={**self.invoices, invoice["id"]: Thing(invoice)}, events=self.events + told)
 
     def _with_subscription(self, subscription: Json, kind: str, now_s: int) -> "MemoryStripe":
         return replace(
             self,
-            subscriptions={**self.subscriptions, subscription["id"]: subscription},
+            subscriptions={**self.subscriptions, subscription["id"]: Thing(subscription)},
             events=(*self.events, _event(f"customer.subscription.{kind}", subscription, now_s)),
         )
 
@@ -177,17 +188,17 @@ class MemoryStripe:
 _BROKEN = Reply(500, json.dumps({"error": {"type": "api_error", "message": "Something went wrong."}}))
 
 
-def _event(kind: str, subject: Json, now_s: int) -> Json:
+def _event(kind: str, subject: Json, now_s: int) -> Thing:
     """An event carries no snapshot worth reading: the product has to look for itself."""
     kept = {name: subject[name] for name in ("id", "object", "customer", "metadata") if name in subject}
-    return {
-        "id": f"evt_{kind}_{subject['id']}_{now_s}",
-        "object": "event",
-        "type": kind,
-        "livemode": False,
-        "created": now_s,
-        "data": {"object": kept},
-    }
+    return Thing(
+        id=f"evt_{kind}_{subject['id']}_{now_s}",
+        object="event",
+        type=kind,
+        livemode=False,
+        created=now_s,
+        data={"object": kept},
+    )
 
 
 def _list(data: list[Json]) -> Json:

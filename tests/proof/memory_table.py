@@ -22,6 +22,8 @@ class Answer(NamedTuple):
 
     body: dict[str, Any]
     error: str | None = None
+    content: int | None = None
+    """Tells answers apart where it is known already, from the one item in it."""
 
 
 class Stored(NamedTuple):
@@ -97,8 +99,8 @@ def _error(code: str, message: str, **more: object) -> Answer:
 
 
 def _get(table: MemoryTable, request: Request) -> tuple[MemoryTable, Answer]:
-    item = table.item(key_of(request["Key"]))
-    return table, Answer({} if item is None else {"Item": item})
+    stored = table.items.get(key_of(request["Key"]))
+    return table, Answer({"Item": stored.item}, content=stored.digest) if stored else Answer({}, content=0)
 
 
 def _batch_get(table: MemoryTable, request: Request) -> tuple[MemoryTable, Answer]:
@@ -133,7 +135,9 @@ def _write(kind: str) -> Callable[[MemoryTable, Request], tuple[MemoryTable, Ans
             return table, _error("ConditionalCheckFailedException", "The conditional request failed", **old)
         key, item = outcome
         after = table.with_item(key, item)
-        return after, Answer({"Attributes": item} if request.get("ReturnValues") == "ALL_NEW" else {})
+        if request.get("ReturnValues") == "ALL_NEW":
+            return after, Answer({"Attributes": item}, content=after.items[key].digest)
+        return after, Answer({}, content=0)
 
     return write
 
@@ -154,7 +158,7 @@ def _transact(table: MemoryTable, request: Request) -> tuple[MemoryTable, Answer
         after = after.with_item(*outcome)
     if any(reason["Code"] != "None" for reason in reasons):
         return table, canceled(reasons)
-    return after, Answer({})
+    return after, Answer({}, content=0)
 
 
 def canceled(reasons: list[dict[str, Any]]) -> Answer:

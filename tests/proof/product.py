@@ -23,10 +23,11 @@ from typing import Any, Self
 import boto3
 import stripe
 from botocore.exceptions import ReadTimeoutError
+from greenlet import getcurrent, greenlet
 from requests.structures import CaseInsensitiveDict
 
 from tests.proof.memory_stripe import Reply
-from tests.proof.world import Crash, DynamoDb, Lost, Pause, Publish, Result, Step, Stripe, Unprocessed
+from tests.proof.world import DynamoDb, Lost, Pause, Publish, Result, Step, Stripe, Unprocessed, World
 
 ROOT = Path(__file__).parents[2]
 TABLE, API_KEY, WEBHOOK_SECRET = "line-requests", "sk_test_proof", "whsec_proof"
@@ -52,10 +53,6 @@ _ENVIRONMENT = {
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-class Suspended(BaseException):
-    """The run has come to a step that has no answer yet."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Delivery:
     """A step's result, and when it came."""
@@ -65,50 +62,82 @@ class Delivery:
 
 
 class Run:
-    """One run of a handler on the answers to its first steps; several strands where it works in parallel."""
+    """One run of product code, one strand for each thing it does at a time.
 
-    def __init__(self, name: str, now_ms: int, deliveries: Mapping[int, Sequence[Delivery]]) -> None:
+    It goes on to the first step of each strand whose answer was not given with it, and further with
+    each that is delivered.
+    """
+
+    def __init__(self, name: str, now_ms: int, given: Mapping[int, Sequence[Delivery]]) -> None:
         self.name = name
         self.now_ms = now_ms
         self.pending: dict[int, Step] = {}
-        self._deliveries = deliveries
-        self._taken: dict[int, int] = {}
-        self._strand = 0
-        self._strands = 1
-        self._crashed = False
+        """What each strand waits for; none: it has ended."""
+        self.answer: Any = None
+        self._given = {strand: iter(deliveries) for strand, deliveries in given.items()}
+        self._strands: list[greenlet] = []
+        self._caller = getcurrent()
         self._drawn = 0
         self._keys: dict[str, str] = {}
 
+    def start(self, call: Callable[[], Any]) -> None:
+        """Runs product code, as far as it comes."""
+
+        def strand() -> None:
+            self.answer = call()
+
+        self._begin(strand)
+
+    def deliver(self, strand: int, delivery: Delivery) -> None:
+        """Goes on with an answer."""
+        del self.pending[strand]
+        self._enter(self._strands[strand], delivery)
+        if not self.pending and not self._strands[0].dead:
+            self._enter(self._strands[0])
+
     def ask(self, step: Step) -> Result:
-        """The step's result; without one yet the run ends here."""
-        if self._crashed:
-            raise Crash
-        taken, deliveries = self._taken.get(self._strand, 0), self._deliveries.get(self._strand, ())
-        if taken == len(deliveries):
-            self.pending[self._strand] = step
-            raise Suspended
-        self._taken[self._strand] = taken + 1
-        delivery = deliveries[taken]
+        """A step's result, as soon as it is delivered."""
+        strand = self._strands.index(getcurrent())
+        delivery: Delivery | None = next(self._given.get(strand, iter(())), None)
+        if delivery is None:
+            self.pending[strand] = step
+            delivery = self._caller.switch()
         self.now_ms = delivery.now_ms
-        if delivery.result is Crash:
-            self._crashed = True
-            raise Crash
         return delivery.result
 
     def beside(self, call: Callable[[], Any]) -> "Future[Any]":
-        """Runs a call as a strand of its own, as far as it comes."""
+        """Begins another strand."""
         future: Future[Any] = Future()
-        outer, self._strand = self._strand, self._strands
-        self._strands += 1
-        try:
-            future.set_result(call())
-        except Suspended:
-            pass
-        except Exception as error:  # noqa: BLE001 - it is the caller's, who asks for the result
-            future.set_exception(error)
-        finally:
-            self._strand = outer
+
+        def strand() -> None:
+            try:
+                future.set_result(call())
+            except Exception as error:  # noqa: BLE001 - it is the caller's, who asks for the result
+                future.set_exception(error)
+
+        self._begin(strand)
         return future
+
+    def join(self) -> None:
+        """Waits for the strands that were begun."""
+        while self.pending:
+            self._caller.switch()
+
+    def _begin(self, strand: Callable[[], None]) -> None:
+        begun = greenlet(strand)
+        self._strands.append(begun)
+        self._enter(begun)
+
+    def _enter(self, strand: greenlet, *delivery: Delivery) -> None:
+        """Runs a strand until it asks, waits or ends."""
+        global _current  # noqa: PLW0603 - the SDKs' hooks have to find the run that they are called in
+        before, _current = _current, self
+        caller, self._caller = self._caller, getcurrent()
+        strand.parent = self._caller
+        try:
+            strand.switch(*delivery)
+        finally:
+            _current, self._caller = before, caller
 
     def draw(self) -> str:
         """A number that no other run draws, and that the same run draws again."""
@@ -122,6 +151,21 @@ class Run:
         return self._keys.setdefault(key, f"{self.name}/{len(self._keys)}")
 
 
+class Alone(Run):
+    """Product code that takes its steps at once, with nobody beside it."""
+
+    def __init__(self, name: str, world: World) -> None:
+        super().__init__(name, world.now_ms, {})
+        self.world = world
+
+    def ask(self, step: Step) -> Result:
+        if isinstance(step, Pause):
+            self.world = self.world.after(step.ms)
+        self.world, result = step.apply(self.world)
+        self.now_ms = self.world.now_ms
+        return result
+
+
 _current: Run | None = None
 
 
@@ -129,16 +173,6 @@ def current() -> Run:
     """The run that product code is called from."""
     assert _current is not None, "product code runs only inside of a run"
     return _current
-
-
-def run(run_: Run, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the handler answers
-    """Runs product code; raises Suspended where it waits for an answer, Crash when it is to die."""
-    global _current  # noqa: PLW0603 - there is one run at a time, and the SDKs' hooks have to find it
-    _current = run_
-    try:
-        return call()
-    finally:
-        _current = None
 
 
 # --- below the SDKs -----------------------------------------------------------------------------
@@ -221,8 +255,8 @@ class _Strands:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None and current().pending:
-            raise Suspended
+        if kind is None:
+            current().join()
 
     def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
         return current().beside(lambda: call(*args))

@@ -12,8 +12,8 @@ from typing import Any
 
 from tests.proof.actors import Call, Cast, Json, Lines, Script
 from tests.proof.memory_table import Typed
-from tests.proof.product import WEBHOOK_SECRET, Product, Run, run
-from tests.proof.world import Act, Result, Step, World
+from tests.proof.product import WEBHOOK_SECRET, Alone, Product
+from tests.proof.world import Act, Result, World
 
 WORKSPACE, CUSTOMER, SUBSCRIPTION = "ws", "cus_1", "sub_1"
 SMALL, LARGE = "price_small", "price_large"
@@ -292,26 +292,14 @@ def stream(*, doubled: bool = False) -> Script:
 def records_of(world: World) -> Json | None:
     """What the stream delivers next."""
     numbered = [
-        {"eventSource": "aws:dynamodb", "dynamodb": {"SequenceNumber": f"{key[1]}.{number}", **images}}
+        {"eventSource": "aws:dynamodb", "dynamodb": {"SequenceNumber": f"{key[1]}.{number}", **record.images()}}
         for key in sorted(world.stream)
-        for number, images in enumerate(world.stream[key])
+        for number, record in enumerate(world.stream[key])
     ]
     return {"Records": numbered} if numbered else None
 
 
 # --- beginnings ---------------------------------------------------------------------------------
-
-
-class Alone(Run):
-    """Product code outside of handlers, run at once."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__("setup", world.now_ms, {})
-        self.world = world
-
-    def ask(self, step: Step) -> Result:
-        self.world, result = step.apply(self.world)
-        return result
 
 
 def empty(product: Product, *, included: int = 1, cap: int | None = 3) -> World:
@@ -329,7 +317,7 @@ def empty(product: Product, *, included: int = 1, cap: int | None = 3) -> World:
     world = World()
     stripe = world.stripe.subscribe(SUBSCRIPTION, CUSTOMER, SMALL, world.now_ms // 1000 - 86_400 * 3)
     world = replace(world, stripe=replace(stripe, events=()))
-    alone = Alone(world)
+    alone = Alone("setup", world)
     registry = Registry(product.settings.table())
 
     def prepare() -> None:
@@ -340,7 +328,7 @@ def empty(product: Product, *, included: int = 1, cap: int | None = 3) -> World:
         billing = product.settings.open_billing(lambda: 9.0)
         subscriptions.refresh(registry, billing, WORKSPACE, world.now_ms)
 
-    run(alone, prepare)
+    alone.start(prepare)
     return alone.world
 
 

@@ -9,13 +9,24 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.proof.memory_stripe import MemoryStripe, Params, Reply
-from tests.proof.memory_table import Answer, Key, MemoryTable, Typed, canceled, key_of
+from tests.proof.memory_table import Answer, Key, MemoryTable, Stored, Typed, canceled, key_of
 
 START_MS = 1_795_339_800_000
 STALL_MS = 25_000  # longer than every lease on a line and than every door's budget
+
+
+class Record(NamedTuple):
+    """A change of an item, and what tells it apart."""
+
+    new: Stored
+    old: Stored | None
+
+    def images(self) -> Typed:
+        """As the stream shows them."""
+        return {"NewImage": self.new.item} | ({"OldImage": self.old.item} if self.old else {})
 
 
 @dataclass(frozen=True)
@@ -25,8 +36,8 @@ class World:
     now_ms: int = START_MS
     table: MemoryTable = field(default_factory=MemoryTable)
     stripe: MemoryStripe = field(default_factory=MemoryStripe)
-    stream: Mapping[Key, tuple[Typed, ...]] = field(default_factory=dict)
-    """The records that the table's stream has yet to deliver, per item, in order."""
+    stream: Mapping[Key, tuple[Record, ...]] = field(default_factory=dict)
+    """What the table's stream has yet to deliver, per item, in order."""
     told: frozenset[str] = frozenset()
     """The ids of the events that the bus has taken."""
     indexed: MemoryTable | None = None
@@ -35,7 +46,11 @@ class World:
     @cached_property
     def digest(self) -> int:
         """The same for the same world, however it came to be."""
-        stream = frozenset((key, json.dumps(records, sort_keys=True)) for key, records in self.stream.items())
+        stream = frozenset(
+            (record.new.digest, record.old and record.old.digest, number)
+            for records in self.stream.values()
+            for number, record in enumerate(records)
+        )
         return hash((self.now_ms, self.table.digest, self.stripe.digest(), stream, self.told))
 
     def after(self, ms: int) -> "World":
@@ -49,14 +64,13 @@ class World:
         stream = dict(self.stream)
         for key, stored in table.items.items():
             before = self.table.items.get(key)
-            if key[1].startswith("LINE#") and before is not stored and _moved(before.item if before else None, stored.item):
-                images = {"NewImage": stored.item} | ({"OldImage": before.item} if before else {})
-                stream[key] = (*stream.get(key, ()), images)
+            if key[1].startswith("LINE#") and before is not stored and _moved(before, stored):
+                stream[key] = (*stream.get(key, ()), Record(stored, before))
         return replace(self, table=table, stream=stream)
 
 
-def _moved(before: Typed | None, after: Typed) -> bool:
-    return before is None or len(before["history"]["L"]) != len(after["history"]["L"])
+def _moved(before: Stored | None, after: Stored) -> bool:
+    return before is None or len(before.item["history"]["L"]) != len(after.item["history"]["L"])
 
 
 class Crash(BaseException):
@@ -112,7 +126,7 @@ class DynamoDb:
         return world.with_table(table), answer
 
     def faults(self) -> Iterator[Fault]:
-        yield "the function crashes after it", lambda world: (self.apply(world)[0], Crash)
+        # A crash after a read is one after the write before it.
         if self.of_batch:
             yield "UnprocessedKeys", lambda world: (world, Unprocessed())
         if self.operation == "Query" and "IndexName" in self.request:
@@ -120,6 +134,7 @@ class DynamoDb:
         if not self.writes:
             yield "times out", lambda world: (world, Lost())
             return
+        yield "the function crashes after it", lambda world: (self.apply(world)[0], Crash)
         yield "times out before it has an effect", lambda world: (world, Lost())
         yield "times out after it has an effect", lambda world: (self.apply(world)[0], Lost())
         if self.operation == "TransactWriteItems":
@@ -165,13 +180,13 @@ class Stripe:
         return (world if stripe is world.stripe else replace(world, stripe=stripe)), reply
 
     def faults(self) -> Iterator[Fault]:
-        yield "the function crashes after it", lambda world: (self.apply(world)[0], Crash)
-        yield "429", lambda world: (world, Reply(429, _error("rate_limit")))
         if not self.writes:
             yield "times out", lambda world: (world, Lost())
             if self.path == "/v1/events":
                 yield "the newest event is not visible yet", self._late_event
             return
+        yield "the function crashes after it", lambda world: (self.apply(world)[0], Crash)
+        yield "429", lambda world: (world, Reply(429, _error("rate_limit")))
         yield "times out before it has an effect, and so does its retry", lambda world: (world, Lost())
         yield "times out after it has an effect, and so does its retry", lambda world: (self.apply(world)[0], Lost())
         yield "times out after it has an effect", lambda world: (self.apply(world)[0], Lost(again=True))
