@@ -112,7 +112,8 @@ texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30)
 few = st.integers(0, 4)
 kinds = st.sampled_from(Kind)
 moments_ms = st.integers(0, 2**42)
-add_ons = st.builds(AddOn, texts, texts, st.sampled_from(["usd", "eur"]), st.integers(0, 10**8))
+tax_behaviors = st.sampled_from(["exclusive", "inclusive", "unspecified"])
+add_ons = st.builds(AddOn, texts, texts, st.sampled_from(["usd", "eur"]), st.integers(0, 10**8), tax_behaviors)
 allowances = st.builds(Allowance, few, st.none() | st.integers(0, 6), st.none() | add_ons)
 subscriptions = st.builds(
     Subscription,
@@ -164,6 +165,7 @@ charges = st.builds(
     product=texts,
     currency=texts,
     unit_amount=st.integers(0, 10**8),
+    tax_behavior=tax_behaviors,
     automatic_tax=st.booleans(),
     tax_rates=st.lists(texts, max_size=3).map(tuple),
 )
