@@ -232,7 +232,9 @@ class Lifecycle:
             return self._fresh_keys(line)
         try:
             if invoice is None:
-                return self._adopt(line, self.billing.create_invoice(line))
+                # Under an earlier key an invoice may have been made that nobody has seen yet.
+                found = self.billing.find(line) if line.key_version > 1 else None
+                return self._adopt(line, found or self.billing.create_invoice(line))
             if not invoice.items:
                 self.billing.add_item(line, invoice.id)
                 charge = line.charge
