@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.stories.world import EMAIL, PHONE, Workspace, World, eventually, together
+
+
+@pytest.mark.parametrize("body", [PHONE, EMAIL], ids=["payable", "included"])
+def test_while_one_awaits_payment_any_other_is_a_conflict(
+    world: World, workspace: Workspace, body: dict[str, str]
+) -> None:
+    """[23] Included or not, whatever channel; the exact body, with the link; no side effect."""
+    holder = workspace.awaiting()["line"]
+    blocked = workspace.create(body)
+    answer = blocked.json()
+    assert blocked.status_code == 409
+    assert set(answer) == {"success", "status", "message", "existingLine"}
+    assert (answer["success"], answer["status"], bool(answer["message"])) == (False, "request_in_progress", True)
+    assert answer["existingLine"] == holder
+    assert len(workspace.lines()) == 2
+    assert len(workspace.invoices()) == 1
+    world.pay(answer["existingLine"]["paymentLinkUrl"])
+
+
+def test_what_the_plan_forbids_is_forbidden_before_it_conflicts(workspace: Workspace) -> None:
+    """[23] The order of checks: 403 before 409."""
+    workspace.awaiting(EMAIL)
+    refused = workspace.create(PHONE | {"lineType": "byon", "email": "ada@example.com", "phone": "1234567"})
+    assert refused.json()["status"] == "forbidden_line_type"
+
+
+def test_lines_in_other_states_never_block(world: World) -> None:
+    """[23] Provisioning, active, failed, canceled."""
+    world.provisioning("manual")
+    workspace = world.workspace("scale")
+    first, second, third = (workspace.included()["line"]["_id"] for _ in range(3))
+    world.provisioned(first, "succeeded")
+    world.provisioned(second, "failed")
+    eventually(lambda: (workspace.status(first), workspace.status(second)) == ("active", "failed"))
+    workspace.full(EMAIL, 5)
+    workspace.manage(workspace.awaiting(EMAIL)["line"]["_id"], "cancel")
+    seen = Counter(line["provisioningStatus"] for line in workspace.lines())
+    assert (set(seen), workspace.status(third)) == ({"provisioning", "active", "failed", "canceled"}, "provisioning")
+    assert workspace.create().status_code == 201
+
+
+def test_a_half_made_holder_is_finished_by_whoever_meets_it(world: World, workspace: Workspace) -> None:
+    """[23] [34] Its keys stay and are null while Stripe is in trouble; then the next request finishes it."""
+    workspace.included()
+    world.faults("error_before", path="/v1/invoices")
+    assert workspace.create().status_code == 503
+    blocked = workspace.create(EMAIL)
+    holder = blocked.json()["existingLine"]
+    assert blocked.status_code == 409
+    assert (holder["stripeInvoiceId"], holder["paymentLinkUrl"]) == (None, None)
+    polled = workspace.get(holder["_id"]).json()
+    assert (polled["status"], polled["paymentUrl"], polled["line"]) == ("awaiting_payment", None, holder)
+    assert workspace.manage(holder["_id"], "payment_link").status_code == 503
+    world.no_faults()
+    finished = workspace.create(EMAIL)
+    [invoice] = workspace.invoices()
+    assert finished.status_code == 409
+    assert finished.json()["existingLine"] == holder | {
+        "stripeInvoiceId": invoice["id"],
+        "paymentLinkUrl": invoice["hosted_invoice_url"],
+    }
+
+
+@pytest.mark.parametrize("end", ["paid", "canceled", "voided at Stripe"])
+def test_the_lock_frees_when_the_request_ends(world: World, workspace: Workspace, end: str) -> None:
+    """[24]"""
+    answer = workspace.awaiting()
+    line = answer["line"]
+    if end == "paid":
+        world.pay(answer["paymentUrl"])
+    elif end == "canceled":
+        assert workspace.manage(line["_id"], "cancel").status_code == 200
+    else:
+        world.stripe.v1.invoices.void_invoice(line["stripeInvoiceId"])
+    eventually(lambda: workspace.status(line["_id"]) != "awaiting_payment")
+    created = workspace.create()
+    assert (created.status_code, created.json()["paymentRequired"]) == (201, True)
+
+
+def test_only_the_holders_own_transition_frees_the_lock(world: World, workspace: Workspace) -> None:
+    """[24] Another line's provisioning, an old invoice's void, a stranger's payment do not."""
+    world.provisioning("manual")
+    included = workspace.included(EMAIL)["line"]["_id"]
+    old = workspace.awaiting()["line"]
+    workspace.manage(old["_id"], "cancel")
+    holder = workspace.awaiting()["line"]
+    world.provisioned(included, "failed")
+    eventually(lambda: workspace.status(included) == "failed")
+    workspace.manage(old["_id"], "cancel")
+    stranger = world.stripe.v1.invoices.create({"customer": workspace.customer, "currency": "usd"})
+    world.stripe.v1.invoices.finalize_invoice(stranger.id)
+    world.quiet()
+    blocked = workspace.create(EMAIL)
+    assert (blocked.status_code, blocked.json()["existingLine"]) == (409, holder)
+
+
+def test_the_lock_is_the_workspaces(world: World, workspace: Workspace) -> None:
+    """[24] Another workspace is not blocked."""
+    workspace.awaiting()
+    other = world.workspace()
+    assert other.create().status_code == 201
+    assert other.create().json()["paymentRequired"] is True
+
+
+@pytest.mark.parametrize("end", ["paid", "voided"])
+def test_before_a_conflict_the_holder_is_reconciled(world: World, workspace: Workspace, end: str) -> None:
+    """[25] Paid at Stripe, its webhook lost: the new request goes through at once."""
+    world.webhooks("drop")
+    answer = workspace.awaiting()
+    if end == "paid":
+        world.pay(answer["paymentUrl"])
+    else:
+        world.stripe.v1.invoices.void_invoice(answer["line"]["stripeInvoiceId"])
+    created = workspace.create()
+    assert (created.status_code, created.json()["paymentRequired"]) == (201, True)
+    holder = workspace.line(answer["line"]["_id"])
+    assert holder["paymentStatus"] == ("paid" if end == "paid" else "canceled")
+    assert created.json()["line"]["_id"] != holder["_id"]
+
+
+def test_of_many_payable_requests_one_wins(workspace: Workspace) -> None:
+    """[26] One 201, the others 409, one invoice."""
+    workspace.included()
+    answers = together(8, lambda _: workspace.create())
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 7}
+    [invoice] = workspace.invoices()
+    [created] = [answer.json() for answer in answers if answer.status_code == 201]
+    assert created["paymentUrl"] == invoice["hosted_invoice_url"]
+    assert {a.json()["existingLine"]["_id"] for a in answers if a.status_code == 409} == {created["line"]["_id"]}
+    assert len(workspace.lines()) == 2
+
+
+@pytest.mark.parametrize("kind", ["error_before", "error_after", "rate_limit"])
+def test_no_failure_of_stripe_blocks_a_workspace_for_good(world: World, workspace: Workspace, kind: str) -> None:
+    """[27] Whatever a failed request has left behind, it can be canceled, and then the next one goes through."""
+    workspace.included()
+    world.faults(kind, path="/v1/invoiceitems", count=20)
+    assert workspace.create().status_code in {201, 503}  # what has happened despite the error may be found
+    world.no_faults()
+    [left] = [line for line in workspace.lines() if line["provisioningStatus"] == "awaiting_payment"]
+    canceled = workspace.manage(left["_id"], "cancel")
+    assert (canceled.status_code, canceled.json()["status"]) == (200, "canceled")
+    created = workspace.create()
+    assert (created.status_code, created.json()["paymentRequired"]) == (201, True)
+    assert [invoice["status"] for invoice in workspace.invoices() if invoice["status"] in {"draft", "open"}] == ["open"]
