@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
 from line_requests.errors import BillingMisconfigured
 from line_requests.rate_limit import RateLimit
-from line_requests.table import CLIENT_CONFIG, Table, dynamodb_client
+from line_requests.table import Table, aws_client
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.parameters import SecretsProvider
@@ -58,11 +56,12 @@ class Settings:
 
     def table(self) -> Table:
         """The deployment's table."""
-        return Table(dynamodb_client(), self.table_name)
+        return Table(aws_client("dynamodb"), self.table_name)
 
     def events_client(self) -> "EventBridgeClient":
         """A client for the deployment's bus."""
-        return boto3.client("events", config=CLIENT_CONFIG)
+        client: EventBridgeClient = aws_client("events")
+        return client
 
     def stripe_secret(self, *, fresh: bool = False) -> dict[str, Any]:
         """`{"api_key": …, "webhook_secrets": […]}`, cached some minutes so that rotation takes effect.
@@ -94,4 +93,4 @@ def _secrets_provider() -> "SecretsProvider":
     from aws_lambda_powertools.utilities.parameters import SecretsProvider
 
     # Left to itself the provider makes a second session: on a cold start that costs as much as a second client.
-    return SecretsProvider(boto3_client=boto3.client("secretsmanager", config=CLIENT_CONFIG))
+    return SecretsProvider(boto3_client=aws_client("secretsmanager"))
