@@ -21,7 +21,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help install run test bench check format lock code-sha256 build deploy clean
+.PHONY: help install run test bench vendor vendor-tools check format lock code-sha256 build deploy clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -59,8 +59,8 @@ $(UV): requirements/uv.txt
 	touch $@
 
 .venv/ready: requirements/dev.txt pyproject.toml
-.venv-ministack/ready .venv-sam/ready .venv-bench/ready: .venv-%/ready: requirements/%.txt
-.venv/ready .venv-ministack/ready .venv-sam/ready .venv-bench/ready: $(UV)
+.venv-ministack/ready .venv-sam/ready .venv-bench/ready .venv-runtime/ready: .venv-%/ready: requirements/%.txt
+.venv/ready .venv-ministack/ready .venv-sam/ready .venv-bench/ready .venv-runtime/ready: $(UV)
 	$(UV) venv --quiet --clear --python $(PYTHON) $(@D)
 	$(UV) pip install --quiet --python $(@D) --require-hashes -r $(filter %.txt,$^)
 	$(if $(filter .venv,$(@D)),$(UV) pip install --quiet --python $(@D) --no-deps --editable .)
@@ -70,8 +70,33 @@ LOCK = $(UV) pip compile --quiet --upgrade
 lock: $(UV) ## move every locked requirement to its latest version
 	$(LOCK) pyproject.toml -o layers/requirements.txt
 	$(LOCK) pyproject.toml --extra operator --group dev -c layers/requirements.txt -o requirements/dev.txt
-	for group in ministack sam uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
+	for group in ministack sam runtime uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
 	$(LOCK) --group bench -c layers/requirements.txt -o requirements/bench.txt
+
+# --- the vendors' own engines: what they need is put into build/vendor ---
+
+VENDOR := build/vendor
+DYNAMODB_LOCAL := $(VENDOR)/dynamodb-local/DynamoDBOnLoopback.class
+STRIPE_MOCK := $(VENDOR)/bin/stripe-mock
+
+vendor: vendor-tools .venv/ready .venv-ministack/ready .venv-runtime/ready $(DYNAMODB_LOCAL) $(STRIPE_MOCK) build ## test on DynamoDB Local, stripe-mock and Lambda's emulator (needs a JDK, Maven, Go)
+	cp .venv-sam/lib/python3.*/site-packages/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed s/aarch64/arm64/) $(VENDOR)/bin/aws-lambda-rie
+	chmod +x $(VENDOR)/bin/aws-lambda-rie
+# Not what a call costs: of a transaction DynamoDB Local counts the units of one item.
+	.venv/bin/python -m tests.vendor.on_dynamodb_local .venv/bin/pytest tests/store tests/races \
+		--ignore=tests/store/test_costs.py
+	.venv/bin/pytest tests/vendor/check_*.py
+
+vendor-tools:
+	@missing=$$(for tool in javac mvn go; do command -v $$tool >/dev/null || printf ' %s' $$tool; done)
+	[ -z "$$missing" ] || { echo "make vendor needs a JDK, Maven and Go; missing here:$$missing" >&2; exit 1; }
+
+$(DYNAMODB_LOCAL): tests/vendor/pom.xml tests/vendor/DynamoDBOnLoopback.java | vendor-tools
+	mvn --batch-mode --quiet --file $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(@D))
+	javac -cp '$(@D)/*' -d $(@D) tests/vendor/DynamoDBOnLoopback.java
+
+$(STRIPE_MOCK): | vendor-tools
+	GOBIN=$(abspath $(@D)) go install github.com/stripe/stripe-mock@v0.203.0
 
 # --- AWS ---
 
@@ -91,6 +116,6 @@ deploy: build ## deploy to AWS (SAM_ARGS="--config-env prod", …)
 	$(SAM) deploy $(SAM_ARGS)
 
 clean: ## remove what the targets above have made
-	rm -rf .uv .venv .venv-ministack .venv-sam .venv-bench .aws-sam build .coverage .coverage.* .hypothesis \
+	rm -rf .uv .venv .venv-ministack .venv-sam .venv-bench .venv-runtime .aws-sam build .coverage .coverage.* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find functions layers tests -name __pycache__ -type d -prune -exec rm -rf {} +

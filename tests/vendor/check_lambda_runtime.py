@@ -1,0 +1,200 @@
+"""What `sam build` made, under Lambda's own runtime interface emulator and client, with every file of events/.
+
+No Python 3.14 on arm64 is at hand: functions and `line_requests` are the built ones, the layer's third-party
+packages are those of this host. That the built ones fit the runtime is checked by their names and their ELF headers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import stripe
+import yaml
+
+from line_requests import decision, items, operators
+from line_requests.billing import Billing
+from line_requests.clock import Clock
+from line_requests.lifecycle import Lifecycle
+from line_requests.model import Change, Kind, Line, PaymentStatus, Status, Submission
+from line_requests.registry import Registry
+from line_requests.store import Store
+from line_requests.table import Table
+from tests.local.demo import OPERATOR_API_KEY, PRODUCT_API_KEY
+from tests.local.deployment import layer_packages
+from tests.local.ministack import ACCOUNT, REGION, ROOT
+from tests.local.stack import WEBHOOK_SECRETS
+from tests.vendor.engines import VENDOR, lambda_runtime
+
+if TYPE_CHECKING:
+    from tests.local.stack import LocalStack
+
+Json = dict[str, Any]
+
+BUILT = ROOT / ".aws-sam/build"
+EVENTS = {path.stem: path for path in sorted((ROOT / "events").glob("*.json"))}
+AARCH64 = 183
+WORKSPACE, LINE_ID, NOW_MS = "acme", "01a202974dc00123456789ab", 1795339800000
+
+
+def event(function: str) -> Json:
+    read: Json = json.loads(EVENTS[function].read_text())
+    return read
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The functions as built, on the local stack's table, bus and Stripe double."""
+
+    stack: LocalStack
+
+    def invoke(self, function: str, *events: Json) -> list[Json]:
+        """Post events to one fresh runtime, one after the other; what it answers."""
+        properties = self._properties(function)
+        configuration = self.stack.ministack.session.client(
+            "lambda", endpoint_url=self.stack.ministack.endpoint
+        ).get_function_configuration(FunctionName=self.stack.deployment.functions[function])
+        environment = configuration["Environment"]["Variables"] | {
+            "AWS_LAMBDA_FUNCTION_NAME": function,
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": properties["Timeout"],
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": properties["MemorySize"],
+            "AWS_ENDPOINT_URL": self.stack.ministack.endpoint,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            # The first that has a module wins: packages for this host, then the built layer for line_requests.
+            "PYTHONPATH": f"{layer_packages()}:{BUILT / 'LineRequestsLayer/python'}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        folder = (BUILT / properties["CodeUri"]).resolve()
+        log = VENDOR / f"{function}.log"
+        with lambda_runtime(folder, environment, log) as url:
+            answers = [httpx.post(url, json=one, timeout=int(properties["Timeout"]) + 10).json() for one in events]
+        for answer in answers:
+            assert "errorType" not in (answer or {}), f"{answer}\n{log.read_text(errors='replace')}"
+        return answers
+
+    def _properties(self, function: str) -> Json:
+        template = yaml.load((BUILT / "template.yaml").read_text(), yaml.BaseLoader)  # noqa: S506 - makes only strings
+        for resource in template["Resources"].values():
+            properties: Json = resource.get("Properties", {})
+            if str(properties.get("CodeUri", "")).endswith(f"/{function}"):
+                return properties
+        raise AssertionError(f"{function} is not in the built template")
+
+
+@pytest.fixture
+def deployed(stack: LocalStack) -> Deployed:
+    stack.provisioner.set_mode("manual")
+    return Deployed(stack)
+
+
+def test_the_layer_is_built_for_the_runtime() -> None:
+    libraries = list(BUILT.rglob("*.so"))
+    assert libraries
+    for library in libraries:
+        assert int.from_bytes(library.read_bytes()[18:20], "little") == AARCH64, library
+        assert ".cpython-314-aarch64-linux-gnu." in library.name or ".abi3." in library.name, library
+
+
+def test_every_event_is_answered_under_lambdas_runtime(deployed: Deployed) -> None:
+    stack, seen = deployed.stack, set[str]()
+    table = Table(
+        stack.ministack.session.client("dynamodb", endpoint_url=stack.ministack.endpoint), stack.deployment.table
+    )
+    store, registry = Store(table), Registry(table)
+
+    def invoke(function: str, *events: Json) -> list[Json]:
+        seen.add(function)
+        return deployed.invoke(function, *events or [event(function)])
+
+    def line() -> Line:
+        found = store.line(WORKSPACE, LINE_ID)
+        assert found is not None
+        return found
+
+    subscription = _enter_workspace(stack, registry)
+    first, again = invoke("create_line_request", event("create_line_request"), event("create_line_request"))
+    assert first["statusCode"] == 201
+    assert json.loads(first["body"])["status"] == "provisioning"
+    assert (again["body"], again["headers"]["Idempotency-Replayed"]) == (first["body"], "true")
+
+    _request_payable_line(stack, store, registry)
+    (got,) = invoke("get_line_request")
+    body = json.loads(got["body"])
+    assert (got["statusCode"], body["status"]) == (200, "awaiting_payment")
+    (link,) = invoke("manage_line_request")
+    assert (link["statusCode"], json.loads(link["body"])["paymentUrl"]) == (200, body["paymentUrl"])
+
+    invoice_id = line().invoice_id or ""
+    stack.set_webhook_mode("drop")
+    stack.double.pay_invoice(invoice_id)
+    foreign, ours = invoke("stripe_webhook", event("stripe_webhook"), _signed(event("stripe_webhook"), invoice_id))
+    assert foreign["statusCode"] == 400, "signed with a secret that is not this deployment's"
+    assert ours["statusCode"] == 200
+    assert (line().status, line().payment_status) == (Status.PROVISIONING, PaymentStatus.PAID)
+
+    assert invoke("publish_changes") == [{"batchItemFailures": []}]
+    assert invoke("provisioning_result") == [None]
+    assert line().status is Status.ACTIVE
+
+    (done,) = invoke("reconciler")
+    assert done["failed"] == 0
+    assert done["quantities"] == 1
+    sold = next(one for one in stack.double.all_of("subscription") if one["id"] == subscription)
+    assert [item["quantity"] for item in sold["items"]["data"]][1:] == [1]
+    assert seen == set(EVENTS), "a file of events/ was not used"
+
+
+def _enter_workspace(stack: LocalStack, registry: Registry) -> str:
+    """The workspace and the API key that the events name, subscribed to the plan starter; its subscription's id."""
+    shop = stripe.StripeClient(OPERATOR_API_KEY, base_addresses={"api": stack.double.url})
+    customer = shop.v1.customers.create({"name": "Acme"}).id
+    price = next(plan.base_prices[0] for plan in registry.plans() if plan.name == "starter")
+    subscription = shop.v1.subscriptions.create({"customer": customer, "items": [{"price": price}]}).id
+    operators.create_workspace(registry, _billing(stack), WORKSPACE, customer=customer, now_ms=NOW_MS)
+    token = event("create_line_request")["headers"]["authorization"].removeprefix("Bearer ")
+    registry.save_api_key(WORKSPACE, items.hash_of(token), "events", NOW_MS)
+    return subscription
+
+
+def _request_payable_line(stack: LocalStack, store: Store, registry: Registry) -> None:
+    """The line that the events name: one more than the plan includes, with its invoice finished."""
+    workspace = store.workspace(WORKSPACE)
+    assert workspace is not None
+    add_on = decision.judge(workspace, Kind.PURCHASED_PHONE)
+    assert add_on is not None
+    line = Line(
+        id=LINE_ID,
+        workspace_id=WORKSPACE,
+        submission=Submission("Ada", "Lovelace", "phone", "purchased"),
+        status=Status.AWAITING_PAYMENT,
+        payment_status=PaymentStatus.AWAITING_PAYMENT,
+        created_at_ms=NOW_MS,
+        history=(Change(NOW_MS, Status.AWAITING_PAYMENT, "requested"),),
+        charge=decision.charge_for(workspace, add_on),
+        keyed_at_ms=NOW_MS,
+    )
+    assert store.admit(workspace, line, fingerprint="", answer=None, limit=None, now_ms=NOW_MS) is None
+    made = Lifecycle(store, registry, lambda _: _billing(stack), Clock(NOW_MS, 18), 0).make(line)
+    assert made.payment_url
+
+
+def _billing(stack: LocalStack) -> Billing:
+    return Billing(PRODUCT_API_KEY, api_base=stack.double.url, remaining_s=lambda: 18)
+
+
+def _signed(delivery: Json, invoice_id: str) -> Json:
+    """The delivery about this invoice, signed with this deployment's secret at the time that the event tells."""
+    hint = json.loads(delivery["body"])
+    hint["data"]["object"]["id"] = invoice_id
+    body, at_s = json.dumps(hint), NOW_MS // 1000
+    signature = hmac.new(WEBHOOK_SECRETS[0].encode(), f"{at_s}.{body}".encode(), hashlib.sha256).hexdigest()
+    headers = delivery["headers"] | {"stripe-signature": f"t={at_s},v1={signature}"}
+    return delivery | {"body": body, "headers": headers}

@@ -1,0 +1,192 @@
+"""Every kind of request that the product sends to Stripe, against stripe-mock: Stripe's own OpenAPI description.
+
+The local stack lives through the main stories, and Billing's methods are called besides; what the Stripe double
+received is then sent once more, each distinct request once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import stripe
+
+from line_requests.billing import Billing
+from line_requests.errors import LineRequestError
+from line_requests.model import Invoice
+from tests.decision import examples
+from tests.local.demo import OPERATOR_API_KEY, PRODUCT_API_KEY
+from tests.local.stripe_double.routes import find_route
+from tests.vendor.engines import VENDOR, stripe_mock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.local.stack import LocalStack
+    from tests.local.stripe_double.server import LoggedRequest
+
+Json = dict[str, Any]
+CALLS_KEY = "sk_test_calls"
+PRODUCT_KEYS = {PRODUCT_API_KEY, CALLS_KEY}
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[stripe.StripeClient]:
+    with stripe_mock() as url:
+        yield stripe.StripeClient("sk_test_mock", base_addresses={"api": url}, max_network_retries=0)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("post", "/v1/invoices"), ("get", "/v1/events"), ("delete", "/v1/subscription_items/si_1")]
+)
+def test_a_parameter_that_stripe_does_not_know_is_refused(mock: stripe.StripeClient, method: str, path: str) -> None:
+    with pytest.raises(stripe.InvalidRequestError, match="additional properties"):
+        mock.raw_request(method, path, colour="blue")
+
+
+def test_stripes_openapi_accepts_every_request_of_the_product(
+    stack: LocalStack, mock: stripe.StripeClient, note: Callable[[str], None]
+) -> None:
+    _live(stack)
+    _call_billing(stack)
+    distinct: dict[str, LoggedRequest] = {}
+    counts = Counter[str]()
+    for request in stack.double.request_log:
+        if request.api_key in PRODUCT_KEYS:
+            counts[_shape(request)] += 1
+            distinct.setdefault(_shape(request), request)
+    assert len({(r.method, find_route(r.method, r.path)[0].path) for r in distinct.values()}) == 16
+
+    refused = [f"{shape}: {error}" for shape, request in distinct.items() if (error := _refusal(mock, request))]
+    described = re.search(rb'"version": ?"(20\d\d-[\w.-]+)"', (VENDOR / "bin/stripe-mock").read_bytes())
+    version = described[1].decode() if described else "of an unknown version"
+    note(
+        f"Stripe's OpenAPI {version} accepts {len(distinct) - len(refused)} of {len(distinct)} distinct requests"
+        f" ({counts.total()} in all); the SDK speaks {stripe.api_version}:"
+    )
+    for shape in sorted(distinct):
+        note(f"  {shape}")
+    assert not refused, "\n".join(refused)
+
+
+def _shape(request: LoggedRequest) -> str:
+    """Method, path without ids, and the names of the parameters."""
+    names = sorted({re.sub(r"\[\d+\]", "[]", name) for name in _names(request.params)})
+    return f"{request.method:6} {find_route(request.method, request.path)[0].path} {' '.join(names)}".rstrip()
+
+
+def _names(params: Any, under: str = "") -> Iterator[str]:  # noqa: ANN401 - any of JSON's types
+    if isinstance(params, dict):
+        for name, value in params.items():
+            # Metadata's names are ours to choose.
+            yield from [name] if name == "metadata" else _names(value, f"{under}[{name}]" if under else name)
+    elif isinstance(params, list):
+        for value in params:
+            yield from _names(value, f"{under}[]")
+    else:
+        yield under
+
+
+def _refusal(mock: stripe.StripeClient, request: LoggedRequest) -> str | None:
+    try:
+        mock.raw_request(request.method.lower(), request.path, **request.params)
+    except stripe.InvalidRequestError as error:
+        return str(error)
+    return None
+
+
+def _live(stack: LocalStack) -> None:
+    """Stories in which every door of the product talks to Stripe: pay, poll, cancel, change plans, lose webhooks."""
+    with httpx.Client(base_url=stack.origin, timeout=35) as http:
+
+        def post(path: str, body: Json, api_key: str = "-") -> Json:
+            answer = http.post(path, json=body, headers={"Authorization": f"Bearer {api_key}"})
+            assert answer.is_success, answer.text
+            result: Json = answer.json()
+            return result
+
+        def request(workspace: Json) -> Json:
+            """Fill the plan's place, then ask for one more."""
+            body = {"firstName": "Sales", "lastName": "Line", "channelType": "phone"}
+            answers = [post("/api/line-requests", body, workspace["apiKey"]) for _ in range(2)]
+            return answers[-1]
+
+        def workspace() -> Json:
+            return post("/_local/workspaces", {"plan": "starter"})
+
+        def pay(asked: Json) -> None:
+            assert http.post(f"{asked['paymentUrl']}/pay").status_code < 400
+
+        paying = workspace()
+        pay(request(paying))
+        stack.double.wait_idle()
+        post("/_local/reconcile", {})  # a subscription item is made
+
+        canceling = workspace()
+        asked = request(canceling)
+        path = f"/api/line-requests/{asked['line']['_id']}"
+        post(path, {"action": "payment_link"}, canceling["apiKey"])
+        post(path, {"action": "cancel"}, canceling["apiKey"])
+
+        upgrading, leaving = workspace(), workspace()
+        for customer, change in [(upgrading, {"plan": "scale"}), (leaving, {"status": "canceled"})]:
+            asked = request(customer)
+            post(f"/_local/workspaces/{customer['workspaceId']}/subscription", change)
+            stack.double.wait_idle()
+            http.get(
+                f"/api/line-requests/{asked['line']['_id']}", headers={"Authorization": f"Bearer {customer['apiKey']}"}
+            ).raise_for_status()
+
+        post("/_local/webhooks", {"mode": "drop"})
+        for _ in range(21):  # so many that the reconciler lists invoices
+            pay(request(workspace()))
+        post("/_local/reconcile", {})
+        post("/_local/webhooks", {"mode": "deliver"})
+
+
+def _call_billing(stack: LocalStack) -> None:
+    """Every public method of Billing once in each way; Stripe's answer does not matter, the request does."""
+    billing = Billing(CALLS_KEY, api_base=stack.double.url, remaining_s=lambda: 30)
+    shop = stripe.StripeClient(OPERATOR_API_KEY, base_addresses={"api": stack.double.url})
+    customer = shop.v1.customers.create({"name": "Many"}).id
+    for _ in range(101):  # so that lists have a second page
+        shop.v1.invoices.create({"customer": customer, "auto_advance": False})
+    # The double embeds all items of a subscription, Stripe only the first.
+    items = {"object": "list", "data": [], "has_more": True}
+    long = stripe.Subscription.construct_from({"id": "sub_1", "status": "active", "created": 0, "items": items}, None)
+    charge = replace(examples.CHARGE, customer=customer, automatic_tax=True, tax_rates=("txr_1", "txr_2"))
+    line = replace(examples.line(), charge=charge, created_at_ms=0)
+    calls: dict[str, list[Callable[[], object]]] = {
+        "create_invoice": [lambda: billing.create_invoice(line)],
+        "add_item": [lambda: billing.add_item(line, "in_1")],
+        "finalize": [lambda: billing.finalize(line, "in_1")],
+        "retrieve": [lambda: billing.retrieve("in_1")],
+        "find": [lambda: billing.find(line)],
+        "close": [lambda: billing.close(Invoice("in_1", "draft")), lambda: billing.close(Invoice("in_1", "open"))],
+        "invoices": [lambda: list(billing.invoices(since_s=0))],
+        "subscriptions": [
+            lambda: billing.subscriptions(customer),
+            lambda: billing._subscription(long),  # noqa: SLF001 - what a longer answer would lead to
+        ],
+        "set_quantity": [
+            lambda: billing.set_quantity("sub_1", "price_1", None, 1),
+            lambda: billing.set_quantity("sub_1", "price_1", "si_1", 2),
+            lambda: billing.set_quantity("sub_1", "price_1", "si_1", 0),
+        ],
+        "price": [lambda: billing.price("price_1")],
+        "tax_rate_active": [lambda: billing.tax_rate_active("txr_1")],
+        "customer_livemode": [lambda: billing.customer_livemode(customer)],
+        "events": [lambda: list(billing.events(since_s=0, until_s=2**31))],
+    }
+    methods = {name for name, _ in inspect.getmembers(Billing, inspect.isfunction) if not name.startswith("_")}
+    assert set(calls) == methods, "another method of Billing than those that are called here"
+    for call in [call for ways in calls.values() for call in ways]:
+        try:
+            call()
+        except (LineRequestError, stripe.StripeError):
+            continue
