@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TypeVar
 
 from line_requests import decision, items, responses
@@ -67,7 +67,7 @@ class Intake:
         Raises what `decision.judge` raises, RateLimited, RequestInProgress, BillingRefused,
         BillingUnavailable.
         """
-        fingerprint = items.hash_of(json.dumps(asdict(submission), sort_keys=True))
+        fingerprint = items.hash_of(json.dumps(items.submission_item(submission), sort_keys=True))
         for _ in range(ROUNDS_MAX):
             if record is not None:
                 self._count(workspace)
