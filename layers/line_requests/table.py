@@ -87,13 +87,19 @@ class Write:
             request["UpdateExpression"] = self.update
         if self.condition is not None:
             request["ConditionExpression"] = self.condition
-        names = set(re.findall(r"#(\w+)", f"{self.update or ''} {self.condition or ''}"))
+        names = _names(f"{self.update or ''} {self.condition or ''}")
         if names:
-            request["ExpressionAttributeNames"] = {f"#{n}": self.names.get(n, n) for n in sorted(names)}
+            request["ExpressionAttributeNames"] = {f"#{n}": self.names.get(n, n) for n in names}
         if self.values:
             request["ExpressionAttributeValues"] = marshal({f":{n}": v for n, v in self.values.items()})
         operation = "Put" if self.put is not None else "Update" if self.update is not None else "Delete"
         return operation, request
+
+
+@cache
+def _names(expression: str) -> list[str]:
+    """The `#name`s of an expression; there are few expressions, and each is used often."""
+    return sorted(set(re.findall(r"#(\w+)", expression)))
 
 
 # We store what JSON has, with whole numbers; boto3's serializers know more and take four times as long.
@@ -239,8 +245,8 @@ class Table:
             "ExpressionAttributeValues": marshal({f":{n}": v for n, v in values.items()}),
             "ScanIndexForward": not descending,
         }
-        names = set(re.findall(r"#(\w+)", f"{condition} {filter_expression or ''}"))
-        request["ExpressionAttributeNames"] = {f"#{n}": n for n in sorted(names)}
+        names = _names(f"{condition} {filter_expression or ''}")
+        request["ExpressionAttributeNames"] = {f"#{n}": n for n in names}
         if index is None:
             request["ConsistentRead"] = True
         else:
@@ -261,7 +267,7 @@ class Table:
             TableName=self._name,
             ConsistentRead=True,
             FilterExpression=filter_expression,
-            ExpressionAttributeNames={n: n[1:] for n in re.findall(r"#\w+", filter_expression)},
+            ExpressionAttributeNames={f"#{n}": n for n in _names(filter_expression)},
             ExpressionAttributeValues=marshal({f":{n}": v for n, v in values.items()}),
         )
         for page in pages:
