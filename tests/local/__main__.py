@@ -1,5 +1,6 @@
 """The local stack until Ctrl-C: `make run`, or PORT=3000 python -m tests.local."""
 
+import argparse
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
+    argparse.ArgumentParser(prog="python -m tests.local", description=__doc__).parse_args()
     for number in SIGNALS:
         signal.signal(number, _interrupt)
     try:
