@@ -65,9 +65,14 @@ class Shop:
         billing = self.billing(lambda: 20.0)
         return operators.create_workspace(self.world.registry, billing, "acme", customer=customer, now_ms=now_ms())
 
-    def submit(self, key: str | None = None, submission: Submission = SUBMISSIONS[Kind.PURCHASED_PHONE]) -> Answer:
+    def submit(
+        self,
+        key: str | None = None,
+        submission: Submission = SUBMISSIONS[Kind.PURCHASED_PHONE],
+        clock: Clock | None = None,
+    ) -> Answer:
         """One request, as the function makes it."""
-        clock = Clock(now_ms(), 18.0)
+        clock = clock or Clock(now_ms(), 18.0)
         store = self.world.store
         lifecycle = Lifecycle(store, self.world.registry, self.billing, clock, 0)
         key_hash = hash_of(key) if key else None

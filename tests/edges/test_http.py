@@ -1,0 +1,170 @@
+"""Events in, answers out: every error that a client can meet has its row, and every answer its shape."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from line_requests import errors, http
+from line_requests.model import Kind, Status
+from tests.decision.examples import line, waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Raised between the product's own rooms or to operators; none reaches a client.
+INTERNAL = {errors.InvalidPlan, errors.StaleAnswer}
+
+CASES: list[tuple[Exception, int, dict[str, Any]]] = [
+    (errors.Unauthorized(), 401, {"error": "Unauthorized"}),
+    (errors.Invalid("firstName is required"), 400, {"error": "firstName is required"}),
+    (errors.RateLimited(1234), 429, {"error": "Rate limit exceeded", "retryAfterMs": 1234}),
+    (errors.LineNotFound(), 404, {"error": "Line request not found"}),
+    (
+        errors.SubscriptionRequired("Subscribe first."),
+        403,
+        {"success": False, "status": "subscription_required", "message": "Subscribe first.", "redirect": "/billing"},
+    ),
+    (
+        errors.ForbiddenLineType("Not on the plan."),
+        403,
+        {"success": False, "status": "forbidden_line_type", "message": "Not on the plan."},
+    ),
+    (
+        errors.RequestInProgress(waiting()),
+        409,
+        {
+            "success": False,
+            "status": "request_in_progress",
+            "message": "Another line request of this workspace is waiting for payment.",
+            "existingLine": {
+                "_id": waiting().id,
+                "firstName": "Ada",
+                "lastName": "Lovelace",
+                "channelType": "phone",
+                "lineType": "purchased",
+                "provisioningStatus": "awaiting_payment",
+                "paymentStatus": "awaiting_payment",
+                "stripeInvoiceId": "in_1",
+                "paymentLinkUrl": "https://invoice.stripe.com/i/1",
+            },
+        },
+    ),
+    (
+        errors.NotInThisStatus(line(Kind.EMAIL, Status.ACTIVE), "Too late."),
+        409,
+        {"success": False, "status": "active", "message": "Too late."},
+    ),
+    (errors.BillingRefused("Mend the customer."), 502, {"error": "Mend the customer."}),
+    (errors.InvalidSignature("No signature matches"), 400, {"error": "No signature matches"}),
+]
+
+
+def body_of(response: dict[str, Any]) -> dict[str, Any]:
+    read = json.loads(response["body"])
+    assert isinstance(read, dict)
+    return read
+
+
+def all_errors(kind: type[Exception] = errors.LineRequestError) -> Iterator[type[Exception]]:
+    for special in kind.__subclasses__():
+        yield special
+        yield from all_errors(special)
+
+
+def test_every_error_has_its_row_the_more_special_one_first() -> None:
+    """[34]"""
+    rows = list(http.REPLIES)
+    for error in set(all_errors()) - INTERNAL:
+        assert any(issubclass(error, row) for row in rows), error
+    for position, row in enumerate(rows):
+        assert not any(issubclass(row, earlier) for earlier in rows[:position]), f"{row} is never reached"
+    assert {type(case[0]) for case in CASES} | {errors.BillingUnavailable} == set(rows)
+
+
+@pytest.mark.parametrize(("error", "status", "body"), CASES, ids=lambda value: type(value).__name__)
+def test_an_error_is_answered_in_the_contract_s_words(error: Exception, status: int, body: dict[str, Any]) -> None:
+    """[1][17][18][23][34][35][37][41][43]"""
+    response = http.failure(error)
+    assert response["statusCode"] == status
+    assert body_of(response) == body
+    assert response["headers"]["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("trouble", [errors.BillingUnavailable, errors.BillingMisconfigured, errors.InvoiceMissing])
+def test_trouble_with_stripe_is_a_503_that_says_when_to_come_back_and_nothing_else(trouble: type[Exception]) -> None:
+    """[34]"""
+    response = http.failure(trouble("No such customer: ada@example.com"))
+    assert response["statusCode"] == 503
+    assert set(body_of(response)) == {"error"}
+    assert "ada" not in response["body"]
+    assert int(response["headers"]["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("error", [KeyError("secret"), errors.StaleAnswer("old"), RuntimeError("ada@example.com")])
+def test_what_is_our_own_fault_is_a_plain_500(error: Exception) -> None:
+    """[45]"""
+    response = http.failure(error)
+    assert response["statusCode"] == 500
+    assert body_of(response) == {"error": "Internal server error"}
+
+
+@pytest.mark.parametrize(
+    ("retry_after_ms", "seconds"), [(1, "1"), (999, "1"), (1000, "1"), (1001, "2"), (30_000, "30")]
+)
+def test_a_rate_limit_tells_seconds_rounded_up(retry_after_ms: int, seconds: str) -> None:
+    """[35]"""
+    assert http.failure(errors.RateLimited(retry_after_ms))["headers"]["Retry-After"] == seconds
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_state_that_still_changes_says_when_to_ask_again(status: Status) -> None:
+    """[36][40]"""
+    response = http.respond_line(line(status=status), 0)
+    assert response["statusCode"] == 200
+    assert body_of(response)["status"] == status
+    changing = status in {Status.AWAITING_PAYMENT, Status.PROVISIONING}
+    assert ("Retry-After" in response["headers"]) is changing
+
+
+def test_a_frozen_answer_goes_out_as_it_is() -> None:
+    """[29]"""
+    response = http.respond(201, '{"b": 1,  "a": 2}', Idempotency_Replayed="true")
+    assert response["body"] == '{"b": 1,  "a": 2}'
+    assert response["headers"]["Idempotency-Replayed"] == "true"
+
+
+def event(**changes: object) -> dict[str, Any]:
+    return {"requestContext": {"timeEpoch": 1_795_305_600_123}} | changes
+
+
+def test_a_request_is_read_from_an_event() -> None:
+    """[28]"""
+    full = event(
+        headers={"Idempotency-KEY": "k"}, pathParameters={"id": "1"}, queryStringParameters={"limit": "5"}, body="é"
+    )
+    assert http.Request.of(full) == http.Request(
+        {"idempotency-key": "k"}, "1", {"limit": "5"}, b"\xc3\xa9", 1_795_305_600_123
+    )
+
+
+@pytest.mark.parametrize(
+    "nothing", [{}, {"headers": None, "body": None, "pathParameters": None, "queryStringParameters": None}]
+)
+def test_what_an_event_does_not_carry_is_empty(nothing: dict[str, None]) -> None:
+    """[13]"""
+    assert http.Request.of(event(**nothing)) == http.Request({}, "", {}, b"", 1_795_305_600_123)
+
+
+def test_an_encoded_body_is_decoded() -> None:
+    """[13]"""
+    body = base64.b64encode(b"\xff\x00").decode()
+    assert http.Request.of(event(body=body, isBase64Encoded=True)).body == b"\xff\x00"
+
+
+def test_a_body_that_is_no_text_is_not_an_error_yet() -> None:
+    """[13]"""
+    assert http.Request.of(event(body="\ud800")).body == b"\xed\xa0\x80"

@@ -1,0 +1,169 @@
+"""What came in between, or ran out of time, is taken up again by whoever comes next."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+
+from line_requests.bus import Bus
+from line_requests.clock import Clock
+from line_requests.lifecycle import Lifecycle
+from line_requests.model import Closing, Status
+from line_requests.reconciliation import Reconciliation
+from tests.races.shop import assert_consistent, now_ms
+
+if TYPE_CHECKING:
+    from line_requests.model import Invoice, Line
+    from tests.races.shop import Shop
+
+
+@dataclass(frozen=True, slots=True)
+class EndingClock(Clock):
+    """A clock whose time is up after so many questions."""
+
+    questions: list[None] | None = None
+
+    def remaining_s(self) -> float:
+        if self.questions is None:
+            return super(EndingClock, self).remaining_s()
+        if self.questions:
+            self.questions.pop()
+            return 10.0
+        return 0.0
+
+
+def lifecycle(shop: Shop, clock: Clock | None = None) -> Lifecycle:
+    clock = clock or Clock(now_ms(), 18.0)
+    return Lifecycle(shop.world.store, shop.world.registry, shop.billing, clock, 0)
+
+
+def waiting(shop: Shop) -> Line:
+    """The one waiting line of a new workspace, its invoice finished."""
+    shop.workspace(0)
+    shop.submit("k")
+    (line,) = assert_consistent(shop.world)
+    assert line.awaiting
+    return line
+
+
+def invoice_of(shop: Shop, line: Line) -> Invoice:
+    assert line.invoice_id is not None
+    return shop.billing(lambda: 10.0).retrieve(line.invoice_id)
+
+
+def reconcile(shop: Shop, clock: Clock | None = None) -> dict[str, int]:
+    clock = clock or Clock(now_ms(), 60.0)
+    events = boto3.client("events", region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b")
+    world = shop.world
+    try:
+        return Reconciliation(world.store, world.registry, lifecycle(shop, clock), Bus(events, "lines"), clock).run()
+    finally:
+        events.close()
+
+
+def test_an_intent_that_came_while_the_invoice_was_made_is_due_at_once(shop: Shop) -> None:
+    """[27][41][47]"""
+    shop.workspace(0)
+    store, wire = shop.world.store, shop.world.wire
+
+    def cancel_and_crash() -> None:
+        (line,) = assert_consistent(shop.world)
+        assert store.intend(line, Closing.CANCELED, now_ms()) is not None
+
+    wire.before("UpdateItem", lambda: None)  # the invoice's id is saved
+    wire.before("UpdateItem", cancel_and_crash)  # and now its link
+    shop.submit()
+    (line,) = assert_consistent(shop.world)
+    assert (line.closing, line.half_made) == (Closing.CANCELED, False)
+    assert line.due_at_ms is not None
+    assert line.due_at_ms <= now_ms()
+    reconcile(shop, Clock(now_ms() + 5_000, 60.0))
+    (line,) = assert_consistent(shop.world)
+    assert line.status is Status.CANCELED
+    (invoice,) = shop.line_invoices()
+    assert invoice["status"] == "void"
+
+
+def test_a_line_that_was_canceled_meanwhile_and_paid_is_flagged_by_whoever_saw_it_waiting(shop: Shop) -> None:
+    """[44]"""
+    seen = waiting(shop)
+    shop.double.pay_invoice(str(seen.invoice_id))
+    paid = invoice_of(shop, seen)
+    shop.world.store.cancel(seen, "canceled", now_ms())
+    now = lifecycle(shop).observe(seen, paid)
+    assert (now.status, shop.world.line(seen).refund_due) == (Status.CANCELED, True)
+
+
+@pytest.mark.parametrize("by", ["webhook", "feed"])
+def test_a_late_event_of_a_paid_line_that_was_released_asks_for_no_refund(shop: Shop, by: str) -> None:
+    """[44][49]"""
+    line = waiting(shop)
+    shop.double.pay_invoice(str(line.invoice_id))
+    paid = lifecycle(shop).observe(line, invoice_of(shop, line))
+    store = shop.world.store
+    released = store.release(store.provisioned(paid, now_ms()), "operator", now_ms())
+    if by == "webhook":
+        lifecycle(shop).observe(released, invoice_of(shop, line))
+    else:
+        reconcile(shop)
+    assert shop.world.line(line) == released
+    assert not released.refund_due
+
+
+def test_a_slice_of_events_that_time_did_not_suffice_for_is_taken_again(shop: Shop) -> None:
+    """[47]"""
+    line = waiting(shop)
+    shop.double.pay_invoice(str(line.invoice_id))
+    registry = shop.world.registry
+    # A whole slice is behind the mark's reach once it has moved: later than the overlap.
+    start_s = now_ms() // 1000 - 30
+    registry.move_watermark(seen_s=None, to_s=start_s)
+    # Enough to open the slice and to ask Stripe for its events, not to look at what they are about.
+    for enough in range(1, 12):
+        clock = EndingClock(now_ms() + 3_600_000, 60.0, questions=[None] * enough)
+        reconcile(shop, clock)
+        if shop.world.line(line).status is Status.PROVISIONING:
+            break
+        assert registry.watermark_s() == start_s, "its events would be lost"
+    assert shop.world.line(line).status is Status.PROVISIONING
+    assert_consistent(shop.world)
+
+
+class Crash(Exception):
+    """The end of a process, wherever it was."""
+
+
+def crash() -> None:
+    raise Crash
+
+
+@pytest.mark.parametrize(
+    ("operation", "nth", "what"),
+    [
+        ("TransactWriteItems", 1, "the request itself"),
+        ("UpdateItem", 1, "the invoice's id"),
+        ("UpdateItem", 2, "its link"),
+        ("UpdateItem", 3, "the answer"),
+    ],
+)
+def test_a_crash_before_any_write_is_finished_by_the_same_key(shop: Shop, operation: str, nth: int, what: str) -> None:
+    """[27][31][33]"""
+    shop.workspace(0)
+    for _ in range(nth - 1):
+        shop.world.wire.before(operation, lambda: None)
+    shop.world.wire.before(operation, crash)
+    with pytest.raises(Crash):
+        shop.submit("k")
+    begun = [line.id for line in assert_consistent(shop.world)]
+    assert len(begun) == (what != "the request itself")
+    answer = shop.submit("k", clock=Clock(now_ms() + 30_000, 18.0))
+    (line,) = assert_consistent(shop.world)
+    assert begun in ([], [line.id])
+    assert json.loads(answer.body)["line"]["_id"] == line.id
+    (invoice,) = shop.line_invoices()
+    assert (invoice["id"], invoice["status"]) == (line.invoice_id, "open")
+    assert shop.submit("k", clock=Clock(now_ms() + 31_000, 18.0)).body == answer.body
