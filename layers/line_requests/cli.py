@@ -49,7 +49,7 @@ environment, where --stack does not say it:
   STRIPE_API_KEY                a Stripe key, which --stack leaves in force
   STRIPE_API_BASE               where Stripe answers (default: https://api.stripe.com)
   PAYMENT_WINDOW_HOURS          as deployed (default: 0)
-  AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL, ...   as for every AWS tool
+  AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, ...   as for every AWS tool
 """
 
 
