@@ -138,7 +138,7 @@ class Intake:
         if record is not None or holder is None or not holder.awaiting:
             return
         try:
-            holder = self._lifecycle.peek(holder)
+            holder = self._lifecycle.peek(holder, workspace)
         except LineRequestError:
             holder = self._store.line(workspace.id, lock) or holder
         if holder.awaiting:

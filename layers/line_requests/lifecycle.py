@@ -84,13 +84,13 @@ class Lifecycle:
         leased = self._lease(line, grace_ms=LOOK_INTERVAL_MS if line.half_made else 0)
         return self._resume(leased) if leased else line
 
-    def peek(self, line: Line) -> Line:
+    def peek(self, line: Line, workspace: Workspace) -> Line:
         """Looks at the invoice at once and without a lease, and writes only what it settles."""
         if line.half_made or line.invoice_id is None:
             return self.finish(line)
         end_s = self._clock.remaining_s() - PEEK_S
         billing = self._open_billing(lambda: self._clock.remaining_s() - max(0.0, end_s))
-        return self.observe(line, billing.retrieve(line.invoice_id))
+        return self.observe(line, billing.retrieve(line.invoice_id), workspace)
 
     def finish(self, line: Line) -> Line:
         """Waits until the line's invoice is finished, by us or by whoever has its lease.
@@ -136,13 +136,16 @@ class Lifecycle:
         now_ms = self._clock.now_ms()
         return self._store.take_lease(line, free_by_ms=now_ms + grace_ms, until_ms=now_ms + LEASE_MS)
 
-    def observe(self, line: Line, invoice: Invoice) -> Line:
-        """Applies an invoice that was just fetched: the webhook's and the reconciler's door."""
+    def observe(self, line: Line, invoice: Invoice, workspace: Workspace | None = None) -> Line:
+        """Applies an invoice that was just fetched: the webhook's and the reconciler's door.
+
+        A workspace that was just read spares another read: whatever is written has its conditions.
+        """
         if line.refundable and invoice.status == "paid":
             return self._flag_refund(line, invoice)
         if not line.awaiting or line.invoice_id not in {None, invoice.id}:
             return line
-        workspace = self._workspace(line)
+        workspace = workspace or self._workspace(line)
         move = decision.next_move(line, workspace, invoice, self._clock.now_ms(), self._window_ms)
         match move:
             case decision.Promote() | decision.Cancel() | decision.Include():
