@@ -9,7 +9,11 @@ import httpx
 import pytest
 import stripe
 
+from line_requests.registry import Registry
+from line_requests.store import Store
+from line_requests.table import Table
 from tests.local.demo import OPERATOR_API_KEY
+from tests.stories.listener import Listener
 from tests.stories.world import TIMEOUT_SECONDS, Workspace, World
 
 if TYPE_CHECKING:
@@ -35,8 +39,11 @@ def _world(running_stack: LocalStack) -> Iterator[World]:
     )
     ministack = running_stack.ministack
     logs = ministack.session.client("logs", endpoint_url=ministack.endpoint)
+    dynamodb = ministack.session.client("dynamodb", endpoint_url=ministack.endpoint)
+    table = Table(dynamodb, running_stack.deployment.table)
     with httpx.Client(base_url=running_stack.origin, timeout=TIMEOUT_SECONDS, limits=limits) as http:
-        yield World(running_stack, http, client, logs)
+        yield World(running_stack, http, client, logs, Store(table), Registry(table))
+    dynamodb.close()
     logs.close()
     payments.close()  # type: ignore[no-untyped-call] # not annotated by the SDK
 
@@ -52,3 +59,11 @@ def world(_world: World, stack: LocalStack) -> World:
 def workspace(world: World) -> Workspace:
     """A fresh workspace on the starter plan: one phone line and one e-mail line included, more for sale."""
     return world.workspace("starter")
+
+
+@pytest.fixture(scope="session")
+def listener(running_stack: LocalStack) -> Iterator[Listener]:
+    """Hears everything that is told on the bus from its first use on."""
+    listener = Listener(running_stack.ministack, running_stack.deployment.bus)
+    yield listener
+    listener.close()

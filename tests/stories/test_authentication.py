@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests import auth, items
-from line_requests.registry import Registry
-from line_requests.table import Table
+from line_requests import auth, items, operators
 from tests.local.session_tokens import AUTHORIZED_PARTY
 from tests.stories.world import EMAIL, LINES, PHONE, Workspace, World, eventually
 
@@ -29,18 +27,8 @@ ROUTES = [
 ]
 
 
-@pytest.fixture
-def registry(world: World) -> Registry:
-    """What operators do about keys."""
-    ministack = world.stack.ministack
-    dynamodb = ministack.session.client("dynamodb", endpoint_url=ministack.endpoint)
-    return Registry(Table(dynamodb, world.stack.deployment.table))
-
-
-def second_key(registry: Registry, workspace: Workspace) -> str:
-    token = auth.new_api_key(workspace.id)
-    registry.save_api_key(workspace.id, items.hash_of(token), "second", 0)
-    return token
+def second_key(workspace: Workspace) -> str:
+    return operators.issue_key(workspace.world.registry, workspace.id, "second", 0)
 
 
 def signed_in(workspace: Workspace, claims: Json | None = None, header: Json | None = None) -> str:
@@ -108,11 +96,11 @@ def test_the_token_is_case_sensitive_and_stands_alone(workspace: Workspace) -> N
         assert refused(workspace.send("GET", LINES, headers={"Authorization": authorization}))
 
 
-def test_revoking_a_key_takes_effect_on_the_next_call(workspace: Workspace, registry: Registry) -> None:
+def test_revoking_a_key_takes_effect_on_the_next_call(workspace: Workspace) -> None:
     """[2] And only that key's."""
-    other = {"Authorization": f"Bearer {second_key(registry, workspace)}"}
+    other = {"Authorization": f"Bearer {second_key(workspace)}"}
     assert workspace.page().status_code == 200
-    registry.revoke_api_key(workspace.id, items.hash_of(workspace.api_key), 1)
+    operators.revoke_key(workspace.world.registry, workspace.id, workspace.api_key, 1)
     for method, path in ROUTES:
         assert refused(workspace.send(method, path, json=PHONE if method == "POST" else None))
     assert workspace.send("GET", LINES, headers=other).status_code == 200
@@ -214,9 +202,9 @@ def test_the_workspace_comes_from_the_credential_alone(world: World, workspace: 
     assert other.manage(line_id, "cancel").status_code == 404
 
 
-def test_two_keys_of_a_workspace_share_everything(workspace: Workspace, registry: Registry) -> None:
+def test_two_keys_of_a_workspace_share_everything(workspace: Workspace) -> None:
     """[5] Lines, lock, capacity, idempotency keys and rate budget."""
-    second = {"Authorization": f"Bearer {second_key(registry, workspace)}"}
+    second = {"Authorization": f"Bearer {second_key(workspace)}"}
     first = workspace.create(EMAIL, key="same")
     again = workspace.send("POST", LINES, json=EMAIL, headers=second | {"Idempotency-Key": "same"})
     assert (again.content, again.headers["Idempotency-Replayed"]) == (first.content, "true")

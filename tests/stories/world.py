@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import httpx
     import stripe
 
+    from line_requests.registry import Registry
+    from line_requests.store import Store
     from tests.local.stack import LocalStack
     from tests.local.stripe_double.server import LoggedRequest
 
@@ -41,6 +43,8 @@ class World:
     http: httpx.Client
     stripe: stripe.StripeClient
     cloudwatch: Any  # a client of boto3's, without stubs
+    store: Store
+    registry: Registry
 
     def workspace(self, plan: str = "starter", **more: object) -> Workspace:
         """A fresh one: `workspace("scale", subscriptionStatus="past_due")`."""

@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.stories.world import EMAIL, KINDS, LINES, Workspace, World, eventually, together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+    from tests.local.stripe_double.server import LoggedRequest
+
+Json = dict[str, Any]
+LOOK_INTERVAL_S = 3
+
+
+def consistent(answer: httpx.Response) -> Json:
+    """The body of a GET whose status and payment status are the line's own."""
+    body: Json = answer.json()
+    assert answer.status_code == 200, answer.text
+    assert body["status"] == body["line"]["provisioningStatus"]
+    assert body["paymentStatus"] == body["line"]["paymentStatus"]
+    return body
+
+
+def looks(calls: Callable[[], list[LoggedRequest]], invoice_id: str) -> int:
+    """How often the product asked Stripe about this invoice."""
+    return sum(call.path.startswith(f"/v1/invoices/{invoice_id}") for call in calls())
+
+
+def test_each_state_as_a_poll_sees_it(world: World) -> None:
+    """[36] [40] status and paymentStatus are the line's; only what still changes says when to ask again."""
+    world.provisioning("manual")
+    workspace = world.workspace("scale").full(EMAIL, 5)
+    provisioning, active, failed = (workspace.included()["line"]["_id"] for _ in range(3))
+    world.provisioned(active, "succeeded")
+    world.provisioned(failed, "failed")
+    eventually(lambda: (workspace.status(active), workspace.status(failed)) == ("active", "failed"))
+    canceled = workspace.awaiting(EMAIL)["line"]["_id"]
+    workspace.manage(canceled, "cancel")
+    paid = workspace.awaiting(EMAIL)
+    world.pay(paid["paymentUrl"])
+    eventually(lambda: workspace.status(paid["line"]["_id"]) == "provisioning")
+    awaiting = workspace.awaiting(EMAIL)
+    expected = {
+        provisioning: ("provisioning", "not_required", False, True),
+        active: ("active", "not_required", False, False),
+        failed: ("failed", "not_required", False, False),
+        canceled: ("canceled", "canceled", False, False),
+        paid["line"]["_id"]: ("provisioning", "paid", False, True),
+        awaiting["line"]["_id"]: ("awaiting_payment", "awaiting_payment", True, True),
+    }
+    for line_id, seen in expected.items():
+        answer = workspace.get(line_id)
+        body = consistent(answer)
+        assert seen == (
+            body["status"],
+            body["paymentStatus"],
+            body["paymentRequired"],
+            int(answer.headers.get("Retry-After", "0")) > 0,
+        )
+
+
+def test_a_poll_while_awaiting_payment_has_the_link(workspace: Workspace) -> None:
+    """[36] Also paymentReason, paymentUrl and expiresAt; the line is the one of the 201."""
+    created = workspace.awaiting()
+    body = consistent(workspace.get(created["line"]["_id"]))
+    assert body == {
+        "success": True,
+        "status": "awaiting_payment",
+        "paymentStatus": "awaiting_payment",
+        "paymentRequired": True,
+        "paymentReason": "over_plan_limit",
+        "paymentUrl": created["paymentUrl"],
+        "expiresAt": None,
+        "line": created["line"],
+    }
+
+
+@pytest.mark.parametrize("payment", ["not_required", "paid"])
+def test_a_failed_line_keeps_its_payment_status(world: World, workspace: Workspace, payment: str) -> None:
+    """[36]"""
+    world.provisioning("manual")
+    line_id = workspace.included()["line"]["_id"]
+    if payment == "paid":
+        created = workspace.awaiting()
+        line_id = created["line"]["_id"]
+        world.pay(created["paymentUrl"])
+        eventually(lambda: workspace.status(line_id) == "provisioning")
+    world.provisioned(line_id, "failed", reason="no numbers left")
+    eventually(lambda: workspace.status(line_id) == "failed")
+    assert consistent(workspace.get(line_id))["paymentStatus"] == payment
+
+
+@pytest.mark.parametrize(
+    "line_id", ["x", "0" * 23, "0" * 25, "g" * 24, "0" * 23 + "%20", "%F0%9F%93%9E" * 6, "1" * 5000]
+)
+def test_an_id_is_24_hex_digits(workspace: Workspace, line_id: str) -> None:
+    """[37] Everything else is 400, for an action as well."""
+    for answer in (workspace.get(line_id), workspace.send("POST", f"{LINES}/{line_id}", json={"action": "cancel"})):
+        assert (answer.status_code, answer.json()) == (400, {"error": "Invalid line request id"})
+
+
+def test_unknown_and_foreign_lines_are_the_same_404(world: World, workspace: Workspace) -> None:
+    """[37]"""
+    foreign = world.workspace().included()["line"]["_id"]
+    answers = [workspace.get(foreign), workspace.get("0" * 24), workspace.manage(foreign, "cancel")]
+    assert {(a.status_code, a.content) for a in answers} == {(404, b'{"error": "Line request not found"}')}
+
+
+def test_an_id_in_upper_case_is_the_same_line(workspace: Workspace) -> None:
+    """[37]"""
+    line_id = workspace.included()["line"]["_id"]
+    assert workspace.get(line_id.upper()).json()["line"]["_id"] == line_id
+
+
+def test_a_get_right_after_the_post_sees_it(world: World) -> None:
+    """[38]"""
+    workspace = world.workspace("scale")
+
+    def create_and_get(n: int) -> int:
+        created = workspace.create(list(KINDS.values())[n % 3])
+        return workspace.get(created.json()["line"]["_id"]).status_code
+
+    assert together(6, create_and_get) == [200] * 6
+
+
+@pytest.mark.parametrize("status", ["past_due", "canceled"])
+def test_a_get_works_after_the_subscription_lapses(world: World, workspace: Workspace, status: str) -> None:
+    """[38]"""
+    line_id = workspace.included()["line"]["_id"]
+    workspace.change(status=status)
+    world.quiet()
+    assert workspace.create().status_code == 403
+    assert workspace.get(line_id).status_code == 200
+    assert workspace.page().status_code == 200
+
+
+def test_a_poll_finds_the_payment_whose_webhook_was_lost(world: World, workspace: Workspace) -> None:
+    """[39] Paid: provisioning and paid, at the first poll."""
+    world.webhooks("drop")
+    created = workspace.awaiting()
+    world.pay(created["paymentUrl"])
+    line_id = created["line"]["_id"]
+    assert workspace.status(line_id) == "awaiting_payment"
+    body = consistent(workspace.get(line_id))
+    assert (body["status"], body["paymentStatus"], body["paymentRequired"]) == ("provisioning", "paid", False)
+    eventually(lambda: workspace.status(line_id) == "active")
+
+
+def test_a_poll_finds_the_invoice_void(world: World, workspace: Workspace) -> None:
+    """[39] Void: canceled, and the lock is free."""
+    world.webhooks("drop")
+    line = workspace.awaiting()["line"]
+    world.stripe.v1.invoices.void_invoice(line["stripeInvoiceId"])
+    body = consistent(workspace.get(line["_id"]))
+    assert (body["status"], body["paymentStatus"]) == ("canceled", "canceled")
+    assert workspace.create(EMAIL).status_code == 201
+
+
+def test_a_poll_finds_that_the_plan_now_includes_it(world: World, workspace: Workspace) -> None:
+    """[39] The invoice is voided, the line provisioned without payment."""
+    world.webhooks("drop")
+    line = workspace.awaiting()["line"]
+    workspace.change(plan="scale")
+    body = consistent(workspace.get(line["_id"]))
+    assert (body["status"], body["paymentStatus"]) == ("provisioning", "not_required")
+    assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
+    assert workspace.create().json()["paymentRequired"] is False
+
+
+@pytest.mark.parametrize("status", ["canceled", "incomplete_expired"])
+def test_a_poll_finds_that_the_subscription_has_ended(world: World, workspace: Workspace, status: str) -> None:
+    """[39] The invoice is voided, the request canceled."""
+    world.webhooks("drop")
+    line = workspace.awaiting()["line"]
+    workspace.change(status=status)
+    body = consistent(workspace.get(line["_id"]))
+    assert (body["status"], body["paymentStatus"]) == ("canceled", "canceled")
+    assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
+
+
+@pytest.mark.parametrize("status", ["past_due", "unpaid", "paused"])
+def test_a_subscription_that_may_recover_keeps_the_request(world: World, workspace: Workspace, status: str) -> None:
+    """[39] Only an ended subscription cancels it."""
+    world.webhooks("drop")
+    created = workspace.awaiting()
+    workspace.change(status=status)
+    body = consistent(workspace.get(created["line"]["_id"]))
+    assert (body["status"], body["paymentUrl"]) == ("awaiting_payment", created["paymentUrl"])
+    world.pay(created["paymentUrl"])
+    world.webhooks("deliver")
+    world.reconcile()
+    assert workspace.line(created["line"]["_id"])["paymentStatus"] == "paid"
+
+
+def test_open_and_uncollectible_stay(world: World, workspace: Workspace) -> None:
+    """[39] An uncollectible invoice can still be paid."""
+    world.webhooks("drop")
+    created = workspace.awaiting()
+    line = created["line"]
+    assert consistent(workspace.get(line["_id"]))["status"] == "awaiting_payment"
+    world.stripe.v1.invoices.mark_uncollectible(line["stripeInvoiceId"])
+    time.sleep(LOOK_INTERVAL_S)
+    assert consistent(workspace.get(line["_id"]))["status"] == "awaiting_payment"
+    world.pay(created["paymentUrl"])
+    eventually(lambda: workspace.get(line["_id"]).json()["paymentStatus"] == "paid")
+
+
+def test_the_hosted_url_is_refreshed(world: World, workspace: Workspace) -> None:
+    """[39] Stripe's hosted pages move with time: the poll answers the present one, and it is kept."""
+    line = workspace.awaiting()["line"]
+    moved = f"{line['paymentLinkUrl']}-moved"
+    account = world.stack.double._account  # noqa: SLF001 - no public control moves a page
+    account.get("invoice", line["stripeInvoiceId"])["hosted_invoice_url"] = moved
+    body = consistent(workspace.get(line["_id"]))
+    assert (body["paymentUrl"], body["line"]["paymentLinkUrl"]) == (moved, moved)
+    assert workspace.line(line["_id"])["paymentLinkUrl"] == moved
+
+
+def test_an_invoice_suddenly_unknown_changes_nothing(world: World, workspace: Workspace) -> None:
+    """[39] A wrong key must not cancel everyone: the request stays, an operator is told."""
+    created = workspace.awaiting()
+    line = created["line"]
+    world.stack.double.forget_invoice(line["stripeInvoiceId"])
+    for _ in range(2):
+        body = consistent(workspace.get(line["_id"]))
+        assert (body["status"], body["paymentUrl"]) == ("awaiting_payment", created["paymentUrl"])
+    world.reconcile()
+    assert workspace.status(line["_id"]) == "awaiting_payment"
+    eventually(lambda: world.alarmed("InvoiceMissing", line["_id"]))
+
+
+@pytest.mark.parametrize("kind", ["error_before", "error_after", "rate_limit"])
+def test_with_stripe_in_trouble_a_poll_answers_what_is_stored(world: World, workspace: Workspace, kind: str) -> None:
+    """[39] 200; and when the trouble is over, the truth."""
+    world.webhooks("drop")
+    created = workspace.awaiting()
+    line_id = created["line"]["_id"]
+    world.faults(kind)
+    world.pay(created["paymentUrl"])
+    body = consistent(workspace.get(line_id))
+    assert (body["status"], body["line"]) == ("awaiting_payment", created["line"])
+    world.no_faults()
+    eventually(lambda: workspace.get(line_id).json()["paymentStatus"] == "paid")
+
+
+def test_however_many_poll_stripe_is_asked_once(workspace: Workspace) -> None:
+    """[39] At most one look per line every few seconds."""
+    line = workspace.awaiting()["line"]
+    calls, started = workspace.world.calls(), time.monotonic()
+    answers = together(8, lambda _: [consistent(workspace.get(line["_id"])) for _ in range(3)])
+    assert {body["paymentUrl"] for some in answers for body in some} == {line["paymentLinkUrl"]}
+    assert 1 <= looks(calls, line["stripeInvoiceId"]) <= 1 + (time.monotonic() - started) // LOOK_INTERVAL_S
+
+
+def test_a_later_poll_looks_again(world: World, workspace: Workspace) -> None:
+    """[39] The interval ends."""
+    world.webhooks("drop")
+    created = workspace.awaiting()
+    workspace.get(created["line"]["_id"])
+    world.pay(created["paymentUrl"])
+    eventually(lambda: workspace.get(created["line"]["_id"]).json()["paymentStatus"] == "paid", within_s=6)
+
+
+def test_no_stripe_call_in_any_other_state(world: World) -> None:
+    """[39] Provisioning, active, failed, canceled: what is stored is the truth."""
+    world.provisioning("manual")
+    workspace = world.workspace("scale").full(EMAIL, 5)
+    ids = [workspace.included()["line"]["_id"] for _ in range(3)]
+    world.provisioned(ids[1], "succeeded")
+    world.provisioned(ids[2], "failed")
+    eventually(lambda: (workspace.status(ids[1]), workspace.status(ids[2])) == ("active", "failed"))
+    ids.append(workspace.awaiting(EMAIL)["line"]["_id"])
+    workspace.manage(ids[-1], "cancel")
+    calls = world.calls()
+    assert [workspace.get(line_id).status_code for line_id in ids] == [200] * 4
+    assert calls() == []

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.stories.world import EMAIL, LINES, PHONE, Workspace, World, eventually, together
+
+Json = dict[str, Any]
+
+
+def conflicts(workspace: Workspace, line_id: str, action: str, status: str) -> bool:
+    """Whether it is the 409 that names the line's status, with nothing changed."""
+    answer = workspace.manage(line_id, action)
+    body = answer.json()
+    assert (answer.status_code, set(body)) == (409, {"success", "status", "message"}), answer.text
+    return (body["success"], body["status"], bool(body["message"])) == (False, status, True)
+
+
+def test_cancel_voids_the_invoice_first(workspace: Workspace) -> None:
+    """[41] Then 200 with GET's shape; again: the same 200; the link no longer takes money."""
+    line = workspace.awaiting()["line"]
+    canceled = workspace.manage(line["_id"], "cancel")
+    assert canceled.status_code == 200
+    assert canceled.json() == {
+        "success": True,
+        "status": "canceled",
+        "paymentStatus": "canceled",
+        "paymentRequired": False,
+        "line": {key: line[key] for key in ("_id", "firstName", "lastName", "channelType", "lineType")}
+        | {"provisioningStatus": "canceled", "paymentStatus": "canceled"},
+    }
+    assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
+    assert workspace.world.http.post(f"{line['paymentLinkUrl']}/pay").status_code >= 400
+    assert workspace.manage(line["_id"], "cancel").content == canceled.content
+    assert workspace.get(line["_id"]).content == canceled.content
+    assert "Retry-After" not in canceled.headers
+
+
+def test_cancels_at_once_are_one_cancel(workspace: Workspace) -> None:
+    """[41] Every one of them answers the same 200."""
+    line = workspace.awaiting()["line"]
+    answers = together(4, lambda _: workspace.manage(line["_id"], "cancel"))
+    assert {(answer.status_code, answer.content) for answer in answers} == {(200, answers[0].content)}
+    assert workspace.create().status_code == 201
+
+
+@pytest.mark.parametrize("status", ["provisioning", "active", "failed"])
+def test_what_is_settled_cannot_be_canceled(world: World, workspace: Workspace, status: str) -> None:
+    """[41] 409 with the line's status."""
+    world.provisioning("manual")
+    line_id = workspace.included()["line"]["_id"]
+    if status != "provisioning":
+        world.provisioned(line_id, "succeeded" if status == "active" else "failed")
+        eventually(lambda: workspace.status(line_id) == status)
+    assert conflicts(workspace, line_id, "cancel", status)
+    assert workspace.status(line_id) == status
+
+
+def test_paid_before_the_cancel_means_paid(world: World, workspace: Workspace) -> None:
+    """[41] The webhook was lost, the customer has paid: 409, and the line is provisioned."""
+    world.webhooks("drop")
+    world.provisioning("manual")
+    created = workspace.awaiting()
+    world.pay(created["paymentUrl"])
+    assert conflicts(workspace, created["line"]["_id"], "cancel", "provisioning")
+    assert workspace.line(created["line"]["_id"])["paymentStatus"] == "paid"
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_a_payment_on_its_way_beats_the_cancel_until_it_fails(
+    world: World,
+    workspace: Workspace,
+    succeeds: bool,  # noqa: FBT001 - a column
+) -> None:
+    """[41] 409 now; tried again later; paid wins."""
+    world.provisioning("manual")
+    line = workspace.awaiting()["line"]
+    world.stack.double.start_bank_debit(line["stripeInvoiceId"])
+    assert conflicts(workspace, line["_id"], "cancel", "awaiting_payment")
+    world.stack.double.settle_bank_debit(line["stripeInvoiceId"], succeeded=succeeds)
+
+    def settled() -> bool:
+        world.reconcile()
+        return workspace.status(line["_id"]) != "awaiting_payment"
+
+    eventually(settled)
+    expected = ("provisioning", "paid") if succeeds else ("canceled", "canceled")
+    found = workspace.line(line["_id"])
+    assert (found["provisioningStatus"], found["paymentStatus"]) == expected
+    assert workspace.invoice(line["stripeInvoiceId"])["status"] == ("paid" if succeeds else "void")
+
+
+def test_a_payment_link_is_the_invoices(workspace: Workspace) -> None:
+    """[41] The exact body; no second invoice, however often it is asked for."""
+    created = workspace.awaiting()
+    line = created["line"]
+    for _ in range(2):
+        link = workspace.manage(line["_id"], "payment_link")
+        assert (link.status_code, link.json()) == (
+            200,
+            {
+                "success": True,
+                "status": "awaiting_payment",
+                "paymentUrl": created["paymentUrl"],
+                "invoiceId": line["stripeInvoiceId"],
+                "reused": True,
+            },
+        )
+    assert len(workspace.invoices()) == 1
+
+
+def test_a_payment_link_of_what_was_paid_meanwhile_is_gets_body(world: World, workspace: Workspace) -> None:
+    """[41]"""
+    world.webhooks("drop")
+    world.provisioning("manual")
+    created = workspace.awaiting()
+    line_id = created["line"]["_id"]
+    world.pay(created["paymentUrl"])
+    link = workspace.manage(line_id, "payment_link")
+    assert (link.status_code, link.json()["status"], link.json()["paymentStatus"]) == (200, "provisioning", "paid")
+    assert link.content == workspace.get(line_id).content
+
+
+@pytest.mark.parametrize("status", ["canceled", "active", "failed"])
+def test_there_is_no_payment_link_of_what_is_over(world: World, workspace: Workspace, status: str) -> None:
+    """[41]"""
+    world.provisioning("manual")
+    if status == "canceled":
+        line_id = workspace.awaiting()["line"]["_id"]
+        workspace.manage(line_id, "cancel")
+    else:
+        line_id = workspace.included()["line"]["_id"]
+        world.provisioned(line_id, "succeeded" if status == "active" else "failed")
+    eventually(lambda: workspace.status(line_id) == status)
+    assert conflicts(workspace, line_id, "payment_link", status)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b'"cancel"', b"null", b"7", b"{}", b"\xff", b"[" * 60_000]
+    + [json.dumps({"action": action}).encode() for action in ("", "Cancel", "delete", None, 7, ["cancel"], {"a": 1})],
+    ids=lambda body: ascii(body[:20].decode("latin-1")),
+)
+def test_another_action_is_unsupported(workspace: Workspace, body: bytes) -> None:
+    """[41] None, another, or a body that is no object; nothing changes."""
+    line = workspace.awaiting()["line"]
+    answer = workspace.send("POST", f"{LINES}/{line['_id']}", content=body)
+    assert (answer.status_code, answer.json()) == (400, {"error": "Unsupported action"})
+    assert workspace.line(line["_id"]) == line
+
+
+def test_the_order_of_an_actions_checks(workspace: Workspace) -> None:
+    """[41] 401, 400 for the id, 404, 400 for the action, 409, 200."""
+    line_id = workspace.included()["line"]["_id"]
+    nobody = {"Authorization": "Bearer nobody"}
+    bad, good = {"action": "explode"}, {"action": "cancel"}
+    asked = [
+        workspace.send("POST", f"{LINES}/bad", json=bad, headers=nobody),
+        workspace.send("POST", f"{LINES}/bad", json=bad),
+        workspace.send("POST", f"{LINES}/{'0' * 24}", json=bad),
+        workspace.send("POST", f"{LINES}/{line_id}", json=bad),
+        workspace.send("POST", f"{LINES}/{line_id}", json=good),
+    ]
+    assert [answer.status_code for answer in asked] == [401, 400, 404, 400, 409]
+    assert [answer.json().get("error") for answer in asked[1:4]] == [
+        "Invalid line request id",
+        "Line request not found",
+        "Unsupported action",
+    ]
+
+
+def test_the_list_is_newest_first_and_comes_in_pages(world: World) -> None:
+    """[42] Each line once; nextCursor is null on the last page."""
+    workspace = world.workspace("scale")
+    made = [workspace.included(body)["line"]["_id"] for body in [EMAIL] * 5 + [PHONE] * 4]
+    seen: list[str] = []
+    cursor = None
+    for size in (4, 4, 1):
+        query = {"limit": 4} | ({"cursor": cursor} if cursor else {})
+        page = workspace.page(**query).json()
+        assert set(page) == {"success", "lines", "nextCursor"}
+        assert len(page["lines"]) == size
+        seen += [line["_id"] for line in page["lines"]]
+        cursor = page["nextCursor"]
+    assert cursor is None
+    assert seen == list(reversed(made))
+    exact = workspace.page(limit=9).json()
+    assert (len(exact["lines"]), exact["nextCursor"]) == (9, None)
+    assert workspace.page().json() == workspace.page(limit=20).json()
+
+
+def test_the_list_can_be_filtered_by_status(world: World) -> None:
+    """[42] Every page, and none of another status."""
+    world.provisioning("manual")
+    workspace = world.workspace("scale").full(EMAIL, 5)
+    failed = workspace.included()["line"]["_id"]
+    world.provisioned(failed, "failed")
+    eventually(lambda: workspace.status(failed) == "failed")
+    canceled = workspace.awaiting(EMAIL)["line"]["_id"]
+    workspace.manage(canceled, "cancel")
+    awaiting = workspace.awaiting(EMAIL)["line"]
+    assert [line["_id"] for line in workspace.page(status="failed").json()["lines"]] == [failed]
+    assert [line["_id"] for line in workspace.page(status="canceled").json()["lines"]] == [canceled]
+    assert workspace.page(status="awaiting_payment").json()["lines"] == [awaiting]
+    assert workspace.page(status="active").json()["lines"] == []
+    found: list[str] = []
+    cursor = None
+    while cursor is not None or not found:
+        page = workspace.page(status="provisioning", limit=2, **({"cursor": cursor} if cursor else {})).json()
+        found += [line["provisioningStatus"] for line in page["lines"]]
+        cursor = page["nextCursor"]
+    assert found == ["provisioning"] * 5
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"limit": "0"},
+        {"limit": "101"},
+        {"limit": "-1"},
+        {"limit": "ten"},
+        {"limit": ""},
+        {"limit": "1.5"},
+        {"limit": "1e1"},
+        {"limit": "٣"},
+        {"limit": "9" * 5000},
+        {"status": "done"},
+        {"status": ""},
+        {"status": "ACTIVE"},
+        {"cursor": ""},
+        {"cursor": "nonsense"},
+        {"cursor": "ö"},
+        {"cursor": "=" * 8},
+        {"cursor": "A" * 5000},
+    ],
+    ids=lambda query: ascii(query)[:30],
+)
+def test_a_bad_query_is_400(workspace: Workspace, query: Json) -> None:
+    """[42]"""
+    answer = workspace.page(**query)
+    assert (answer.status_code, set(answer.json())) == (400, {"error"})
+
+
+def test_another_workspaces_cursor_is_400(world: World) -> None:
+    """[42] It would tell where its lines are."""
+    workspace, other = world.workspace("scale"), world.workspace("scale")
+    for owner in (workspace, other):
+        owner.full(EMAIL, 2)
+    cursor = workspace.page(limit=1).json()["nextCursor"]
+    assert workspace.page(limit=1, cursor=cursor).status_code == 200
+    assert other.page(limit=1, cursor=cursor).status_code == 400
+    assert other.page(limit=1, cursor=cursor[:-1]).status_code == 400
+
+
+def test_the_list_never_asks_stripe(world: World, workspace: Workspace) -> None:
+    """[42] It answers the stored state, even when that is out of date."""
+    world.webhooks("drop")
+    created = workspace.awaiting()
+    world.pay(created["paymentUrl"])
+    calls = world.calls()
+    assert workspace.line(created["line"]["_id"]) == created["line"]
+    assert calls() == []

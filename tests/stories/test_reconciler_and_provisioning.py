@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import datetime
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from line_requests.operators import Refused, release, retry
+from tests.stories.world import BYON, EMAIL, PHONE, Workspace, World, eventually, together
+
+if TYPE_CHECKING:
+    from tests.stories.listener import Listener
+
+Json = dict[str, Any]
+
+OPTIONAL = {
+    "email": "ada@example.com",
+    "phone": "+1 415 555 0100",
+    "zipcode": "94107",
+    "state": "CA",
+    "forwardCallsTo": "+1 415 555 0199",
+    "profileImageUrl": "https://example.com/ada.png",
+}
+
+
+ADD_ONS = {1500: "purchased_phone", 900: "byon_phone", 500: "email"}
+
+
+def quantities(world: World, workspace: Workspace) -> dict[str, int]:
+    """What the workspace's subscription is billed for besides its plan."""
+    listed = world.stripe.v1.subscriptions.list({"customer": workspace.customer}).data
+    items = [item for subscription in listed for item in subscription["items"].data]
+    return {ADD_ONS[i.price.unit_amount]: i.quantity for i in items if i.price.unit_amount in ADD_ONS}
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def paid_lines(world: World, workspace: Workspace, number: int, body: Json = PHONE) -> list[str]:
+    ids = []
+    for _ in range(number):
+        created = workspace.awaiting(body)
+        world.pay(created["paymentUrl"])
+        world.quiet()
+        ids.append(created["line"]["_id"])
+    return ids
+
+
+# --- the reconciler --------------------------------------------------------------------------------
+
+
+def test_without_any_webhook_one_run_settles_everything(world: World) -> None:
+    """[47] The paid are promoted, the void canceled, the half-made finished."""
+    world.webhooks("drop")
+    paid, void, half_made, open_one = (world.workspace() for _ in range(4))
+    settled = {w.id: w.awaiting() for w in (paid, void, open_one)}
+    world.pay(settled[paid.id]["paymentUrl"])
+    world.stripe.v1.invoices.void_invoice(settled[void.id]["line"]["stripeInvoiceId"])
+    half_made.included()
+    world.faults("error_before", path="/v1/invoiceitems")
+    assert half_made.create().status_code == 503
+    world.no_faults()
+    world.reconcile()
+    assert paid.line(settled[paid.id]["line"]["_id"])["paymentStatus"] == "paid"
+    assert void.status(settled[void.id]["line"]["_id"]) == "canceled"
+    assert half_made.lines()[0]["paymentLinkUrl"]
+    assert open_one.line(settled[open_one.id]["line"]["_id"]) == settled[open_one.id]["line"]
+
+
+def test_a_run_hears_of_subscriptions_too(world: World) -> None:
+    """[47] [46] Upgrades and ends whose webhooks were lost."""
+    world.webhooks("drop")
+    upgraded, ended = world.workspace(), world.workspace()
+    lines = {w.id: w.awaiting()["line"] for w in (upgraded, ended)}
+    upgraded.change(plan="scale")
+    ended.change(status="canceled")
+    world.reconcile()
+    assert upgraded.line(lines[upgraded.id]["_id"])["paymentStatus"] == "not_required"
+    assert ended.status(lines[ended.id]["_id"]) == "canceled"
+    assert upgraded.create().status_code == 201
+    assert ended.create().status_code == 403
+
+
+def test_one_bad_line_stops_nothing(world: World) -> None:
+    """[47] One invoice is unknown to Stripe, the other one is paid: the other one is promoted."""
+    world.webhooks("drop")
+    bad, good = world.workspace(), world.workspace()
+    lost, paid = bad.awaiting(), good.awaiting()
+    world.stripe.v1.invoices.void_invoice(lost["line"]["stripeInvoiceId"])
+    world.stack.double.forget_invoice(lost["line"]["stripeInvoiceId"])
+    world.pay(paid["paymentUrl"])
+    world.reconcile()
+    assert good.line(paid["line"]["_id"])["paymentStatus"] == "paid"
+    assert bad.status(lost["line"]["_id"]) == "awaiting_payment"
+
+
+def test_with_stripe_down_a_run_ends_and_the_next_goes_on(world: World, workspace: Workspace) -> None:
+    """[47]"""
+    world.webhooks("drop")
+    created = workspace.awaiting()
+    world.pay(created["paymentUrl"])
+    world.faults("error_before")
+    assert world.reconcile()["failed"] > 0
+    assert workspace.status(created["line"]["_id"]) == "awaiting_payment"
+    world.no_faults()
+    world.reconcile()
+    assert workspace.line(created["line"]["_id"])["paymentStatus"] == "paid"
+
+
+def test_runs_at_the_same_time_do_no_harm(world: World, workspace: Workspace) -> None:
+    """[47] [50] Two at once: one transition, the right quantities."""
+    paid_lines(world, workspace.full(), 1)
+    world.webhooks("drop")
+    created = workspace.awaiting()
+    world.pay(created["paymentUrl"])
+    together(2, lambda _: world.reconcile())
+    world.reconcile()
+    line = world.stack.demo.find_line(created["line"]["_id"])
+    assert line is not None
+    assert [str(change.status) for change in line.history][:2] == ["awaiting_payment", "provisioning"]
+    assert line.sequence <= 3
+    assert quantities(world, workspace) == {"purchased_phone": 2}
+
+
+# --- provisioning -------------------------------------------------------------------------------------
+
+
+def test_every_state_is_told_on_the_bus(world: World, listener: Listener) -> None:
+    """[48] [11] With a stable event id; what a provisioner needs only when there is something to provision."""
+    workspace = world.workspace().full()
+    body = PHONE | OPTIONAL
+    created = workspace.awaiting(body)
+    line_id = created["line"]["_id"]
+    world.pay(created["paymentUrl"])
+    eventually(lambda: workspace.status(line_id) == "active")
+    eventually(lambda: len(listener.heard(line_id)) >= 3)
+    told = {event["detail"]["eventId"]: event for event in listener.envelopes(line_id)}
+    assert list(told) == [f"{line_id}:1", f"{line_id}:2", f"{line_id}:3"]
+    assert {(event["source"], event["detail-type"]) for event in told.values()} == {
+        ("line-requests", "Line State Changed")
+    }
+    details = [event["detail"] for event in told.values()]
+    assert [(d["previousStatus"], d["status"], d["paymentStatus"]) for d in details] == [
+        (None, "awaiting_payment", "awaiting_payment"),
+        ("awaiting_payment", "provisioning", "paid"),
+        ("provisioning", "active", "paid"),
+    ]
+    assert {(d["workspaceId"], d["lineId"], d["kind"]) for d in details} == {(workspace.id, line_id, "purchased_phone")}
+    assert all(d["cause"] and datetime.datetime.fromisoformat(d["occurredAt"]).tzinfo for d in details)
+    assert details[1]["line"] == body | {"lineType": "purchased"}
+    assert ["line" in d for d in details] == [False, True, False]
+
+
+def test_fields_that_are_empty_are_absent_for_the_provisioner(world: World, listener: Listener) -> None:
+    """[11] Null or empty means absent, blank as well; outer white space is trimmed."""
+    body = PHONE | dict.fromkeys(OPTIONAL, "") | {"zipcode": None, "state": "  CA ", "firstName": " Ada "}
+    line_id = world.workspace().included(body)["line"]["_id"]
+    [told] = eventually(lambda: listener.heard(line_id))[:1]
+    assert told["line"] == PHONE | dict.fromkeys(OPTIONAL) | {"state": "CA", "lineType": "purchased"}
+
+
+def test_one_transition_starts_provisioning(world: World, listener: Listener) -> None:
+    """[15] [48] However often it is told, it is the same event."""
+    world.provisioning("manual")
+    workspace = world.workspace()
+    line_id = workspace.included()["line"]["_id"]
+    eventually(lambda: listener.heard(line_id))
+    world.reconcile()
+    assert {(event["eventId"], event["status"]) for event in listener.heard(line_id)} == {
+        (f"{line_id}:1", "provisioning")
+    }
+
+
+@pytest.mark.parametrize(("outcome", "status"), [("succeeded", "active"), ("failed", "failed")])
+def test_a_provisioners_answer_settles_the_line(
+    world: World, listener: Listener, workspace: Workspace, outcome: str, status: str
+) -> None:
+    """[48] Doubled, late and contrary answers change nothing."""
+    world.provisioning("manual")
+    line_id = workspace.included()["line"]["_id"]
+    [told] = eventually(lambda: listener.heard(line_id))[:1]
+    listener.answer(told, outcome, reason="as it is")
+    eventually(lambda: workspace.status(line_id) == status)
+    for late in ("succeeded", "failed", outcome):
+        listener.answer(told, late)
+    eventually(lambda: len(listener.heard(line_id)) >= 2)
+    marker = workspace.included(EMAIL)["line"]["_id"]
+    [other] = eventually(lambda: listener.heard(marker))[:1]
+    listener.answer(other, "succeeded")  # comes after the late ones
+    eventually(lambda: workspace.status(marker) == "active")
+    line = world.stack.demo.find_line(line_id)
+    assert line is not None
+    assert [str(change.status) for change in line.history] == ["provisioning", status]
+
+
+def test_answers_that_make_no_sense_change_nothing(world: World, listener: Listener, workspace: Workspace) -> None:
+    """[48] Another event's id, another workspace, another outcome, no object at all."""
+    world.provisioning("manual")
+    other = world.workspace()
+    line_id = workspace.included()["line"]["_id"]
+    [told] = eventually(lambda: listener.heard(line_id))[:1]
+    listener.answer(told | {"eventId": f"{line_id}:2"}, "succeeded")
+    listener.answer(told | {"workspaceId": other.id}, "succeeded")
+    listener.answer(told | {"lineId": "0" * 24}, "succeeded")
+    listener.answer(told, "perhaps")
+    listener.put("a-provisioner", "Line Provisioning Result", {"eventId": 7, "lineId": None})
+    marker = workspace.included(EMAIL)["line"]["_id"]
+    [sound] = eventually(lambda: listener.heard(marker))[:1]
+    listener.answer(sound, "succeeded")
+    eventually(lambda: workspace.status(marker) == "active")
+    assert workspace.status(line_id) == "provisioning"
+
+
+# --- transitions ----------------------------------------------------------------------------------------
+
+
+def test_each_transition_is_recorded_with_time_and_cause(world: World, workspace: Workspace) -> None:
+    """[49] In order, the causes in words."""
+    created = workspace.awaiting()
+    line_id = created["line"]["_id"]
+    world.pay(created["paymentUrl"])
+    eventually(lambda: workspace.status(line_id) == "active")
+    line = world.stack.demo.find_line(line_id)
+    assert line is not None
+    assert [(str(c.status), c.cause) for c in line.history] == [
+        ("awaiting_payment", "requested"),
+        ("provisioning", "invoice_paid"),
+        ("active", "provisioned"),
+    ]
+    assert all(earlier.at_ms <= later.at_ms for earlier, later in pairwise(line.history))
+
+
+def test_operators_may_retry_a_failed_line_and_release_it(world: World, listener: Listener) -> None:
+    """[49] [48] failed to provisioning takes a place again and is told; active or failed to canceled gives it back."""
+    world.provisioning("manual")
+    workspace = world.workspace("capped")
+    store, registry = world.store, world.registry
+    line_id = workspace.included()["line"]["_id"]
+    world.provisioned(line_id, "failed")
+    eventually(lambda: workspace.status(line_id) == "failed")
+    retry(store, registry, workspace.id, line_id, now_ms())
+    assert workspace.status(line_id) == "provisioning"
+    assert workspace.create().status_code == 403
+    eventually(lambda: f"{line_id}:3" in {event["eventId"] for event in listener.heard(line_id)})
+    world.provisioned(line_id, "succeeded")
+    eventually(lambda: workspace.status(line_id) == "active")
+    release(store, workspace.id, line_id, now_ms())
+    assert workspace.status(line_id) == "canceled"
+    assert workspace.create().status_code == 201
+
+
+def test_a_retry_without_a_place_is_refused(world: World) -> None:
+    """[49] Somebody else has taken it meanwhile."""
+    world.provisioning("manual")
+    workspace = world.workspace("capped")
+    line_id = workspace.included()["line"]["_id"]
+    world.provisioned(line_id, "failed")
+    eventually(lambda: workspace.status(line_id) == "failed")
+    workspace.included()
+    with pytest.raises(Refused, match="place"):
+        retry(world.store, world.registry, workspace.id, line_id, now_ms())
+    assert workspace.status(line_id) == "failed"
+
+
+# --- what the subscription is billed for ---------------------------------------------------------------
+
+
+def test_add_on_quantities_are_what_is_owed(world: World) -> None:
+    """[50] min(paid, held beyond the included), on one item per price; 0 is none."""
+    workspace = world.workspace("scale").full(BYON, 2).full(EMAIL, 5)
+    world.reconcile()
+    assert quantities(world, workspace) == {}
+    paid_lines(world, workspace, 2, BYON)
+    paid_lines(world, workspace, 1, EMAIL)
+    awaiting = workspace.awaiting(EMAIL)
+    world.reconcile()
+    assert quantities(world, workspace) == {"byon_phone": 2, "email": 1}
+    world.pay(awaiting["paymentUrl"])
+    world.quiet()
+    world.reconcile()
+    assert quantities(world, workspace) == {"byon_phone": 2, "email": 2}
+
+
+def test_quantities_follow_lines_that_end(world: World, workspace: Workspace) -> None:
+    """[50] An included line that ends leaves its place to a paid one, which then is owed no more."""
+    workspace.full()
+    [included] = [line["_id"] for line in workspace.lines()]
+    [paid] = paid_lines(world, workspace, 1)
+    eventually(lambda: (workspace.status(included), workspace.status(paid)) == ("active", "active"))
+    world.reconcile()
+    assert quantities(world, workspace) == {"purchased_phone": 1}
+    release(world.store, workspace.id, included, now_ms())
+    world.reconcile()
+    assert quantities(world, workspace) == {}
+
+
+def test_quantities_are_set_never_added_and_never_prorated(world: World, workspace: Workspace) -> None:
+    """[50] A lost answer does not make it two; the line's own invoice has charged this period."""
+    paid_lines(world, workspace.full(), 1)
+    calls = world.calls()
+    world.faults("error_after", count=1, path="/v1/subscription_items")
+    for _ in range(3):
+        world.reconcile()
+    paid_lines(world, workspace, 1)
+    world.reconcile()
+    assert quantities(world, workspace) == {"purchased_phone": 2}
+    writes = [c for c in calls() if c.path.startswith("/v1/subscription_items") and c.method != "GET"]
+    assert writes
+    assert {call.params["proration_behavior"] for call in writes} == {"none"}
+
+
+def test_quantities_move_with_the_plan(world: World, workspace: Workspace) -> None:
+    """[50] A larger plan includes what was paid for: nothing more is owed from the next period on."""
+    paid_lines(world, workspace.full(), 2)
+    world.reconcile()
+    assert quantities(world, workspace) == {"purchased_phone": 2}
+    workspace.change(plan="scale")
+    world.quiet()
+    world.reconcile()
+    assert quantities(world, workspace) == {}

@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.local.stack import WEBHOOK_SECRETS
+from tests.local.stripe_double.webhooks import signature_header
+from tests.stories.world import EMAIL, Workspace, World, eventually, together
+
+if TYPE_CHECKING:
+    import httpx
+
+Json = dict[str, Any]
+
+HOOK = "/stripe/webhook"
+TOLERANCE_S = 300
+
+
+def event(kind: str, about: Json, **more: object) -> bytes:
+    """An event as Stripe tells it."""
+    told = {
+        "id": "evt_story",
+        "object": "event",
+        "created": int(time.time()),
+        "livemode": False,
+        "type": kind,
+        "data": {"object": about},
+    }
+    return json.dumps(told | more).encode()
+
+
+def deliver(
+    world: World, body: bytes, *, secrets: list[str] | None = None, age_s: int = 0, header: str | None = None
+) -> httpx.Response:
+    signed = signature_header(body, WEBHOOK_SECRETS if secrets is None else secrets, int(time.time()) - age_s)
+    headers = {"Stripe-Signature": signed if header is None else header}
+    return world.send("POST", HOOK, content=body, headers=headers)
+
+
+def paid_unheard(world: World, workspace: Workspace) -> Json:
+    """A paid invoice of whose payment the product has not heard."""
+    world.webhooks("drop")
+    created = workspace.awaiting()
+    world.pay(created["paymentUrl"])
+    return workspace.invoice(created["line"]["stripeInvoiceId"])
+
+
+def status_of(workspace: Workspace, invoice: Json) -> str:
+    return workspace.status(invoice["metadata"]["line_id"])
+
+
+def test_a_payment_arrives_by_webhook(world: World, workspace: Workspace) -> None:
+    """[43] [24] As Stripe delivers it; nobody polls."""
+    created = workspace.awaiting()
+    world.pay(created["paymentUrl"])
+    line_id = created["line"]["_id"]
+    eventually(lambda: workspace.line(line_id)["paymentStatus"] == "paid")
+    eventually(lambda: workspace.status(line_id) == "active")
+
+
+@pytest.mark.parametrize("secret", WEBHOOK_SECRETS)
+def test_either_secret_will_do_during_a_rotation(world: World, workspace: Workspace, secret: str) -> None:
+    """[43]"""
+    invoice = paid_unheard(world, workspace)
+    answer = deliver(world, event("invoice.paid", invoice), secrets=[secret])
+    assert (answer.status_code, answer.json()) == (200, {"received": True})
+    assert status_of(workspace, invoice) != "awaiting_payment"
+
+
+@pytest.mark.parametrize(
+    ("secrets", "age_s", "header"),
+    [
+        (["whsec_wrong"], 0, None),
+        ([""], 0, None),
+        ([], 0, None),
+        (WEBHOOK_SECRETS, TOLERANCE_S + 5, None),
+        (WEBHOOK_SECRETS, -TOLERANCE_S - 5, None),
+        (WEBHOOK_SECRETS, 0, ""),
+        (WEBHOOK_SECRETS, 0, "t=,v1="),
+        (WEBHOOK_SECRETS, 0, "v1=abc"),
+        (WEBHOOK_SECRETS, 0, f"t={2**80},v1=abc"),
+        (WEBHOOK_SECRETS, 0, "nonsense"),
+    ],
+)
+def test_a_delivery_that_is_not_stripes_is_400(
+    world: World, workspace: Workspace, secrets: list[str], age_s: int, header: str | None
+) -> None:
+    """[43] Wrong, empty, missing, older than 300 s or as far in the future; nothing changes."""
+    invoice = paid_unheard(world, workspace)
+    calls = world.calls()
+    answer = deliver(world, event("invoice.paid", invoice), secrets=secrets, age_s=age_s, header=header)
+    assert (answer.status_code, set(answer.json())) == (400, {"error"})
+    assert (status_of(workspace, invoice), calls()) == ("awaiting_payment", [])
+
+
+@pytest.mark.parametrize("age_s", [TOLERANCE_S - 10, 10 - TOLERANCE_S])
+def test_a_delivery_within_the_tolerance_is_accepted(world: World, workspace: Workspace, age_s: int) -> None:
+    """[43]"""
+    invoice = paid_unheard(world, workspace)
+    assert deliver(world, event("invoice.paid", invoice), age_s=age_s).status_code == 200
+    assert status_of(workspace, invoice) != "awaiting_payment"
+
+
+def test_the_raw_body_is_what_was_signed(world: World, workspace: Workspace) -> None:
+    """[43] A delivery with one byte changed, or without a signature at all."""
+    body = event("invoice.paid", paid_unheard(world, workspace))
+    header = signature_header(body, WEBHOOK_SECRETS)
+    assert deliver(world, body + b" ", header=header).status_code == 400
+    assert world.send("POST", HOOK, content=body).status_code == 400
+    assert deliver(world, body, header=header).status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{}", b'"event"', b'{"data": 1}', b"\xff\xfe", b"[" * 60_000])
+def test_a_signed_body_that_is_no_event_is_400(world: World, body: bytes) -> None:
+    """[43]"""
+    assert deliver(world, body).status_code == 400
+
+
+def test_the_other_livemode_is_refused(world: World, workspace: Workspace) -> None:
+    """[43] A live event at a test deployment."""
+    invoice = paid_unheard(world, workspace)
+    assert deliver(world, event("invoice.paid", invoice, livemode=True)).status_code == 400
+    assert status_of(workspace, invoice) == "awaiting_payment"
+
+
+@pytest.mark.parametrize("claimed", ["paid", "void"])
+def test_an_event_is_a_hint_only(world: World, workspace: Workspace, claimed: str) -> None:
+    """[44] The event says paid or void, Stripe says open: open counts."""
+    line = workspace.awaiting()["line"]
+    lied = workspace.invoice(line["stripeInvoiceId"]) | {"status": claimed}
+    assert deliver(world, event(f"invoice.{'paid' if claimed == 'paid' else 'voided'}", lied)).status_code == 200
+    assert workspace.status(line["_id"]) == "awaiting_payment"
+
+
+@pytest.mark.parametrize("mode", ["duplicate", "reverse"])
+def test_doubled_and_disordered_events_give_one_transition(world: World, mode: str) -> None:
+    """[44] Judged by the states that the bus tells."""
+    world.webhooks(mode)
+    workspace = world.workspace()
+    first = workspace.included()["line"]["_id"]
+    created = workspace.awaiting()
+    line_id = created["line"]["_id"]
+    world.pay(created["paymentUrl"])
+    eventually(lambda: (workspace.status(line_id), workspace.status(first)) == ("active", "active"))
+    world.quiet()
+    line = world.stack.demo.find_line(line_id)
+    assert line is not None
+    assert [str(change.status) for change in line.history] == ["awaiting_payment", "provisioning", "active"]
+    assert workspace.line(line_id)["paymentStatus"] == "paid"
+
+
+def test_a_late_event_takes_nothing_back(world: World, workspace: Workspace) -> None:
+    """[44] finalized, void and failed after paid: the line stays where it is."""
+    created = workspace.awaiting()
+    line_id = created["line"]["_id"]
+    world.pay(created["paymentUrl"])
+    eventually(lambda: workspace.status(line_id) == "active")
+    invoice = workspace.invoice(created["line"]["stripeInvoiceId"])
+    for kind, status in [("invoice.finalized", "open"), ("invoice.voided", "void"), ("invoice.paid", "paid")]:
+        assert deliver(world, event(kind, invoice | {"status": status})).status_code == 200
+    assert (workspace.status(line_id), workspace.line(line_id)["paymentStatus"]) == ("active", "paid")
+
+
+def test_the_same_event_many_times_at_once(world: World, workspace: Workspace) -> None:
+    """[44] One transition."""
+    world.provisioning("manual")
+    invoice = paid_unheard(world, workspace)
+    body = event("invoice.paid", invoice)
+    answers = together(6, lambda _: deliver(world, body))
+    assert {answer.status_code for answer in answers} == {200}
+    line = world.stack.demo.find_line(invoice["metadata"]["line_id"])
+    assert line is not None
+    assert [str(change.status) for change in line.history] == ["awaiting_payment", "provisioning"]
+
+
+def test_an_invoice_voided_at_stripe_cancels(workspace: Workspace) -> None:
+    """[44] [24]"""
+    line = workspace.awaiting()["line"]
+    workspace.world.stripe.v1.invoices.void_invoice(line["stripeInvoiceId"])
+    eventually(lambda: workspace.status(line["_id"]) == "canceled")
+    assert workspace.create(EMAIL).status_code == 201
+
+
+def test_paid_after_canceled_is_flagged_for_a_refund(world: World, workspace: Workspace) -> None:
+    """[44] Never provisioned; log, metric and mark on the line."""
+    line = workspace.awaiting()["line"]
+    workspace.manage(line["_id"], "cancel")
+    world.quiet()
+    # What Stripe's rules forbid but two of its data centres may do: the void and the payment crossed.
+    account = world.stack.double._account  # noqa: SLF001 - the double keeps Stripe's rules
+    account.get("invoice", line["stripeInvoiceId"])["status"] = "paid"
+    body = event("invoice.paid", workspace.invoice(line["stripeInvoiceId"]))
+    for _ in range(2):
+        assert deliver(world, body).status_code == 200
+    assert workspace.line(line["_id"])["provisioningStatus"] == "canceled"
+    stored = world.stack.demo.find_line(line["_id"])
+    assert stored is not None
+    assert stored.refund_due
+    eventually(lambda: world.alarmed("RefundDue", line["_id"]))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["charge.refunded", "invoice.created", "customer.created", "some.thing.new", "invoice.paid", "invoice.voided"],
+)
+def test_what_is_none_of_our_business_is_acknowledged(world: World, kind: str) -> None:
+    """[45] Unknown types, other people's invoices: 200, and nothing is asked or done."""
+    calls = world.calls()
+    strangers: list[Json] = [
+        {"id": "in_foreign", "object": "invoice", "customer": "cus_foreign", "metadata": {}},
+        {"id": "in_foreign", "object": "invoice", "customer": "cus_foreign", "metadata": {"workspace_id": "x"}},
+        {"id": "in_x", "metadata": {"workspace_id": "../" * 9, "line_id": "0" * 24}},
+        {"id": "in_x", "metadata": None},
+        {},
+    ]
+    assert [deliver(world, event(kind, about)).status_code for about in strangers] == [200] * len(strangers)
+    assert calls() == []
+
+
+def test_copied_metadata_takes_no_payment(world: World, workspace: Workspace) -> None:
+    """[45] Somebody else's paid invoice that names our line is not our line's."""
+    line = workspace.awaiting()["line"]
+    thief = world.stripe.v1.customers.create({"name": "Thief"}).id
+    metadata = {"workspace_id": workspace.id, "line_id": line["_id"]}
+    free = world.stripe.v1.invoices.create({"customer": thief, "currency": "usd", "metadata": metadata})
+    assert world.stripe.v1.invoices.finalize_invoice(free.id).status == "paid"
+    world.quiet()
+    world.reconcile()
+    assert workspace.line(line["_id"]) == line
+
+
+def test_an_event_before_the_invoice_id_is_stored_is_matched_by_metadata(world: World, workspace: Workspace) -> None:
+    """[45] Stripe made the invoice, its answer was lost, and it is paid all the same."""
+    workspace.included()
+    world.stripe.v1.customers.update(workspace.customer, {"balance": -5000})
+    world.faults("error_after", path="/v1/invoices")
+    assert workspace.create(key="k").status_code == 503
+    line = workspace.lines()[0]
+    assert line["stripeInvoiceId"] is None
+    [draft] = workspace.invoices()
+    world.no_faults()
+    world.stripe.v1.invoices.finalize_invoice(draft["id"])
+    assert workspace.invoice(draft["id"])["status"] == "paid"
+    eventually(lambda: workspace.line(line["_id"])["paymentStatus"] == "paid")
+    again = workspace.create(key="k")
+    assert (again.status_code, again.json()["line"]["_id"]) == (201, line["_id"])
+    assert len(workspace.invoices()) == 1
+
+
+def test_a_failure_of_ours_is_5xx_and_stripes_retry_succeeds(world: World, workspace: Workspace) -> None:
+    """[45] The delivery that met Stripe in trouble comes again."""
+    created = workspace.awaiting()
+    line_id = created["line"]["_id"]
+    world.faults("error_before", path="/v1/invoices")
+    body = event("invoice.paid", workspace.invoice(created["line"]["stripeInvoiceId"]))
+    assert deliver(world, body).status_code >= 500
+    world.pay(created["paymentUrl"])
+    assert workspace.status(line_id) == "awaiting_payment"
+    world.no_faults()
+    eventually(lambda: workspace.line(line_id)["paymentStatus"] == "paid")
+
+
+def test_a_subscription_event_counts_for_the_next_request(world: World, workspace: Workspace) -> None:
+    """[46] Plan and status."""
+    workspace.included()
+    workspace.change(plan="scale")
+    world.quiet()
+    assert workspace.create().json()["paymentRequired"] is False
+    workspace.change(status="past_due")
+    world.quiet()
+    assert workspace.create().json()["status"] == "subscription_required"
+    workspace.change(status="active")
+    world.quiet()
+    assert workspace.create().status_code == 201
+
+
+def test_a_new_subscriptions_workspace_can_start(world: World) -> None:
+    """[46] [17] Without one at first, then subscribed."""
+    workspace = world.workspace(subscriptionStatus=None)
+    assert workspace.create().status_code == 403
+    workspace.change(status="active")
+    world.quiet()
+    assert workspace.create().status_code == 201
+
+
+def test_an_ended_subscription_cancels_the_waiting_request(workspace: Workspace) -> None:
+    """[46] [39] By the webhook alone: invoice void, request canceled."""
+    line = workspace.awaiting()["line"]
+    workspace.change(status="canceled")
+    eventually(lambda: workspace.status(line["_id"]) == "canceled")
+    assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
+
+
+def test_an_upgrade_includes_the_waiting_request(workspace: Workspace) -> None:
+    """[46] [39] By the webhook alone: invoice void, provisioned without payment."""
+    line = workspace.awaiting()["line"]
+    workspace.change(plan="scale")
+    eventually(lambda: workspace.status(line["_id"]) == "active")
+    assert workspace.line(line["_id"])["paymentStatus"] == "not_required"
+    assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
+
+
+@pytest.mark.parametrize("mode", ["reverse", "duplicate"])
+def test_an_older_subscription_never_overwrites_a_newer_one(world: World, workspace: Workspace, mode: str) -> None:
+    """[46] The old one's end arrives after the new one's start, and the new one counts."""
+    world.webhooks(mode)
+    workspace.change(status="canceled")
+    workspace.change(plan="scale", status="active")
+    world.quiet()
+    old = next(s for s in world.stack.double.all_of("subscription") if s["id"] == workspace.subscription)
+    assert deliver(world, event("customer.subscription.updated", old | {"status": "active"})).status_code == 200
+    assert deliver(world, event("customer.subscription.deleted", old)).status_code == 200
+    answers = [workspace.create() for _ in range(5)]
+    assert [(answer.status_code, answer.json()["paymentRequired"]) for answer in answers] == [(201, False)] * 5
