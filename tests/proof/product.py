@@ -70,7 +70,7 @@ class Run:
 
     def __init__(self, name: str, now_ms: int, given: Mapping[int, Sequence[Delivery]]) -> None:
         self.name = name
-        self.now_ms = now_ms
+        self.now_ms = self._began_ms = now_ms
         self.pending: dict[int, Step] = {}
         """What each strand waits for; none: it has ended."""
         self.answer: Any = None
@@ -148,7 +148,7 @@ class Run:
         """The SDK draws keys of its own: named by their order, the same in every run."""
         if key is None or not _UUID.fullmatch(key):
             return key
-        return self._keys.setdefault(key, f"{self.name}/{len(self._keys)}")
+        return self._keys.setdefault(key, f"{self.name}@{self._began_ms}/{len(self._keys)}")
 
 
 class Alone(Run):

@@ -1,0 +1,144 @@
+"""`make prove`: every scenario, then every planted bug."""
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from tests.proof import mutants, scenarios
+from tests.proof.explorer import Outcome
+
+STATES_MAX = 400_000
+# A process that has seen so many places of actors is replaced by a fresh one.
+TASKS_PER_PROCESS = 40
+
+
+@dataclass
+class Report:
+    """One scenario, explored."""
+
+    outcome: Outcome
+    runs: int
+    seconds: float
+    story: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Explores, plants bugs, prints; 0 when everything holds and every bug was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
+    parser.add_argument("--only", default="", help="scenarios whose name contains this")
+    parser.add_argument("--replay", metavar="SEED", help="tell one run again, by the seed that a failure printed")
+    parser.add_argument("--mutants", action="store_true", help="only the planted bugs")
+    parser.add_argument("--mutant", metavar="NAME", help="only this planted bug, with its story")
+    options = parser.parse_args(arguments)
+    console = Console()
+    if options.replay:
+        from tests.proof.laboratory import Laboratory
+
+        console.print(Laboratory().replay(options.replay), highlight=False, markup=False)
+        return 0
+    if options.mutant:
+        return _one_mutant(console, options.mutant)
+    good = options.mutants or _explore(console, [name for name in scenarios.names() if options.only in name])
+    if good and not options.only:
+        good = _plant(console)
+    return 0 if good else 1
+
+
+def _explore(console: Console, names: list[str]) -> bool:
+    """Explores scenarios in all processors; prints what they came to."""
+    began, reports = time.monotonic(), list[Report]()
+    with _progress(console) as progress:
+        task = progress.add_task("scenarios", total=len(names))
+        for report in _in_processes(explored, names):
+            reports.append(report)
+            progress.advance(task)
+            if report.outcome.failure:
+                progress.print(report.story, highlight=False, markup=False)
+            elif not report.outcome.exhausted:
+                progress.print(f"{report.outcome.scenario}: not exhausted, {report.outcome.states:,} states")
+    seconds = time.monotonic() - began
+    outcomes = [report.outcome for report in reports]
+    steps, runs = sum(o.steps for o in outcomes), sum(report.runs for report in reports)
+    failed = [o for o in outcomes if o.failure]
+    left = [o for o in outcomes if not o.exhausted and not o.failure]
+    console.print(
+        f"{len(outcomes)} scenarios, {len(outcomes) - len(left) - len(failed)} exhausted, {len(left)} not, {len(failed)} failed\n"
+        f"{sum(o.schedules for o in outcomes):.3g} interleavings by {sum(o.states for o in outcomes):,} states and "
+        f"{steps:,} steps; handlers were run {runs:,} times\n"
+        f"{seconds:.0f} s: {steps / seconds:,.0f} steps and {runs / seconds:,.0f} runs of handlers per second",
+        highlight=False,
+    )
+    return not failed and not left
+
+
+def _plant(console: Console) -> bool:
+    """Every planted bug has to be found."""
+    survivors = []
+    names = [mutant.name for mutant in mutants.MUTANTS]
+    with _progress(console) as progress:
+        task = progress.add_task("planted bugs", total=len(names))
+        for name, found in _in_processes(hunted, names, tasks_per_process=1):
+            progress.advance(task)
+            progress.print(f"{name}: {found or 'NOT FOUND'}", highlight=False, markup=False)
+            if not found:
+                survivors.append(name)
+    console.print(f"killed {len(names) - len(survivors)} / planted {len(names)}", highlight=False)
+    return not survivors
+
+
+def _one_mutant(console: Console, name: str) -> int:
+    found = hunted(name, tell=True)[1]
+    console.print(found or "not found", highlight=False, markup=False)
+    return 0 if found else 1
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
+
+
+def _in_processes(work, names: list[str], tasks_per_process: int = TASKS_PER_PROCESS) -> Iterator:  # noqa: ANN001 - a function of a name
+    # Forked before the product is imported: a planted bug has to be there first.
+    context = multiprocessing.get_context("fork")
+    with context.Pool(os.cpu_count(), maxtasksperchild=tasks_per_process) as pool:
+        yield from pool.imap_unordered(work, names)
+
+
+def explored(name: str) -> Report:
+    """Explores one scenario in this process."""
+    from tests.proof.laboratory import Laboratory
+
+    global _laboratory  # noqa: PLW0603 - what one scenario has found out about an actor, the next one knows
+    _laboratory = _laboratory or Laboratory()
+    began, runs = time.monotonic(), _laboratory.cast.runs
+    outcome = _laboratory.explore(name, STATES_MAX)
+    story = _laboratory.story(outcome) if outcome.failure else ""
+    return Report(outcome, _laboratory.cast.runs - runs, time.monotonic() - began, story)
+
+
+_laboratory = None
+
+
+def hunted(name: str, *, tell: bool = False) -> tuple[str, str]:
+    """Plants one bug in this process; what gave it away, or nothing."""
+    mutant = next(mutant for mutant in mutants.MUTANTS if mutant.name == name)
+    mutants.plant(mutant)
+    from tests.proof.laboratory import Laboratory
+
+    laboratory = Laboratory()
+    for scenario in mutant.scenarios:
+        outcome = laboratory.explore(scenario, STATES_MAX)
+        if outcome.failure:
+            return name, laboratory.story(outcome) if tell else f"{scenario}: {outcome.failure}"
+    return name, ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""One process's product, what is known of its actors, and the stories of what went wrong."""
+
+from tests.proof.actors import Cast
+from tests.proof.explorer import Explorer, Move, Outcome, State, tell
+from tests.proof.invariants import Settled, safe
+from tests.proof.product import Product
+from tests.proof.scenarios import Beginnings, scenario
+
+
+class Laboratory:
+    """Explores scenarios by name."""
+
+    def __init__(self) -> None:
+        product = Product()
+        self.cast = Cast(product)
+        self._beginnings = Beginnings(product, self.cast)
+        self._explorer = Explorer(self.cast, safe, Settled(self.cast))
+
+    def explore(self, name: str, states_max: int) -> Outcome:
+        """What comes of a scenario."""
+        return self._explorer.explore(scenario(name, self._beginnings), states_max)
+
+    def story(self, outcome: Outcome) -> str:
+        """A failure, told step by step, and the seed to tell it again."""
+        told = self._tell(outcome.scenario, outcome.path)
+        seed = f"{outcome.scenario}:{'.'.join(map(str, outcome.path))}"
+        return f"\n{told}\n=> {outcome.failure}\n   again: python -m tests.proof --replay '{seed}'\n"
+
+    def replay(self, seed: str) -> str:
+        """The run that a seed stands for."""
+        name, _, path = seed.partition(":")
+        return self._tell(name, [int(number) for number in path.split(".") if number])
+
+    def _tell(self, name: str, path: list[int]) -> str:
+        one = scenario(name, self._beginnings)
+        lines = [f"{name}, {len(path)} steps"]
+        for number, (move, before, after) in enumerate(tell(one, self.cast, path), 1):
+            lines.append(f"{number:4}  {_who(move, before)}: {move.step}{_fault(move)}")
+            lines += _answers(move, before, after)
+        return "\n".join(lines)
+
+
+def _who(move: Move, state: State) -> str:
+    return state.slots[move.actor].place.script.name.partition(" place ")[0]
+
+
+def _fault(move: Move) -> str:
+    return f"   <-- {move.fault}" if move.fault else ""
+
+
+def _answers(move: Move, before: State, after: State) -> list[str]:
+    """What a handler has answered with this step."""
+    known, now = before.slots[move.actor].place.answers, after.slots[move.actor].place.answers
+    return [f"        answered {answer.get('statusCode', '')} {answer.get('body', answer)}" for answer in now[len(known) :]]

@@ -1,0 +1,197 @@
+"""What is explored: beginnings, and who acts in them together."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations_with_replacement
+
+from tests.proof import stage
+from tests.proof.actors import Cast, Script
+from tests.proof.explorer import Scenario, State, begin, moves, take
+from tests.proof.product import Product
+from tests.proof.world import Stripe, World
+
+HOUR_MS = 3_600_000
+ACTORS: dict[str, Script] = {
+    "create": stage.create(),
+    "create-email": stage.create(body=stage.EMAIL),
+    "create-A": stage.create("A"),
+    "create-A-again": stage.create("A", who=" again"),
+    "create-B": stage.create("B"),
+    "insistent-A": stage.insistent("A"),
+    "poll": stage.poll(),
+    "cancel": stage.manage("cancel"),
+    "payment_link": stage.manage("payment_link"),
+    "pay": stage.pay(),
+    "pay-doubled": stage.pay(delivered=2),
+    "pay-unheard": stage.pay(delivered=0),
+    "debit": stage.debit(),
+    "debit-fails": stage.debit(succeeds=False),
+    "late-webhook": stage.stray_webhook(),
+    "void": stage.void(),
+    "write-off": stage.write_off(),
+    "upgrade": stage.upgrade(),
+    "end": stage.end(),
+    "reconcile": stage.reconcile(),
+    "provisioned": stage.provision(),
+    "not-provisioned": stage.provision("failed"),
+    "stream": stage.stream(),
+    "stream-doubled": stage.stream(doubled=True),
+}
+CREATORS = ("create", "create-email", "create-A", "create-A-again", "create-B", "insistent-A")
+AT_STRIPE = ("pay", "pay-doubled", "pay-unheard", "debit", "debit-fails", "void", "write-off", "late-webhook")
+ON_A_LINE = ("poll", "cancel", "payment_link", *AT_STRIPE)
+ANYTIME = ("upgrade", "end", "reconcile")
+PROVISIONING = ("provisioned", "not-provisioned", "stream", "stream-doubled")
+HEALERS = ("insistent-A", "poll", "payment_link", "cancel", "reconcile", "late-webhook", "upgrade", "end", "create-B")
+
+# Beginning: who may meet there in pairs.
+PAIRS = {
+    "room": (*CREATORS, *ANYTIME, "provisioned", "stream"),
+    "full": (*CREATORS, *ON_A_LINE, *ANYTIME),
+    "waiting": (*CREATORS, *ON_A_LINE, *ANYTIME),
+    "provisioning": (*PROVISIONING, "create-A", "create-B", "poll", "cancel", "late-webhook", *ANYTIME),
+    "old-asked": HEALERS,
+    "old-draft": HEALERS,
+    "old-item": HEALERS,
+    "old-final": HEALERS,
+    "missing": ("create-A", "create-B", "poll", "cancel", "payment_link", "late-webhook", "reconcile", "upgrade", "end"),
+    "refusing": ("create-A", "create-A-again", "create-B", "insistent-A", "poll", "reconcile"),
+}
+TRIPLES = {
+    "room": (
+        ("create", "create-A", "create-B"),
+        ("create-A", "create-A-again", "create-B"),
+        ("create", "create-A", "upgrade"),
+        ("create", "create-A", "end"),
+        ("create-A", "provisioned", "stream"),
+        ("create-A", "not-provisioned", "create-B"),
+    ),
+    "full": (
+        ("create-A", "create-A-again", "pay"),
+        ("create-A", "create-A-again", "cancel"),
+        ("create-A", "create-B", "pay-unheard"),
+        ("create-A", "poll", "pay-unheard"),
+        ("create-A", "cancel", "pay-unheard"),
+        ("create-A", "late-webhook", "reconcile"),
+        ("create-A", "upgrade", "poll"),
+        ("create-A", "pay", "provisioned"),
+        ("create-email", "create-A", "pay-unheard"),
+    ),
+    "waiting": (
+        ("pay", "cancel", "poll"),
+        ("pay", "cancel", "reconcile"),
+        ("pay", "cancel", "late-webhook"),
+        ("pay", "upgrade", "poll"),
+        ("pay", "end", "poll"),
+        ("pay", "void", "poll"),
+        ("pay", "poll", "payment_link"),
+        ("pay", "poll", "reconcile"),
+        ("pay", "create-A", "create-B"),
+        ("pay", "create-A", "cancel"),
+        ("pay", "provisioned", "reconcile"),
+        ("pay", "stream", "provisioned"),
+        ("pay-unheard", "create-B", "reconcile"),
+        ("pay-unheard", "cancel", "upgrade"),
+        ("pay-doubled", "cancel", "create-B"),
+        ("debit", "cancel", "poll"),
+        ("debit", "cancel", "reconcile"),
+        ("debit", "end", "reconcile"),
+        ("debit-fails", "cancel", "reconcile"),
+        ("write-off", "pay-unheard", "poll"),
+        ("write-off", "cancel", "reconcile"),
+        ("void", "cancel", "create-A"),
+        ("void", "upgrade", "poll"),
+        ("void", "create-A", "create-B"),
+        ("cancel", "upgrade", "poll"),
+        ("cancel", "end", "reconcile"),
+        ("cancel", "payment_link", "create-A"),
+        ("upgrade", "end", "poll"),
+        ("upgrade", "end", "reconcile"),
+        ("upgrade", "create", "pay-unheard"),
+    ),
+    "provisioning": (
+        ("provisioned", "not-provisioned", "create-B"),
+        ("provisioned", "not-provisioned", "reconcile"),
+        ("provisioned", "stream-doubled", "reconcile"),
+        ("not-provisioned", "create-B", "reconcile"),
+    ),
+}
+# Nothing happens without one of these: they are paired only with what gives them something to act on.
+_NEEDS_CREATOR = {"full": (*ON_A_LINE, *ANYTIME), "room": PROVISIONING}
+
+
+class Beginnings:
+    """The worlds that scenarios begin with, made when they are first asked for."""
+
+    def __init__(self, product: Product, cast: Cast) -> None:
+        self._product = product
+        self._cast = cast
+        self._made: dict[str, World] = {}
+
+    def __getitem__(self, name: str) -> World:
+        if name not in self._made:
+            world = self._make(name)
+            # A stale index shows what it showed before the scenario, or nothing of it.
+            self._made[name] = replace(world, stream={}, indexed=world.table)
+        return self._made[name]
+
+    def _make(self, name: str) -> World:
+        empty = stage.empty(self._product)
+        match name.partition("-"):
+            case "room", _, _:
+                return empty
+            case "full", _, _:
+                return stage.full(self._cast, empty)
+            case "waiting", _, _:
+                return stage.waiting(self._cast, empty)
+            case "provisioning", _, _:
+                return stage.provisioning(self._cast, empty)
+            case "old", _, made:
+                return self._half_made(empty, {"asked": 0, "draft": 1, "item": 2, "final": 3}[made])
+            case "missing", _, _:
+                world = stage.waiting(self._cast, empty)
+                return replace(world, stripe=replace(world.stripe, invoices={}))
+            case "refusing", _, _:
+                world = stage.full(self._cast, empty)
+                return replace(world, stripe=replace(world.stripe, refusing="/v1/invoiceitems"))
+        raise KeyError(name)
+
+    def _half_made(self, empty: World, posts: int) -> World:
+        """A request of key A that crashed a day ago, after so many of Stripe's steps."""
+        state = begin(Scenario("", stage.full(self._cast, empty), (stage.create("A"),)), self._cast)
+        while state.faults_left:
+            state, posts = self._towards(state, posts)
+        return stage.told(self._cast, state.world.after(25 * HOUR_MS))
+
+    def _towards(self, state: State, posts: int) -> tuple[State, int]:
+        now, possible = moves(state)
+        step = possible[0].step
+        at_stripe = isinstance(step, Stripe) and step.writes
+        transaction = "TransactWriteItems" in str(step)
+        crash = (posts == 0 and transaction) or (posts == 1 and at_stripe)
+        wanted = "the function crashes after it" if crash else None
+        move = next(move for move in possible if move.fault == wanted)
+        return take(now, move, self._cast), posts - at_stripe
+
+
+def names() -> Iterator[str]:
+    """Every scenario: `beginning/actor+actor`."""
+    for beginning, actors in PAIRS.items():
+        needy = _NEEDS_CREATOR.get(beginning, ())
+        for pair in combinations_with_replacement(actors, 2):
+            if not all(actor in needy for actor in pair):
+                yield f"{beginning}/{'+'.join(pair)}"
+    for beginning, triples in TRIPLES.items():
+        for triple in triples:
+            yield f"{beginning}/{'+'.join(triple)}"
+
+
+def scenario(name: str, beginnings: Beginnings) -> Scenario:
+    """The scenario of that name."""
+    beginning, _, actors = name.partition("/")
+    scripts: list[Script] = []
+    for actor in actors.split("+"):
+        script = ACTORS[actor]
+        # Two of a kind are two.
+        scripts.append(replace(script, name=f"another {script.name}") if script in scripts else script)
+    return Scenario(name, beginnings[beginning], tuple(scripts))
