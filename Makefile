@@ -84,7 +84,7 @@ vendor: vendor-tools .venv/ready .venv-ministack/ready .venv-runtime/ready $(DYN
 	cp .venv-sam/lib/python3.*/site-packages/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed s/aarch64/arm64/) $(VENDOR)/bin/aws-lambda-rie
 	chmod +x $(VENDOR)/bin/aws-lambda-rie
 # Not what a call costs: of a transaction DynamoDB Local counts the units of one item.
-	.venv/bin/python -m tests.vendor.on_dynamodb_local .venv/bin/pytest tests/store tests/races \
+	RACE_ACTS=24 .venv/bin/python -m tests.vendor.on_dynamodb_local .venv/bin/pytest tests/store tests/races \
 		--ignore=tests/store/test_costs.py
 	.venv/bin/pytest tests/vendor/check_*.py
 
