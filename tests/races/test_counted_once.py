@@ -1,0 +1,131 @@
+"""Each request counts once against its budget, in the write it makes anyway, and a batch is no snapshot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from line_requests.clock import Clock
+from line_requests.errors import ForbiddenLineType, Invalid, RateLimited, RequestInProgress
+from line_requests.intake import Intake
+from line_requests.lifecycle import Lifecycle
+from line_requests.model import Kind
+from line_requests.rate_limit import RateLimit
+from tests.decision.examples import SUBMISSIONS
+from tests.races.shop import PLENTY, assert_consistent, now_ms
+
+if TYPE_CHECKING:
+    from tests.races.shop import Shop
+
+EMAIL = SUBMISSIONS[Kind.EMAIL]
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenClock(Clock):
+    """All of a test's requests come at one moment."""
+
+    def now_ms(self) -> int:
+        return self.started_at_ms
+
+
+def intake(shop: Shop, clock: Clock, limit: RateLimit = PLENTY) -> Intake:
+    world = shop.world
+    return Intake(world.store, Lifecycle(world.store, world.registry, shop.billing, clock, 0), clock, limit, 0)
+
+
+def test_every_outcome_moves_the_window_by_one_request(shop: Shop) -> None:
+    """[22][35]"""
+    shop.workspace(1)
+    clock = FrozenClock(now_ms(), 18.0)
+
+    def counted() -> float:
+        tat_ms = shop.world.now().tat_ms
+        assert tat_ms is not None
+        return (tat_ms - clock.started_at_ms) / PLENTY.interval_ms
+
+    shop.submit("k1", clock=clock)
+    assert counted() == 1, "created"
+    shop.submit("k1", clock=clock)
+    assert counted() == 2, "replayed"
+    with pytest.raises(ForbiddenLineType):
+        shop.submit("k2", EMAIL, clock)
+    assert counted() == 3, "refused"
+    shop.submit("k3", clock=clock)
+    assert counted() == 4, "awaiting payment"
+    shop.submit("k3", clock=clock)
+    assert counted() == 5, "replayed while it awaits payment"
+    with pytest.raises(RequestInProgress):
+        shop.submit("k4", clock=clock)
+    assert counted() == 6, "blocked"
+    with pytest.raises(RequestInProgress):
+        shop.submit(clock=clock)
+    assert counted() == 7, "blocked without a key"
+    assert isinstance(intake(shop, clock).refuse(shop.world.now(), Invalid("firstName is required")), Invalid)
+    assert counted() == 8, "malformed"
+    assert shop.submit("k1", clock=clock, torn=True).replayed
+    assert counted() == 9, "found at the second look"
+
+
+def test_a_used_up_budget_comes_before_everything_but_authentication(shop: Shop) -> None:
+    """[35]"""
+    shop.workspace(1)
+    once = RateLimit(1, 1)
+    clock = FrozenClock(now_ms(), 18.0)
+    store = shop.world.store
+    phone = SUBMISSIONS[Kind.PURCHASED_PHONE]
+    shop.submit("k1", clock=clock)
+    seen = shop.world.now()
+    before = shop.world.everything()
+    known = store.opening("acme", key_hash=next(i["sk"]["S"][4:] for i in before if i["sk"]["S"].startswith("KEY#")))
+    assert known.record is not None
+    with pytest.raises(RateLimited):
+        intake(shop, clock, once).submit(seen, known.record, phone, "k")
+    for submission in (phone, EMAIL):
+        with pytest.raises(RateLimited):
+            intake(shop, clock, once).submit(seen, None, submission, None)
+    with pytest.raises(RateLimited):
+        intake(shop, clock, once).refuse(seen, Invalid("firstName is required"))
+    assert shop.world.everything() == before
+
+
+@pytest.mark.parametrize("included", [0, 1])
+def test_a_request_is_never_blocked_or_refused_by_itself(shop: Shop, included: int) -> None:
+    """[29][31]"""
+    shop.workspace(included, for_sale=not included)
+    first = shop.submit("k")
+    # The workspace as the first attempt left it, locked or full, and no record of the key.
+    again = shop.submit("k", torn=True)
+    assert (again.body, again.replayed) == (first.body, True)
+    (line,) = assert_consistent(shop.world)
+    assert json.loads(again.body)["line"]["_id"] == line.id
+
+
+def test_each_outcome_is_one_read_and_one_write(shop: Shop) -> None:
+    """[19][29][35]"""
+    shop.workspace(1)
+    wire = shop.world.wire
+
+    def calls() -> list[str]:
+        made = [operation for operation, _ in wire.calls]
+        wire.watch()
+        return made
+
+    wire.watch()
+    shop.submit("k1")
+    assert calls() == ["BatchGetItem", "TransactWriteItems"]
+    shop.submit("k1")
+    assert calls() == ["BatchGetItem", "UpdateItem"]
+    with pytest.raises(ForbiddenLineType):
+        shop.submit(submission=EMAIL)
+    assert calls() == ["BatchGetItem", "UpdateItem"]
+    with pytest.raises(ForbiddenLineType):
+        shop.submit("k2", EMAIL)
+    assert sorted(calls()) == ["BatchGetItem", "GetItem", "UpdateItem"], "the key beside the count"
+    shop.submit("k3")
+    calls()
+    with pytest.raises(RequestInProgress):
+        shop.submit("k4")
+    assert sorted(calls()) == ["BatchGetItem", "GetItem", "GetItem", "UpdateItem"], "key and holder beside the count"
