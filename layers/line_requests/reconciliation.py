@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from threading import Lock
 from typing import TYPE_CHECKING, ParamSpec
 
 from line_requests import items, subscriptions, webhook
@@ -32,6 +34,8 @@ FEED_OPEN_S = 60
 FEED_OVERLAP_S = 300
 # From so many invoices on, lists of a hundred beat single looks.
 LIST_FROM = 20
+# As many as the table's client has connections; settling what is known asks the table only.
+SETTLED_AT_ONCE = 10
 
 
 class Reconciliation:
@@ -44,6 +48,7 @@ class Reconciliation:
         self._bus = bus
         self._clock = clock
         self._done: Counter[str] = Counter()
+        self._lock = Lock()
 
     def run(self) -> dict[str, int]:
         """Follows Stripe's events, then looks at everything that is due; returns what it did."""
@@ -62,7 +67,7 @@ class Reconciliation:
         while start_s < now_s and self._clock.remaining_s() > 0:
             end_s = min(start_s + FEED_SLICE_S, now_s)
             hints = list(self._lifecycle.billing.events(since_s=start_s - FEED_OVERLAP_S, until_s=end_s))
-            self._done["events"] += len(hints)
+            self._did("events", len(hints))
             self._look_at_hinted(hints)
             if self._clock.remaining_s() <= 0:
                 return  # Some of them may not have been looked at: the next run takes the slice again.
@@ -90,9 +95,14 @@ class Reconciliation:
             line for line in lines if line.awaiting or (line.refundable and line.id in paid and not line.refund_due)
         ]
         known = self._listed(open_lines)
-        for line in open_lines:
-            invoice_id = invoices[line.workspace_id, line.id]
-            self._guarded(line.id, self._observe, line, known.get(invoice_id), invoice_id)
+        with ThreadPoolExecutor(SETTLED_AT_ONCE) as pool:
+            for line in open_lines:
+                invoice_id = invoices[line.workspace_id, line.id]
+                invoice = known.get(invoice_id)
+                if invoice is not None and invoice.status in {"paid", "void"}:
+                    pool.submit(self._guarded, line.id, self._observe, line, invoice, invoice_id)
+                else:
+                    self._guarded(line.id, self._observe, line, invoice, invoice_id)
 
     def _listed(self, lines: list[Line]) -> dict[str, Invoice]:
         """The invoices of many lines by their id, a hundred a call, as long as that is cheaper."""
@@ -107,7 +117,7 @@ class Reconciliation:
         found = invoice or self._lifecycle.billing.retrieve(invoice_id)
         if webhook.belongs(found, line):
             self._lifecycle.observe(line, found)
-            self._done["lines"] += 1
+            self._did("lines")
 
     def _refresh(self, customer: str) -> None:
         workspace_id = self._registry.workspace_of_customer(customer)
@@ -146,7 +156,7 @@ class Reconciliation:
             self._lifecycle.look_unless_busy(line)
         except BillingRefused as refusal:
             logger.info("canceled: Stripe refuses it", extra={"line_id": line.id, "reason": str(refusal)})
-        self._done["lines"] += 1
+        self._did("lines")
 
     def _retell(self, lines: list[Line]) -> None:
         """Tells a provisioner who is late again, the same event, then ever more rarely."""
@@ -157,12 +167,12 @@ class Reconciliation:
                 waited_ms = now_ms - line.history[-1].at_ms
                 wait_ms = min(DUE_AFTER_MAX_MS, max(RETELL_AFTER_MS, waited_ms))
                 self._store.watch_provisioning(line, now_ms + wait_ms)
-                self._done["retold"] += 1
+                self._did("retold")
 
     def _set_quantities(self, due: Due) -> None:
-        self._done["quantities"] += subscriptions.set_quantities(
-            self._registry, self._lifecycle.billing, due.workspace_id, self._clock.now_ms()
-        )
+        now_ms = self._clock.now_ms()
+        billing = self._lifecycle.billing
+        self._did("quantities", subscriptions.set_quantities(self._registry, billing, due.workspace_id, now_ms))
 
     def _guarded(self, what: str, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """One bad line stops nothing; out of time, the rest is left to the next run."""
@@ -171,7 +181,7 @@ class Reconciliation:
         try:
             work(*args, **kwargs)
         except BillingUnavailable as trouble:
-            self._done["failed"] += 1
+            self._did("failed")
             logger.warning("left for the next run", extra={"subject": what, "reason": str(trouble)})
         except LineRequestError as error:
             # Without its traceback: what it was raised from is Stripe's text.
@@ -180,6 +190,10 @@ class Reconciliation:
             logger.exception("left for the next run", extra={"subject": what})
             self._failed(what, type(error).__name__)
 
+    def _did(self, what: str, count: int = 1) -> None:
+        with self._lock:
+            self._done[what] += count
+
     def _failed(self, what: str, reason: str) -> None:
-        self._done["failed"] += 1
+        self._did("failed")
         alarm("ReconcileLineFailed", "a reconcile step failed", subject=what, reason=reason)
