@@ -9,6 +9,8 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 PORT ?= 3000
 PYTEST_ARGS ?=
+MINUTES ?= 3
+CLIENTS ?= 8
 
 UV := .uv/bin/uv
 export UV_PYTHON_DOWNLOADS := never
@@ -21,7 +23,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help install run test bench vendor vendor-tools check format lock code-sha256 build deploy clean
+.PHONY: help install run test bench load vendor vendor-tools check format lock code-sha256 build deploy clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +36,9 @@ test: .venv/ready .venv-ministack/ready ## run every test, with branch coverage 
 
 bench: .venv/ready .venv-ministack/ready .venv-bench/ready ## measure against a peer and the floor (build/bench.json, .svg)
 	.venv/bin/python -m benchmark
+
+load: .venv/ready .venv-ministack/ready ## a sustained mixed load on the local stack, judged at its end (MINUTES=3, CLIENTS=8)
+	.venv/bin/python -m tests.load $(MINUTES) $(CLIENTS)
 
 check: .venv/ready .venv-sam/ready ## lint, types, import directions, the template and the API description
 	.venv/bin/ruff check .

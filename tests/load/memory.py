@@ -1,0 +1,74 @@
+"""How much memory the parts of the local stack hold, sampled from /proc while a run goes on."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SAMPLE_SECONDS = 2.0
+STACK, MINISTACK, LARGEST_WORKER = "gateway, Stripe double", "MiniStack", "largest Lambda worker"
+
+
+@dataclass
+class Memory:
+    """A thread that samples until it is stopped; megabytes by part."""
+
+    samples: dict[str, list[float]] = field(default_factory=lambda: {STACK: [], MINISTACK: [], LARGEST_WORKER: []})
+    workers: list[int] = field(default_factory=list)
+    """How many there were."""
+
+    def __post_init__(self) -> None:
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def thirds(self, part: str) -> tuple[float, float, float]:
+        """The median of each third of the run."""
+        samples = self.samples[part]
+        size = max(1, len(samples) // 3)
+        first, middle, last = samples[:size], samples[size : 2 * size] or samples, samples[-size:]
+        return statistics.median(first), statistics.median(middle), statistics.median(last)
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(SAMPLE_SECONDS):
+            leader = next((pid for pid, parent in _processes() if parent == os.getpid() and _is_ministack(pid)), None)
+            if leader is None:
+                continue
+            workers = [_megabytes(pid) for pid, parent in _processes() if parent == leader]
+            self.samples[STACK].append(_megabytes(os.getpid()))
+            self.samples[MINISTACK].append(_megabytes(leader))
+            self.samples[LARGEST_WORKER].append(max(workers, default=0))
+            self.workers.append(len(workers))
+
+
+def _processes() -> list[tuple[int, int]]:
+    """(process id, its parent's) of all there are."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            found.append((int(folder.name), int((folder / "stat").read_text().rpartition(")")[2].split()[1])))
+        except OSError:
+            continue  # it has just ended
+    return found
+
+
+def _is_ministack(pid: int) -> bool:
+    try:
+        return b"ministack_main.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def _megabytes(pid: int) -> float:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
