@@ -62,6 +62,24 @@ def workspace(world: World) -> Workspace:
 
 
 @pytest.fixture(scope="session")
+def _spares(_world: World) -> Iterator[Workspace]:
+    def take_turns() -> Iterator[Workspace]:
+        while True:
+            # So many requests are within the burst of one workspace.
+            yield from [_world.workspace()] * 20
+
+    return take_turns()
+
+
+@pytest.fixture
+def spare(world: World, _spares: Iterator[Workspace]) -> Iterator[Workspace]:
+    """A workspace for requests that are refused: without any line, before and after."""
+    workspace = next(_spares)
+    yield workspace
+    assert (workspace.world, workspace.lines()) == (world, [])
+
+
+@pytest.fixture(scope="session")
 def listener(running_stack: LocalStack) -> Iterator[Listener]:
     """Hears everything that is told on the bus from its first use on."""
     listener = Listener(running_stack.ministack, running_stack.deployment.bus)

@@ -99,9 +99,9 @@ def test_a_failed_line_keeps_its_payment_status(world: World, workspace: Workspa
 @pytest.mark.parametrize(
     "line_id", ["x", "0" * 23, "0" * 25, "g" * 24, "0" * 23 + "%20", "%F0%9F%93%9E" * 6, "1" * 5000]
 )
-def test_an_id_is_24_hex_digits(workspace: Workspace, line_id: str) -> None:
+def test_an_id_is_24_hex_digits(spare: Workspace, line_id: str) -> None:
     """[37] Everything else is 400, for an action as well."""
-    for answer in (workspace.get(line_id), workspace.send("POST", f"{LINES}/{line_id}", json={"action": "cancel"})):
+    for answer in (spare.get(line_id), spare.send("POST", f"{LINES}/{line_id}", json={"action": "cancel"})):
         assert (answer.status_code, answer.json()) == (400, {"error": "Invalid line request id"})
 
 

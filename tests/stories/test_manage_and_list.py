@@ -237,9 +237,9 @@ def test_the_list_can_be_filtered_by_status(world: World) -> None:
     ],
     ids=lambda query: ascii(query)[:30],
 )
-def test_a_bad_query_is_400(workspace: Workspace, query: Json) -> None:
+def test_a_bad_query_is_400(spare: Workspace, query: Json) -> None:
     """[42]"""
-    answer = workspace.page(**query)
+    answer = spare.page(**query)
     assert (answer.status_code, set(answer.json())) == (400, {"error"})
 
 

@@ -28,10 +28,10 @@ def refused(workspace: Workspace, body: Json | bytes, *names: str) -> bool:
 
 @pytest.mark.parametrize("name", REQUIRED)
 @pytest.mark.parametrize("value", ["missing", None, "", " ", " \t\n\u2003"])
-def test_a_required_field_that_is_missing_is_named(workspace: Workspace, name: str, value: str | None) -> None:
+def test_a_required_field_that_is_missing_is_named(spare: Workspace, name: str, value: str | None) -> None:
     """[6] Missing, null, empty, blank."""
     body = without(PHONE, name) if value == "missing" else PHONE | {name: value}
-    assert refused(workspace, body, name)
+    assert refused(spare, body, name)
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def test_names_are_trimmed_and_unicode_survives(workspace: Workspace, sent: str,
 
 
 @pytest.mark.parametrize("channel_type", ["Phone", "EMAIL", "sms", "phones", "phone,email"])
-def test_there_are_two_channel_types(workspace: Workspace, channel_type: str) -> None:
+def test_there_are_two_channel_types(spare: Workspace, channel_type: str) -> None:
     """[7]"""
-    assert refused(workspace, PHONE | {"channelType": channel_type}, "channelType")
+    assert refused(spare, PHONE | {"channelType": channel_type}, "channelType")
 
 
 @pytest.mark.parametrize("line_type", ["omitted", None, "", "purchased"])
@@ -69,9 +69,9 @@ def test_a_phone_line_is_purchased_unless_told_otherwise(workspace: Workspace, l
 
 
 @pytest.mark.parametrize("line_type", ["BYON", "Purchased", "leased", "email"])
-def test_a_phone_line_has_no_other_type(workspace: Workspace, line_type: str) -> None:
+def test_a_phone_line_has_no_other_type(spare: Workspace, line_type: str) -> None:
     """[8]"""
-    assert refused(workspace, BYON | {"lineType": line_type}, "lineType")
+    assert refused(spare, BYON | {"lineType": line_type}, "lineType")
 
 
 @pytest.mark.parametrize("line_type", ["byon", "whatever", "PURCHASED"])
@@ -84,10 +84,10 @@ def test_an_email_line_tolerates_any_type(workspace: Workspace, line_type: str) 
     ("body", "name"), [(EMAIL, "email"), (BYON, "email"), (BYON, "phone")], ids=["email", "byon email", "byon phone"]
 )
 @pytest.mark.parametrize("value", ["missing", None, "", "  "])
-def test_what_a_kind_of_line_needs(world: World, body: Json, name: str, value: str | None) -> None:
+def test_what_a_kind_of_line_needs(spare: Workspace, body: Json, name: str, value: str | None) -> None:
     """[9] E-mail and BYON lines need email, BYON needs phone."""
     changed = without(body, name) if value == "missing" else body | {name: value}
-    assert refused(world.workspace("scale"), changed, name)
+    assert refused(spare, changed, name)
 
 
 @pytest.mark.parametrize("field", ["email", "phone"])
@@ -165,9 +165,9 @@ def test_optional_fields_are_not_echoed(workspace: Workspace, value: str | None)
 
 @pytest.mark.parametrize("value", [7, 1.5, True, ["Ada"], {"is": "Ada"}], ids=str)
 @pytest.mark.parametrize("name", [*REQUIRED, *STRINGS])
-def test_a_field_of_the_wrong_type_is_named(workspace: Workspace, name: str, value: object) -> None:
+def test_a_field_of_the_wrong_type_is_named(spare: Workspace, name: str, value: object) -> None:
     """[12]"""
-    assert refused(workspace, PHONE | {name: value}, name)
+    assert refused(spare, PHONE | {name: value}, name)
 
 
 def test_unknown_fields_are_ignored(workspace: Workspace) -> None:
@@ -231,9 +231,9 @@ BAD_BODIES = {
 
 
 @pytest.mark.parametrize("name", [name for name in BAD_BODIES if name != "huge number"])
-def test_a_body_that_cannot_be_read_is_400(workspace: Workspace, name: str) -> None:
+def test_a_body_that_cannot_be_read_is_400(spare: Workspace, name: str) -> None:
     """[13] Never 5xx."""
-    assert refused(workspace, BAD_BODIES[name])
+    assert refused(spare, BAD_BODIES[name])
 
 
 def test_a_number_beyond_reading_is_no_server_error(workspace: Workspace) -> None:

@@ -1,0 +1,95 @@
+"""Broken deliveries: bodies and signatures out of nowhere, and signed events that make no sense."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.local.stack import WEBHOOK_SECRETS
+from tests.local.stripe_double.webhooks import signature_header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.local.stack import LocalStack
+
+pytestmark = pytest.mark.xdist_group("fuzz")
+
+bounded = settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+texts = st.text(max_size=30)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+header_characters = st.characters(min_codepoint=33, max_codepoint=126)
+headers = st.one_of(
+    st.text(header_characters, max_size=80),
+    st.builds(
+        "t={},v1={}".format,
+        st.one_of(st.integers(), st.just(int(time.time())), st.text(header_characters, max_size=10)),
+        st.text("0123456789abcdef", max_size=64) | st.text(header_characters, max_size=20),
+    ),
+)
+types = st.sampled_from(
+    [
+        "invoice.paid",
+        "invoice.voided",
+        "invoice.deleted",
+        "customer.subscription.updated",
+        "customer.subscription.deleted",
+    ]
+)
+ids = st.sampled_from(["", "in_1", "in_1/void", "../events", "sub_1", "0" * 24, "acme", "a" * 300]) | texts
+metadata = st.dictionaries(st.sampled_from(["workspace_id", "line_id"]) | texts, ids | json_values, max_size=3)
+subjects = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": ids | json_values,
+        "object": st.sampled_from(["invoice", "subscription"]),
+        "customer": ids | json_values,
+        "metadata": metadata | json_values,
+        "status": texts,
+    },
+)
+events = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": texts | json_values,
+        "type": types | json_values,
+        "livemode": st.booleans() | json_values,
+        "data": st.fixed_dictionaries({"object": subjects | json_values}) | json_values,
+        "created": json_values,
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def http(running_stack: LocalStack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=running_stack.origin, timeout=30) as client:
+        yield client
+
+
+@bounded
+@given(body=st.binary(max_size=200) | json_values.map(lambda v: json.dumps(v).encode()), header=headers)
+def test_what_is_not_signed_is_400(http: httpx.Client, body: bytes, header: str) -> None:
+    """[43] Always 400 with an error, whatever it is."""
+    answer = http.post("/stripe/webhook", content=body, headers={"Stripe-Signature": header})
+    assert (answer.status_code, set(answer.json())) == (400, {"error"})
+
+
+@bounded
+@given(body=st.binary(max_size=200) | (events | json_values).map(lambda v: json.dumps(v).encode()))
+def test_what_is_signed_but_strange_is_never_a_server_error(http: httpx.Client, body: bytes) -> None:
+    """[43] [45] 200 or 400, never 5xx: Stripe would deliver it for three days."""
+    header = signature_header(body, WEBHOOK_SECRETS)
+    answer = http.post("/stripe/webhook", content=body, headers={"Stripe-Signature": header})
+    assert answer.status_code in {200, 400}, answer.text
+    assert answer.json() == {"received": True} or set(answer.json()) == {"error"}

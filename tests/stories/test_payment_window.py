@@ -1,0 +1,94 @@
+"""The local deployment has no payment window: these functions are copies of its own, with one of a second."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.stories.functions import Functions
+from tests.stories.world import EMAIL, LINES, PHONE, Workspace, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WINDOW_S = 1.08
+
+
+@pytest.fixture
+def windowed(world: World) -> Iterator[Functions]:
+    with Functions(world.stack, PAYMENT_WINDOW_HOURS=str(WINDOW_S / 3600)) as functions:
+        yield functions
+
+
+@pytest.fixture
+def asked(workspace: Workspace, windowed: Functions) -> tuple[str, float]:
+    """A request with a window: its line's id, and when it expires."""
+    workspace.included()
+    before = time.time()
+    created = windowed.ask("create_line_request", "POST", LINES, workspace.api_key, PHONE)
+    after = time.time()
+    expires_at = created.json()["expiresAt"]
+    assert created.status_code == 201
+    assert expires_at.endswith("Z")
+    expires_s = datetime.datetime.fromisoformat(expires_at).timestamp()
+    assert before + WINDOW_S - 0.01 <= expires_s <= after + WINDOW_S
+    return created.json()["line"]["_id"], expires_s
+
+
+def wait_until(moment_s: float) -> None:
+    time.sleep(max(0.0, moment_s - time.time()) + 0.01)
+
+
+def test_a_poll_past_the_window_cancels(workspace: Workspace, windowed: Functions, asked: tuple[str, float]) -> None:
+    """[16] [47] expiresAt in UTC, until then it waits; the invoice is void before the request is canceled."""
+    line_id, expires_s = asked
+    invoice_id = workspace.line(line_id)["stripeInvoiceId"]
+    wait_until(expires_s)
+    polled = windowed.ask("get_line_request", "GET", f"{LINES}/{line_id}", workspace.api_key)
+    assert (polled.json()["status"], workspace.invoice(invoice_id)["status"]) == ("canceled", "void")
+    assert workspace.create(EMAIL).status_code == 201
+
+
+def test_the_reconciler_cancels_what_is_past_the_window(
+    world: World, workspace: Workspace, windowed: Functions, asked: tuple[str, float]
+) -> None:
+    """[47] Void first; without any client."""
+    line_id, expires_s = asked
+    invoice_id = workspace.line(line_id)["stripeInvoiceId"]
+    wait_until(expires_s)
+    calls = world.calls()
+    # The schedule tells whole seconds.
+    tick = {"time": datetime.datetime.fromtimestamp(int(expires_s) + 1, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    wait_until(int(expires_s) + 1)
+    windowed.invoke("reconciler", tick)
+    assert (workspace.status(line_id), workspace.invoice(invoice_id)["status"]) == ("canceled", "void")
+    assert f"/v1/invoices/{invoice_id}/void" in [call.path for call in calls()]
+
+
+def test_paid_in_time_beats_the_window(
+    world: World, workspace: Workspace, windowed: Functions, asked: tuple[str, float]
+) -> None:
+    """[47] [16] The webhook was lost and the poll comes late: paid all the same."""
+    line_id, expires_s = asked
+    world.webhooks("drop")
+    world.pay(workspace.line(line_id)["paymentLinkUrl"])
+    wait_until(expires_s)
+    polled = windowed.ask("get_line_request", "GET", f"{LINES}/{line_id}", workspace.api_key)
+    assert polled.json()["paymentStatus"] == "paid"
+
+
+def test_before_it_ends_the_window_changes_nothing(world: World, workspace: Workspace) -> None:
+    """[16] expiresAt is the same in the 201, in a poll and in a replay."""
+    workspace.included()
+    with Functions(world.stack, PAYMENT_WINDOW_HOURS="48") as windowed:
+        body = PHONE | {"idempotencyKey": "k"}
+        created = windowed.ask("create_line_request", "POST", LINES, workspace.api_key, body)
+        line_id = created.json()["line"]["_id"]
+        polled = windowed.ask("get_line_request", "GET", f"{LINES}/{line_id}", workspace.api_key)
+        again = windowed.ask("create_line_request", "POST", LINES, workspace.api_key, body)
+    assert created.json()["expiresAt"] == polled.json()["expiresAt"]
+    assert polled.json()["status"] == "awaiting_payment"
+    assert again.content == created.content
