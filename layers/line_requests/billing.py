@@ -223,8 +223,7 @@ class Billing:
     def invoices(self, *, since_s: int) -> Iterator[Invoice]:
         """Every invoice created since then, a hundred a call: cheaper than one look per line."""
         params: stripe.params.InvoiceListParams = {"created": {"gte": since_s}, "limit": PAGE}
-        with _translated():
-            yield from map(_invoice, self._client.v1.invoices.list(params).auto_paging_iter())
+        yield from map(_invoice_of, self._listed("/v1/invoices", params))
 
     # --- subscriptions --------------------------------------------------------------------------
 
@@ -300,9 +299,17 @@ class Billing:
             "created": {"gte": since_s, "lte": until_s},
             "limit": PAGE,
         }
-        with _translated():
-            listed = self._client.v1.events.list(params).auto_paging_iter()
-            yield from (hint_of(event.to_dict()) for event in listed)
+        yield from map(hint_of, self._listed("/v1/events", params))
+
+    def _listed(self, path: str, params: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
+        """A long list's objects as plain JSON: the SDK's own take ten times as long to make."""
+        while True:
+            with _translated():
+                page: Any = self._client.raw_request("get", path, **params).data
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            params = {**params, "starting_after": page["data"][-1]["id"]}
 
     def _charge(self, line: Line) -> Charge:
         if line.charge is None:
@@ -346,18 +353,23 @@ def _keyed(line: Line, step: str) -> "stripe.RequestOptions":
 
 
 def _invoice(invoice: stripe.Invoice) -> Invoice:
-    metadata: Mapping[str, str] = invoice.metadata.to_dict() if invoice.metadata else {}
-    customer = invoice.customer
     response = invoice.last_response
+    replayed = bool(response and response.headers.get("Idempotent-Replayed") == "true")
+    return _invoice_of(invoice.to_dict(), replayed=replayed)
+
+
+def _invoice_of(invoice: Mapping[str, Any], *, replayed: bool = False) -> Invoice:
+    metadata: Mapping[str, str] = invoice.get("metadata") or {}
+    customer = invoice.get("customer") or ""
     return Invoice(
-        id=invoice.id,
-        status=invoice.status or "",
+        id=invoice["id"],
+        status=invoice.get("status") or "",
         workspace_id=metadata.get("workspace_id", ""),
         line_id=metadata.get("line_id", ""),
-        customer=customer if isinstance(customer, str) else customer.id if customer else "",
-        url=invoice.hosted_invoice_url,
-        items=tuple((item.currency, item.amount) for item in invoice.lines.data),
-        replayed=bool(response and response.headers.get("Idempotent-Replayed") == "true"),
+        customer=customer if isinstance(customer, str) else customer["id"],
+        url=invoice.get("hosted_invoice_url"),
+        items=tuple((item["currency"], item["amount"]) for item in invoice["lines"]["data"]),
+        replayed=replayed,
     )
 
 

@@ -145,6 +145,8 @@ class Lifecycle:
             return self._flag_refund(line, invoice)
         if not line.awaiting or line.invoice_id not in {None, invoice.id}:
             return line
+        if invoice.status == "paid":
+            return self._settle(line, invoice, decision.Promote())  # whatever the workspace says
         workspace = workspace or self._workspace(line)
         move = decision.next_move(line, workspace, invoice, self._clock.now_ms(), self._window_ms)
         match move:

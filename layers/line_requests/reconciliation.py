@@ -1,7 +1,7 @@
 """One run of the reconciler: needs no webhook and no client to bring every line where it belongs."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from threading import Lock
@@ -91,27 +91,30 @@ class Reconciliation:
             self._guarded(customer, self._refresh, customer)
         lines = self._store.lines(invoices)
         # One that was settled needs no look; a canceled one may have been paid all the same.
-        open_lines = [
-            line for line in lines if line.awaiting or (line.refundable and line.id in paid and not line.refund_due)
-        ]
-        known = self._listed(open_lines)
+        open_lines = {
+            invoices[line.workspace_id, line.id]: line
+            for line in lines
+            if line.awaiting or (line.refundable and line.id in paid and not line.refund_due)
+        }
         with ThreadPoolExecutor(SETTLED_AT_ONCE) as pool:
-            for line in open_lines:
-                invoice_id = invoices[line.workspace_id, line.id]
-                invoice = known.get(invoice_id)
-                if invoice is not None and invoice.status in {"paid", "void"}:
-                    pool.submit(self._guarded, line.id, self._observe, line, invoice, invoice_id)
-                else:
-                    self._guarded(line.id, self._observe, line, invoice, invoice_id)
+            for invoice in self._listed(list(open_lines.values())):
+                line = open_lines.pop(invoice.id, None)
+                if line is not None and invoice.status in {"paid", "void"}:
+                    pool.submit(self._guarded, line.id, self._observe, line, invoice, invoice.id)
+                elif line is not None:
+                    self._guarded(line.id, self._observe, line, invoice, invoice.id)
+                if not open_lines:
+                    break
+            for invoice_id, line in open_lines.items():
+                self._guarded(line.id, self._observe, line, None, invoice_id)
 
-    def _listed(self, lines: list[Line]) -> dict[str, Invoice]:
-        """The invoices of many lines by their id, a hundred a call, as long as that is cheaper."""
+    def _listed(self, lines: list[Line]) -> Iterator[Invoice]:
+        """The invoices since the oldest of many lines, a hundred a call, as long as that is cheaper."""
         if len(lines) < LIST_FROM:
-            return {}
+            return iter(())
         since_s = min(line.created_at_ms for line in lines) // 1000
-        listed = self._lifecycle.billing.invoices(since_s=since_s)
         worthwhile = len(lines) * 100 // 4
-        return {invoice.id: invoice for invoice in islice(listed, worthwhile)}
+        return islice(self._lifecycle.billing.invoices(since_s=since_s), worthwhile)
 
     def _observe(self, line: Line, invoice: Invoice | None, invoice_id: str) -> None:
         found = invoice or self._lifecycle.billing.retrieve(invoice_id)
