@@ -26,10 +26,11 @@ class State(NamedTuple):
 
     world: World
     slots: tuple[Slot, ...]
-    faults_left: int
+    fault: str | None = None
+    """The one that there was."""
 
     def key(self) -> int:
-        return hash((self.world.digest, tuple((slot.place.key, slot.wake_ms) for slot in self.slots), self.faults_left))
+        return hash((self.world.digest, tuple((slot.place.key, slot.wake_ms) for slot in self.slots), self.fault))
 
 
 class Move(NamedTuple):
@@ -54,7 +55,6 @@ class Scenario:
     name: str
     world: World
     scripts: tuple[Script, ...]
-    faults: int = 1
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Outcome:
 def begin(scenario: Scenario, cast: Cast) -> State:
     """The state before the first step."""
     slots = tuple(Slot(cast.start(script, scenario.world.now_ms)) for script in scenario.scripts)
-    return _asleep(State(scenario.world, slots, scenario.faults))
+    return _asleep(State(scenario.world, slots))
 
 
 def _asleep(state: State) -> State:
@@ -99,7 +99,7 @@ def moves(state: State) -> tuple[State, list[Move]]:
     quiet = next((move for move in possible if move.step.quiet), None)
     if quiet is not None:
         possible = [quiet]
-    if not state.faults_left:
+    if state.fault is not None:
         return state, possible
     return state, possible + [fault for move in possible for fault in _faults(state, move)]
 
@@ -127,15 +127,15 @@ def take(state: State, move: Move, cast: Cast) -> State:
     """The state after a move."""
     slots, world = list(state.slots), state.world
     place = slots[move.actor].place
-    left = state.faults_left - (move.fault is not None)
+    fault = move.fault or state.fault
     if move.apply is None:
         slots[move.actor] = Slot(place, world.now_ms + STALL_MS)
-        return State(world, tuple(slots), left)
+        return State(world, tuple(slots), fault)
     world, result = move.apply(world)
     slots[move.actor] = Slot(cast.deliver(place, move.strand, result, world.now_ms))
     if move.fault == "times out, and has its effect later":
         slots.append(Slot(cast.start(_late(place, move.step), world.now_ms)))
-    return _asleep(State(world, tuple(slots), left))
+    return _asleep(State(world, tuple(slots), fault))
 
 
 def _late(place: Place, step: Step) -> Script:

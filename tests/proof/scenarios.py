@@ -55,6 +55,7 @@ PAIRS = {
     "old-item": HEALERS,
     "old-final": HEALERS,
     "missing": ("create-A", "create-B", "poll", "cancel", "payment_link", "late-webhook", "reconcile", "upgrade", "end"),
+    "capped": ("create-A", "create-B", "insistent-A", "reconcile"),
     "refusing": ("create-A", "create-A-again", "create-B", "insistent-A", "poll", "reconcile"),
 }
 TRIPLES = {
@@ -131,7 +132,8 @@ class Beginnings:
     def __getitem__(self, name: str) -> World:
         if name not in self._made:
             world = self._make(name)
-            # A stale index shows what it showed before the scenario, or nothing of it.
+            world = stage.busy(self._cast, world)
+            # A stale index shows what it showed when the scenario began.
             self._made[name] = replace(world, stream={}, indexed=world.table)
         return self._made[name]
 
@@ -142,6 +144,8 @@ class Beginnings:
                 return empty
             case "full", _, _:
                 return stage.full(self._cast, empty)
+            case "capped", _, _:
+                return self._capped(empty)
             case "waiting", _, _:
                 return stage.waiting(self._cast, empty)
             case "provisioning", _, _:
@@ -156,10 +160,17 @@ class Beginnings:
                 return replace(world, stripe=replace(world.stripe, refusing="/v1/invoiceitems"))
         raise KeyError(name)
 
+    def _capped(self, empty: World) -> World:
+        """A paid line holds one of two places, and a new plan includes two."""
+        world = stage.with_plans(self._product, empty, included=0)
+        world = stage.played(self._cast, world, [stage.create(), stage.pay()])
+        world = stage.played(self._cast, stage.told(self._cast, world), [stage.provision()])
+        return stage.with_plans(self._product, stage.settled(self._cast, world), included=2, cap=2)
+
     def _half_made(self, empty: World, posts: int) -> World:
         """A request of key A that crashed a day ago, after so many of Stripe's steps."""
         state = begin(Scenario("", stage.full(self._cast, empty), (stage.create("A"),)), self._cast)
-        while state.faults_left:
+        while state.fault is None:
             state, posts = self._towards(state, posts)
         return stage.told(self._cast, state.world.after(25 * HOUR_MS))
 

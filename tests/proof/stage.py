@@ -66,8 +66,10 @@ def id_of(line: Typed) -> str:
 
 
 def payable(world: World) -> str | None:
-    """The line that the scenario is about: the first that was to be paid for."""
-    return next((id_of(line) for line in lines(world) if "charge" in line), None)
+    """The line that the scenario is about: the one that awaits payment, else the first that did."""
+    charged = [line for line in lines(world) if "charge" in line]
+    waiting = [line for line in charged if line["status"]["S"] == "awaiting_payment"]
+    return next(map(id_of, waiting + charged), None)
 
 
 def invoice_of(world: World, line_id: str | None, *statuses: str) -> str | None:
@@ -104,7 +106,7 @@ def create(key: str | None = None, body: Json = PHONE, who: str = "") -> Script:
     def script() -> Lines:
         yield Call("create_line_request", lambda now_ms: http(now_ms, body, key=key))
 
-    return Script(f"create{who}{f' with key {key}' if key else ''} ({body['channelType']})", script)
+    return Script(f"create{who}{f' with key {key}' if key else ''} ({body.get('channelType')})", script)
 
 
 def insistent(key: str = "A") -> Script:
@@ -310,34 +312,53 @@ def records_of(world: World) -> Json | None:
 # --- beginnings ---------------------------------------------------------------------------------
 
 
-def empty(product: Product, *, included: int = 1, cap: int | None = 3) -> World:
+def empty(product: Product) -> World:
     """A workspace with an active subscription to the small plan, and no line."""
-    from line_requests import items, subscriptions
+    from line_requests import items
+    from line_requests.registry import Registry
+
+    world = World()
+    stripe = world.stripe.subscribe(SUBSCRIPTION, CUSTOMER, SMALL, world.now_ms // 1000 - 86_400 * 3)
+    alone = Alone("setup", replace(world, stripe=replace(stripe, events=())))
+    registry = Registry(product.settings.table())
+
+    def prepare() -> None:
+        registry.create_workspace(WORKSPACE, CUSTOMER, livemode=False)
+        registry.save_api_key(WORKSPACE, items.hash_of(API_KEY), "proof", world.now_ms)
+
+    alone.start(prepare)
+    return with_plans(product, alone.world)
+
+
+def with_plans(product: Product, world: World, *, included: int = 1, cap: int = 3) -> World:
+    """The world once these plans were applied, and the workspace synced."""
+    from line_requests import subscriptions
     from line_requests.model import AddOn, Allowance, Kind
     from line_requests.registry import Plan, Registry
 
-    def allowances(count: int, most: int | None) -> dict[Kind, Allowance]:
+    def allowances(count: int, most: int) -> dict[Kind, Allowance]:
         return {
             Kind(kind): Allowance(count, most, AddOn(price, f"prod_{kind}", "usd", 1500))
             for kind, price in ADD_ONS.items()
         }
 
-    world = World()
-    stripe = world.stripe.subscribe(SUBSCRIPTION, CUSTOMER, SMALL, world.now_ms // 1000 - 86_400 * 3)
-    world = replace(world, stripe=replace(stripe, events=()))
-    alone = Alone("setup", world)
+    alone = Alone("plans", world)
     registry = Registry(product.settings.table())
 
-    def prepare() -> None:
-        plans = [Plan("small", (SMALL,), allowances(included, cap)), Plan("large", (LARGE,), allowances(5, 10))]
-        registry.save_plans(plans)
-        registry.create_workspace(WORKSPACE, CUSTOMER, livemode=False)
-        registry.save_api_key(WORKSPACE, items.hash_of(API_KEY), "proof", world.now_ms)
+    def apply() -> None:
+        registry.save_plans(
+            [Plan("small", (SMALL,), allowances(included, cap)), Plan("large", (LARGE,), allowances(5, 10))]
+        )
         billing = product.settings.open_billing(lambda: 9.0)
         subscriptions.refresh(registry, billing, WORKSPACE, world.now_ms)
 
-    alone.start(prepare)
+    alone.start(apply)
     return alone.world
+
+
+def busy(cast: Cast, world: World) -> World:
+    """Its rate window is in use: an idle one would let only one request of many pass at a time."""
+    return played(cast, world, [create(body={}), create(body={})])
 
 
 def told(cast: Cast, world: World) -> World:
@@ -376,3 +397,10 @@ def provisioning(cast: Cast, world: World) -> World:
     """Beyond that, it is paid, and its provisioner at work."""
     world, _ = cast.play(pay(), waiting(cast, world))
     return told(cast, world).after(1_000)
+
+
+def played(cast: Cast, world: World, scripts: Iterable[Script]) -> World:
+    """These, one after the other."""
+    for script in scripts:
+        world, _ = cast.play(script, world)
+    return world

@@ -189,7 +189,7 @@ class Stripe:
         yield "429", lambda world: (world, Reply(429, _error("rate_limit")))
         yield "times out before it has an effect, and so does its retry", lambda world: (world, Lost())
         yield "times out after it has an effect, and so does its retry", lambda world: (self.apply(world)[0], Lost())
-        yield "times out after it has an effect", lambda world: (self.apply(world)[0], Lost(again=True))
+        yield "times out after it has an effect, and the SDK asks again", lambda world: (self.apply(world)[0], Lost(again=True))
         unsaved = Reply(500, _error("api_error"), (("stripe-should-retry", "false"),))
         yield "500", lambda world: (world, unsaved)
         if self.key is not None:
