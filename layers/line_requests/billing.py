@@ -234,9 +234,16 @@ class Billing:
             "status": "all",
             "limit": PAGE,
         }
-        with _translated():
-            listed = list(self._client.v1.subscriptions.list(params).auto_paging_iter())
-            return [self._subscription(subscription) for subscription in listed]
+        try:
+            with _translated():
+                listed = list(self._client.v1.subscriptions.list(params).auto_paging_iter())
+                return [self._subscription(subscription) for subscription in listed]
+        except BillingRefused as refusal:
+            # Deleted with its customer is ended for good; an unknown customer is our key's fault, not theirs.
+            found = _known(lambda: self._client.v1.customers.retrieve(customer))
+            if found is not None and getattr(found, "deleted", False):
+                return []
+            raise BillingMisconfigured(str(refusal)) from refusal
 
     def _subscription(self, subscription: stripe.Subscription) -> StripeSubscription:
         # Subscript access: a StripeObject's attribute `items` would be a method of dict.

@@ -315,3 +315,11 @@ def test_an_older_subscription_never_overwrites_a_newer_one(world: World, worksp
     assert deliver(world, event("customer.subscription.deleted", old)).status_code == 200
     answers = [workspace.create() for _ in range(5)]
     assert [(answer.status_code, answer.json()["paymentRequired"]) for answer in answers] == [(201, False)] * 5
+
+
+def test_a_deleted_customers_subscription_is_over(world: World, workspace: Workspace) -> None:
+    """[46] [45] Stripe no longer lists it: the event is dealt with all the same, not answered 5xx for three days."""
+    world.stripe.v1.customers.delete(workspace.customer)
+    world.quiet()
+    assert workspace.create().json()["status"] == "subscription_required"
+    assert world.stack.double.webhook_deliveries[-1].status == 200
