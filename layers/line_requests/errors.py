@@ -75,5 +75,5 @@ class InvalidPlan(LineRequestError):
     """A plan cannot be applied; the text says why."""
 
 
-class StaleAnswer(LineRequestError):
+class StaleAnswer(BillingUnavailable):
     """Stripe repeated an old failure from an idempotency key's memory; fresh keys are needed."""

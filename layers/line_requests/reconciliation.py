@@ -78,24 +78,25 @@ class Reconciliation:
             start_s = end_s
 
     def _look_at_hinted(self, hints: "Iterable[Hint]") -> None:
-        invoices: dict[tuple[str, str], str] = {}
+        # By invoice, since anybody's can copy the metadata of ours and must not hide it.
+        invoices: dict[str, tuple[str, str]] = {}
         paid = set[str]()
         customers = set[str]()
         for hint in hints:
             if hint.about_our_invoice and webhook.names_a_line(hint):
-                invoices[hint.workspace_id, hint.line_id] = hint.object_id
+                invoices[hint.object_id] = hint.workspace_id, hint.line_id
                 paid |= {hint.line_id} if hint.about_payment else set()
             elif hint.about_subscription and hint.customer:
                 customers.add(hint.customer)
         for customer in sorted(customers):
             self._guarded(customer, self._refresh, customer)
-        lines = self._store.lines(invoices)
         # One that was settled needs no look; a canceled one may have been paid all the same.
-        open_lines = {
-            invoices[line.workspace_id, line.id]: line
-            for line in lines
+        unsettled = {
+            (line.workspace_id, line.id): line
+            for line in self._store.lines(set(invoices.values()))
             if line.awaiting or (line.refundable and line.id in paid and not line.refund_due)
         }
+        open_lines = {invoice: unsettled[names] for invoice, names in invoices.items() if names in unsettled}
         with ThreadPoolExecutor(SETTLED_AT_ONCE) as pool:
             for invoice in self._listed(list(open_lines.values())):
                 line = open_lines.pop(invoice.id, None)
@@ -117,10 +118,15 @@ class Reconciliation:
         return islice(self._lifecycle.billing.invoices(since_s=since_s), worthwhile)
 
     def _observe(self, line: Line, invoice: Invoice | None, invoice_id: str) -> None:
-        found = invoice or self._lifecycle.billing.retrieve(invoice_id)
-        if webhook.belongs(found, line):
-            self._lifecycle.observe(line, found)
-            self._did("lines")
+        try:
+            found = invoice or self._lifecycle.billing.retrieve(invoice_id)
+            if webhook.belongs(found, line):
+                self._lifecycle.observe(line, found)
+                self._did("lines")
+        except BillingUnavailable:
+            # The feed goes on without this line: the next run finds it in the index instead.
+            self._store.due_now(line, self._clock.now_ms())
+            raise
 
     def _refresh(self, customer: str) -> None:
         workspace_id = self._registry.workspace_of_customer(customer)

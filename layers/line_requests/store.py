@@ -252,6 +252,11 @@ class Store:
             condition="#key_version = :version",
         )
 
+    def due_now(self, line: Line, now_ms: int) -> None:
+        """Has the next run of the reconciler look at it."""
+        values = {"now": now_ms, "shard": items.due_shard(line.id)}
+        self._while_awaiting(line, "SET #due_at = :now, #due_shard = :shard", values)
+
     def intend(self, line: Line, closing: Closing, now_ms: int) -> Line | None:
         """Stores why the invoice is about to be voided; None when another reason came first."""
         return self._while_awaiting(

@@ -40,10 +40,10 @@ def select(subscriptions: "Sequence[StripeSubscription]", plans: Sequence[Plan])
     """The subscription that counts: active or trialing on a known plan, else the newest on one."""
     by_price = {price: plan for plan in plans for price in plan.base_prices}
 
-    def rank(subscription: "StripeSubscription") -> tuple[bool, bool, int, str]:
+    def rank(subscription: "StripeSubscription") -> tuple[bool, bool, bool, int, str]:
         known = any(price in by_price for price in subscription.items)
         active = subscription.status in {"active", "trialing"}
-        return known and active, known, subscription.created_s, subscription.id
+        return known and active, active, known, subscription.created_s, subscription.id
 
     best = max(subscriptions, key=rank, default=None)
     if best is None:

@@ -112,7 +112,7 @@ def marshal(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def unmarshal(item: Mapping[str, Any]) -> Item:
     """DynamoDB's typed values to plain ones."""
-    return {name: _plain(typed) for name, typed in item.items()}
+    return {name: _READ[kind](value) for name, typed in item.items() for kind, value in typed.items()}
 
 
 def _typed(value: object) -> dict[str, Any]:
@@ -131,20 +131,14 @@ def _typed(value: object) -> dict[str, Any]:
     raise TypeError(f"{type(value).__name__} is not stored")
 
 
-def _plain(typed: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a DynamoDB value is any of JSON's types
-    ((kind, value),) = typed.items()
-    match kind:
-        case "S" | "BOOL":
-            return value
-        case "N":
-            return int(value)
-        case "M":
-            return unmarshal(value)
-        case "L":
-            return [_plain(inner) for inner in value]
-        case "NULL":
-            return None
-    raise TypeError(f"type {kind} is not stored")
+_READ: dict[str, Callable[[Any], Any]] = {
+    "S": str,
+    "N": int,
+    "BOOL": bool,
+    "M": unmarshal,
+    "L": lambda values: [_READ[kind](value) for typed in values for kind, value in typed.items()],
+    "NULL": lambda _: None,
+}
 
 
 class Table:

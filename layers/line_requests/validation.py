@@ -35,8 +35,9 @@ def read_object(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body.decode(), parse_constant=_refuse_constant)
         _check_depth(document)
-        # Python reads the escape of half a surrogate pair, which no UTF-8 answer could carry.
-        json.dumps(document, ensure_ascii=False).encode()
+        if b"\\u" in body:
+            # Python reads the escape of half a surrogate pair, which no UTF-8 answer could carry.
+            json.dumps(document, ensure_ascii=False).encode()
     except RecursionError:
         raise Invalid(f"The body is nested deeper than {DEPTH_MAX} levels") from None
     except ValueError:

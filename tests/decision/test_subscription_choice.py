@@ -68,6 +68,14 @@ def test_of_two_active_ones_the_newer_counts_if_a_plan_names_it() -> None:
     assert chosen.id == "sub_new"
 
 
+def test_an_active_one_that_no_plan_names_is_not_taken_for_an_ended_one() -> None:
+    """[17] Or its waiting request would be closed, and nobody told of the price."""
+    ended, foreign = at_stripe("ended", "canceled", 9), at_stripe("foreign", price="price_of_something_else")
+    chosen = select([ended, foreign], PLANS)
+    assert chosen is not None
+    assert (chosen.id, chosen.plan, chosen.ended) == ("sub_foreign", None, False)
+
+
 def test_without_an_active_one_the_newest_on_a_plan_counts() -> None:
     """[46]"""
     chosen = select(

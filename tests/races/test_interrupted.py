@@ -114,6 +114,34 @@ def test_a_late_event_of_a_paid_line_that_was_released_asks_for_no_refund(shop: 
     assert not released.refund_due
 
 
+def test_a_payment_that_could_not_be_looked_at_is_due_though_the_feed_goes_on(shop: Shop) -> None:
+    """[47]"""
+    line = waiting(shop)
+    shop.double.pay_invoice(str(line.invoice_id))
+    shop.double.set_faults("rate_limit", 1, f"/v1/invoices/{line.invoice_id}")
+    assert reconcile(shop)["failed"] == 1
+    (line,) = assert_consistent(shop.world)
+    assert line.status is Status.PROVISIONING, "found by the index, later in the same run"
+
+
+@pytest.mark.parametrize("ours_is_paid", ["first", "last"])
+def test_an_invoice_with_copied_metadata_does_not_hide_ours_in_the_feed(shop: Shop, ours_is_paid: str) -> None:
+    """[45][47]"""
+    line = waiting(shop)
+    v1 = shop.stripe.v1
+    customer = v1.customers.create({"name": "Somebody else"}).id
+    copied = {"workspace_id": line.workspace_id, "line_id": line.id}
+    foreign = v1.invoices.create({"customer": customer, "currency": "usd", "metadata": copied}).id
+    v1.invoice_items.create({"customer": customer, "invoice": foreign, "amount": 100, "currency": "usd"})
+    v1.invoices.finalize_invoice(foreign)
+    invoices = [str(line.invoice_id), foreign]
+    for invoice in invoices if ours_is_paid == "first" else reversed(invoices):
+        shop.double.pay_invoice(invoice)
+    reconcile(shop)
+    (paid,) = assert_consistent(shop.world)
+    assert (paid.status, paid.invoice_id) == (Status.PROVISIONING, line.invoice_id)
+
+
 def test_a_slice_of_events_that_time_did_not_suffice_for_is_taken_again(shop: Shop) -> None:
     """[47]"""
     line = waiting(shop)
