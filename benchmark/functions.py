@@ -21,9 +21,13 @@ class Context:
     invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:benchmark"
     aws_request_id = "00000000-0000-0000-0000-000000000000"
 
+    def __init__(self, remaining_s: int = 300) -> None:
+        """By itself as much time as the reconciler has on AWS."""
+        self._remaining_ms = remaining_s * 1000
+
     def get_remaining_time_in_millis(self) -> int:
-        """As much as the reconciler has on AWS."""
-        return 300_000
+        """What is left of the invocation's time-out."""
+        return self._remaining_ms
 
 
 def source(name: str) -> Path:

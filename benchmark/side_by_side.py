@@ -4,10 +4,12 @@ import secrets
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from benchmark import events
+from benchmark.functions import Context, handler
 from benchmark.worker import Answer, Json, Worker
 from benchmark.world import PEER_TABLES, Tenant, World
 from line_requests.table import marshal
@@ -27,31 +29,46 @@ def peer_packages() -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Pair:
+    """The same request at both sides: median seconds, and one answer whose units were counted."""
+
+    our_seconds: float
+    peer_seconds: float
+    ours: Answer
+    peers: Answer
+
+
 @contextmanager
-def both(world: World) -> Iterator[tuple[Worker, Worker]]:
+def _both(world: World, **more: str) -> Iterator[tuple[Worker, Worker]]:
     """A worker of ours, with the layer as it is deployed, and one of the peer's."""
-    environment = dict(world.environment) | DELAYS | {"AWS_XRAY_CONTEXT_MISSING": "IGNORE_ERROR"}
+    environment = dict(world.environment) | DELAYS | {"AWS_XRAY_CONTEXT_MISSING": "IGNORE_ERROR"} | more
     environment["_X_AMZN_TRACE_ID"] = "Root=1-6922c0de-0123456789abcdef01234567;Parent=53995c3f42cd8ad8;Sampled=1"
     ours = [ROOT / "layers", layer_packages(), peer_packages()]
     with Worker(ours, environment) as mine, Worker([peer_packages()], environment) as theirs:
         yield mine, theirs
 
 
-def measure(world: World, rounds: int) -> tuple[dict[str, float], dict[str, list[str]]]:
-    """Median wall time of ours ÷ the peer's per kind of request, and the calls each makes."""
+def measure(world: World, rounds: int) -> dict[str, Pair]:
+    """Every kind of request, by both in turns."""
     taken: dict[str, tuple[list[float], list[float]]] = {}
-    calls: dict[str, list[str]] = {}
     open_, locked = world.tenant("wall-open"), _locked_tenant(world)
-    with both(world) as (mine, theirs):
+    with _both(world) as (mine, theirs):
         for number in range(rounds + 2):
-            for name, (status, of_mine, of_theirs) in _requests(open_, locked, mine, theirs).items():
-                pair = _checked(mine(*of_mine()), status), _checked(theirs(*of_theirs()), status)
-                calls[name], calls[f"peer.{name}"] = pair[0].operations, pair[1].operations
+            for name, answers in _round(open_, locked, mine, theirs).items():
                 if number > 1:  # connections and caches are warm
-                    for seconds, answer in zip(taken.setdefault(name, ([], [])), pair, strict=True):
+                    for seconds, answer in zip(taken.setdefault(name, ([], [])), answers, strict=True):
                         seconds.append(answer.seconds)
-    ratios = {name: median(our_s) / median(peer_s) for name, (our_s, peer_s) in taken.items()}
-    return ratios, calls
+    with _both(world, COUNT_UNITS="yes") as (mine, theirs):
+        counted = _round(open_, locked, mine, theirs)
+    return {name: Pair(median(our_s), median(peer_s), *counted[name]) for name, (our_s, peer_s) in taken.items()}
+
+
+def _round(open_: Tenant, locked: Tenant, mine: Worker, theirs: Worker) -> dict[str, tuple[Answer, Answer]]:
+    answers = {}
+    for name, (status, of_mine, of_theirs) in _requests(open_, locked, mine, theirs).items():
+        answers[name] = _checked(mine(*of_mine()), status), _checked(theirs(*of_theirs()), status)
+    return answers
 
 
 Request = Callable[[], tuple[str, Json]]
@@ -87,8 +104,6 @@ def _checked(answer: Answer, status: int) -> Answer:
 
 def _locked_tenant(world: World) -> Tenant:
     """A workspace, at both, that waits for a payment."""
-    from benchmark.functions import Context, handler
-
     tenant = world.tenant("wall-locked", "payable")
     answer = handler(CREATE)(events.create(tenant.token), Context())
     line = world.registry.workspace(tenant.id)

@@ -24,6 +24,8 @@ class Answer:
     body: Json
     seconds: float
     operations: list[str]
+    read_units: float
+    write_units: float
 
 
 class Worker:
@@ -66,8 +68,7 @@ class Worker:
             if not line:
                 raise RuntimeError(f"the worker of {function} ended")
             line = self._process.stdout.readline()
-        answer = json.loads(line)["answer"]
-        return Answer(answer["status"], json.loads(answer["body"]), answer["seconds"], answer["operations"])
+        return Answer(**json.loads(line)["answer"])
 
 
 def main() -> None:
@@ -75,7 +76,11 @@ def main() -> None:
     from benchmark.calls import Calls
     from benchmark.functions import Context, Handler, handler
 
-    calls = Calls(plain_ms=float(os.environ["PLAIN_MS"]), transaction_ms=float(os.environ["TRANSACTION_MS"]))
+    calls = Calls(
+        plain_ms=float(os.environ["PLAIN_MS"]),
+        transaction_ms=float(os.environ["TRANSACTION_MS"]),
+        count_units="COUNT_UNITS" in os.environ,
+    )
     calls.watch_every_session()
     handlers: dict[str, Handler] = {}
     for line in sys.stdin:
@@ -86,8 +91,16 @@ def main() -> None:
             started_s = time.perf_counter()
             answer = handlers[function](event, Context())
             seconds = time.perf_counter() - started_s
-        told = {"status": answer["statusCode"], "body": answer["body"], "seconds": seconds}
-        print(json.dumps({"answer": told | {"operations": [call.operation for call in made]}}), flush=True)
+        written = sum(call.write_units for call in made)
+        told = {
+            "status": answer["statusCode"],
+            "body": json.loads(answer["body"]),
+            "seconds": seconds,
+            "operations": [call.operation for call in made],
+            "read_units": sum(call.units for call in made) - written,
+            "write_units": written,
+        }
+        print(json.dumps({"answer": told}), flush=True)
 
 
 if __name__ == "__main__":

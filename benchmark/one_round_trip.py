@@ -1,0 +1,76 @@
+"""An experiment: a create that reads nothing first and lets the transaction's conditions decide alone.
+
+What it would have to know beforehand (plan, places, rate window) is kept from the last answer; the
+API key is one more condition of the transaction. Reported, not used: see what its failures cost.
+"""
+
+import time
+from statistics import median
+
+from benchmark import events
+from benchmark.calls import Calls
+from benchmark.functions import Context, load
+from benchmark.side_by_side import CREATE, DELAYS
+from benchmark.world import TABLE, Tenant, World
+from line_requests import items
+from line_requests.rate_limit import RateLimit
+from line_requests.store import Store
+from line_requests.table import Table, TransactionLost, Write, aws_client
+
+LIMIT = RateLimit(60_000, 60_000)
+
+
+def measure(world: World, rounds: int) -> dict[str, float]:
+    """Median milliseconds of both designs, when the request is accepted and when it is not."""
+    calls = Calls(plain_ms=float(DELAYS["PLAIN_MS"]), transaction_ms=float(DELAYS["TRANSACTION_MS"]))
+    calls.watch(world.session())
+    create = load(CREATE).handler
+    blind = Table(aws_client("dynamodb"), TABLE)
+    open_, full = world.tenant("blind-open"), world.tenant("blind-full", "full")
+    taken: dict[str, list[float]] = {}
+    for number in range(rounds):
+        key = f"key-{number}"
+        for name, tenant in (("accepted", open_), ("refused", full)):
+            started_s = time.perf_counter()
+            create(events.create(tenant.token, key), Context())
+            between_s = time.perf_counter()
+            _blind(blind, tenant, key)
+            ended_s = time.perf_counter()
+            taken.setdefault(f"read_first_{name}", []).append((between_s - started_s) * 1000)
+            taken.setdefault(f"blind_{name}", []).append((ended_s - between_s) * 1000)
+    return {name: median(milliseconds) for name, milliseconds in taken.items()}
+
+
+def _blind(table: Table, tenant: Tenant, key: str) -> None:
+    """One transaction of the writes of a create, with the key's validity among its conditions.
+
+    When it fails, the answer (which refusal?) still has to be read and the rate window to be moved.
+    """
+    now_ms, place = int(time.time() * 1000), {"pk": f"W#{tenant.id}", "sk": "WORKSPACE"}
+    line_id = f"{time.time_ns():024x}"[-24:]
+    absent = "attribute_not_exists(#pk)"
+    writes = [
+        Write(
+            place,
+            update="SET #held.#kind = #held.#kind + :one, #unpaid.#kind = #unpaid.#kind + :one, #tat = :now",
+            condition="#unpaid.#kind < #subscription.#allowances.#kind.#included AND attribute_not_exists(#lock)",
+            values={"one": 1, "now": now_ms},
+            names={"kind": "purchased_phone"},
+        ),
+        Write(items.line_key(tenant.id, line_id), put={"status": "provisioning"}, condition=absent),
+        Write(items.record_key(tenant.id, items.hash_of(f"blind-{key}")), put={"line_id": line_id}, condition=absent),
+        Write(
+            items.keys_key(tenant.id),
+            update="SET #seen = :now",
+            condition="attribute_exists(#keys.#hash) AND attribute_not_exists(#keys.#hash.#revoked_at)",
+            values={"now": now_ms},
+            names={"hash": items.hash_of(tenant.token)},
+        ),
+    ]
+    try:
+        table.transact(writes)
+    except TransactionLost:
+        store = Store(table)
+        opening = store.opening(tenant.id, key_hash=items.hash_of(f"blind-{key}"))
+        if opening.workspace is not None:
+            store.charge_rate(opening.workspace, LIMIT, now_ms)
