@@ -9,6 +9,7 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 PORT ?= 3000
 PYTEST_ARGS ?=
+PROVE_ARGS ?=
 MINUTES ?= 3
 CLIENTS ?= 8
 
@@ -23,7 +24,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help install run test bench load vendor vendor-tools check format lock code-sha256 build deploy clean
+.PHONY: help install run test prove bench load vendor vendor-tools check format lock code-sha256 build deploy clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +34,9 @@ run: .venv/ready .venv-ministack/ready ## serve the whole API on 127.0.0.1:$PORT
 
 test: .venv/ready .venv-ministack/ready ## run every test, with branch coverage (PYTEST_ARGS="-k word")
 	.venv/bin/pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+prove: .venv/ready ## explore every interleaving with at most one fault, then plant bugs and find them (PROVE_ARGS=--help)
+	.venv/bin/python -m tests.proof $(PROVE_ARGS)
 
 bench: .venv/ready .venv-ministack/ready .venv-bench/ready ## measure against a peer and the floor (build/bench.json, .svg)
 	.venv/bin/python -m benchmark

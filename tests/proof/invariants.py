@@ -32,7 +32,6 @@ HARMLESS = {
     "TransactionConflictException",
     "the index is stale",
     "the newest event is not visible yet",
-    "its answer is lost and the SDK repeats it",
     "times out after it has an effect, and the SDK asks again",
 }
 LIVE = {"draft", "open", "paid", "uncollectible"}

@@ -6,7 +6,7 @@ batch torn apart asks for its items one by one.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tests.proof.expressions import Typed, ValidationError, condition_of, look_up, plain, update_of
@@ -23,7 +23,13 @@ class Answer(NamedTuple):
     body: dict[str, Any]
     error: str | None = None
     content: int | None = None
-    """Tells answers apart where it is known already, from the one item in it."""
+    """Tells answers apart, once it is known."""
+
+    def told_apart(self) -> "Answer":
+        """The answer with what tells it apart."""
+        if self.content is not None:
+            return self
+        return self._replace(content=hash(json.dumps(self.body, sort_keys=True)))
 
 
 class Stored(NamedTuple):
@@ -50,15 +56,18 @@ class MemoryTable:
 
     def with_item(self, key: Key, item: Typed | None) -> "MemoryTable":
         """The table with this item instead; None: without it."""
+        stored = None if item is None else Stored(item, hash(json.dumps(item, sort_keys=True)))
+        return self.with_stored([(key, stored)])
+
+    def with_stored(self, changes: Sequence[tuple[Key, Stored | None]]) -> "MemoryTable":
+        """The same for several items that were stored before."""
         items, digest = dict(self.items), self.digest
-        before = items.pop(key, None)
-        if before is not None:
-            digest ^= before.digest
-        if item is not None:
-            stored = Stored(item, hash(json.dumps(item, sort_keys=True)))
-            items[key] = stored
-            digest ^= stored.digest
-        return MemoryTable(items, digest)
+        for key, stored in changes:
+            before = items.pop(key, None)
+            digest ^= (before.digest if before else 0) ^ (stored.digest if stored else 0)
+            if stored is not None:
+                items[key] = stored
+        return self if not changes else MemoryTable(items, digest)
 
     def call(self, operation: str, request: Request) -> tuple["MemoryTable", Answer]:
         """One operation under its API's name."""

@@ -177,14 +177,14 @@ MUTANTS = (
         "store",
         "now = lost.items[0] if 0 in lost.failed else None",
         "now = lost.items[-1] if 0 in lost.failed else None",
-        "full/create-A+create-A-again",
+        "full/create-A+create-A",
     ),
     _bug(
         "a replay is told to wait for itself",
         "intake",
         "if record is not None or holder is None or not holder.awaiting:",
         "if holder is None or not holder.awaiting:",
-        "full/create-A+create-A-again",
+        "full/create-A+create-A",
     ),
     _bug(
         "a late event takes a line back",
@@ -247,7 +247,7 @@ MUTANTS = (
         "store",
         "            self._table.transact(writes)\n",
         "            self._table.transact(writes[:2])\n            [self._table.write(write) for write in writes[2:]]\n",
-        "room/create-A+create-A-again",
+        "room/create-A+create-A",
         "room/insistent-A+create-A",
     ),
     _bug(
@@ -255,8 +255,8 @@ MUTANTS = (
         "store",
         'condition="#line_id = :line AND attribute_not_exists(#answer)",\n            values={"answer"',
         'condition="#line_id = :line",\n            values={"answer"',
-        "full/create-A+create-A-again+pay",
-        "full/create-A+create-A-again",
+        "full/create-A+create-A+pay",
+        "full/create-A+create-A",
     ),
     _bug(
         "a refused request keeps its key",
@@ -264,7 +264,7 @@ MUTANTS = (
         "        unanswered = self._unanswered_record(line)\n",
         "        unanswered: list[Write] = []\n",
         "refusing/create-A+insistent-A",
-        "refusing/create-A+create-A-again",
+        "refusing/create-A+create-A",
     ),
     _bug(
         "nobody is told of a refund",
