@@ -114,7 +114,7 @@ def now_ms() -> int:
 
 def live(endpoint: str, table_name: str, stripe_url: str, seed: int, acts: int) -> list[Outcome]:
     contenders = [Contender(endpoint, table_name, stripe_url, seed * THREADS + number) for number in range(THREADS)]
-    _start.wait()
+    _start.wait(timeout=60)
     with ThreadPoolExecutor(THREADS) as pool:
         lived = list(pool.map(Contender.live, contenders, [acts] * THREADS))
     return [outcome for outcomes in lived for outcome in outcomes]

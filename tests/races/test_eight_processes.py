@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.races.one_of_eight import Outcome
 
 PROCESSES = 8
-ACTS = int(os.environ.get("RACE_ACTS", "6"))  # of each of the 32 threads
+ACTS = int(os.environ.get("RACE_ACTS", "4"))  # of each of the 32 threads
 INCLUDED, CAP = 3, 10
 
 
@@ -48,7 +48,7 @@ def _live(shop: Shop, endpoint: str) -> list[Outcome]:
     deployment = (endpoint, shop.world.table_name, shop.double.url)
     with context.Pool(PROCESSES, one_of_eight.start_together, [start]) as pool:
         shares = [(*deployment, seed, ACTS) for seed in range(PROCESSES)]
-        lived = pool.starmap(one_of_eight.live, shares, chunksize=1)
+        lived = pool.starmap_async(one_of_eight.live, shares, chunksize=1).get(timeout=100)
     return [outcome for outcomes in lived for outcome in outcomes]
 
 
