@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tabulate import tabulate
+
 from line_requests import operators
 from line_requests.model import Line, Workspace
 from line_requests.registry import Plan
@@ -99,9 +101,8 @@ def text(view: View) -> str:
     if isinstance(view, list):
         nested = any(_is_table(value) for row in view for value in row.values())
         return "\n\n".join(map(text, view)) if nested else _table(view)
-    plain = {_words(name): _cell(value) for name, value in view.items() if not _is_table(value)}
-    width = max(map(len, plain), default=0)
-    blocks = ["\n".join(f"{name:{width}}  {value}" for name, value in plain.items())]
+    plain = [(_words(name), _cell(value)) for name, value in view.items() if not _is_table(value)]
+    blocks = [tabulate(plain, tablefmt="plain", disable_numparse=True)]
     blocks += [f"{_words(name)}:\n{_table(value)}" for name, value in view.items() if _is_table(value)]
     return "\n\n".join(blocks)
 
@@ -109,11 +110,8 @@ def text(view: View) -> str:
 def _table(rows: list[Row]) -> str:
     if not rows:
         return "(none)"
-    cells = [[_words(name) for name in rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
+    cells = [[_cell(value) for value in row.values()] for row in rows]
+    return tabulate(cells, [_words(name) for name in rows[0]], tablefmt="plain", disable_numparse=True)
 
 
 def _is_table(value: object) -> bool:
