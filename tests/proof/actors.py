@@ -113,6 +113,15 @@ class Cast:
             place = self._starts[script.name, now_ms] = self._go_on(script, now_ms, (), ())
         return place
 
+    def places(self) -> list[Place]:
+        """Every place that an actor has come to."""
+        found, left = list[Place](), [*self._starts.values()]
+        while left:
+            place = left.pop()
+            found.append(place)
+            left += place.known.values()
+        return found
+
     def deliver(self, place: Place, strand: int, result: Result, now_ms: int) -> Place:
         """The actor after this result."""
         given = Given(digest_of(result), Delivery(now_ms, result))

@@ -217,5 +217,3 @@ def tell(scenario: Scenario, cast: Cast, path: list[int]) -> Iterator[tuple[Move
         state = take(now, possible[number], cast)
         yield possible[number], now, state
 
-
-__all__ = ["Crash", "Explorer", "Move", "Outcome", "Scenario", "State", "Violation", "begin", "moves", "take", "tell"]

@@ -6,13 +6,13 @@ All of it is read off the table and Stripe, never by the product's own code.
 import hashlib
 import json
 from collections import Counter
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tests.proof import stage
 from tests.proof.actors import Cast, Json, Place
 from tests.proof.explorer import Scenario, State, Violation
-from tests.proof.memory_table import MemoryTable, Typed, plain
+from tests.proof.expressions import Typed, plain
+from tests.proof.memory_table import MemoryTable
 from tests.proof.world import World
 
 HOLDING = {"awaiting_payment", "provisioning", "active"}
@@ -367,5 +367,3 @@ def _quantities(seen: Seen, world: World) -> None:
     for price, quantity in owed.items():
         expect(set_.get(price, 0) == quantity, f"{price}: billed for {set_.get(price, 0)}, owed {quantity}")
 
-
-__all__ = ["Settled", "replace", "safe"]

@@ -5,6 +5,7 @@ from tests.proof.explorer import Explorer, Move, Outcome, State, tell
 from tests.proof.invariants import Settled, safe
 from tests.proof.product import Product
 from tests.proof.scenarios import Beginnings, scenario
+from tests.proof.world import World
 
 
 class Laboratory:
@@ -19,6 +20,10 @@ class Laboratory:
     def explore(self, name: str, states_max: int) -> Outcome:
         """What comes of a scenario."""
         return self._explorer.explore(scenario(name, self._beginnings), states_max)
+
+    def begins(self, name: str) -> World:
+        """The world that a scenario begins with."""
+        return scenario(name, self._beginnings).world
 
     def story(self, outcome: Outcome) -> str:
         """A failure, told step by step, and the seed to tell it again."""

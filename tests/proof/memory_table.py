@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tests.proof.expressions import Typed, ValidationError, condition_of, look_up, plain, update_of
+from tests.proof.expressions import Typed, ValidationError, condition_of, update_of
 
 Key = tuple[str, str]
 Request = Mapping[str, Any]
@@ -112,12 +112,6 @@ def _get(table: MemoryTable, request: Request) -> tuple[MemoryTable, Answer]:
     return table, Answer({"Item": stored.item}, content=stored.digest) if stored else Answer({}, content=0)
 
 
-def _batch_get(table: MemoryTable, request: Request) -> tuple[MemoryTable, Answer]:
-    [(name, wanted)] = request["RequestItems"].items()
-    found = [item for key in wanted["Keys"] if (item := table.item(key_of(key))) is not None]
-    return table, Answer({"Responses": {name: found}, "UnprocessedKeys": {}})
-
-
 class _Refused(NamedTuple):
     old: Typed | None
 
@@ -214,7 +208,6 @@ def _page(
 
 _OPERATIONS: dict[str, Callable[[MemoryTable, Request], tuple[MemoryTable, Answer]]] = {
     "GetItem": _get,
-    "BatchGetItem": _batch_get,
     "PutItem": _write("Put"),
     "UpdateItem": _write("Update"),
     "DeleteItem": _write("Delete"),
@@ -222,5 +215,3 @@ _OPERATIONS: dict[str, Callable[[MemoryTable, Request], tuple[MemoryTable, Answe
     "Query": _query,
     "Scan": _scan,
 }
-
-__all__ = ["Answer", "Key", "MemoryTable", "Typed", "canceled", "key_of", "look_up", "plain"]

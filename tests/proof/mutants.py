@@ -118,9 +118,7 @@ MUTANTS = (
         "subscriptions",
         "billing.set_quantity(subscription.id, price, item_id, quantity)",
         "billing.set_quantity(subscription.id, price, item_id, current + 1 if quantity else 0)",
-        "provisioning/not-provisioned+reconcile",
-        "waiting/pay+reconcile",
-        "provisioning/create-B+reconcile",
+        "provisioning/create-B+pay",
     ),
     _bug(
         "quantities follow nothing but payments",
@@ -239,7 +237,6 @@ MUTANTS = (
         "registry",
         'condition="#revision = :seen"',
         'condition="attribute_exists(#pk)"',
-        "waiting/poll+upgrade",
         "waiting/upgrade+end",
     ),
     _bug(
@@ -265,13 +262,6 @@ MUTANTS = (
         "        unanswered: list[Write] = []\n",
         "refusing/create-A+insistent-A",
         "refusing/create-A+create-A",
-    ),
-    _bug(
-        "nobody is told of a refund",
-        "store",
-        'update="SET #refund_due = :yes, #invoice_id = :invoice"',
-        'update="SET #invoice_id = :invoice"',
-        "waiting/cancel+pay",
     ),
     _bug(
         "keys that DynamoDB left are forgotten",

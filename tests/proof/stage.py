@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from tests.proof.actors import Call, Cast, Json, Lines, Script
-from tests.proof.memory_table import Typed
+from tests.proof.expressions import Typed
 from tests.proof.product import WEBHOOK_SECRET, Alone, Product
 from tests.proof.world import Act, Result, World
 

@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from tests.proof.memory_stripe import MemoryStripe, Params, Reply
-from tests.proof.memory_table import Answer, Key, MemoryTable, Stored, Typed, canceled, key_of
+from tests.proof.expressions import Typed
+from tests.proof.memory_table import Answer, Key, MemoryTable, Stored, canceled, key_of
 
 START_MS = 1_795_339_800_000
 STALL_MS = 25_000  # longer than every lease on a line and than every door's budget
