@@ -66,7 +66,7 @@ class Calls:
 
     def _hooks(self) -> list[tuple[str, Callable[..., Any]]]:
         return [
-            ("provide-client-params.dynamodb", self._ask_for_units),
+            ("before-parameter-build.dynamodb", self._ask_for_units),
             ("before-send.dynamodb", self._send),
             ("response-received.dynamodb", self._received),
             ("after-call.dynamodb", self._count),
@@ -80,10 +80,9 @@ class Calls:
         yield made
         made += self.seen[first:]
 
-    def _ask_for_units(self, params: dict[str, Any], model: Any, **_: object) -> dict[str, Any] | None:  # noqa: ANN401 - botocore's
+    def _ask_for_units(self, params: dict[str, Any], model: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
         if self.count_units and "ReturnConsumedCapacity" in model.input_shape.members:
-            return params | {"ReturnConsumedCapacity": "TOTAL"}
-        return None
+            params["ReturnConsumedCapacity"] = "TOTAL"
 
     def _count(self, parsed: dict[str, Any], **_: object) -> None:
         capacity = parsed.get("ConsumedCapacity", [])

@@ -1,23 +1,28 @@
 """What the deployment sets, from the environment; read when a handler asks, never at import."""
 
+import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from line_requests.errors import BillingMisconfigured
 from line_requests.rate_limit import RateLimit
 from line_requests.table import Table, aws_client
 
 if TYPE_CHECKING:
-    from aws_lambda_powertools.utilities.parameters import SecretsProvider
     from mypy_boto3_events.client import EventBridgeClient
 
     from line_requests.billing import Billing
 
 SECRET_MAX_AGE_S = 300
 HOUR_MS = 3_600_000
+
+# When each secret was read, and what it was. Powertools' provider would bring boto3, a tenth of a cold start.
+_secrets: dict[str, tuple[float, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +73,14 @@ class Settings:
 
         Raises BillingMisconfigured when it cannot be read.
         """
-        from aws_lambda_powertools.utilities.parameters import exceptions  # only the paid path pays for it
-
-        try:
-            secret: Any = _secrets_provider().get(
-                self.stripe_secret_arn, transform="json", max_age=SECRET_MAX_AGE_S, force_fetch=fresh
-            )
-        except (exceptions.GetParameterError, exceptions.TransformParameterError) as error:
-            raise BillingMisconfigured("the Stripe secret cannot be read") from error
+        read_at_s, secret = _secrets.get(self.stripe_secret_arn, (0.0, None))
+        if fresh or secret is None or time.time() - read_at_s > SECRET_MAX_AGE_S:
+            try:
+                answer = aws_client("secretsmanager").get_secret_value(SecretId=self.stripe_secret_arn)
+                secret = json.loads(answer["SecretString"])
+            except (BotoCoreError, ClientError, KeyError, ValueError) as error:
+                raise BillingMisconfigured("the Stripe secret cannot be read") from error
+            _secrets[self.stripe_secret_arn] = time.time(), secret
         return secret if isinstance(secret, dict) else {}
 
     def open_billing(self, remaining_s: Callable[[], float]) -> "Billing":
@@ -86,11 +91,3 @@ class Settings:
         if not api_key:
             raise BillingMisconfigured("the Stripe secret has no api_key")
         return Billing(str(api_key), api_base=self.stripe_api_base, remaining_s=remaining_s)
-
-
-@cache
-def _secrets_provider() -> "SecretsProvider":
-    from aws_lambda_powertools.utilities.parameters import SecretsProvider
-
-    # Left to itself the provider makes a second session: on a cold start that costs as much as a second client.
-    return SecretsProvider(boto3_client=aws_client("secretsmanager"))
