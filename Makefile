@@ -39,7 +39,7 @@ prove: .venv/ready ## explore every interleaving with at most one fault, then pl
 	.venv/bin/python -m tests.proof $(PROVE_ARGS)
 
 bench: .venv/ready .venv-ministack/ready .venv-bench/ready ## measure against a peer and the floor (build/bench.json, .svg)
-	.venv/bin/python -m benchmark
+	POWERTOOLS_LOG_LEVEL=CRITICAL .venv/bin/python -m benchmark
 
 load: .venv/ready .venv-ministack/ready ## a sustained mixed load on the local stack, judged at its end (MINUTES=3, CLIENTS=8)
 	.venv/bin/python -m tests.load $(MINUTES) $(CLIENTS)

