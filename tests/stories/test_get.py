@@ -251,6 +251,8 @@ def test_with_stripe_in_trouble_a_poll_answers_what_is_stored(world: World, work
 
 def test_however_many_poll_stripe_is_asked_once(workspace: Workspace) -> None:
     """[39] At most one look per line every few seconds."""
+    settled = workspace.included()["line"]["_id"]
+    together(8, lambda _: workspace.get(settled))  # so many workers have started: the polls are quick
     line = workspace.awaiting()["line"]
     calls, started = workspace.world.calls(), time.monotonic()
     answers = together(8, lambda _: [consistent(workspace.get(line["_id"])) for _ in range(3)])

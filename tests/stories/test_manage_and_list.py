@@ -92,6 +92,17 @@ def test_a_payment_on_its_way_beats_the_cancel_until_it_fails(
     assert workspace.invoice(line["stripeInvoiceId"])["status"] == ("paid" if succeeds else "void")
 
 
+def test_a_payment_that_beat_the_cancel_is_found_without_a_webhook(world: World, workspace: Workspace) -> None:
+    """[41] [39] Whoever looks next sees it paid, though the request was to be canceled."""
+    world.webhooks("drop")
+    line = workspace.awaiting()["line"]
+    world.stack.double.start_bank_debit(line["stripeInvoiceId"])
+    assert conflicts(workspace, line["_id"], "cancel", "awaiting_payment")
+    world.stack.double.settle_bank_debit(line["stripeInvoiceId"], succeeded=True)
+    found = workspace.manage(line["_id"], "payment_link")
+    assert (found.status_code, found.json()["paymentStatus"]) == (200, "paid")
+
+
 def test_a_payment_link_is_the_invoices(workspace: Workspace) -> None:
     """[41] The exact body; no second invoice, however often it is asked for."""
     created = workspace.awaiting()
