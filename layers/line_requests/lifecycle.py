@@ -151,7 +151,10 @@ class Lifecycle:
         move = decision.next_move(line, workspace, invoice, self._clock.now_ms(), self._window_ms)
         match move:
             case decision.Promote() | decision.Cancel() | decision.Include():
-                return self._settle(line, invoice, move)
+                settled = self._settle(line, invoice, move)
+                # Intended meanwhile, which changes what a void invoice means; it happens once.
+                again = settled.awaiting and settled.closing is not line.closing
+                return self.observe(settled, invoice, workspace) if again else settled
             case decision.Intend() | decision.Close() | decision.Make():
                 return self.look(line)
             case decision.Missing():
