@@ -148,9 +148,7 @@ class Cast:
         after = replace(place, pending=dict(run.pending), deliveries=deliveries, run=run, known={})
         return self._paused(after) if run.pending else self._answered(after, run.answer, now_ms)
 
-    def _go_on(
-        self, script: Script, now_ms: int, results: tuple[Given, ...], answers: tuple[Json, ...]
-    ) -> Place:
+    def _go_on(self, script: Script, now_ms: int, results: tuple[Given, ...], answers: tuple[Json, ...]) -> Place:
         """The first step of the line that comes after these results."""
         line = _line(script, results)
         if line is None:

@@ -6,12 +6,12 @@ interleavings that run through it is counted. A step that only reads what nobody
 at once. Time passes when nobody can go on without.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tests.proof.actors import Cast, Place, Script
-from tests.proof.world import STALL_MS, Act, Crash, DynamoDb, Lost, Pause, Result, Step, Stripe, World
+from tests.proof.actors import Call, Cast, Place, Script
+from tests.proof.world import STALL_MS, Act, DynamoDb, Lost, Pause, Result, Step, Stripe, World
 
 
 class Slot(NamedTuple):
@@ -144,7 +144,7 @@ def _late(place: Place, step: Step) -> Script:
     return Script(what, lambda: iter_act(Act(f"a call that was given up takes effect: {step}", step.apply)))
 
 
-def iter_act(act: Act):  # noqa: ANN201 - a script of one line
+def iter_act(act: Act) -> Generator[Call | Act | Pause, Any, None]:
     yield act
 
 
@@ -216,4 +216,3 @@ def tell(scenario: Scenario, cast: Cast, path: list[int]) -> Iterator[tuple[Move
         now, possible = moves(state)
         state = take(now, possible[number], cast)
         yield possible[number], now, state
-

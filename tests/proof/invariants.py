@@ -162,7 +162,9 @@ def _history(before: Seen, after: Seen) -> None:
 def _paid_wins(before: Seen, after: Seen) -> None:
     for name, line in after.lines.items():
         if line["payment_status"] == "canceled" and before.lines[name]["payment_status"] != "canceled":
-            paid = [i for i in after.invoices.values() if i["metadata"].get("line_id") == name and i["status"] == "paid"]
+            paid = [
+                i for i in after.invoices.values() if i["metadata"].get("line_id") == name and i["status"] == "paid"
+            ]
             expect(not paid, f"line {name} is canceled though it is paid")
 
 
@@ -300,7 +302,9 @@ def _caused(seen: Seen, scenario: Scenario) -> None:
         for change in line["history"]:
             causes = CAUSES.get(change["cause"])
             if causes and change["at"] >= scenario.world.now_ms:
-                expect(causes & scripts, f"line {name} moved to {change['status']} ({change['cause']}), by nobody's doing")
+                expect(
+                    causes & scripts, f"line {name} moved to {change['status']} ({change['cause']}), by nobody's doing"
+                )
 
 
 def _lost_sight_of(line: Json, seen: Seen) -> bool:
@@ -366,4 +370,3 @@ def _quantities(seen: Seen, world: World) -> None:
     set_ = {item["price"]["id"]: item["quantity"] for item in subscription["items"]["data"]}
     for price, quantity in owed.items():
         expect(set_.get(price, 0) == quantity, f"{price}: billed for {set_.get(price, 0)}, owed {quantity}")
-

@@ -56,4 +56,6 @@ def _fault(move: Move) -> str:
 def _answers(move: Move, before: State, after: State) -> list[str]:
     """What a handler has answered with this step."""
     known, now = before.slots[move.actor].place.answers, after.slots[move.actor].place.answers
-    return [f"        answered {answer.get('statusCode', '')} {answer.get('body', answer)}" for answer in now[len(known) :]]
+    return [
+        f"        answered {answer.get('statusCode', '')} {answer.get('body', answer)}" for answer in now[len(known) :]
+    ]

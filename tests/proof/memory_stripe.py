@@ -73,7 +73,7 @@ class MemoryStripe:
 
     # --- what the product does ------------------------------------------------------------------
 
-    def call(
+    def call(  # noqa: PLR0913 - what a request consists of
         self, method: str, path: str, params: Params, key: str | None, now_s: int, *, broken: str | None = None
     ) -> tuple["MemoryStripe", Reply]:
         """One request. `broken` is `before` or `after`: a 500 that Stripe saves under the key."""
@@ -91,15 +91,13 @@ class MemoryStripe:
             return replace(after, keys={**after.keys, key: _Use(path, text, now_s, reply)}), reply
         return self._carry_out(method, path, params, "", now_s)
 
-    def _carry_out(
-        self, method: str, path: str, params: Params, key: str, now_s: int
-    ) -> tuple["MemoryStripe", Reply]:
+    def _carry_out(self, method: str, path: str, params: Params, key: str, now_s: int) -> tuple["MemoryStripe", Reply]:
         name, _, rest = path.removeprefix("/v1/").partition("/")
         identifier, _, action = rest.partition("/")
         route = _ROUTES[method, name, bool(identifier), action]
         try:
             if self.refusing and method == "POST" and path.startswith(self.refusing):
-                raise Refusal(400, "This cannot be billed.", "resource_missing")
+                raise Refusal(400, "This cannot be billed.", "resource_missing")  # noqa: TRY301 - as a route would
             after, answer = route(self, identifier, params, key, now_s)
         except Refusal as refusal:
             return self, refusal.reply
@@ -217,9 +215,7 @@ def _item(subscription_id: str, price: str, quantity: int) -> Json:
 Route = Callable[[MemoryStripe, str, Params, str, int], tuple[MemoryStripe, Json]]
 
 
-def _create_invoice(
-    stripe: MemoryStripe, _: str, params: Params, key: str, now_s: int
-) -> tuple[MemoryStripe, Json]:
+def _create_invoice(stripe: MemoryStripe, _: str, params: Params, key: str, now_s: int) -> tuple[MemoryStripe, Json]:
     # Named by its key and not by a counter, so that the order of strangers makes no difference.
     invoice_id = "in_" + re.sub(r"\W", "_", key)
     while invoice_id in stripe.invoices:
@@ -247,9 +243,7 @@ def _add_item(stripe: MemoryStripe, _: str, params: Params, key: str, now_s: int
     return stripe._with_invoice(invoice | {"lines": lines}, now_s=now_s), line | {"object": "invoiceitem"}  # noqa: SLF001 - its own module
 
 
-def _finalize(
-    stripe: MemoryStripe, invoice_id: str, _p: Params, _k: str, now_s: int
-) -> tuple[MemoryStripe, Json]:
+def _finalize(stripe: MemoryStripe, invoice_id: str, _p: Params, _k: str, now_s: int) -> tuple[MemoryStripe, Json]:
     invoice = stripe.invoice(invoice_id)
     if invoice["status"] != "draft":
         raise Refusal(400, "This invoice is already finalized.", "invoice_not_editable")
@@ -305,9 +299,7 @@ def _list_events(stripe: MemoryStripe, _: str, params: Params, _k: str, _n: int)
     return stripe, _list(sorted(found, key=lambda event: (event["created"], event["id"]), reverse=True))
 
 
-def _set_item(
-    stripe: MemoryStripe, subscription: Json, item_id: str, item: Json | None, now_s: int
-) -> MemoryStripe:
+def _set_item(stripe: MemoryStripe, subscription: Json, item_id: str, item: Json | None, now_s: int) -> MemoryStripe:
     if subscription["status"] == "canceled":
         raise Refusal(400, "A canceled subscription keeps its items.")
     rest = [one for one in subscription["items"]["data"] if one["id"] != item_id]
@@ -331,9 +323,7 @@ def _owner(stripe: MemoryStripe, item_id: str) -> tuple[Json, Json]:
     raise Refusal(404, f"No such subscription_item: '{item_id}'", "resource_missing")
 
 
-def _update_item(
-    stripe: MemoryStripe, item_id: str, params: Params, _k: str, now_s: int
-) -> tuple[MemoryStripe, Json]:
+def _update_item(stripe: MemoryStripe, item_id: str, params: Params, _k: str, now_s: int) -> tuple[MemoryStripe, Json]:
     subscription, item = _owner(stripe, item_id)
     item = item | {"quantity": int(params["quantity"])}
     return _set_item(stripe, subscription, item_id, item, now_s), item

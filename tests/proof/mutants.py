@@ -88,7 +88,8 @@ MUTANTS = (
         "an intent outweighs a payment",
         "decision",
         '    if status == "paid":\n',
-        '    if status == "paid" and line.closing is not None:\n        return Cancel(line.closing)\n    if status == "paid":\n',
+        '    if status == "paid" and line.closing is not None:\n        return Cancel(line.closing)\n'
+        '    if status == "paid":\n',
         "waiting/cancel+pay",
     ),
     _bug(
@@ -243,7 +244,8 @@ MUTANTS = (
         "the key is not in the transaction",
         "store",
         "            self._table.transact(writes)\n",
-        "            self._table.transact(writes[:2])\n            [self._table.write(write) for write in writes[2:]]\n",
+        "            self._table.transact(writes[:2])\n"
+        "            [self._table.write(write) for write in writes[2:]]\n",
         "room/create-A+create-A",
         "room/insistent-A+create-A",
     ),

@@ -130,7 +130,7 @@ class Run:
 
     def _enter(self, strand: greenlet, *delivery: Delivery) -> None:
         """Runs a strand until it asks, waits or ends."""
-        global _current  # noqa: PLW0603 - the SDKs' hooks have to find the run that they are called in
+        global _current
         before, _current = _current, self
         caller, self._caller = self._caller, getcurrent()
         strand.parent = self._caller
@@ -225,16 +225,16 @@ class _Http(stripe.HTTPClient):
         self._smallest_call_s = smallest_call_s
 
     def request(
-        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_: object
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: str | None = None, **_: object
     ) -> tuple[str, int, Mapping[str, str]]:
         if self._remaining_s() < self._smallest_call_s:
-            raise stripe.APIConnectionError("no time left", should_retry=True)
+            raise stripe.APIConnectionError("no time left", should_retry=True)  # type: ignore[no-untyped-call] # as the SDK declares it
         parts = urllib.parse.urlsplit(url)
         params = dict(urllib.parse.parse_qsl(post_data if method == "post" else parts.query))
         key = current().key((headers or {}).get("Idempotency-Key"))
         result = current().ask(Stripe(method.upper(), parts.path, params, key))
         if isinstance(result, Lost):
-            raise stripe.APIConnectionError("timed out", should_retry=result.again)
+            raise stripe.APIConnectionError("timed out", should_retry=result.again)  # type: ignore[no-untyped-call] # as the SDK declares it
         assert isinstance(result, Reply)
         return result.body, result.status, CaseInsensitiveDict(result.headers)
 
@@ -258,7 +258,7 @@ class _Strands:
         if kind is None:
             current().join()
 
-    def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
+    def submit(self, call: Callable[..., Any], *args: object) -> "Future[Any]":
         return current().beside(lambda: call(*args))
 
 

@@ -255,7 +255,11 @@ def end() -> Script:
         return replace(world, stripe=world.stripe.end(subject, world.now_ms // 1000))
 
     return _at_stripe(
-        "subscription ends", "the subscription is canceled", lambda _: SUBSCRIPTION, act, "customer.subscription.deleted"
+        "subscription ends",
+        "the subscription is canceled",
+        lambda _: SUBSCRIPTION,
+        act,
+        "customer.subscription.deleted",
     )
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from tests.proof.memory_stripe import MemoryStripe, Params, Reply
 from tests.proof.expressions import Typed
+from tests.proof.memory_stripe import MemoryStripe, Params, Reply
 from tests.proof.memory_table import Answer, Key, MemoryTable, Stored, canceled, key_of
 
 START_MS = 1_795_339_800_000
@@ -202,7 +202,10 @@ class Stripe:
         yield "429", lambda world: (world, Reply(429, _error("rate_limit")))
         yield "times out before it has an effect, and so does its retry", lambda world: (world, Lost())
         yield "times out after it has an effect, and so does its retry", lambda world: (self.apply(world)[0], Lost())
-        yield "times out after it has an effect, and the SDK asks again", lambda world: (self.apply(world)[0], Lost(again=True))
+        yield (
+            "times out after it has an effect, and the SDK asks again",
+            lambda world: (self.apply(world)[0], Lost(again=True)),
+        )
         unsaved = Reply(500, _error("api_error"), (("stripe-should-retry", "false"),))
         yield "500", lambda world: (world, unsaved)
         if self.key is not None:
@@ -238,7 +241,10 @@ class Publish:
     def faults(self) -> Iterator[Fault]:
         yield "the function crashes after it", lambda world: (self.apply(world)[0], Crash)
         yield "times out", lambda world: (world, Lost())
-        refused = {"FailedEntryCount": len(self.details), "Entries": [{"ErrorCode": "ThrottlingException"}] * len(self.details)}
+        refused = {
+            "FailedEntryCount": len(self.details),
+            "Entries": [{"ErrorCode": "ThrottlingException"}] * len(self.details),
+        }
         yield "the bus refuses it", lambda world: (world, refused)
 
     def __str__(self) -> str:

@@ -1,0 +1,44 @@
+"""The part of `make prove` that every test run has time for; in processes of its own, for it moves the ground."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.proof import mutants, scenarios
+
+
+def prove(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", *arguments], check=False, capture_output=True, text=True)
+
+
+def test_no_interleaving_and_no_fault_breaks_an_invariant() -> None:
+    proof = prove("tests.proof", "--bounded")
+    assert proof.returncode == 0, proof.stdout[-8000:] + proof.stderr[-2000:]
+    assert f"{len(scenarios.BOUNDED)} scenarios, {len(scenarios.BOUNDED)} exhausted, 0 not, 0 failed" in proof.stdout
+
+
+def test_a_planted_bug_is_found_and_told_as_a_story() -> None:
+    proof = prove("tests.proof", "--mutant", "the lock is freed in another write than the payment")
+    assert "the customer pays" in proof.stdout
+    assert "=> the lock names" in proof.stdout
+    assert "again: python -m tests.proof --replay 'waiting/" in proof.stdout
+
+
+def test_long_histories_are_as_the_model_says() -> None:
+    proof = prove("tests.proof.long_run", "--histories", "12", "--steps", "30")
+    assert proof.returncode == 0, proof.stdout[-4000:] + proof.stderr[-8000:]
+
+
+@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_planted_bug_still_has_its_place(mutant: mutants.Mutant) -> None:
+    for module, before, after in mutant.changes:
+        assert Path(mutants.LAYER / f"{module}.py").read_text().count(before) == 1, before
+        assert before != after
+    for name in mutant.scenarios:
+        beginning, _, actors = name.partition("/")
+        assert beginning in scenarios.PAIRS
+        assert set(actors.split("+")) <= scenarios.ACTORS.keys()
