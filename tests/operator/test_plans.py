@@ -46,7 +46,7 @@ def test_an_applied_plan_is_shown_with_what_it_copied_from_stripe(shop: Shop, co
         }
     ]
     shown = console.text("plans", "show")
-    assert ["plan", "starter"] == shown.splitlines()[0].split()
+    assert shown.splitlines()[0].split() == ["plan", "starter"]
     assert ["email", "2", "7", extra, "500", "usd"] == shown.splitlines()[-1].split()
 
 
