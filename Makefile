@@ -33,7 +33,8 @@ run: .venv/ready .venv-ministack/ready ## serve the whole API on 127.0.0.1:$PORT
 	@PORT=$(PORT) exec .venv/bin/python -m tests.local
 
 test: .venv/ready .venv-ministack/ready ## run every test, with branch coverage (PYTEST_ARGS="-k word")
-	.venv/bin/pytest --cov --cov-report=term $(PYTEST_ARGS)
+# Two at a time: a stack of its own for each, and the stories, whose switches are global, all with one.
+	.venv/bin/pytest -n 2 --dist loadgroup --cov --cov-report=term $(PYTEST_ARGS)
 
 prove: .venv/ready ## explore every interleaving with at most one fault, then plant bugs and find them (PROVE_ARGS=--help)
 	.venv/bin/python -m tests.proof $(PROVE_ARGS)
