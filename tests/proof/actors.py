@@ -14,7 +14,7 @@ from typing import Any
 from tests.proof.memory_stripe import Reply
 from tests.proof.memory_table import Answer
 from tests.proof.product import Alone, Delivery, Product, Run
-from tests.proof.world import Act, Crash, Pause, Result, Step, World
+from tests.proof.world import Act, Crash, Pause, Result, Step, Stripe, Violation, World
 
 Json = dict[str, Any]
 
@@ -86,6 +86,8 @@ class Place:
     """When the call that it is in began."""
     deliveries: dict[int, tuple[Given, ...]] | None = None
     """Of the call that it is in, by strand; None between calls."""
+    unchecked: bool = False
+    """Whether it holds a draft that Stripe has only repeated, and may be another by now."""
     run: Run | None = None
     """The run that has come here, to go on with once."""
     known: dict[tuple[int, int, int], "Place"] = field(default_factory=dict)
@@ -145,7 +147,10 @@ class Cast:
             line = _line(script, place.results)
             assert isinstance(line, Call)
             run = self._call(line, _run_name(script, place.results), place.began_ms, deliveries)
-        after = replace(place, pending=dict(run.pending), deliveries=deliveries, run=run, known={})
+        unchecked = _unchecked(place.unchecked, place.pending[strand], given.delivery.result)
+        after = replace(place, pending=dict(run.pending), deliveries=deliveries, unchecked=unchecked, run=run, known={})
+        if unchecked and any(isinstance(step, Stripe) and step.writes for step in run.pending.values()):
+            raise Violation("a draft that Stripe has only repeated is believed, without another look")
         return self._paused(after) if run.pending else self._answered(after, run.answer, now_ms)
 
     def _go_on(self, script: Script, now_ms: int, results: tuple[Given, ...], answers: tuple[Json, ...]) -> Place:
@@ -158,7 +163,7 @@ class Cast:
         if not isinstance(line, Call):
             return Place(script, key, {0: line}, results, answers)
         run = self._call(line, _run_name(script, results), now_ms, {})
-        begun = Place(script, key, dict(run.pending), results, answers, now_ms, {}, run)
+        begun = Place(script, key, dict(run.pending), results, answers, now_ms, {}, run=run)
         return self._paused(begun) if run.pending else self._answered(begun, run.answer, now_ms)
 
     def _paused(self, place: Place) -> Place:
@@ -214,6 +219,13 @@ class Cast:
                 world, result = line.apply(world)
             results.append(Given(0, Delivery(world.now_ms, result)))
         return world, answers
+
+
+def _unchecked(before: bool, step: Step, result: Result) -> bool:  # noqa: FBT001 - a state, not an option
+    """Whether an invoice is to be looked at before the next step with it."""
+    if not isinstance(step, Stripe) or not isinstance(result, Reply):
+        return before
+    return step.writes and (before or (step.path == "/v1/invoices" and result.status == 200 and bool(result.headers)))
 
 
 def _run_name(script: Script, results: Sequence[Given]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from tests.proof.actors import Call, Cast, Place, Script
-from tests.proof.world import STALL_MS, Act, DynamoDb, Lost, Pause, Result, Step, Stripe, World
+from tests.proof.world import STALL_MS, Act, DynamoDb, Lost, Pause, Result, Step, Stripe, Violation, World
 
 
 class Slot(NamedTuple):
@@ -42,10 +42,6 @@ class Move(NamedTuple):
     fault: str | None
     apply: Callable[[World], tuple[World, Result]] | None
     """None: the actor stalls."""
-
-
-class Violation(Exception):
-    """An invariant does not hold."""
 
 
 @dataclass

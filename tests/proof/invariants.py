@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from tests.proof import stage
 from tests.proof.actors import Cast, Json, Place
-from tests.proof.explorer import Scenario, State, Violation
+from tests.proof.explorer import Scenario, State
 from tests.proof.expressions import Typed, plain
 from tests.proof.memory_table import MemoryTable
-from tests.proof.world import World
+from tests.proof.world import Violation, World
 
 HOLDING = {"awaiting_payment", "provisioning", "active"}
 MOVES = {
@@ -53,6 +53,11 @@ def attributes(item: Typed) -> Json:
         return [bare(inner) for inner in content] if kind == "L" else content
 
     return {name: bare(plain(value)) for name, value in item.items()}
+
+
+def kind_of(line: Json) -> str:
+    """The kind that a line is counted by."""
+    return "email" if line["channel_type"] == "email" else f"{line['line_type']}_phone"
 
 
 class Seen(NamedTuple):
@@ -100,6 +105,7 @@ def safe(before: World, after: World) -> None:
     seen = see(after)
     if after.table is not before.table:
         _table(seen)
+        _admitted(see(before), seen)
         _history(see(before), seen)
         _paid_wins(see(before), seen)
     _money(seen)
@@ -114,7 +120,7 @@ def _table(seen: Seen) -> None:
     expect((lock is None) is ("lock_kind" not in seen.workspace), "lock and lock_kind come and go together")
     held, unpaid, included = Counter[str](), Counter[str](), Counter[str]()
     for line in seen.lines.values():
-        kind = "email" if line["channel_type"] == "email" else f"{line['line_type']}_phone"
+        kind = kind_of(line)
         if line["status"] in HOLDING:
             held[kind] += 1
             unpaid[kind] += line["payment_status"] != "paid"
@@ -137,6 +143,17 @@ def _table(seen: Seen) -> None:
 def _counts(line: Json) -> bool:
     """Whether it is its key's line: a request that was canceled unanswered frees its key."""
     return bool(line["status"] != "canceled")
+
+
+def _admitted(before: Seen, after: Seen) -> None:
+    """What a new line is told is what the plan says at the moment it is written."""
+    for name in after.lines.keys() - before.lines.keys():
+        line, subscription = after.lines[name], before.workspace["subscription"]
+        expect(subscription["status"] in {"active", "trialing"}, f"line {name} is made without a subscription")
+        kind = kind_of(line)
+        free = before.workspace["unpaid"][kind] < subscription["allowances"][kind]["included"]
+        included = line["status"] == "provisioning"
+        expect(included is free, f"line {name} is {line['status']}, a place was {'' if free else 'not '}free")
 
 
 def _history(before: Seen, after: Seen) -> None:
@@ -337,7 +354,7 @@ def _settled(seen: Seen, world: World) -> None:
             state = own.get("status", "missing")
             expect(state in {"open", "uncollectible"}, f"line {name} still awaits payment; its invoice is {state}")
             expect(line.get("payment_url") == own.get("hosted_invoice_url"), f"line {name} has no payment link")
-            kind = "email" if line["channel_type"] == "email" else f"{line['line_type']}_phone"
+            kind = kind_of(line)
             included = seen.workspace["subscription"]["allowances"][kind]["included"]
             expect(seen.workspace["unpaid"][kind] > included, f"line {name} awaits payment though the plan includes it")
             debit = line.get("invoice_id") in world.stripe.debits
@@ -357,11 +374,7 @@ def _quantities(seen: Seen, world: World) -> None:
     """What the subscription is billed for is what the lines say."""
     owed: dict[str, int] = {}
     for kind, price in stage.ADD_ONS.items():
-        kinds = [
-            line
-            for line in seen.lines.values()
-            if ("email" if line["channel_type"] == "email" else f"{line['line_type']}_phone") == kind
-        ]
+        kinds = [line for line in seen.lines.values() if (kind_of(line)) == kind]
         settled = [line for line in kinds if line["status"] in HOLDING - {"awaiting_payment"}]
         paid = sum(line["payment_status"] == "paid" for line in settled)
         included = seen.workspace["subscription"]["allowances"][kind]["included"]

@@ -5,7 +5,7 @@ from tests.proof.explorer import Explorer, Move, Outcome, State, tell
 from tests.proof.invariants import Settled, safe
 from tests.proof.product import Product
 from tests.proof.scenarios import Beginnings, scenario
-from tests.proof.world import World
+from tests.proof.world import Violation, World
 
 
 class Laboratory:
@@ -39,9 +39,12 @@ class Laboratory:
     def _tell(self, name: str, path: list[int]) -> str:
         one = scenario(name, self._beginnings)
         lines = [f"{name}, {len(path)} steps"]
-        for number, (move, before, after) in enumerate(tell(one, self.cast, path), 1):
-            lines.append(f"{number:4}  {_who(move, before)}: {move.step}{_fault(move)}")
-            lines += _answers(move, before, after)
+        try:
+            for number, (move, before, after) in enumerate(tell(one, self.cast, path), 1):
+                lines.append(f"{number:4}  {_who(move, before)}: {move.step}{_fault(move)}")
+                lines += _answers(move, before, after)
+        except Violation as violation:
+            lines.append(f"      {violation}")
         return "\n".join(lines)
 
 

@@ -282,15 +282,6 @@ MUTANTS = (
         "waiting/upgrade+poll",
     ),
     _bug(
-        "a second invoice replaces the first",
-        "store",
-        'condition = "attribute_not_exists(#invoice_id) OR #invoice_id = :invoice"',
-        "condition = None",
-        "old-draft/insistent-A+poll",
-        "old-asked/insistent-A+poll",
-        "old-asked/insistent-A+reconcile",
-    ),
-    _bug(
         "a lapsed plan sells",
         "places",
         'conditions = ["#revision = :revision", "attribute_not_exists(#lock)"]',
@@ -308,10 +299,10 @@ MUTANTS = (
     ),
     _bug(
         "a crash keeps the line's lease",
-        "store",
-        'condition="#look_after <= :free_by"',
-        'condition="#look_after <= :free_by OR #look_after = :until"',
-        "full/insistent-A+create",
+        "lifecycle",
+        "\nLEASE_MS = 22_000\n",
+        "\nLEASE_MS = 22_000_000\n",
+        "full/create-A+poll",
     ),
     _bug(
         "a half-made request is nobody's to finish",

@@ -74,6 +74,10 @@ def _moved(before: Stored | None, after: Stored) -> bool:
     return before is None or len(before.item["history"]["L"]) != len(after.item["history"]["L"])
 
 
+class Violation(Exception):
+    """An invariant does not hold."""
+
+
 class Crash(BaseException):
     """The environment of a handler dies; nothing of it runs any further."""
 
