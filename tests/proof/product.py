@@ -274,6 +274,7 @@ class Product:
         import line_requests.billing
         import line_requests.clock
         import line_requests.intake
+        import line_requests.items
         import line_requests.settings
         import line_requests.telemetry
 
@@ -281,6 +282,8 @@ class Product:
         for service in ("dynamodb", "events"):
             session.events.register(f"creating-client-class.{service}", _give_class)
         self.settings = _settings(session)
+        # Two shards of the index stand for all: what matters is which of them comes first.
+        _replace(line_requests.items, "DUE_SHARDS", 2)
         _replace(line_requests.telemetry, "single_metric", lambda **_: nullcontext())
         # No seam in the product for these three: a clock, threads and chance are what it takes for given.
         _replace(line_requests.clock, "time", SimpleNamespace(monotonic=_monotonic_s, sleep=_sleep))

@@ -45,7 +45,7 @@ HEALERS = ("insistent-A", "poll", "payment_link", "cancel", "reconcile", "late-w
 
 # Beginning: who may meet there in pairs.
 PAIRS = {
-    "room": (*CREATORS, *ANYTIME, "provisioned", "stream"),
+    "room": (*CREATORS, "upgrade", "end", "provisioned", "stream"),
     "full": (*CREATORS, *ON_A_LINE, *ANYTIME),
     "waiting": (*CREATORS, *ON_A_LINE, *ANYTIME),
     "provisioning": (*PROVISIONING, "create-A", "create-B", "pay", "poll", "cancel", "late-webhook", *ANYTIME),
@@ -163,6 +163,8 @@ def _worthwhile(beginning: str, pair: tuple[str, str]) -> bool:
         return False
     if "create-email" in pair:
         return "create-A" in pair or beginning == "waiting"
+    if beginning in _MIRRORED and set(pair) == {"create", "insistent-A"}:
+        return False
     if beginning in _MIRRORED and {"create", "create-B"} & set(pair):
         return all(actor in CREATORS for actor in pair) and pair != ("create-B", "create-B")
     return True
