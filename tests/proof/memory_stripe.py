@@ -65,6 +65,7 @@ class MemoryStripe:
     refusing: str = ""
     """Paths with this prefix are refused for good: the customer or the price is not right."""
 
+    @cached_property
     def digest(self) -> int:
         """The same for the same account, but for the order of what happened to different objects."""
         things = (*self.invoices.values(), *self.subscriptions.values(), *self.events)

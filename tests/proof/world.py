@@ -52,7 +52,7 @@ class World:
             for records in self.stream.values()
             for number, record in enumerate(records)
         )
-        return hash((self.now_ms, self.table.digest, self.stripe.digest(), stream, self.told))
+        return hash((self.now_ms, self.table.digest, self.stripe.digest, stream, self.told))
 
     def after(self, ms: int) -> "World":
         """The world when so much time has passed."""
