@@ -114,9 +114,10 @@ class Lifecycle:
         """After a change of the subscription: ends a waiting request that need not be paid any more."""
         line = self._store.line(workspace.id, workspace.lock) if workspace.lock else None
         if line is not None and line.awaiting:
-            closing = decision.reason_to_close(line, workspace, self._clock.now_ms(), self._window_ms)
-            if closing is not None:
-                self.close(line, closing)
+            now_ms = self._clock.now_ms()
+            # Looked at before any intent: an invoice that was void before this change is no part of it.
+            if decision.reason_to_close(line, workspace, now_ms, self._window_ms) is not None:
+                self.renew(line)
 
     def _work_on(self, line: Line, *, until: "Callable[[Line], bool]") -> Line:
         """Takes the lease as soon as nobody works on the line, and goes on with it once."""

@@ -182,6 +182,10 @@ class Reconciliation:
         now_ms = self._clock.now_ms()
         billing = self._lifecycle.billing
         self._did("quantities", subscriptions.set_quantities(self._registry, billing, due.workspace_id, now_ms))
+        # A place that was given back may be an included one, for a request that waits to be paid.
+        workspace = self._registry.workspace(due.workspace_id)
+        if workspace is not None:
+            self._lifecycle.reconsider(workspace)
 
     def _guarded(self, what: str, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """One bad line stops nothing; out of time, the rest is left to the next run."""

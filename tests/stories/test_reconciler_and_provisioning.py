@@ -99,6 +99,7 @@ def test_one_bad_line_stops_nothing(world: World) -> None:
 
 def test_with_stripe_down_a_run_ends_and_the_next_goes_on(world: World, workspace: Workspace) -> None:
     """[47]"""
+    world.reconcile()  # What other stories have left due would fail, too, each after its retries.
     world.webhooks("drop")
     created = workspace.awaiting()
     world.pay(created["paymentUrl"])
@@ -231,6 +232,18 @@ def test_each_transition_is_recorded_with_time_and_cause(world: World, workspace
         ("active", "provisioned"),
     ]
     assert all(earlier.at_ms <= later.at_ms for earlier, later in pairwise(line.history))
+
+
+def test_a_place_given_back_is_the_waiting_request_s(world: World, workspace: Workspace) -> None:
+    """[47] [39] Its included place was taken when it was asked for, and that line has failed."""
+    world.provisioning("manual")
+    first = workspace.included()["line"]["_id"]
+    waiting = workspace.awaiting()["line"]
+    world.provisioned(first, "failed")
+    eventually(lambda: workspace.status(first) == "failed")
+    world.reconcile()
+    assert workspace.line(waiting["_id"])["paymentStatus"] == "not_required"
+    assert workspace.invoice(waiting["stripeInvoiceId"])["status"] == "void"
 
 
 def test_operators_may_retry_a_failed_line_and_release_it(world: World, listener: Listener) -> None:

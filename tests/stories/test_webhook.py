@@ -303,6 +303,18 @@ def test_an_upgrade_includes_the_waiting_request(workspace: Workspace) -> None:
     assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
 
 
+def test_an_upgrade_does_not_revive_a_voided_request(world: World, workspace: Workspace) -> None:
+    """[39] [46] Void before the upgrade, which is what tells of it: canceled, not included."""
+    line = workspace.awaiting()["line"]
+    world.webhooks("drop")
+    world.stripe.v1.invoices.void_invoice(line["stripeInvoiceId"])
+    world.quiet()
+    world.webhooks("deliver")
+    workspace.change(plan="scale")
+    eventually(lambda: workspace.line(line["_id"])["paymentStatus"] != "awaiting_payment")
+    assert workspace.line(line["_id"])["paymentStatus"] == "canceled"
+
+
 @pytest.mark.parametrize("mode", ["reverse", "duplicate"])
 def test_an_older_subscription_never_overwrites_a_newer_one(world: World, workspace: Workspace, mode: str) -> None:
     """[46] The old one's end arrives after the new one's start, and the new one counts."""
