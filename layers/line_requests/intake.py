@@ -27,6 +27,7 @@ from line_requests.store import Lost, Store
 
 # Each round follows a change by somebody else; so many in one request's time means trouble.
 ROUNDS_MAX = 20
+_SORTED = json.JSONEncoder(sort_keys=True)
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ class Intake:
         Raises what `decision.judge` raises, RateLimited, RequestInProgress, BillingRefused,
         BillingUnavailable.
         """
-        fingerprint = items.hash_of(json.dumps(items.submission_item(submission), sort_keys=True))
+        fingerprint = items.hash_of(_SORTED.encode(items.submission_item(submission)))
         for _ in range(ROUNDS_MAX):
             if record is not None:
                 self._count(workspace)

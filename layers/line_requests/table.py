@@ -107,7 +107,7 @@ def _names(expression: str) -> list[str]:
 
 def marshal(item: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values to DynamoDB's typed ones."""
-    return {name: _typed(value) for name, value in item.items()}
+    return {name: _WRITE[type(value)](value) for name, value in item.items()}
 
 
 def unmarshal(item: Mapping[str, Any]) -> Item:
@@ -115,22 +115,26 @@ def unmarshal(item: Mapping[str, Any]) -> Item:
     return {name: _READ[kind](value) for name, typed in item.items() for kind, value in typed.items()}
 
 
-def _typed(value: object) -> dict[str, Any]:
-    if isinstance(value, str):
-        return {"S": value}
-    if isinstance(value, bool):
-        return {"BOOL": value}
-    if isinstance(value, int):
-        return {"N": str(value)}
-    if isinstance(value, Mapping):
-        return {"M": marshal(value)}
-    if isinstance(value, list):
-        return {"L": [_typed(inner) for inner in value]}
-    if value is None:
-        return {"NULL": True}
-    raise TypeError(f"{type(value).__name__} is not stored")
+class _Writers(dict[type, Callable[[Any], dict[str, Any]]]):
+    """By the value's own type; one that is not listed is written as what it is a kind of, as an enum is a string."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], dict[str, Any]]:
+        for listed in kind.__mro__:
+            if listed in self:
+                return self[listed]
+        raise TypeError(f"{kind.__name__} is not stored")
 
 
+_WRITE: _Writers = _Writers(
+    {
+        str: lambda value: {"S": value},
+        int: lambda value: {"N": str(value)},
+        bool: lambda value: {"BOOL": value},
+        dict: lambda value: {"M": marshal(value)},
+        list: lambda values: {"L": [_WRITE[type(value)](value) for value in values]},
+        type(None): lambda _: {"NULL": True},
+    }
+)
 _READ: dict[str, Callable[[Any], Any]] = {
     "S": str,
     "N": int,

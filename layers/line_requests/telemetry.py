@@ -1,15 +1,34 @@
 """Logs and metrics; nothing here ever sees a key, a token or a request body."""
 
 import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger, single_metric
-from aws_lambda_powertools.metrics import MetricUnit
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Logger
 
-logger = Logger()
+
+class _Late:
+    """Powertools' logger, made by the first line that is logged: most requests log nothing, and start sooner."""
+
+    @cached_property
+    def _logger(self) -> "Logger":
+        from aws_lambda_powertools import Logger
+
+        return Logger()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a logger has
+        return getattr(self._logger, name)
+
+
+logger: "Logger" = _Late()  # type: ignore[assignment] # used as if it were one
 
 
 def alarm(metric: str, message: str, **context: object) -> None:
     """Counts something an operator has to look at; the template has an alarm for each metric."""
+    from aws_lambda_powertools import single_metric
+    from aws_lambda_powertools.metrics import MetricUnit
+
     logger.error(message, extra=context)
     # An alarm never fails for want of a setting: operators' tools have none.
     namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "LineRequests")

@@ -156,13 +156,14 @@ class Alone(Run):
 
     def __init__(self, name: str, world: World) -> None:
         super().__init__(name, world.now_ms, {})
-        self.world = world
+        self.worlds = [world]
+        """Before the first step, and after each."""
 
     def ask(self, step: Step) -> Result:
-        if isinstance(step, Pause):
-            self.world = self.world.after(step.ms)
-        self.world, result = step.apply(self.world)
-        self.now_ms = self.world.now_ms
+        world = self.worlds[-1]
+        world, result = step.apply(world.after(step.ms) if isinstance(step, Pause) else world)
+        self.worlds.append(world)
+        self.now_ms = world.now_ms
         return result
 
 
@@ -271,12 +272,13 @@ class Product:
     def __init__(self) -> None:
         os.environ.update(_ENVIRONMENT)
         sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "layers")) if path not in sys.path]
+        import aws_lambda_powertools
+
         import line_requests.billing
         import line_requests.clock
         import line_requests.intake
         import line_requests.items
         import line_requests.settings
-        import line_requests.telemetry
 
         session = boto3.Session(region_name="eu-central-1")
         for service in ("dynamodb", "events"):
@@ -284,7 +286,7 @@ class Product:
         self.settings = _settings(session)
         # Two shards of the index stand for all: what matters is which of them comes first.
         _replace(line_requests.items, "DUE_SHARDS", 2)
-        _replace(line_requests.telemetry, "single_metric", lambda **_: nullcontext())
+        _replace(aws_lambda_powertools, "single_metric", lambda **_: nullcontext())
         # No seam in the product for these three: a clock, threads and chance are what it takes for given.
         _replace(line_requests.clock, "time", SimpleNamespace(monotonic=_monotonic_s, sleep=_sleep))
         _replace(line_requests.intake, "ThreadPoolExecutor", _Strands)
