@@ -1,6 +1,7 @@
 """`make prove`: every scenario, then every planted bug."""
 
 import argparse
+import gc
 import multiprocessing
 import os
 import sys
@@ -134,6 +135,7 @@ def explored(name: str) -> Report:
     """Explores one scenario in this process."""
     from tests.proof.laboratory import Laboratory
 
+    gc.set_threshold(200_000, 50, 1_000)  # what is kept is kept to the end: not to be looked through every moment
     global _laboratory  # noqa: PLW0603 - what one scenario has found out about an actor, the next one knows
     _laboratory = _laboratory or Laboratory()
     began, runs = time.monotonic(), _laboratory.cast.runs

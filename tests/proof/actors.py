@@ -9,6 +9,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from tests.proof.memory_stripe import Reply
@@ -205,18 +206,25 @@ class Cast:
 
         return handle
 
-    def play(self, script: Script, world: World) -> tuple[World, list[Json]]:
-        """The whole script at once, with nobody beside it."""
+    def play(
+        self, script: Script, world: World, judge: Callable[[World, World], None] | None = None
+    ) -> tuple[World, list[Json]]:
+        """The whole script at once, with nobody beside it; every step is judged by what it changes."""
         results: list[Given] = []
         answers: list[Json] = []
         while (line := _line(script, tuple(results))) is not None:
             if isinstance(line, Call):
                 alone = Alone(_run_name(script, results), world)
                 alone.start(self._handling(line, world.now_ms))
-                world, result = alone.world, alone.answer
+                worlds, result = alone.worlds, alone.answer
                 answers.append(result)
             else:
-                world, result = line.apply(world)
+                after, result = line.apply(world)
+                worlds = [world, after]
+            if judge is not None:
+                for before, after in pairwise(worlds):
+                    judge(before, after)
+            world = worlds[-1]
             results.append(Given(0, Delivery(world.now_ms, result)))
         return world, answers
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from tests.proof.actors import Call, Cast, Place, Script
 from tests.proof.world import STALL_MS, Act, DynamoDb, Lost, Pause, Result, Step, Stripe, Violation, World
 
+NO_FAULT = "none"
+
 
 class Slot(NamedTuple):
     """An actor at its place; it goes on at `wake_ms` at the earliest."""
@@ -27,7 +29,7 @@ class State(NamedTuple):
     world: World
     slots: tuple[Slot, ...]
     fault: str | None = None
-    """The one that there was."""
+    """The one that there was, or NO_FAULT."""
 
     def key(self) -> int:
         return hash((self.world.digest, tuple((slot.place.key, slot.wake_ms) for slot in self.slots), self.fault))
@@ -51,6 +53,8 @@ class Scenario:
     name: str
     world: World
     scripts: tuple[Script, ...]
+    fault: str | None = None
+    """NO_FAULT: there is none; None: there may be one."""
 
 
 @dataclass
@@ -69,7 +73,7 @@ class Outcome:
 def begin(scenario: Scenario, cast: Cast) -> State:
     """The state before the first step."""
     slots = tuple(Slot(cast.start(script, scenario.world.now_ms)) for script in scenario.scripts)
-    return _asleep(State(scenario.world, slots))
+    return _asleep(State(scenario.world, slots, scenario.fault))
 
 
 def _asleep(state: State) -> State:

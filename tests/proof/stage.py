@@ -331,7 +331,7 @@ def empty(product: Product) -> World:
         registry.save_api_key(WORKSPACE, items.hash_of(API_KEY), "proof", world.now_ms)
 
     alone.start(prepare)
-    return with_plans(product, alone.world)
+    return with_plans(product, alone.worlds[-1])
 
 
 def with_plans(product: Product, world: World, *, included: int = 1, cap: int = 3) -> World:
@@ -357,7 +357,7 @@ def with_plans(product: Product, world: World, *, included: int = 1, cap: int = 
         subscriptions.refresh(registry, billing, WORKSPACE, world.now_ms)
 
     alone.start(apply)
-    return alone.world
+    return alone.worlds[-1]
 
 
 def busy(cast: Cast, world: World) -> World:
