@@ -27,6 +27,13 @@ def stack(running_stack: LocalStack) -> Iterator[LocalStack]:
     running_stack.reset()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is told through the stack runs in its functions' processes: to trace here costs time and counts nothing."""
+    for item in items:
+        if "running_stack" in getattr(item, "fixturenames", ()):
+            item.add_marker("no_cover")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what did not run, instead of skipping it silently."""
     if executable() is None:

@@ -36,7 +36,6 @@ CHECKS = [
 # A workspace may ask 60 times at once.
 REQUESTS_PER_WORKSPACE = 50
 
-pytestmark = pytest.mark.xdist_group("fuzz")
 schema = schemathesis.openapi.from_path(str(OPENAPI))
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from tests.local.stack import LocalStack
 
-pytestmark = pytest.mark.xdist_group("fuzz")
 
 bounded = settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 

@@ -18,8 +18,6 @@ from tests.load.memory import Memory
 from tests.local.ministack import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.local.stack import LocalStack
 
 Json = dict[str, Any]
@@ -80,15 +78,18 @@ def _settled(stack: LocalStack, workspaces: set[str]) -> list[Tenant]:
     """The run's workspaces, once the provisioner has answered for all of their lines and nobody writes any more."""
     deadline = time.monotonic() + PROVISIONED_WITHIN_SECONDS
     while True:
-        found = [tenant for tenant in _read(stack) if tenant.workspace.id in workspaces]
+        found = tenants(*_read(stack, workspaces))
         provisioning = any(line.status is Status.PROVISIONING for tenant in found for line in tenant.lines.values())
         if not provisioning or time.monotonic() > deadline:
             return found
         time.sleep(0.5)
 
 
-def _read(stack: LocalStack) -> Iterator[Tenant]:
+def _read(stack: LocalStack, workspaces: set[str]) -> tuple[list[Json], list[Json], list[Json]]:
+    """What the table holds of them, the invoices of lines, the subscriptions; others may use the stack, too."""
     client = stack.ministack.session.client("dynamodb", endpoint_url=stack.ministack.endpoint)
-    items = Table(client, stack.deployment.table).scan("begins_with(#pk, :prefix)", {"prefix": "W#"})
+    found = Table(client, stack.deployment.table).scan("begins_with(#pk, :prefix)", {"prefix": "W#"})
+    ours = [item for item in found if item["pk"].removeprefix("W#") in workspaces]
+    client.close()
     invoices = [invoice for invoice in stack.double.all_of("invoice") if invoice["metadata"].get("line_id")]
-    yield from tenants(list(items), invoices, stack.double.all_of("subscription"))
+    return ours, invoices, stack.double.all_of("subscription")

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import httpx
@@ -95,13 +96,14 @@ class LocalStack:
         }
         return self._invoke("reconciler", tick)
 
+    @cached_property
+    def _lambda(self) -> Any:  # noqa: ANN401 - boto3's client types are not there at run time
+        # The reconciler may take 300 s.
+        config = Config(read_timeout=310, retries={"total_max_attempts": 1}, max_pool_connections=50)
+        return self.ministack.session.client("lambda", endpoint_url=self.ministack.endpoint, config=config)
+
     def _invoke(self, function: str, event: Json) -> Json:
-        client = self.ministack.session.client(
-            "lambda",
-            endpoint_url=self.ministack.endpoint,
-            config=Config(read_timeout=310, retries={"total_max_attempts": 1}),  # the reconciler may take 300 s
-        )
-        answer = client.invoke(FunctionName=self.deployment.functions[function], Payload=json.dumps(event))
+        answer = self._lambda.invoke(FunctionName=self.deployment.functions[function], Payload=json.dumps(event))
         payload: Json = json.loads(answer["Payload"].read() or b"{}") or {}
         if answer.get("FunctionError"):
             raise RuntimeError(f"{function}: {payload}")

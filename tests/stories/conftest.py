@@ -1,8 +1,7 @@
-"""One world for all stories: they share the local stack, so one process tells them all, one after the other."""
+"""One world for all stories that a process tells, one after the other: they share its local stack."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -20,14 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.local.stack import LocalStack
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Webhook modes and faults are the whole stack's."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("stories"))
 
 
 @pytest.fixture(scope="session")

@@ -184,6 +184,7 @@ def test_the_order_of_an_actions_checks(workspace: Workspace) -> None:
 
 def test_the_list_is_newest_first_and_comes_in_pages(world: World) -> None:
     """[42] Each line once; nextCursor is null on the last page."""
+    world.provisioning("manual")
     workspace = world.workspace("scale")
     made = [workspace.included(body)["line"]["_id"] for body in [EMAIL] * 5 + [PHONE] * 4]
     seen: list[str] = []
