@@ -26,7 +26,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help install run test prove bench load vendor vendor-tools check format lock code-sha256 build deploy clean
+.PHONY: help install run test coverage prove bench load vendor vendor-tools check format lock code-sha256 build deploy clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -34,9 +34,13 @@ help: ## show this list
 run: .venv/ready .venv-ministack/ready ## serve the whole API on 127.0.0.1:$PORT (3000), without accounts or Docker
 	@PORT=$(PORT) exec .venv/bin/python -m tests.local
 
-test: .venv/ready .venv-ministack/ready ## run every test, with branch coverage (PYTEST_ARGS="-k word")
+test: .venv/ready .venv-ministack/ready ## run every test (PYTEST_ARGS="-k word")
 # By file, so that what is prepared for a file is prepared once; a third process uses the time that two wait.
-	.venv/bin/pytest -n 3 --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
+	.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+# To trace doubles what a test costs, and what is told through the stack runs in its functions' processes.
+coverage: .venv/ready .venv-ministack/ready ## branch coverage of what runs beside the stack, with its floor
+	.venv/bin/pytest -n 2 --dist loadfile tests/{decision,edges,operator,proof,races,store} --cov
 
 prove: .venv/ready ## explore every interleaving with at most one fault, then plant bugs and find them (PROVE_ARGS=--help)
 	.venv/bin/python -m tests.proof $(PROVE_ARGS)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+WITH_A_STACK = {"fuzz", "load", "local", "page", "stories"}
+
+
 @pytest.fixture(scope="session")
 def running_stack() -> Iterator[LocalStack]:
     """One per process: webhook modes and faults are the whole stack's, so parallel processes cannot share it."""
@@ -28,10 +31,8 @@ def stack(running_stack: LocalStack) -> Iterator[LocalStack]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is told through the stack runs in its functions' processes: to trace here costs time and counts nothing."""
-    for item in items:
-        if "running_stack" in getattr(item, "fixturenames", ()):
-            item.add_marker("no_cover")
+    """What waits for a local stack goes first; what only computes then fills every process to the end."""
+    items.sort(key=lambda item: item.path.parent.name not in WITH_A_STACK)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

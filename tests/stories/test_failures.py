@@ -1,21 +1,10 @@
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
-
 import pytest
 
 from tests.local.demo import PRODUCT_API_KEY
-from tests.stories.world import EMAIL, PHONE, Workspace, World, eventually
+from tests.stories.world import EMAIL, PHONE, STEPS, Workspace, World, eventually
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import httpx
-
-# The three calls that make an invoice, by the paths they begin with.
-STEPS = {"create": "/v1/invoices", "item": "/v1/invoiceitems", "finalize": "/v1/invoices/in_"}
 KINDS = ["error_before", "error_after", "rate_limit"]
 
 
@@ -29,15 +18,6 @@ def half_made(world: World, kind: str, step: str) -> tuple[Workspace, str]:
     return workspace, workspace.lines()[0]["_id"]
 
 
-def finished_once(workspace: Workspace, line_id: str) -> bool:
-    """Whether the line has its hosted page, and Stripe one invoice that counts, with one item."""
-    [invoice] = [i for i in workspace.invoices() if i["status"] != "void"]
-    line = workspace.line(line_id)
-    assert len(invoice["lines"]["data"]) == 1
-    assert invoice["amount_due"] == 1500
-    return (invoice["status"], line.get("paymentLinkUrl")) == ("open", invoice["hosted_invoice_url"])
-
-
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_key_finishes_the_same_request(world: World, kind: str, step: str) -> None:
@@ -45,7 +25,7 @@ def test_the_same_key_finishes_the_same_request(world: World, kind: str, step: s
     workspace, line_id = half_made(world, kind, step)
     again = workspace.create(key="k")
     assert (again.status_code, again.json()["line"]["_id"]) == (201, line_id)
-    assert finished_once(workspace, line_id)
+    assert workspace.finished_once(line_id)
     assert workspace.create(key="k").content == again.content
     assert len(workspace.lines()) == 2
 
@@ -57,7 +37,7 @@ def test_a_poll_finishes_it(world: World, kind: str, step: str) -> None:
     workspace, line_id = half_made(world, kind, step)
     polled = workspace.get(line_id).json()
     assert (polled["status"], bool(polled["paymentUrl"])) == ("awaiting_payment", True)
-    assert finished_once(workspace, line_id)
+    assert workspace.finished_once(line_id)
     assert workspace.create(key="k").json()["line"]["_id"] == line_id
 
 
@@ -67,7 +47,7 @@ def test_the_reconciler_finishes_it_without_any_client(world: World, kind: str) 
     left = [half_made(world, kind, step) for step in STEPS]
     world.reconcile()
     for workspace, line_id in left:
-        assert finished_once(workspace, line_id)
+        assert workspace.finished_once(line_id)
         world.pay(workspace.line(line_id)["paymentLinkUrl"])
     for workspace, line_id in left:
         eventually(lambda: workspace.line(line_id)["paymentStatus"] == "paid")  # noqa: B023 - looked at at once
@@ -81,60 +61,7 @@ def test_one_failure_is_outlasted_at_once(world: World, kind: str, step: str) ->
     world.faults(kind, count=1, path=STEPS[step])
     created = workspace.create()
     assert created.status_code == 201
-    assert finished_once(workspace, created.json()["line"]["_id"])
-
-
-def test_a_time_out_at_any_step_makes_no_second_invoice(world: World) -> None:
-    """[33] [34] Stripe does it and never answers: the repetition is the same call."""
-    workspaces = {step: world.workspace().full() for step in STEPS}
-    log = world.stack.double.request_log
-    start = len(log)
-    with ThreadPoolExecutor() as pool:
-        answers = {}
-        # All three hang at the same time, each at its own step.
-        for step, workspace in workspaces.items():
-            world.control("stripe/faults", kind="timeout_after", count=1, path=STEPS[step])
-            answers[step] = pool.submit(workspace.create, key="k")
-            while sum(call.fault == "timeout_after" for call in log[start:]) < len(answers):
-                time.sleep(0.02)
-        for step, workspace in workspaces.items():
-            answer = answers[step].result()
-            assert answer.status_code in {201, 503}, step
-            finished = workspace.create(key="k")
-            assert finished.status_code == 201, step
-            assert finished_once(workspace, finished.json()["line"]["_id"]), step
-
-
-def test_while_stripe_hangs_every_answer_comes_in_time(world: World) -> None:
-    """[34] [39] [25] [23] 503 within 25 s with Retry-After, a poll within 8 s, a conflict all the same."""
-    fresh = world.workspace().full()
-    waiting, asked, linked = (world.workspace() for _ in range(3))
-    ids = {workspace.id: workspace.awaiting()["line"]["_id"] for workspace in (waiting, asked, linked)}
-    world.faults("timeout_after")
-    with ThreadPoolExecutor() as pool:
-        created = pool.submit(timed, fresh.create)
-        polled = pool.submit(timed, lambda: waiting.get(ids[waiting.id]))
-        blocked = pool.submit(timed, lambda: asked.create(EMAIL))
-        link = pool.submit(timed, lambda: linked.manage(ids[linked.id], "payment_link"))
-        answer, seconds = polled.result()
-        assert (answer.status_code, answer.json()["status"]) == (200, "awaiting_payment")
-        assert answer.json()["paymentUrl"]
-        assert seconds < 8
-        answer, seconds = blocked.result()
-        assert (answer.status_code, answer.json()["status"]) == (409, "request_in_progress")
-        assert answer.json()["existingLine"]["paymentLinkUrl"]
-        assert seconds < 25
-        for trouble in (created, link):
-            answer, seconds = trouble.result()
-            assert (answer.status_code, set(answer.json())) == (503, {"error"})
-            assert int(answer.headers["Retry-After"]) > 0
-            assert seconds < 25
-
-
-def timed(ask: Callable[[], httpx.Response]) -> tuple[httpx.Response, float]:
-    started = time.monotonic()
-    answer = ask()
-    return answer, time.monotonic() - started
+    assert workspace.finished_once(created.json()["line"]["_id"])
 
 
 def test_stripe_unreachable_is_503_and_not_the_workspaces_fault(world: World, workspace: Workspace) -> None:
@@ -179,7 +106,7 @@ def test_a_bad_stripe_key_is_never_for_good(world: World, workspace: Workspace, 
     eventually(lambda: world.alarmed("StripeRefused", line["_id"]))
     finished = workspace.create(key="k")
     assert (finished.status_code, finished.json()["line"]["_id"]) == (201, line["_id"])
-    assert finished_once(workspace, line["_id"])
+    assert workspace.finished_once(line["_id"])
 
 
 def test_a_plan_edited_meanwhile_does_not_change_the_charge(world: World) -> None:
@@ -190,4 +117,4 @@ def test_a_plan_edited_meanwhile_does_not_change_the_charge(world: World) -> Non
     again = workspace.create(PHONE | {"firstName": "Grace"}, key="k")
     assert (again.status_code, again.json()["line"]["_id"]) == (201, line_id)
     assert again.headers["Idempotency-Mismatch"] == "true"
-    assert finished_once(workspace, line_id)
+    assert workspace.finished_once(line_id)

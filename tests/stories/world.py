@@ -32,6 +32,8 @@ TIMEOUT_SECONDS = 35
 PHONE: Json = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
 BYON: Json = PHONE | {"lineType": "byon", "email": "ada@example.com", "phone": "+1 415 555 0100"}
 EMAIL: Json = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "email", "email": "ada@example.com"}
+# The three calls that make an invoice, by the paths they begin with.
+STEPS = {"create": "/v1/invoices", "item": "/v1/invoiceitems", "finalize": "/v1/invoices/in_"}
 KINDS = {"purchased_phone": PHONE, "byon_phone": BYON, "email": EMAIL}
 
 
@@ -209,6 +211,14 @@ class Workspace:
 
     def invoice(self, invoice_id: str) -> Json:
         return self.world.stack.double.invoice(invoice_id)
+
+    def finished_once(self, line_id: str) -> bool:
+        """Whether the line has its hosted page, and Stripe one invoice that counts, with one item."""
+        [invoice] = [i for i in self.invoices() if i["status"] != "void"]
+        line = self.line(line_id)
+        assert len(invoice["lines"]["data"]) == 1
+        assert invoice["amount_due"] == 1500
+        return (invoice["status"], line.get("paymentLinkUrl")) == ("open", invoice["hosted_invoice_url"])
 
     def change(self, **subscription: object) -> None:
         """Change plan or status at Stripe; the product hears of it as the webhook mode says."""
