@@ -83,7 +83,8 @@ $(UV): requirements/uv.txt
 	$(if $(filter .venv,$(@D)),$(UV) pip install --quiet --python $(@D) --no-deps --editable .)
 	touch $@
 
-LOCK = $(UV) pip compile --quiet --upgrade
+# Not in pyproject.toml, where it would also choose the wheels that a newer Python installs.
+LOCK = $(UV) pip compile --quiet --upgrade --python-version 3.11
 lock: $(UV) ## move every locked requirement to its latest version
 	$(LOCK) pyproject.toml -o layers/requirements.txt
 	$(LOCK) pyproject.toml --extra operator --group dev -c layers/requirements.txt -o requirements/dev.txt
