@@ -1,4 +1,5 @@
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,8 @@ def test_a_lock_pins_by_hash_and_names_no_host(lock: Path) -> None:
 def test_what_is_tested_is_what_is_deployed() -> None:
     layer, dev = pinned(LAYER), pinned(ROOT / "requirements/dev.txt")
     assert {name: dev[name] for name in layer} == layer
+
+
+def test_a_newer_python_installs_its_own_wheels() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "python-version" not in project["tool"]["uv"]["pip"], "uv takes it for the Python that it installs for, too"
