@@ -148,7 +148,8 @@ class Demo:
     def _apply_plans(self) -> Mapping[str, str]:
         """Make the prices, apply the plans that name them; the base price of each."""
         base_prices = {plan: self._price(f"Plan {plan}", amount) for plan, amount in BASE_PRICES.items()}
-        add_ons = {kind: self._price(f"Add-on {kind}", amount) for kind, amount in ADD_ON_PRICES.items()}
+        names = {kind: f"{kind.replace('_', ' ').capitalize()} line" for kind in ADD_ON_PRICES}
+        add_ons = {kind: self._price(names[kind], amount) for kind, amount in ADD_ON_PRICES.items()}
         tables = {
             plan: {
                 "base_prices": [base_prices[plan]],
