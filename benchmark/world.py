@@ -119,7 +119,7 @@ class World:
         now_ms = int(time.time() * 1000)
         saved = self.registry.save_subscription(workspace, snapshot, now_ms)
         assert saved is not None, name
-        self.registry.quantities_set(saved)
+        self.registry.quantities_set(saved, asked_at_ms=0)
         tokens = [auth.new_api_key(name) for _ in range(3)]
         for token in tokens:
             self.registry.save_api_key(name, items.hash_of(token), "production", now_ms)

@@ -24,7 +24,7 @@ STORE = Store(TABLE)
 def handler(event: dict[str, Any], _context: object) -> http.Response:
     """Answers one HTTP request."""
     try:
-        return _create(http.Request.of(event))
+        return _create(http.receive(event))
     except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer
         return http.failure(error)
 

@@ -22,7 +22,7 @@ STORE = Store(TABLE)
 def handler(event: dict[str, Any], _context: object) -> http.Response:
     """Answers one HTTP request."""
     try:
-        request = http.Request.of(event)
+        request = http.receive(event)
         credential = auth.read(request.headers.get("authorization"), SETTINGS, STORE, request.at_ms)
         return _get(request, credential) if request.path_id else _list(request, credential)
     except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer
@@ -46,7 +46,7 @@ def _up_to_date(line: Line, request: http.Request) -> Line:
     clock = Clock(request.at_ms, BUDGET_S)
     lifecycle = Lifecycle(STORE, Registry(TABLE), SETTINGS.open_billing, clock, SETTINGS.window_ms)
     try:
-        return lifecycle.look(line)
+        return lifecycle.poll(line)
     except (BillingUnavailable, BillingRefused):
         return STORE.line(line.workspace_id, line.id) or line
 

@@ -21,7 +21,7 @@ STORE = Store(TABLE)
 def handler(event: dict[str, Any], _context: object) -> http.Response:
     """Answers one HTTP request."""
     try:
-        return _manage(http.Request.of(event))
+        return _manage(http.receive(event))
     except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer
         return http.failure(error)
 

@@ -8,7 +8,7 @@ from line_requests.errors import Invalid
 from line_requests.model import Status
 from line_requests.settings import Settings
 from line_requests.store import Store
-from line_requests.telemetry import logger
+from line_requests.telemetry import about, logger
 
 SETTINGS = Settings.from_environment()
 STORE = Store(SETTINGS.table())
@@ -16,6 +16,7 @@ STORE = Store(SETTINGS.table())
 
 def handler(event: dict[str, Any], _context: object) -> None:
     """Applies one answer; one that is malformed, doubled or late changes nothing (contract 48)."""
+    about(event_id=str(event.get("id")))
     try:
         result = bus.Result.of(event["detail"])
     except Invalid as error:

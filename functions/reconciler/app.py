@@ -10,6 +10,7 @@ from line_requests.reconciliation import Reconciliation
 from line_requests.registry import Registry
 from line_requests.settings import Settings
 from line_requests.store import Store
+from line_requests.telemetry import about
 
 # What is left for the write that is under way when the time runs out.
 MARGIN_S = 20.0
@@ -20,6 +21,7 @@ TABLE = SETTINGS.table()
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:  # noqa: ANN401 - Lambda's context
     """One run, bounded by the time that Lambda gives it; returns what it did."""
+    about(event_id=str(event.get("id")))
     at = datetime.datetime.fromisoformat(event["time"])
     budget_s = context.get_remaining_time_in_millis() / 1000 - MARGIN_S
     clock = Clock(int(at.timestamp() * 1000), budget_s)

@@ -20,7 +20,7 @@ STORE = Store(TABLE)
 def handler(event: dict[str, Any], _context: object) -> http.Response:
     """Answers one delivery: 200 when it is dealt with, 400 when not Stripe's, 5xx to get it again."""
     try:
-        request = http.Request.of(event)
+        request = http.receive(event)
         hint = webhook.verified(request, SETTINGS)
         clock = Clock(request.at_ms, BUDGET_S)
         registry = Registry(TABLE)

@@ -93,6 +93,8 @@ def _organisation(token: str, settings: Settings, now_ms: int) -> str:
     version_2 = claims.get("o")
     organisation = claims.get("org_id") or (version_2.get("id") if isinstance(version_2, dict) else None)
     listed = not parties or party is None or (isinstance(party, str) and party in parties)
+    if claims.get("sts") == "pending":  # signed in, but Clerk still wants something of them
+        raise Unauthorized
     if not listed or not claims["sid"] or not isinstance(organisation, str) or not organisation:
         raise Unauthorized
     return organisation

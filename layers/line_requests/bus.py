@@ -1,7 +1,7 @@
 """What the deployment's event bus carries: state changes out, provisioners' answers in."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ SOURCE = "line-requests"
 STATE_CHANGED = "Line State Changed"
 PROVISIONING_RESULT = "Line Provisioning Result"
 PUT_EVENTS_MAX = 10
+# Of one request, all entries together; some is left for their names.
+PUT_EVENTS_BYTES = 200_000
 
 
 def event_id(line: Line) -> str:
@@ -69,18 +71,18 @@ class Bus:
         return not self._put([detail], [("line-provisioner", PROVISIONING_RESULT, detail)])
 
     def _put(self, subjects: Sequence[Any], events: Sequence[tuple[str, str, dict[str, Any]]]) -> list[Any]:
+        entries = [
+            {
+                "EventBusName": self._name,
+                "Source": source,
+                "DetailType": detail_type,
+                "Detail": json.dumps(detail, ensure_ascii=False),
+            }
+            for source, detail_type, detail in events
+        ]
         rejected: list[Any] = []
-        for start in range(0, len(events), PUT_EVENTS_MAX):
-            entries = [
-                {
-                    "EventBusName": self._name,
-                    "Source": source,
-                    "DetailType": detail_type,
-                    "Detail": json.dumps(detail),
-                }
-                for source, detail_type, detail in events[start : start + PUT_EVENTS_MAX]
-            ]
-            answer = self._client.put_events(Entries=entries)  # type: ignore[arg-type] # plain dictionaries of the entry's shape
+        for start, end in _chunks([len(entry["Detail"].encode()) for entry in entries]):
+            answer = self._client.put_events(Entries=entries[start:end])  # type: ignore[arg-type] # plain dictionaries of the entry's shape
             if answer["FailedEntryCount"]:
                 rejected += [
                     subjects[start + position]
@@ -88,6 +90,17 @@ class Bus:
                     if entry.get("ErrorCode")
                 ]
         return rejected
+
+
+def _chunks(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """What goes into one request each, as (start, end): so many entries, so many bytes."""
+    start = 0
+    while start < len(sizes):
+        end = start + 1
+        while end < min(len(sizes), start + PUT_EVENTS_MAX) and sum(sizes[start : end + 1]) <= PUT_EVENTS_BYTES:
+            end += 1
+        yield start, end
+        start = end
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from line_requests.errors import (
     Unauthorized,
 )
 from line_requests.model import Line
-from line_requests.telemetry import logger
+from line_requests.telemetry import about, logger
 
 Response = dict[str, Any]
 
@@ -53,6 +53,12 @@ class Request:
             body=base64.b64decode(body) if event.get("isBase64Encoded") else _encoded(body),
             at_ms=int(event["requestContext"]["timeEpoch"]),
         )
+
+
+def receive(event: Mapping[str, Any]) -> Request:
+    """Reads an event; what is logged from now on names its request."""
+    about(request_id=str(event["requestContext"].get("requestId")))
+    return Request.of(event)
 
 
 def _encoded(body: str) -> bytes:

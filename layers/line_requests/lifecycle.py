@@ -5,6 +5,7 @@ client's retry heals, a poll heals, a webhook and the reconciler heal, and a dup
 nothing.
 """
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -24,14 +25,15 @@ from line_requests.store import Store
 from line_requests.telemetry import alarm, logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from line_requests.billing import Billing
 
 # However many poll, Stripe is asked about one line once in this time (contract 39).
 LOOK_INTERVAL_MS = 3_000
-# Longer, by more than the interval, than any door works on a line (at most 18 s): who has crashed is
-# waited for, who still works is not disturbed, and the last interval of a lease is nobody's.
+# Longer, by more than the interval, than a client's door works on a line (at most 18 s): who has crashed is
+# waited for, who still works is not disturbed, and the last interval of a lease is nobody's. A slow reconciler
+# may outlive it, which costs a call twice and changes nothing: every write has its condition, every step its key.
 LEASE_MS = 22_000
 # A look that a client waits for, but would rather not wait for long.
 PEEK_S = 4.0
@@ -70,16 +72,19 @@ class Lifecycle:
 
     def make(self, line: Line) -> Line:
         """Finishes the invoice of a line that this caller has just written, and so leased."""
-        return self._with_lease(line, None)
+        with self._ending_lease(line):
+            return self._advance(line, None)
 
-    def look(self, line: Line) -> Line:
-        """Brings a waiting line up to date with Stripe, unless somebody just did.
+    def poll(self, line: Line) -> Line:
+        """Brings a waiting line up to date with Stripe, unless somebody just did or has just tried.
 
         Raises BillingUnavailable when Stripe is in trouble; what is stored then still stands.
         """
-        return self.finish(line) if line.half_made else self.look_unless_busy(line)
+        if not line.half_made:
+            return self.look(line)
+        return self._work_on(line, until=lambda line: not line.half_made, polled=True)
 
-    def look_unless_busy(self, line: Line) -> Line:
+    def look(self, line: Line) -> Line:
         """The same without waiting: the line as it was while somebody else works on it."""
         leased = self._lease(line, grace_ms=LOOK_INTERVAL_MS if line.half_made else 0)
         return self._resume(leased) if leased else line
@@ -119,13 +124,18 @@ class Lifecycle:
             if decision.reason_to_close(line, workspace, now_ms, self._window_ms) is not None:
                 self.renew(line)
 
-    def _work_on(self, line: Line, *, until: "Callable[[Line], bool]") -> Line:
-        """Takes the lease as soon as nobody works on the line, and goes on with it once."""
+    def _work_on(self, line: Line, *, until: "Callable[[Line], bool]", polled: bool = False) -> Line:
+        """Takes the lease as soon as nobody works on the line, and goes on with it once.
+
+        However many poll in vain, one of them tries each interval, and the others do not wait for it.
+        """
         pause_s = 0.05
         while not until(line):
-            leased = self._lease(line, grace_ms=LOOK_INTERVAL_MS)
+            leased = self._lease(line, grace_ms=0 if polled else LOOK_INTERVAL_MS)
             if leased is not None:
-                return self._resume(leased)
+                return self._resume(leased, polled=polled)
+            if polled and line.look_after_ms <= self._clock.now_ms() + LOOK_INTERVAL_MS:
+                return line
             if self._clock.remaining_s() < 2 * pause_s:
                 raise BillingUnavailable("another caller is still working on the invoice")
             self._clock.sleep(pause_s)
@@ -157,7 +167,7 @@ class Lifecycle:
                 again = settled.awaiting and settled.closing is not line.closing
                 return self.observe(settled, invoice, workspace) if again else settled
             case decision.Intend() | decision.Close() | decision.Make():
-                return self.look(line)
+                return self.finish(line) if line.half_made else self.look(line)
             case decision.Missing():
                 raise self._missing(line)
             case decision.Rest():
@@ -165,37 +175,34 @@ class Lifecycle:
 
     # --- one step after the other ---------------------------------------------------------------
 
-    def _resume(self, leased: Line) -> Line:
+    def _resume(self, leased: Line, *, polled: bool = False) -> Line:
         """Goes on with a line whose history at Stripe is unknown: look before any step."""
-        try:
-            invoice = self.billing.retrieve(leased.invoice_id) if leased.invoice_id else None
-            if invoice is not None and invoice.status == "open" and leased.closing is None:
-                subscriptions.refresh(self._registry, self.billing, leased.workspace_id, self._clock.now_ms())
-        except BillingRefused as refusal:
-            # A look decides nothing: what Stripe refuses to show is for an operator to mend.
-            trouble = BillingMisconfigured(str(refusal))
-            self._end_lease(leased, trouble)
-            raise trouble from refusal
-        except BillingUnavailable as trouble:
-            self._end_lease(leased, trouble)
-            raise
-        return self._with_lease(leased, invoice)
+        with self._ending_lease(leased, polled=polled):
+            try:
+                invoice = self.billing.retrieve(leased.invoice_id) if leased.invoice_id else None
+                if invoice is not None and invoice.status == "open" and leased.closing is None:
+                    subscriptions.refresh(self._registry, self.billing, leased.workspace_id, self._clock.now_ms())
+            except BillingRefused as refusal:
+                # A look decides nothing: what Stripe refuses to show is for an operator to mend.
+                raise BillingMisconfigured(str(refusal)) from refusal
+            return self._advance(leased, invoice)
 
-    def _with_lease(self, line: Line, invoice: Invoice | None) -> Line:
+    @contextmanager
+    def _ending_lease(self, line: Line, *, polled: bool = False) -> "Iterator[None]":
+        """Gives the lease back after trouble: a half-made line may be retried at once, polled only later."""
         try:
-            return self._advance(line, invoice)
+            yield
         except BillingUnavailable as trouble:
-            self._end_lease(line, trouble)
+            self._end_lease(line, trouble, polled=polled)
             raise
 
-    def _end_lease(self, line: Line, trouble: BillingUnavailable) -> None:
-        """After trouble: the next retry of a half-made line may come at once, a mere look later."""
+    def _end_lease(self, line: Line, trouble: BillingUnavailable, *, polled: bool) -> None:
         if isinstance(trouble, BillingMisconfigured) and not isinstance(trouble, InvoiceMissing):
             alarm("StripeRefused", f"kept, but an operator is needed: {trouble}", line_id=line.id)
         else:
             logger.warning("Stripe is in trouble", extra={"line_id": line.id, "reason": str(trouble)})
         now_ms = self._clock.now_ms()
-        after_ms = now_ms if line.half_made else now_ms + LOOK_INTERVAL_MS
+        after_ms = now_ms if line.half_made and not polled else now_ms + LOOK_INTERVAL_MS
         self._store.end_lease(line, look_after_ms=after_ms, due_at_ms=now_ms)
 
     def _advance(self, line: Line, invoice: Invoice | None) -> Line:  # noqa: C901 - one arm per move
@@ -297,8 +304,10 @@ class Lifecycle:
                 return self._store.cancel(line, cause, now_ms)
 
     def _flag_refund(self, line: Line, invoice: Invoice) -> Line:
-        if self._store.flag_refund(line, invoice.id):
+        if not line.refund_due:
+            # Told before it is remembered: twice is better than never.
             alarm("RefundDue", "paid after it was canceled", line_id=line.id, invoice=invoice.id)
+            self._store.flag_refund(line, invoice.id)
         return line
 
     def _rest(self, line: Line, invoice: Invoice) -> Line:

@@ -27,15 +27,18 @@ DAY_S = 24 * 3600
 FEED_MAX_S = 29 * DAY_S
 # A new deployment has no mark yet: a day back is more than it can have missed.
 FEED_START_S = DAY_S
-# A slice is taken whole, so it has to fit into one run.
+# A slice is taken whole, so it has to fit into one run; one that holds more than this is halved.
 FEED_SLICE_S = 6 * 3600
+FEED_SLICE_EVENTS = 20_000
 # Events may become visible out of order: the last minute stays open, and five are read again.
 FEED_OPEN_S = 60
 FEED_OVERLAP_S = 300
+# Stripe's clock and ours may differ by this much.
+SKEW_S = 5
 # From so many invoices on, lists of a hundred beat single looks.
 LIST_FROM = 20
-# As many as the table's client has connections; settling what is known asks the table only.
-SETTLED_AT_ONCE = 10
+# As many as the table's client has connections, for what asks the table only.
+AT_ONCE = 10
 
 
 class Reconciliation:
@@ -53,8 +56,10 @@ class Reconciliation:
     def run(self) -> dict[str, int]:
         """Follows Stripe's events, then looks at everything that is due; returns what it did."""
         self._guarded("feed", self._follow_feed)
+        # Another one first each minute, so that none waits for the time that others leave.
+        first = self._clock.now_ms() // 60_000
         for shard in range(items.DUE_SHARDS):
-            self._look_at_due(shard)
+            self._look_at_due((first + shard) % items.DUE_SHARDS)
         logger.info("reconciled", extra={"done": dict(self._done)})
         return {name: self._done[name] for name in ("events", "lines", "retold", "quantities", "failed")}
 
@@ -64,9 +69,15 @@ class Reconciliation:
         now_s = self._clock.now_ms() // 1000
         mark_s = self._registry.watermark_s()
         start_s = now_s - FEED_START_S if mark_s is None else max(mark_s, now_s - FEED_MAX_S)
-        while start_s < now_s and self._clock.remaining_s() > 0:
-            end_s = min(start_s + FEED_SLICE_S, now_s)
-            hints = list(self._lifecycle.billing.events(since_s=start_s - FEED_OVERLAP_S, until_s=end_s))
+        slice_s, half_s = FEED_SLICE_S, self._clock.remaining_s() / 2  # the other half is for what is due
+        while start_s < now_s and self._clock.remaining_s() > half_s:
+            end_s = min(start_s + slice_s, now_s)
+            events = self._lifecycle.billing.events(since_s=start_s - FEED_OVERLAP_S, until_s=end_s)
+            hints = list(islice(events, FEED_SLICE_EVENTS))
+            if len(hints) == FEED_SLICE_EVENTS and end_s - start_s > FEED_OVERLAP_S:
+                slice_s = (end_s - start_s) // 2
+                continue
+            hints += events
             self._did("events", len(hints))
             self._look_at_hinted(hints)
             if self._clock.remaining_s() <= 0:
@@ -81,15 +92,18 @@ class Reconciliation:
         # By invoice, since anybody's can copy the metadata of ours and must not hide it.
         invoices: dict[str, tuple[str, str]] = {}
         paid = set[str]()
-        customers = set[str]()
+        customers: dict[str, int] = {}
         for hint in hints:
             if hint.about_our_invoice and webhook.names_a_line(hint):
                 invoices[hint.object_id] = hint.workspace_id, hint.line_id
                 paid |= {hint.line_id} if hint.about_payment else set()
             elif hint.about_subscription and hint.customer:
-                customers.add(hint.customer)
-        for customer in sorted(customers):
-            self._guarded(customer, self._refresh, customer)
+                customers[hint.customer] = max(hint.created_s, customers.get(hint.customer, 0))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            # Noted, not looked at: the feed goes on however many have changed, and a failed look is repeated.
+            noted = [pool.submit(self._subscription_due, *changed) for changed in customers.items()]
+        for note in noted:
+            note.result()  # one that could not be made leaves the slice to the next run
         # One that was settled needs no look; a canceled one may have been paid all the same.
         unsettled = {
             (line.workspace_id, line.id): line
@@ -97,7 +111,7 @@ class Reconciliation:
             if line.awaiting or (line.refundable and line.id in paid and not line.refund_due)
         }
         open_lines = {invoice: unsettled[names] for invoice, names in invoices.items() if names in unsettled}
-        with ThreadPoolExecutor(SETTLED_AT_ONCE) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             for invoice in self._listed(list(open_lines.values())):
                 line = open_lines.pop(invoice.id, None)
                 if line is not None and invoice.status in {"paid", "void"}:
@@ -128,14 +142,11 @@ class Reconciliation:
             self._store.due_now(line, self._clock.now_ms())
             raise
 
-    def _refresh(self, customer: str) -> None:
+    def _subscription_due(self, customer: str, changed_s: int) -> None:
         workspace_id = self._registry.workspace_of_customer(customer)
-        if workspace_id is None:
-            return
-        now_ms = self._clock.now_ms()
-        workspace = subscriptions.refresh(self._registry, self._lifecycle.billing, workspace_id, now_ms)
-        if workspace is not None:
-            self._lifecycle.reconsider(workspace)
+        if workspace_id is not None:
+            changed_by_ms = (changed_s + 1 + SKEW_S) * 1000
+            self._registry.subscription_due(workspace_id, changed_by_ms=changed_by_ms, now_ms=self._clock.now_ms())
 
     # --- what is due by itself ----------------------------------------------------------------
 
@@ -147,7 +158,7 @@ class Reconciliation:
             self._look_at_lines([due for due in page if due.line_id is not None])
             for due in page:
                 if due.line_id is None:
-                    self._guarded(due.workspace_id, self._set_quantities, due)
+                    self._guarded(due.workspace_id, self._look_at_workspace, due)
             if start is None:
                 return
 
@@ -162,7 +173,7 @@ class Reconciliation:
 
     def _look(self, line: Line) -> None:
         try:
-            self._lifecycle.look_unless_busy(line)
+            self._lifecycle.look(line)
         except BillingRefused as refusal:
             logger.info("canceled: Stripe refuses it", extra={"line_id": line.id, "reason": str(refusal)})
         self._did("lines")
@@ -178,11 +189,11 @@ class Reconciliation:
                 self._store.watch_provisioning(line, now_ms + wait_ms)
                 self._did("retold")
 
-    def _set_quantities(self, due: Due) -> None:
+    def _look_at_workspace(self, due: Due) -> None:
         now_ms = self._clock.now_ms()
         billing = self._lifecycle.billing
         self._did("quantities", subscriptions.set_quantities(self._registry, billing, due.workspace_id, now_ms))
-        # A place that was given back may be an included one, for a request that waits to be paid.
+        # Another plan, or a place that was given back, may include a request that waits to be paid.
         workspace = self._registry.workspace(due.workspace_id)
         if workspace is not None:
             self._lifecycle.reconsider(workspace)

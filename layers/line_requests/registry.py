@@ -190,6 +190,19 @@ class Registry:
         )
         return [_due(item) for item in page], last
 
+    def subscription_due(self, workspace_id: str, *, changed_by_ms: int, now_ms: int) -> None:
+        """Has the reconciler look at a subscription that changed by then, unless it has looked since."""
+        write = Write(
+            items.workspace_key(workspace_id),
+            update="SET #due_shard = :shard, #due_at = if_not_exists(#due_at, :now)",
+            condition="attribute_exists(#pk) AND (attribute_not_exists(#asked_at) OR #asked_at <= :changed)",
+            values={"shard": items.due_shard(workspace_id), "now": now_ms, "changed": changed_by_ms},
+        )
+        try:
+            self._table.write(write)
+        except ConditionFailed:
+            return
+
     def lease_quantities(self, workspace_id: str, now_ms: int) -> Workspace | None:
         """Lets one writer set a workspace's quantities; None while another does."""
         write = Write(
@@ -204,13 +217,16 @@ class Registry:
         except ConditionFailed:
             return None
 
-    def quantities_set(self, workspace: Workspace) -> None:
-        """Ends the lease; the workspace is no longer due unless its counts moved meanwhile."""
+    def quantities_set(self, workspace: Workspace, *, asked_at_ms: int) -> None:
+        """Ends the lease; the workspace is no longer due unless its counts moved meanwhile.
+
+        Stripe was asked about its subscription at `asked_at_ms` or later.
+        """
         key = items.workspace_key(workspace.id)
-        values = {"seen": workspace.quantities_revision}
+        values = {"seen": workspace.quantities_revision, "asked": asked_at_ms}
         clean = Write(
             key,
-            update="REMOVE #quantities_until, #due_shard, #due_at",
+            update="SET #asked_at = :asked REMOVE #quantities_until, #due_shard, #due_at",
             condition="#quantities_revision = :seen",
             values=values,
         )

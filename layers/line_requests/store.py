@@ -396,8 +396,8 @@ class Store:
             payment_url=attributes.get("payment_url", line.payment_url),
         )
 
-    def flag_refund(self, line: Line, invoice_id: str) -> bool:
-        """Marks a canceled line whose invoice was paid; True for the call that marked it."""
+    def flag_refund(self, line: Line, invoice_id: str) -> None:
+        """Marks a canceled line whose invoice was paid."""
         write = Write(
             items.line_key(line.workspace_id, line.id),
             update="SET #refund_due = :yes, #invoice_id = :invoice",
@@ -407,8 +407,7 @@ class Store:
         try:
             self._table.write(write)
         except ConditionFailed:
-            return False
-        return True
+            return
 
     def watch_provisioning(self, line: Line, due_at_ms: int) -> None:
         """Has the reconciler tell the provisioner again unless the line has moved on by then."""

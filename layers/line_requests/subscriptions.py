@@ -21,18 +21,27 @@ def refresh(registry: Registry, billing: "Billing", workspace_id: str, now_ms: i
     The revision is read before Stripe is asked, so an answer that was overtaken is thrown away and
     asked for again (contract 46).
     """
+    found = _look(registry, billing, workspace_id, now_ms)
+    return found[0] if found else None
+
+
+def _look(
+    registry: Registry, billing: "Billing", workspace_id: str, now_ms: int
+) -> "tuple[Workspace, list[StripeSubscription]] | None":
+    """The workspace with its snapshot brought up to date, and what Stripe listed."""
     for _ in range(REFRESH_ATTEMPTS):
         workspace = registry.workspace(workspace_id)
         if workspace is None:
             return None
-        current = select(billing.subscriptions(workspace.customer), registry.plans())
+        listed = billing.subscriptions(workspace.customer)
+        current = select(listed, registry.plans())
         if current is not None and current.plan is None and current.status in {"active", "trialing"}:
             alarm("UnknownBasePrice", "no plan names the base price", workspace_id=workspace_id)
         if current == workspace.subscription:
-            return workspace
+            return workspace, listed
         saved = registry.save_subscription(workspace, current, now_ms)
         if saved is not None:
-            return saved
+            return saved, listed
     raise BillingUnavailable("the subscription kept changing")
 
 
@@ -55,25 +64,30 @@ def select(subscriptions: "Sequence[StripeSubscription]", plans: Sequence[Plan])
 
 
 def set_quantities(registry: Registry, billing: "Billing", workspace_id: str, now_ms: int) -> int:
-    """Sets each add-on price's quantity to what is owed, by one writer at a time (contract 50).
+    """Refreshes the snapshot, then sets each add-on price's quantity to what is owed (contract 46, 50).
 
-    Returns how many were changed. A price of another plan's add-on is brought to none.
+    By one writer at a time. Returns how many were changed; a price of another plan's add-on is brought to none.
     """
     workspace = registry.lease_quantities(workspace_id, now_ms)
     if workspace is None:
         return 0
     try:
-        changed = _apply_quantities(registry, billing, workspace)
+        found = _look(registry, billing, workspace_id, now_ms)
+        workspace = found[0] if found else workspace
+        changed = _apply_quantities(registry, billing, *found) if found else 0
     except LineRequestError:
         registry.quantities_left(workspace)
         raise
-    registry.quantities_set(workspace)
+    registry.quantities_set(workspace, asked_at_ms=now_ms)
     return changed
 
 
-def _apply_quantities(registry: Registry, billing: "Billing", workspace: Workspace) -> int:
+def _apply_quantities(
+    registry: Registry, billing: "Billing", workspace: Workspace, listed: "Sequence[StripeSubscription]"
+) -> int:
     subscription = workspace.subscription
-    if subscription is None or subscription.ended:
+    # What is owed under a plan that nobody has named is unknown, not nothing.
+    if subscription is None or subscription.ended or subscription.plan is None:
         return 0
     add_ons = {
         allowance.add_on.price
@@ -82,10 +96,10 @@ def _apply_quantities(registry: Registry, billing: "Billing", workspace: Workspa
         if allowance.add_on
     }
     owed = dict.fromkeys(add_ons, 0) | decision.quantities_owed(workspace)
-    listed = {s.id: s.items for s in billing.subscriptions(workspace.customer)}
+    there = next(s.items for s in listed if s.id == subscription.id)
     changed = 0
-    for price, quantity in sorted(owed.items()) if subscription.id in listed else []:
-        item_id, current = listed[subscription.id].get(price, (None, 0))
+    for price, quantity in sorted(owed.items()):
+        item_id, current = there.get(price, (None, 0))
         if current != quantity or (item_id is not None and quantity == 0):
             billing.set_quantity(subscription.id, price, item_id, quantity)
             changed += 1

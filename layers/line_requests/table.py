@@ -1,4 +1,4 @@
-"""DynamoDB's verbs as this product uses them; the only module that knows botocore.
+"""DynamoDB's verbs as this product uses them; only the settings know botocore, too.
 
 Expressions name every attribute as `#attribute` and every value as `:value`; the mapping is read
 off the expression, so that no reserved word ever bites.
@@ -27,6 +27,10 @@ CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "stan
 # Transactions of one hot workspace queue up: 32 of 25 ms need one second, this waits up to ten.
 CONFLICT_ATTEMPTS = 40
 CONFLICT_WAIT_MAX_S = 0.4
+# What says nothing about the conditions; botocore repeats none of these inside of a transaction.
+CONFLICTS = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+# From the system: a generator's state would be the same in every environment that starts from one snapshot.
+_RANDOM = random.SystemRandom()
 BATCH_GET_MAX = 100
 
 
@@ -217,7 +221,7 @@ class Table:
                 if failed:
                     items = [unmarshal(reason["Item"]) if "Item" in reason else None for reason in reasons]
                     raise TransactionLost(failed, items) from error
-                if "TransactionConflict" not in codes or attempt == CONFLICT_ATTEMPTS:
+                if CONFLICTS.isdisjoint(codes) or attempt == CONFLICT_ATTEMPTS:
                     raise
             except self._client.exceptions.TransactionInProgressException:
                 if attempt == CONFLICT_ATTEMPTS:
@@ -278,4 +282,4 @@ class Table:
 
     def _wait(self, attempt: int) -> None:
         """Full jitter, so that those who collided do not collide again."""
-        self._sleep(random.uniform(0, min(CONFLICT_WAIT_MAX_S, 0.01 * 2**attempt)))  # noqa: S311 - no secret
+        self._sleep(_RANDOM.uniform(0, min(CONFLICT_WAIT_MAX_S, 0.01 * 2**attempt)))

@@ -8,6 +8,14 @@ if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
 
+_about: dict[str, str] = {}
+
+
+def about(**names: str) -> None:
+    """What every line logged from now on is about, such as the request that API Gateway's own log names."""
+    _about.update(names)
+
+
 class _Late:
     """Powertools' logger, made by the first line that is logged: most requests log nothing, and start sooner."""
 
@@ -18,6 +26,7 @@ class _Late:
         return Logger()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a logger has
+        self._logger.append_keys(**_about)
         return getattr(self._logger, name)
 
 

@@ -224,6 +224,7 @@ REFUSED: dict[str, Json] = {
     "a version 2 organisation without an id": {"org_id": ..., "o": {"rol": "admin"}},
     "an organisation without a workspace": {"org_id": "org_other"},
     "without a session": {"sid": ...},
+    "a session that Clerk still wants something of": {"sts": "pending"},
     "an empty session": {"sid": ""},
     "a session that is null": {"sid": None},
     "without a subject": {"sub": ...},

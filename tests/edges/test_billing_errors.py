@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections import deque
@@ -11,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import stripe as stripe_sdk
 
-from line_requests.billing import Billing, deadline
+from line_requests.billing import API_VERSION, Billing, deadline
 from line_requests.errors import (
     BillingMisconfigured,
     BillingRefused,
@@ -273,6 +275,19 @@ def test_an_answer_from_a_key_s_memory_is_marked(stripe: Stripe) -> None:
     stripe.answer(200, an_invoice("draft"))
     assert stripe.billing().create_invoice(LINE).replayed is True
     assert stripe.billing().create_invoice(LINE).replayed is False
+
+
+def test_what_stripe_says_of_a_customer_reaches_no_log(stripe: Stripe, caplog: pytest.LogCaptureFixture) -> None:
+    """[5] Lambda's JSON logs take whatever a library logs at INFO."""
+    caplog.set_level(logging.INFO)
+    stripe.refuse(400, "resource_missing")
+    with pytest.raises(BillingRefused):
+        stripe.billing().create_invoice(LINE)
+    assert "ada@example.com" not in caplog.text
+
+
+def test_the_api_version_is_the_one_that_the_sdk_is_made_for() -> None:
+    assert stripe_sdk.api_version == API_VERSION
 
 
 # --- time ---------------------------------------------------------------------------------------------------

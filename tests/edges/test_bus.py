@@ -97,6 +97,19 @@ def test_personal_data_is_told_only_to_provision(told: Line) -> None:
     json.dumps(detail).encode()
 
 
+def test_large_events_are_told_in_requests_that_the_bus_takes(client: EventBridgeClient, eventbridge: Stubber) -> None:
+    """[48] Of 256 KB: ten of the largest lines are more."""
+    texts = {"email": "\U0001f600" * 2048, "state": "\U0001f600" * 2048, "zipcode": "\U0001f600" * 2048}
+    large = replace(PROVISIONING, submission=replace(PROVISIONING.submission, **texts))
+    told = [replace(large, id=f"{number:024x}") for number in range(10)]
+    size = len(json.dumps(state_changed(large), ensure_ascii=False).encode())
+    assert 10 * size > 200_000 > 7 * size
+    for answer in (accepted(7), accepted(3)):
+        eventbridge.add_response("put_events", answer)
+    assert Bus(client, "lines").publish(told) == []
+    eventbridge.assert_no_pending_responses()
+
+
 def test_lines_are_told_ten_at_a_time_and_those_refused_come_back(
     client: EventBridgeClient, eventbridge: Stubber
 ) -> None:

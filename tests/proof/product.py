@@ -247,7 +247,7 @@ class _Http(stripe.HTTPClient):
 
 
 class _Strands:
-    """What the intake takes for a thread pool."""
+    """What intake and reconciler take for a thread pool."""
 
     def __init__(self, max_workers: int) -> None:
         del max_workers
@@ -278,6 +278,7 @@ class Product:
         import line_requests.clock
         import line_requests.intake
         import line_requests.items
+        import line_requests.reconciliation
         import line_requests.settings
 
         session = boto3.Session(region_name="eu-central-1")
@@ -287,9 +288,10 @@ class Product:
         # Two shards of the index stand for all: what matters is which of them comes first.
         _replace(line_requests.items, "DUE_SHARDS", 2)
         _replace(aws_lambda_powertools, "single_metric", lambda **_: nullcontext())
-        # No seam in the product for these three: a clock, threads and chance are what it takes for given.
+        # No seam in the product for these: a clock, threads and chance are what it takes for given.
         _replace(line_requests.clock, "time", SimpleNamespace(monotonic=_monotonic_s, sleep=_sleep))
-        _replace(line_requests.intake, "ThreadPoolExecutor", _Strands)
+        for module in (line_requests.intake, line_requests.reconciliation):
+            _replace(module, "ThreadPoolExecutor", _Strands)
         _replace(line_requests.intake, "secrets", SimpleNamespace(token_hex=lambda _size: current().draw()))
         self.handlers = {name: self._handler(name) for name in FUNCTIONS}
 

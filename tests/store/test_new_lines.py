@@ -150,7 +150,7 @@ def test_an_included_line_beside_paid_ones_makes_the_quantities_due(world: World
     included = world.added(Kind.EMAIL)
     world.paid(Kind.EMAIL)
     world.store.provisioning_failed(included, "no numbers left", NOW_MS)
-    world.registry.quantities_set(world.now())
+    world.registry.quantities_set(world.now(), asked_at_ms=NOW_MS)
     assert "due_at" not in world.raw(world.now())
     revision = world.now().quantities_revision
     world.added(Kind.EMAIL)

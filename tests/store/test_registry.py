@@ -148,7 +148,7 @@ def test_one_writer_at_a_time_sets_a_workspace_s_quantities(world: World) -> Non
     assert leased.held == counts(email=1)
     assert world.registry.lease_quantities("acme", NOW_MS + QUANTITIES_LEASE_MS - 1) is None
     assert world.registry.lease_quantities("acme", NOW_MS + QUANTITIES_LEASE_MS) is not None
-    world.registry.quantities_set(leased)
+    world.registry.quantities_set(leased, asked_at_ms=NOW_MS)
     assert "due_at" not in world.raw(workspace)
     assert "quantities_until" not in world.raw(workspace)
     assert world.registry.lease_quantities("unknown", NOW_MS) is None
@@ -161,7 +161,7 @@ def test_quantities_that_moved_while_they_were_set_stay_due(world: World) -> Non
     leased = world.registry.lease_quantities("acme", NOW_MS)
     assert leased is not None
     world.paid(Kind.EMAIL)
-    world.registry.quantities_set(leased)
+    world.registry.quantities_set(leased, asked_at_ms=NOW_MS)
     assert "due_at" in world.raw(workspace)
     assert world.registry.lease_quantities("acme", NOW_MS) is not None
 
@@ -186,9 +186,9 @@ def test_a_writer_who_outlived_its_lease_leaves_the_quantities_due(world: World)
     fast = world.registry.lease_quantities("acme", NOW_MS + QUANTITIES_LEASE_MS)
     assert slow is not None
     assert fast is not None
-    world.registry.quantities_set(fast)
+    world.registry.quantities_set(fast, asked_at_ms=NOW_MS)
     assert "due_at" not in world.raw(workspace)
-    world.registry.quantities_set(slow)
+    world.registry.quantities_set(slow, asked_at_ms=NOW_MS)
     assert "due_at" in world.raw(workspace), "Stripe may hold what the slow one set"
 
 

@@ -194,7 +194,7 @@ def test_a_failed_line_gives_its_place_back_and_keeps_its_payment_status(world: 
     """[19][36][49][50]"""
     world.workspace(purchased_phone=Allowance(0 if paid else 1, add_on=EXTRA))
     line = world.paid() if paid else world.added()
-    world.registry.quantities_set(world.now())
+    world.registry.quantities_set(world.now(), asked_at_ms=NOW_MS)
     failed = world.store.provisioning_failed(line, "no numbers left", LATER_MS)
     assert_moved(world, line, failed, (Status.FAILED, line.payment_status), "no numbers left")
     now = world.now()
@@ -276,10 +276,11 @@ def test_an_operator_releases_an_active_line_with_its_place_and_a_failed_one(wor
 def test_a_payment_after_the_cancel_is_flagged_once(world: World) -> None:
     """[44]"""
     line = awaiting(world)
-    assert world.store.flag_refund(line, "in_1") is False, "not while it waits"
+    world.store.flag_refund(line, "in_1")
+    assert world.line(line).refund_due is False, "not while it waits"
     canceled = world.store.cancel(line, "canceled", NOW_MS)
-    assert world.store.flag_refund(canceled, "in_1") is True
-    assert world.store.flag_refund(canceled, "in_1") is False
+    world.store.flag_refund(canceled, "in_1")
+    world.store.flag_refund(canceled, "in_2")
     flagged = world.line(line)
     assert (flagged.status, flagged.refund_due, flagged.invoice_id) == (Status.CANCELED, True, "in_1")
 
@@ -290,7 +291,8 @@ def test_a_paid_line_that_was_released_later_is_not_to_be_refunded(world: World)
     released = world.store.release(world.store.provisioned(world.paid(), NOW_MS), "operator", LATER_MS)
     assert (released.status, released.payment_status) == (Status.CANCELED, PaymentStatus.PAID)
     assert not released.refundable
-    assert world.store.flag_refund(released, "in_1") is False
+    world.store.flag_refund(released, "in_1")
+    assert world.line(released).refund_due is False
 
 
 def test_a_line_s_provisioner_is_watched_until_the_line_moves_on(world: World) -> None:

@@ -45,7 +45,7 @@ class World:
         new = self.now(workspace_id)
         saved = self.registry.save_subscription(new, examples.subscription(status, **allowances), NOW_MS)
         assert saved is not None
-        self.registry.quantities_set(saved)
+        self.registry.quantities_set(saved, asked_at_ms=0)
         return self.now(workspace_id)
 
     def now(self, workspace_id: str = "acme") -> Workspace:

@@ -260,6 +260,23 @@ def test_however_many_poll_stripe_is_asked_once(workspace: Workspace) -> None:
     assert 1 <= looks(calls, line["stripeInvoiceId"]) <= 1 + (time.monotonic() - started) // LOOK_INTERVAL_S
 
 
+def test_however_many_poll_in_vain_stripe_is_asked_once(world: World, workspace: Workspace) -> None:
+    """[39] [34] A half-made request while Stripe is in trouble: one of them tries to finish it."""
+    workspace.included()
+    world.faults("error_before")
+    assert workspace.create().status_code == 503
+    [line, _] = workspace.lines()
+    calls, started = world.calls(), time.monotonic()
+    answers = together(8, lambda _: workspace.get(line["_id"])) + [workspace.get(line["_id"]) for _ in range(4)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert answers[0].json()["paymentUrl"] is None
+    # Each try is repeated once by the SDK.
+    assert 1 <= len(calls()) <= 2 * (1 + (time.monotonic() - started) // LOOK_INTERVAL_S)
+    world.no_faults()
+    time.sleep(LOOK_INTERVAL_S)
+    assert workspace.get(line["_id"]).json()["paymentUrl"]
+
+
 def test_a_later_poll_looks_again(world: World, workspace: Workspace) -> None:
     """[39] The interval ends."""
     world.webhooks("drop")

@@ -84,6 +84,30 @@ def test_a_run_hears_of_subscriptions_too(world: World) -> None:
     assert ended.create().status_code == 403
 
 
+def test_a_lost_change_of_a_subscription_is_not_forgotten_while_stripe_is_down(world: World) -> None:
+    """[46] [47] The feed goes on, and the workspace stays due until Stripe has been asked."""
+    world.webhooks("drop")
+    workspace = world.workspace()
+    workspace.change(status="past_due")
+    world.faults("error_before", path="/v1/subscriptions")
+    assert world.reconcile()["failed"] > 0
+    world.no_faults()
+    world.stack.double.forget_events()
+    world.reconcile()
+    assert workspace.create().json()["status"] == "subscription_required"
+
+
+def test_a_change_that_was_looked_at_is_not_looked_at_again(world: World, workspace: Workspace) -> None:
+    """[46] [47] Though its event stands in the feed for minutes."""
+    world.webhooks("drop")
+    workspace.change(plan="scale")
+    world.stack.double.age_events(60)
+    world.reconcile()
+    calls = world.calls()
+    world.reconcile()
+    assert [call.path for call in calls()] == ["/v1/events"]
+
+
 def test_one_bad_line_stops_nothing(world: World) -> None:
     """[47] One invoice is unknown to Stripe, the other one is paid: the other one is promoted."""
     world.webhooks("drop")
@@ -323,6 +347,47 @@ def test_quantities_are_set_never_added_and_never_prorated(world: World, workspa
     writes = [c for c in calls() if c.path.startswith("/v1/subscription_items") and c.method != "GET"]
     assert writes
     assert {call.params["proration_behavior"] for call in writes} == {"none"}
+
+
+def test_without_a_known_plan_nothing_is_taken_off_the_subscription(world: World, workspace: Workspace) -> None:
+    """[50] [17] What is owed under a base price that no plan names is unknown, not nothing."""
+    [line] = paid_lines(world, workspace.full(), 1)
+    world.reconcile()
+    assert quantities(world, workspace) == {"purchased_phone": 1}
+    unknown = world.stripe.v1.prices.create(
+        {"currency": "usd", "unit_amount": 1, "recurring": {"interval": "month"}, "product_data": {"name": "New plan"}}
+    )
+    [subscription] = world.stripe.v1.subscriptions.list({"customer": workspace.customer}).data
+    [base] = [i for i in subscription["items"].data if i.price.unit_amount not in ADD_ONS]
+    world.stripe.v1.subscription_items.update(base.id, {"price": unknown.id, "proration_behavior": "none"})
+    world.quiet()
+    assert workspace.create().json()["status"] == "subscription_required"
+    eventually(lambda: workspace.status(line) == "active")
+    release(world.store, workspace.id, line, now_ms())
+    world.reconcile()
+    assert quantities(world, workspace) == {"purchased_phone": 1}
+
+
+def test_a_metered_price_beside_the_plan_disturbs_nothing(world: World, workspace: Workspace) -> None:
+    """[46] [50] Minutes by the meter: such an item has no quantity."""
+    minutes = world.stripe.v1.prices.create(
+        {
+            "currency": "usd",
+            "unit_amount": 2,
+            "recurring": {"interval": "month", "usage_type": "metered", "meter": "mtr_minutes"},
+            "product_data": {"name": "Minutes"},
+        }
+    )
+    item = {"subscription": workspace.subscription or "", "price": minutes.id}
+    world.stripe.v1.subscription_items.create({"subscription": item["subscription"], "price": item["price"]})
+    workspace.change(plan="scale")
+    world.quiet()
+    assert workspace.create(BYON).status_code == 201
+    workspace.change(plan="starter")
+    world.quiet()
+    paid_lines(world, workspace.full(EMAIL), 1, EMAIL)
+    assert world.reconcile()["failed"] == 0
+    assert quantities(world, workspace) == {"email": 1}
 
 
 def test_quantities_move_with_the_plan(world: World, workspace: Workspace) -> None:

@@ -208,6 +208,17 @@ class StripeDouble:
         with self._lock:
             del self._account.tables["invoice"][invoice_id]
 
+    def forget_events(self) -> None:
+        """Empty the feed, as a month does."""
+        with self._lock:
+            self._account.tables["event"].clear()
+
+    def age_events(self, seconds: int) -> None:
+        """Make every event so much older."""
+        with self._lock:
+            for event in self._account.tables["event"].values():
+                event["created"] -= seconds
+
     def start_bank_debit(self, invoice_id: str) -> None:
         """Put a payment on its way: the invoice stays open and void fails."""
         with self._lock:
