@@ -5,13 +5,11 @@ from typing import Any
 from line_requests import auth, http, listing, responses, validation
 from line_requests.clock import Clock
 from line_requests.errors import Invalid, LineNotFound, NotInThisStatus
-from line_requests.lifecycle import Lifecycle
+from line_requests.lifecycle import REQUEST_BUDGET_S, Lifecycle
 from line_requests.model import Closing, Line, Status
 from line_requests.registry import Registry
 from line_requests.settings import Settings
 from line_requests.store import Store
-
-BUDGET_S = 18.0
 
 SETTINGS = Settings.from_environment()
 TABLE = SETTINGS.table()
@@ -36,7 +34,7 @@ def _manage(request: http.Request) -> http.Response:
         raise Invalid(listing.INVALID_ID)
     if opening.line is None:
         raise LineNotFound
-    clock = Clock(request.at_ms, BUDGET_S)
+    clock = Clock(request.at_ms, REQUEST_BUDGET_S)
     lifecycle = Lifecycle(STORE, Registry(TABLE), SETTINGS.open_billing, clock, SETTINGS.window_ms)
     actions = {"cancel": _cancel, "payment_link": _payment_link}
     return actions[_action(request)](lifecycle, opening.line)

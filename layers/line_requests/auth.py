@@ -1,5 +1,6 @@
 """Who is calling: an API key of a workspace, or a Clerk session of its organisation (contract 1-5)."""
 
+import math
 import re
 import secrets
 import zlib
@@ -17,6 +18,8 @@ from line_requests.store import Store
 _API_KEY = re.compile(r"(tuco_([a-z0-9-]{1,40})_[0-9a-f]{32})([0-9a-f]{8})")
 # Clocks of Clerk and Lambda may differ by this much, as in Clerk's own libraries.
 CLOCK_SKEW_S = 5
+# Clerk's ids are ASCII, and much shorter.
+_ORGANISATION = re.compile(r"[!-~]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,8 @@ class Credential:
 
 def read(authorization: str | None, settings: Settings, store: Store, now_ms: int) -> Credential:
     """Reads an Authorization header; an API key costs no call yet. Raises Unauthorized."""
-    scheme, _, token = (authorization or "").strip().partition(" ")
-    token = token.strip()
+    scheme, _, token = (authorization or "").strip(" \t").partition(" ")
+    token = token.strip(" \t")
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized
     if token.startswith("tuco_"):
@@ -95,14 +98,17 @@ def _organisation(token: str, settings: Settings, now_ms: int) -> str:
     listed = not parties or party is None or (isinstance(party, str) and party in parties)
     if claims.get("sts") == "pending":  # signed in, but Clerk still wants something of them
         raise Unauthorized
-    if not listed or not claims["sid"] or not isinstance(organisation, str) or not organisation:
+    session = claims["sid"]
+    if not listed or not isinstance(session, str) or not session.strip():
+        raise Unauthorized
+    if not isinstance(organisation, str) or not _ORGANISATION.fullmatch(organisation):
         raise Unauthorized
     return organisation
 
 
 def _check_time(claims: Mapping[str, Any], now_s: float) -> None:
     starts, ends = [claims["iat"], claims.get("nbf", 0)], claims["exp"]
-    if not all(isinstance(moment, int | float) for moment in (*starts, ends)):
+    if not all(type(moment) in {int, float} and math.isfinite(moment) for moment in (*starts, ends)):
         raise Unauthorized
     if ends <= now_s or max(starts) > now_s + CLOCK_SKEW_S:
         raise Unauthorized

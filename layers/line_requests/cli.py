@@ -22,7 +22,7 @@ from line_requests.bus import Bus, event_id
 from line_requests.clock import Clock
 from line_requests.display import Row, View
 from line_requests.errors import BillingUnavailable, LineRequestError
-from line_requests.lifecycle import Lifecycle
+from line_requests.lifecycle import REQUEST_BUDGET_S, Lifecycle
 from line_requests.model import Workspace
 from line_requests.operators import Refused
 from line_requests.registry import Registry
@@ -33,8 +33,6 @@ from line_requests.table import ConditionFailed, TransactionLost
 if TYPE_CHECKING:
     from line_requests.table import Table
 
-# Below a line's lease, as for every door: who works on a line has it to himself.
-BUDGET_S = 18.0
 # What a stack tells of its deployment, by the name of the environment variable that it stands for.
 STACK_OUTPUTS = {"TABLE_NAME": "TableName", "BUS_NAME": "BusName"}
 STACK_PARAMETERS = {
@@ -103,7 +101,7 @@ class Deployment:
 
     def billing(self, remaining_s: Callable[[], float] | None = None) -> Billing:
         """Its Stripe account, with the operator's own key if there is one."""
-        remaining_s = remaining_s or deadline(BUDGET_S)
+        remaining_s = remaining_s or deadline(REQUEST_BUDGET_S)
         own_key = self.environment.get("STRIPE_API_KEY")
         if own_key:
             return Billing(own_key, api_base=self.settings.stripe_api_base, remaining_s=remaining_s)
@@ -112,7 +110,7 @@ class Deployment:
 
     def lifecycle(self) -> Lifecycle:
         """What can be done for a waiting line, starting now."""
-        return Lifecycle(self.store, self.registry, self.billing, Clock(_now_ms(), BUDGET_S), self.settings.window_ms)
+        return Lifecycle(self.store, self.registry, self.billing, Clock(_now_ms(), REQUEST_BUDGET_S), self.settings.window_ms)
 
     def _require(self, *names: str) -> None:
         if not any(self.environment.get(name) for name in names):
@@ -142,7 +140,7 @@ def _plans_apply(deployment: Deployment, args: argparse.Namespace) -> View:
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"{args.file}: {getattr(error, 'strerror', None) or error}") from None
     # Every price is one call, so a file of many plans may take its time.
-    billing = deployment.billing(lambda: BUDGET_S)
+    billing = deployment.billing(lambda: REQUEST_BUDGET_S)
     applied, removed = plans.apply(specs, deployment.registry, billing, prune=args.prune)
     view: Row = {"applied": [plan.name for plan in applied], "removed": removed}
     if args.sync:

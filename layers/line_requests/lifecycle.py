@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 
 # However many poll, Stripe is asked about one line once in this time (contract 39).
 LOOK_INTERVAL_MS = 3_000
-# Longer, by more than the interval, than a client's door works on a line (at most 18 s): who has crashed is
-# waited for, who still works is not disturbed, and the last interval of a lease is nobody's. A slow reconciler
-# may outlive it, which costs a call twice and changes nothing: every write has its condition, every step its key.
-LEASE_MS = 22_000
+# Three calls of Stripe's slowest sort. Stripe is asked nothing in the last interval of a lease, which is nobody's, nor
+# in the second before: who still works is not disturbed, and the next one waits for who has crashed and is in time.
+LEASE_MS = 16_000
+LEASE_MARGIN_S = 1.0
+# A client's request may take longer than that, and not as long as API Gateway's 30 s, whatever Stripe does.
+REQUEST_BUDGET_S = 20.0
 # A look that a client waits for, but would rather not wait for long.
 PEEK_S = 4.0
 # The reconciler's look at an unpaid line: after an hour, then each time as late again, at most a day.
@@ -62,11 +64,13 @@ class Lifecycle:
         self._open_billing = open_billing
         self._clock = clock
         self._window_ms = window_ms
+        self._kept_s = 0.0
+        """Time that is not for Stripe."""
 
     @cached_property
     def billing(self) -> "Billing":
         """Stripe, opened by the first who needs it: an included line never does."""
-        return self._open_billing(self._clock.remaining_s)
+        return self._open_billing(lambda: self._clock.remaining_s() - self._kept_s)
 
     # --- doors ----------------------------------------------------------------------------------
 
@@ -93,9 +97,9 @@ class Lifecycle:
         """Looks at the invoice at once and without a lease, and writes only what it settles."""
         if line.half_made or line.invoice_id is None:
             return self.finish(line)
-        end_s = self._clock.remaining_s() - PEEK_S
-        billing = self._open_billing(lambda: self._clock.remaining_s() - max(0.0, end_s))
-        return self.observe(line, billing.retrieve(line.invoice_id), workspace)
+        with self._within(PEEK_S):
+            invoice = self.billing.retrieve(line.invoice_id)
+        return self.observe(line, invoice, workspace)
 
     def finish(self, line: Line) -> Line:
         """Waits until the line's invoice is finished, by us or by whoever has its lease.
@@ -190,11 +194,22 @@ class Lifecycle:
     @contextmanager
     def _ending_lease(self, line: Line, *, polled: bool = False) -> "Iterator[None]":
         """Gives the lease back after trouble: a half-made line may be retried at once, polled only later."""
+        lease_s = (line.look_after_ms - LOOK_INTERVAL_MS - self._clock.now_ms()) / 1000
         try:
-            yield
+            with self._within(lease_s - LEASE_MARGIN_S):
+                yield
         except BillingUnavailable as trouble:
             self._end_lease(line, trouble, polled=polled)
             raise
+
+    @contextmanager
+    def _within(self, seconds: float) -> "Iterator[None]":
+        """Asks Stripe for no longer than this."""
+        before_s, self._kept_s = self._kept_s, max(self._kept_s, self._clock.remaining_s() - seconds)
+        try:
+            yield
+        finally:
+            self._kept_s = before_s
 
     def _end_lease(self, line: Line, trouble: BillingUnavailable, *, polled: bool) -> None:
         if isinstance(trouble, BillingMisconfigured) and not isinstance(trouble, InvoiceMissing):

@@ -33,11 +33,13 @@ def read_object(body: bytes) -> dict[str, Any]:
     if len(body) > BODY_MAX_BYTES:
         raise Invalid(f"The body is over {BODY_MAX_BYTES // 1024} KiB")
     try:
-        document = _DECODER.decode(body.decode())
-        _check_depth(document)
+        text = body.decode()
+        document = _DECODER.decode(text)
+        if body.count(b"[") + body.count(b"{") > DEPTH_MAX:
+            _check_depth(_WHOLE.decode(text))
         if b"\\u" in body:
             # Python reads the escape of half a surrogate pair, which no UTF-8 answer could carry.
-            json.dumps(document, ensure_ascii=False).encode()
+            json.dumps(_WHOLE.decode(text), ensure_ascii=False).encode()
     except RecursionError:
         raise Invalid(f"The body is nested deeper than {DEPTH_MAX} levels") from None
     except ValueError:
@@ -75,7 +77,7 @@ def _submission(document: Mapping[str, Any]) -> Submission:
     channel_type = _required(document, "channelType")
     if document["channelType"] not in {"phone", "email"}:
         raise Invalid("channelType must be 'phone' or 'email'")
-    line_type = _optional(document, "lineType") or "purchased"
+    line_type = document["lineType"] if _optional(document, "lineType") else "purchased"
     email, phone = _optional(document, "email"), _optional(document, "phone")
     submission = Submission(
         first_name=first_name,
@@ -132,17 +134,13 @@ def _check_phone(phone: str | None) -> None:
 
 
 def _check_depth(document: object) -> None:
-    """Raises RecursionError when objects and arrays are nested too deep; goes level by level."""
+    """Raises RecursionError when lists are nested too deep; goes level by level."""
     level = [document]
     for _ in range(DEPTH_MAX + 1):
-        containers = [value for value in level if isinstance(value, dict | list)]
-        if not containers:
+        lists = [value for value in level if isinstance(value, list)]
+        if not lists:
             return
-        level = [
-            inner
-            for container in containers
-            for inner in (container.values() if isinstance(container, dict) else container)
-        ]
+        level = [inner for container in lists for inner in container]
     raise RecursionError
 
 
@@ -150,5 +148,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-# Made once: json.loads() would make one for each body.
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+# Made once: json.loads() would make one for each body. A float takes any number of digits, an int does not.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=float)
+# An object as the list of its names and values, those of a repeated name, too: all that a body has.
+_WHOLE = json.JSONDecoder(parse_int=float, object_pairs_hook=lambda pairs: [part for pair in pairs for part in pair])

@@ -226,6 +226,11 @@ REFUSED: dict[str, Json] = {
     "without a session": {"sid": ...},
     "a session that Clerk still wants something of": {"sts": "pending"},
     "an empty session": {"sid": ""},
+    "a blank session": {"sid": " "},
+    "a session that is a number": {"sid": 5},
+    "an end that is not a number": {"exp": float("nan")},
+    "an end that never comes": {"exp": float("inf")},
+    "a start that is a truth": {"iat": True},
     "a session that is null": {"sid": None},
     "without a subject": {"sub": ...},
 }

@@ -300,8 +300,8 @@ MUTANTS = (
     _bug(
         "a crash keeps the line's lease",
         "lifecycle",
-        "\nLEASE_MS = 22_000\n",
-        "\nLEASE_MS = 22_000_000\n",
+        "\nLEASE_MS = 16_000\n",
+        "\nLEASE_MS = 16_000_000\n",
         "full/create-A+poll",
     ),
     _bug(

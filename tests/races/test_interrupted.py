@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import boto3
@@ -11,7 +11,7 @@ import pytest
 
 from line_requests.bus import Bus
 from line_requests.clock import Clock
-from line_requests.lifecycle import Lifecycle
+from line_requests.lifecycle import REQUEST_BUDGET_S, Lifecycle
 from line_requests.model import Closing, Status
 from line_requests.reconciliation import Reconciliation
 from tests.races.shop import assert_consistent, now_ms
@@ -34,6 +34,22 @@ class EndingClock(Clock):
             self.questions.pop()
             return 10.0
         return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingClock(Clock):
+    """A clock that moves on when somebody waits, and then at once."""
+
+    waited_s: list[float] = field(default_factory=list)
+
+    def now_ms(self) -> int:
+        return super(WaitingClock, self).now_ms() + int(sum(self.waited_s) * 1000)
+
+    def remaining_s(self) -> float:
+        return super(WaitingClock, self).remaining_s() - sum(self.waited_s)
+
+    def sleep(self, seconds: float) -> None:
+        self.waited_s.append(seconds)
 
 
 def lifecycle(shop: Shop, clock: Clock | None = None) -> Lifecycle:
@@ -195,3 +211,15 @@ def test_a_crash_before_any_write_is_finished_by_the_same_key(shop: Shop, operat
     (invoice,) = shop.line_invoices()
     assert (invoice["id"], invoice["status"]) == (line.invoice_id, "open")
     assert shop.submit("k", clock=Clock(now_ms() + 31_000, 18.0)).body == answer.body
+
+
+def test_a_retry_waits_for_who_has_crashed_and_is_still_in_time(shop: Shop) -> None:
+    """[23][33][34] At once after the crash, within one call's time, with some left for Stripe."""
+    shop.workspace(0)
+    shop.world.wire.before("UpdateItem", crash)
+    with pytest.raises(Crash):
+        shop.submit("k")
+    clock = WaitingClock(now_ms(), REQUEST_BUDGET_S)
+    answer = shop.submit("k", clock=clock)
+    assert json.loads(answer.body)["paymentUrl"]
+    assert clock.remaining_s() > 5

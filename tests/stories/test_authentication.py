@@ -141,6 +141,8 @@ def test_a_session_of_a_mapped_organisation_is_its_workspace(workspace: Workspac
         ({"org_id": None}, {}),
         ({"org_id": "org_without_a_workspace"}, {}),
         ({"org_id": 7}, {}),
+        ({"org_id": "x" * 2100}, {}),
+        ({"org_id": "\ud800"}, {}),
         ({"org_id": None, "o": {"id": "org_without_a_workspace"}}, {}),
         ({"org_id": None, "o": "org"}, {}),
         ({"sid": None}, {}),
