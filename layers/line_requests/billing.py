@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# On every subscription item that this product adds: it takes those away again that no plan names any more.
+ADDED_BY_US = {"line_requests": "add_on"}
 # Pinned by the SDK, whose types are of this version; moving it is a decision (a test compares).
 API_VERSION = "2026-10-28.endive"
 # The SDK logs what Stripe refuses, in texts that hold names and addresses.
@@ -103,13 +105,22 @@ class StripePrice:
 
 
 @dataclass(frozen=True, slots=True)
+class StripeItem:
+    """An item of a subscription; `ours` when this product has added it, whatever its price means today."""
+
+    id: str
+    quantity: int
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StripeSubscription:
-    """A subscription as Stripe has it; `items` maps a price to (item id, quantity)."""
+    """A subscription as Stripe has it; `items` are by price."""
 
     id: str
     status: str
     created_s: int
-    items: Mapping[str, tuple[str, int]]
+    items: Mapping[str, StripeItem]
 
 
 # Shared by every invocation of this process: a TLS handshake costs as much as a call.
@@ -267,27 +278,27 @@ class Billing:
             id=subscription.id,
             status=subscription.status,
             created_s=subscription.created,
-            # A metered item has no quantity at all.
-            items={item.price.id: (item.id, getattr(item, "quantity", None) or 0) for item in items},
+            items=dict(_item(item.to_dict()) for item in items),
         )
 
-    def set_quantity(self, subscription_id: str, price: str, item_id: str | None, quantity: int) -> None:
+    def set_quantity(self, subscription_id: str, price: str, item: StripeItem | None, quantity: int) -> None:
         """Sets (never increments) what an add-on price is billed for, from the next period on."""
         items = self._client.v1.subscription_items
         with _translated():
-            if item_id is None:
+            if item is None:
                 items.create(
                     {
                         "subscription": subscription_id,
                         "price": price,
                         "quantity": quantity,
                         "proration_behavior": "none",
+                        "metadata": ADDED_BY_US,
                     }
                 )
             elif quantity:
-                items.update(item_id, {"quantity": quantity, "proration_behavior": "none"})
+                items.update(item.id, {"quantity": quantity, "proration_behavior": "none"})
             else:
-                items.delete(item_id, {"proration_behavior": "none"})
+                items.delete(item.id, {"proration_behavior": "none"})
 
     # --- what operators name --------------------------------------------------------------------
 
@@ -337,7 +348,7 @@ class Billing:
 
 def hint_of(event: Mapping[str, Any]) -> Hint:
     """Reads the few fields of an event that are believed; its snapshot of the object never is."""
-    subject = event["data"]["object"]
+    subject = event["data"]["object"] if event["type"] in {*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS} else {}
     metadata = subject.get("metadata") or {}
     customer, created = subject.get("customer"), event.get("created")
     return Hint(
@@ -388,6 +399,12 @@ def _invoice_of(invoice: Mapping[str, Any], *, replayed: bool = False) -> Invoic
         items=tuple((item["currency"], item["amount"]) for item in invoice["lines"]["data"]),
         replayed=replayed,
     )
+
+
+def _item(item: Mapping[str, Any]) -> tuple[str, StripeItem]:
+    ours = ADDED_BY_US.items() <= (item.get("metadata") or {}).items()
+    # A metered item has no quantity at all.
+    return item["price"]["id"], StripeItem(item["id"], item.get("quantity") or 0, ours)
 
 
 def _price(price: stripe.Price) -> StripePrice:

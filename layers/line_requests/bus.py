@@ -126,5 +126,5 @@ class Result:
             workspace_id=detail["workspaceId"],
             line_id=detail["lineId"],
             succeeded=detail["outcome"] == "succeeded",
-            reason=str(detail.get("reason") or "provisioning_failed")[:256],
+            reason=str(detail.get("reason") or "provisioning_failed")[:256].encode(errors="replace").decode(),
         )

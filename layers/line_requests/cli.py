@@ -110,7 +110,9 @@ class Deployment:
 
     def lifecycle(self) -> Lifecycle:
         """What can be done for a waiting line, starting now."""
-        return Lifecycle(self.store, self.registry, self.billing, Clock(_now_ms(), REQUEST_BUDGET_S), self.settings.window_ms)
+        return Lifecycle(
+            self.store, self.registry, self.billing, Clock(_now_ms(), REQUEST_BUDGET_S), self.settings.window_ms
+        )
 
     def _require(self, *names: str) -> None:
         if not any(self.environment.get(name) for name in names):

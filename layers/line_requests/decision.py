@@ -104,7 +104,8 @@ def next_move(line: Line, workspace: Workspace, invoice: Invoice | None, now_ms:
     if status == "void" or deleted:
         return Include() if line.closing is Closing.INCLUDED else Cancel(line.closing or "invoice_voided")
     if status == "gone":
-        return Missing()
+        # One that was never finished was a draft, which anybody at Stripe can delete.
+        return Make() if line.half_made else Missing()
     if line.closing is not None:
         return Close()
     closing = reason_to_close(line, workspace, now_ms, window_ms)
@@ -116,10 +117,11 @@ def next_move(line: Line, workspace: Workspace, invoice: Invoice | None, now_ms:
 def reason_to_close(line: Line, workspace: Workspace, now_ms: int, window_ms: int) -> Closing | None:
     """Why an unpaid line should no longer be paid for, if there is a reason."""
     subscription = workspace.subscription
-    if subscription is not None and subscription.ended:
+    # There was one when the line was made: none means that it went with its customer.
+    if subscription is None or subscription.ended:
         return Closing.SUBSCRIPTION_ENDED
     kind = line.submission.kind
-    allowance = subscription.allowances.get(kind) if subscription and subscription.active else None
+    allowance = subscription.allowances.get(kind) if subscription.active else None
     # The line itself is one of the unpaid.
     if allowance is not None and workspace.unpaid.get(kind, 0) <= allowance.included:
         return Closing.INCLUDED

@@ -262,6 +262,8 @@ class Lifecycle:
         if self._clock.now_ms() - line.keyed_at_ms > KEY_LIFETIME_MS:
             return self._fresh_keys(line)
         try:
+            if invoice is not None and invoice.status == "gone":
+                return self._replaced(line)
             if invoice is None:
                 # Under an earlier key an invoice may have been made that nobody has seen yet.
                 found = self.billing.find(line) if line.key_version > 1 else None
@@ -284,6 +286,15 @@ class Lifecycle:
             return line, self.billing.retrieve(line.invoice_id)
         found = self.billing.find(line)
         return self._adopt(line, found) if found is not None else (line, None)
+
+    def _replaced(self, line: Line) -> tuple[Line, Invoice | None]:
+        """Forgets a draft that was deleted; raises InvoiceMissing when our key does not know the customer either."""
+        try:
+            another = self.billing.find(line)
+        except BillingRefused:
+            raise self._missing(line) from None
+        line = self._store.next_key_version(line, self._clock.now_ms(), forget_invoice=True) or self._now(line)
+        return self._adopt(line, another) if another is not None else (line, None)
 
     def _adopt(self, line: Line, invoice: Invoice) -> tuple[Line, Invoice]:
         """Saves the invoice's id; when another caller saved another one first, that one counts."""

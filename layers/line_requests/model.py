@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+# What can never become active again (contract 39).
+ENDED = frozenset({"canceled", "incomplete_expired"})
+
 # Whether a price contains its tax; unspecified leaves it to the Stripe account's default.
 TaxBehavior = Literal["exclusive", "inclusive", "unspecified"]
 
@@ -89,8 +92,8 @@ class Subscription:
 
     @property
     def ended(self) -> bool:
-        """Whether it can never become active again (contract 39)."""
-        return self.status in {"canceled", "incomplete_expired"}
+        """Whether it can never become active again."""
+        return self.status in ENDED
 
 
 @dataclass(frozen=True, slots=True)

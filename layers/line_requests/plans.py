@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[a-z0-9_-]{1,40}")
 _PriceId = Annotated[str, StringConstraints(pattern=r"^price_\w+$|^plan_\w+$", max_length=255)]
 _TaxRateId = Annotated[str, StringConstraints(pattern=r"^txr_\w+$", max_length=255)]
+LINES_MAX = 1_000_000
 _Kind = Annotated[Kind, Strict(strict=False)]
 
 
@@ -29,9 +30,9 @@ class _Strict(BaseModel):
 class LineGrant(_Strict):
     """What a plan's file says about one kind of line."""
 
-    included: int = Field(ge=0)
+    included: int = Field(ge=0, le=LINES_MAX)
     add_on: _PriceId | None = None
-    cap: int | None = Field(default=None, ge=0)
+    cap: int | None = Field(default=None, ge=0, le=LINES_MAX)
 
     @model_validator(mode="after")
     def _has_room_for_the_included(self) -> Self:
@@ -52,7 +53,7 @@ def read(text: str) -> dict[str, PlanSpec]:
     """The plans of a TOML file, by name; raises InvalidPlan."""
     try:
         return parse(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidPlan(f"not TOML: {error}") from None
 
 

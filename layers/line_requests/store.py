@@ -243,11 +243,12 @@ class Store:
             values["url"] = url
         return self._while_awaiting(line, update, values)
 
-    def next_key_version(self, line: Line, now_ms: int) -> Line | None:
+    def next_key_version(self, line: Line, now_ms: int, *, forget_invoice: bool = False) -> Line | None:
         """Moves to fresh Stripe idempotency keys, stored before any is used."""
         return self._while_awaiting(
             line,
-            "SET #key_version = #key_version + :one, #keyed_at = :now",
+            "SET #key_version = #key_version + :one, #keyed_at = :now"
+            + (" REMOVE #invoice_id" if forget_invoice else ""),
             {"one": 1, "now": now_ms, "version": line.key_version},
             condition="#key_version = :version",
         )

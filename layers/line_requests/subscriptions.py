@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from line_requests import decision
 from line_requests.errors import BillingUnavailable, LineRequestError
-from line_requests.model import Subscription, Workspace
+from line_requests.model import ENDED, Subscription, Workspace
 from line_requests.registry import Plan, Registry
 from line_requests.telemetry import alarm
 
@@ -66,7 +66,7 @@ def select(subscriptions: "Sequence[StripeSubscription]", plans: Sequence[Plan])
 def set_quantities(registry: Registry, billing: "Billing", workspace_id: str, now_ms: int) -> int:
     """Refreshes the snapshot, then sets each add-on price's quantity to what is owed (contract 46, 50).
 
-    By one writer at a time. Returns how many were changed; a price of another plan's add-on is brought to none.
+    By one writer at a time. Returns how many were changed; what this product has added and nobody owes is taken away.
     """
     workspace = registry.lease_quantities(workspace_id, now_ms)
     if workspace is None:
@@ -95,12 +95,16 @@ def _apply_quantities(
         for allowance in plan.allowances.values()
         if allowance.add_on
     }
-    owed = dict.fromkeys(add_ons, 0) | decision.quantities_owed(workspace)
-    there = next(s.items for s in listed if s.id == subscription.id)
     changed = 0
-    for price, quantity in sorted(owed.items()):
-        item_id, current = there.get(price, (None, 0))
-        if current != quantity or (item_id is not None and quantity == 0):
-            billing.set_quantity(subscription.id, price, item_id, quantity)
-            changed += 1
+    for one in listed:
+        if one.status in ENDED:
+            continue
+        # Another subscription of the customer carries none of it.
+        owed, named = (decision.quantities_owed(workspace), add_ons) if one.id == subscription.id else ({}, set[str]())
+        there = {price: item for price, item in one.items.items() if item.ours or price in named}
+        for price in sorted(owed.keys() | there.keys()):
+            item, quantity = there.get(price), owed.get(price, 0)
+            if (item.quantity if item else None) != (quantity or None):
+                billing.set_quantity(one.id, price, item, quantity)
+                changed += 1
     return changed

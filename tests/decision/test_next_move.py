@@ -109,9 +109,9 @@ def test_a_finished_invoice_that_stripe_does_not_know_changes_nothing(closing: C
     assert move(replace(WAITING, closing=closing), invoice("gone"), ROOMY, window_ms=1) == Missing()
 
 
-def test_an_invoice_of_unknown_make_that_is_gone_is_missing_too() -> None:
-    """[39]"""
-    assert move(replace(UNFINISHED, invoice_id="in_1"), invoice("gone")) == Missing()
+def test_a_draft_that_somebody_deleted_is_made_again() -> None:
+    """[23][39]"""
+    assert move(replace(UNFINISHED, invoice_id="in_1"), invoice("gone")) == Make()
 
 
 @pytest.mark.parametrize("closing", Closing)
@@ -139,7 +139,11 @@ def test_a_subscription_that_may_come_back_is_none(status: str) -> None:
     """[39]"""
     lapsed = replace(ROOMY, subscription=subscription(status))
     assert move(WAITING, invoice("open"), lapsed) == Rest()
-    assert move(WAITING, invoice("open"), replace(ROOMY, subscription=None)) == Rest()
+
+
+def test_a_subscription_that_went_with_its_customer_has_ended() -> None:
+    """[39]"""
+    assert move(WAITING, invoice("open"), replace(ROOMY, subscription=None)) == Intend(Closing.SUBSCRIPTION_ENDED)
 
 
 def test_a_plan_that_now_includes_the_line_is_a_reason_to_close() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from line_requests.billing import StripeSubscription
+from line_requests.billing import StripeItem, StripeSubscription
 from line_requests.model import Allowance, Kind
 from line_requests.registry import Plan
 from line_requests.subscriptions import select
@@ -22,7 +22,8 @@ PLANS = [STARTER, SCALE]
 def at_stripe(
     name: str, status: str = "active", created_s: int = 1, price: str = "price_starter"
 ) -> StripeSubscription:
-    items = {price: (f"si_{name}", 1), ADD_ONS[Kind.EMAIL].price: (f"si_{name}_extra", 3)}
+    extra = StripeItem(f"si_{name}_extra", 3, ours=True)
+    items = {price: StripeItem(f"si_{name}", 1, ours=False), ADD_ONS[Kind.EMAIL].price: extra}
     return StripeSubscription(f"sub_{name}", status, created_s, items)
 
 

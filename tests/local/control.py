@@ -139,7 +139,7 @@ def _provision_line(stack: "LocalStack", body: Json, path: dict[str, str]) -> tu
 
 def _faults(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Json]:
     kind: FaultKind = _one_of(body, "kind", get_args(FaultKind))
-    count, path = body.get("count"), body.get("path") or ""
+    count, path = body.get("count"), "" if body.get("path") is None else body["path"]
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise InputError("count must be a number from 0")
     if not isinstance(path, str):

@@ -107,7 +107,8 @@ class Demo:
         """Change it at Stripe only: the product hears of it as the webhook mode says, or by asking."""
         current = workspace.subscription and self._stripe.v1.subscriptions.retrieve(workspace.subscription)
         changed = replace(workspace, plan=plan or workspace.plan)
-        if not current or (current.status in ENDED and status not in ENDED):
+        replaced = plan not in {None, workspace.plan}
+        if not current or (current.status in ENDED and (replaced or status not in ENDED)):
             # As at Stripe: what has ended never comes back, the customer subscribes anew.
             subscription = self._subscribe(workspace.customer, changed.plan, status or "active")
             changed = replace(changed, subscription=subscription)

@@ -31,6 +31,12 @@ def test_the_example_is_a_plans_file() -> None:
     assert list(plans.read(EXAMPLE.read_text(encoding="utf-8"))) == ["starter", "scale", "capped"]
 
 
+@pytest.mark.parametrize("text", ["x = " + "[" * 3_000, f"x = {'1' * 5_001}", "x = [", "\0"])
+def test_what_is_no_toml_is_one_line(console: Console, file: Path, text: str) -> None:
+    file.write_text(text)
+    assert console.refused("plans", "apply", str(file)).startswith("not TOML: ")
+
+
 def test_an_applied_plan_is_shown_with_what_it_copied_from_stripe(shop: Shop, console: Console, file: Path) -> None:
     base, extra = shop.price(2900), shop.price(500)
     file.write_text(plan(base, f'email = {{ included = 2, add_on = "{extra}", cap = 7 }}', tax='tax = "automatic"'))

@@ -117,8 +117,8 @@ MUTANTS = (
     _bug(
         "quantities are raised by one, not set",
         "subscriptions",
-        "billing.set_quantity(subscription.id, price, item_id, quantity)",
-        "billing.set_quantity(subscription.id, price, item_id, current + 1 if quantity else 0)",
+        "billing.set_quantity(one.id, price, item, quantity)",
+        "billing.set_quantity(one.id, price, item, (item.quantity if item else 0) + 1 if quantity else 0)",
         "provisioning/create-B+pay",
     ),
     _bug(

@@ -41,6 +41,21 @@ def test_a_poll_finishes_it(world: World, kind: str, step: str) -> None:
     assert workspace.create(key="k").json()["line"]["_id"] == line_id
 
 
+@pytest.mark.parametrize("by", ["key", "poll", "reconciler"])
+def test_a_draft_that_somebody_deleted_is_made_again(world: World, by: str) -> None:
+    """[23] [27] [34] By hand, at Stripe, while the request was half made."""
+    workspace, line_id = half_made(world, "error_before", "finalize")
+    [draft] = workspace.invoices()
+    world.stripe.v1.invoices.delete(draft["id"])
+    if by == "key":
+        assert workspace.create(key="k").status_code == 201
+    elif by == "poll":
+        assert workspace.get(line_id).json()["paymentUrl"]
+    else:
+        world.reconcile()
+    assert workspace.finished_once(line_id)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_reconciler_finishes_it_without_any_client(world: World, kind: str) -> None:
     """[34] [47] Stopped at whatever step; nobody asks again, and still it can be paid."""

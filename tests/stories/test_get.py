@@ -184,6 +184,15 @@ def test_a_poll_finds_that_the_subscription_has_ended(world: World, workspace: W
     assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
 
 
+def test_a_poll_finds_that_the_customer_is_gone(world: World, workspace: Workspace) -> None:
+    """[39] Deleted at Stripe, and the subscription with it."""
+    world.webhooks("drop")
+    line = workspace.awaiting()["line"]
+    world.stripe.v1.customers.delete(workspace.customer)
+    assert consistent(workspace.get(line["_id"]))["status"] == "canceled"
+    assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
+
+
 @pytest.mark.parametrize("status", ["past_due", "unpaid", "paused"])
 def test_a_subscription_that_may_recover_keeps_the_request(world: World, workspace: Workspace, status: str) -> None:
     """[39] Only an ended subscription cancels it."""

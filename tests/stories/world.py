@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +65,7 @@ class World:
 
     def control(self, route: str, **body: object) -> Json:
         """One of the control routes, which has to succeed."""
-        answer = self.http.post(f"/_local/{route}", json=body)
+        answer = self.http.post(f"/_local/{route}", content=json.dumps(body))
         assert answer.is_success, answer.text
         result: Json = answer.json()
         return result

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import stripe
 
-from line_requests.billing import Billing
+from line_requests.billing import Billing, StripeItem
 from line_requests.errors import LineRequestError
 from line_requests.model import Invoice
 from tests.decision import examples
@@ -176,8 +176,8 @@ def _call_billing(stack: LocalStack) -> None:
         ],
         "set_quantity": [
             lambda: billing.set_quantity("sub_1", "price_1", None, 1),
-            lambda: billing.set_quantity("sub_1", "price_1", "si_1", 2),
-            lambda: billing.set_quantity("sub_1", "price_1", "si_1", 0),
+            lambda: billing.set_quantity("sub_1", "price_1", StripeItem("si_1", 1, ours=True), 2),
+            lambda: billing.set_quantity("sub_1", "price_1", StripeItem("si_1", 1, ours=True), 0),
         ],
         "price": [lambda: billing.price("price_1")],
         "tax_rate_active": [lambda: billing.tax_rate_active("txr_1")],

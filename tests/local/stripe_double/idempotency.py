@@ -75,6 +75,7 @@ class Faults:
         self._left = 0
         self._path = ""
         self._released = threading.Event()
+        self._taken = threading.local()
 
     def set(self, kind: FaultKind, count: int, path: str) -> None:
         """Replace what waits; a count of 0 also releases the calls that hang."""
@@ -93,13 +94,12 @@ class Faults:
             if self._left <= 0 or not path.startswith(self._path):
                 return None
             self._left -= 1
+            self._taken.released = self._released  # cleared from now on is released, even before it hangs
             return self._kind
 
     def hang(self) -> None:
-        """Block until the time-out is over or the faults are cleared."""
-        with self._lock:
-            released = self._released
-        released.wait(self._hang_s)
+        """Block this thread, which took the fault, until the time-out is over or the faults are cleared."""
+        self._taken.released.wait(self._hang_s)
 
 
 class RateLimiter:
