@@ -192,9 +192,9 @@ class Reconciliation:
     def _look_at_workspace(self, due: Due) -> None:
         now_ms = self._clock.now_ms()
         billing = self._lifecycle.billing
-        self._did("quantities", subscriptions.set_quantities(self._registry, billing, due.workspace_id, now_ms))
+        workspace, changed = subscriptions.set_quantities(self._registry, billing, due.workspace_id, now_ms)
+        self._did("quantities", changed)
         # Another plan, or a place that was given back, may include a request that waits to be paid.
-        workspace = self._registry.workspace(due.workspace_id)
         if workspace is not None:
             self._lifecycle.reconsider(workspace)
 

@@ -217,8 +217,8 @@ class Registry:
         except ConditionFailed:
             return None
 
-    def quantities_set(self, workspace: Workspace, *, asked_at_ms: int) -> None:
-        """Ends the lease; the workspace is no longer due unless its counts moved meanwhile.
+    def quantities_set(self, workspace: Workspace, *, asked_at_ms: int) -> Workspace:
+        """Ends the lease; the workspace, as returned, is no longer due unless its counts moved meanwhile.
 
         Stripe was asked about its subscription at `asked_at_ms` or later.
         """
@@ -231,19 +231,20 @@ class Registry:
             values=values,
         )
         try:
-            self._table.write(clean)
+            return items.workspace(self._table.write(clean))
         except ConditionFailed:
-            self.quantities_left(workspace)
+            return self.quantities_left(workspace)
 
-    def quantities_left(self, workspace: Workspace) -> None:
+    def quantities_left(self, workspace: Workspace) -> Workspace:
         """Ends the lease with the quantities due, even if a faster writer has called them settled."""
-        self._table.write(
+        left = self._table.write(
             Write(
                 items.workspace_key(workspace.id),
                 update="SET #due_shard = :shard, #due_at = if_not_exists(#due_at, :overdue) REMOVE #quantities_until",
                 values={"shard": items.due_shard(workspace.id), "overdue": 0},
             )
         )
+        return items.workspace(left)
 
     def watermark_s(self) -> int | None:
         """Up to where the event feed has been followed, epoch seconds."""

@@ -21,27 +21,25 @@ def refresh(registry: Registry, billing: "Billing", workspace_id: str, now_ms: i
     The revision is read before Stripe is asked, so an answer that was overtaken is thrown away and
     asked for again (contract 46).
     """
-    found = _look(registry, billing, workspace_id, now_ms)
-    return found[0] if found else None
+    workspace = registry.workspace(workspace_id)
+    return _look(registry, billing, workspace, now_ms)[0] if workspace else None
 
 
 def _look(
-    registry: Registry, billing: "Billing", workspace_id: str, now_ms: int
-) -> "tuple[Workspace, list[StripeSubscription]] | None":
-    """The workspace with its snapshot brought up to date, and what Stripe listed."""
+    registry: Registry, billing: "Billing", workspace: Workspace, now_ms: int
+) -> "tuple[Workspace, list[StripeSubscription]]":
+    """The workspace, as just read, with its snapshot brought up to date; and what Stripe listed."""
     for _ in range(REFRESH_ATTEMPTS):
-        workspace = registry.workspace(workspace_id)
-        if workspace is None:
-            return None
         listed = billing.subscriptions(workspace.customer)
         current = select(listed, registry.plans())
         if current is not None and current.plan is None and current.status in {"active", "trialing"}:
-            alarm("UnknownBasePrice", "no plan names the base price", workspace_id=workspace_id)
+            alarm("UnknownBasePrice", "no plan names the base price", workspace_id=workspace.id)
         if current == workspace.subscription:
             return workspace, listed
         saved = registry.save_subscription(workspace, current, now_ms)
         if saved is not None:
             return saved, listed
+        workspace = registry.workspace(workspace.id) or workspace
     raise BillingUnavailable("the subscription kept changing")
 
 
@@ -63,23 +61,24 @@ def select(subscriptions: "Sequence[StripeSubscription]", plans: Sequence[Plan])
     return Subscription(best.id, best.status, plan.name, plan.allowances, plan.automatic_tax, plan.tax_rates)
 
 
-def set_quantities(registry: Registry, billing: "Billing", workspace_id: str, now_ms: int) -> int:
+def set_quantities(
+    registry: Registry, billing: "Billing", workspace_id: str, now_ms: int
+) -> tuple[Workspace | None, int]:
     """Refreshes the snapshot, then sets each add-on price's quantity to what is owed (contract 46, 50).
 
-    By one writer at a time. Returns how many were changed; what this product has added and nobody owes is taken away.
+    By one writer at a time; what this product has added and nobody owes is taken away. Returns the workspace, unless
+    another writer has it, and how many quantities were changed.
     """
     workspace = registry.lease_quantities(workspace_id, now_ms)
     if workspace is None:
-        return 0
+        return None, 0
     try:
-        found = _look(registry, billing, workspace_id, now_ms)
-        workspace = found[0] if found else workspace
-        changed = _apply_quantities(registry, billing, *found) if found else 0
+        workspace, listed = _look(registry, billing, workspace, now_ms)
+        changed = _apply_quantities(registry, billing, workspace, listed)
     except LineRequestError:
         registry.quantities_left(workspace)
         raise
-    registry.quantities_set(workspace, asked_at_ms=now_ms)
-    return changed
+    return registry.quantities_set(workspace, asked_at_ms=now_ms), changed
 
 
 def _apply_quantities(

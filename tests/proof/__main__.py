@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-STATES_MAX = 400_000
+STATES_MAX = 700_000
 # A process that has seen so many places of actors is replaced by a fresh one.
 TASKS_PER_PROCESS = 40
 
