@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from line_requests.errors import Unauthorized
-from line_requests.items import hash_of
+from line_requests.items import WORKSPACE_ID, hash_of
 from line_requests.settings import Settings
 from line_requests.store import Store
 
 # The key names its workspace, so that workspace and keys are read in one call; the checksum lets
 # garbage be refused without any.
-_API_KEY = re.compile(r"(tuco_([a-z0-9-]{1,40})_[0-9a-f]{32})([0-9a-f]{8})")
+_API_KEY = re.compile(f"(tuco_({WORKSPACE_ID})_[0-9a-f]{{32}})([0-9a-f]{{8}})")
 # Clocks of Clerk and Lambda may differ by this much, as in Clerk's own libraries.
 CLOCK_SKEW_S = 5
 # Clerk's ids are ASCII, and much shorter.

@@ -392,7 +392,6 @@ def _invoice_of(invoice: Mapping[str, Any], *, replayed: bool = False) -> Invoic
     return Invoice(
         id=invoice["id"],
         status=invoice.get("status") or "",
-        workspace_id=metadata.get("workspace_id", ""),
         line_id=metadata.get("line_id", ""),
         customer=customer if isinstance(customer, str) else customer["id"],
         url=invoice.get("hosted_invoice_url"),

@@ -27,6 +27,9 @@ from line_requests.model import (
 
 Item = dict[str, Any]
 
+# Short, and safe within keys, API keys and cursors.
+WORKSPACE_ID = "[a-z0-9-]{1,40}"
+
 DUE_SHARDS = 4  # Four partitions carry 4,000 index writes a second; a run queries each once.
 
 

@@ -221,7 +221,6 @@ class Invoice:
     id: str
     status: str
     """draft, open, paid, void or uncollectible; gone is ours."""
-    workspace_id: str = ""
     line_id: str = ""
     customer: str = ""
     url: str | None = None

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 HASH_PREFIX_MIN = 6
 RETRIED, RELEASED = "retried_by_operator", "released_by_operator"
 
-_WORKSPACE_ID = re.compile(r"[a-z0-9-]{1,40}")
 _ORGANISATION = re.compile(r"org_\w{1,100}", re.ASCII)
 
 
@@ -44,7 +43,7 @@ def create_workspace(  # noqa: PLR0913 - all that a workspace is tied to, by key
 
     Again with the same arguments it finishes what an interruption left, and changes nothing else.
     """
-    if not _WORKSPACE_ID.fullmatch(workspace_id):
+    if not re.fullmatch(items.WORKSPACE_ID, workspace_id):
         raise Refused(f"{workspace_id!r} is no workspace id: 1 to 40 of a-z, 0-9 and -")
     if organisation is not None and not _ORGANISATION.fullmatch(organisation):
         raise Refused(f"{organisation!r} is no Clerk organisation: org_...")

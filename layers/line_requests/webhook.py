@@ -3,7 +3,7 @@
 import json
 import re
 
-from line_requests import listing, subscriptions
+from line_requests import items, listing, subscriptions
 from line_requests.billing import Hint, hint_of, signed
 from line_requests.clock import Clock
 from line_requests.errors import InvalidSignature, InvoiceMissing
@@ -18,8 +18,6 @@ from line_requests.telemetry import logger
 TOLERANCE_S = 300
 # A flood of forged deliveries must not become a flood of look-ups in Secrets Manager.
 REFETCH_INTERVAL_MS = 60_000
-
-WORKSPACE_ID = re.compile(r"[a-z0-9-]{1,40}")
 
 _refetched_at_ms = 0
 
@@ -71,7 +69,7 @@ def apply(hint: Hint, store: Store, registry: Registry, lifecycle: Lifecycle, cl
 
 def names_a_line(hint: Hint) -> bool:
     """Whether an event's metadata could be ours: anybody can put anything there."""
-    return bool(WORKSPACE_ID.fullmatch(hint.workspace_id)) and listing.line_id(hint.line_id) == hint.line_id
+    return bool(re.fullmatch(items.WORKSPACE_ID, hint.workspace_id)) and listing.line_id(hint.line_id) == hint.line_id
 
 
 def belongs(invoice: Invoice, line: Line) -> bool:
