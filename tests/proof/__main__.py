@@ -24,6 +24,7 @@ T = TypeVar("T")
 STATES_MAX = 700_000
 # A process that has seen so many places of actors is replaced by a fresh one.
 TASKS_PER_PROCESS = 40
+SLOWEST_SHOWN = 8
 
 
 @dataclass
@@ -55,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _one_mutant(console, options.mutant)
     if options.mutants:
         return 0 if _plant(console) else 1
-    names = scenarios.BOUNDED if options.bounded else scenarios.names()
+    # The longest first, or one processor is left with them at the end.
+    names = sorted(
+        scenarios.BOUNDED if options.bounded else scenarios.names(), key=lambda name: "reconcile" not in name
+    )
     good = _explore(console, [name for name in names if options.only in name])
     if good and not options.only and not options.bounded:
         good = _plant(console)
@@ -87,6 +91,9 @@ def _explore(console: Console, names: list[str]) -> bool:
         f"{seconds:.0f} s: {steps / seconds:,.0f} steps and {runs / seconds:,.0f} runs of handlers per second",
         highlight=False,
     )
+    slowest = sorted(reports, key=lambda report: report.seconds, reverse=True)[:SLOWEST_SHOWN]
+    told = ", ".join(f"{r.outcome.scenario} {r.seconds:.0f} s" for r in slowest)
+    console.print(f"longest: {told}", highlight=False)
     return not failed and not left
 
 

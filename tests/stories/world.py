@@ -228,10 +228,11 @@ class Workspace:
 
 def eventually(look: Callable[[], T], *, within_s: float = 8) -> T:
     """Wait until what is looked at is true, and return it."""
-    deadline = time.monotonic() + within_s
+    deadline, pause_s = time.monotonic() + within_s, 0.03
     while not (seen := look()):
         assert time.monotonic() < deadline, f"it never came about, last seen: {seen!r}"
-        time.sleep(0.03)
+        time.sleep(pause_s)
+        pause_s = min(0.2, pause_s * 1.5)  # a look is a request, which other tests' processes have to wait for
     return seen
 
 
