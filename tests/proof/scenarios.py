@@ -183,12 +183,11 @@ _MIRRORED = ("room", "full", "capped", "refusing")
 
 
 def _worthwhile(beginning: str, pair: tuple[str, str]) -> bool:
-    if all(actor in _NEEDS_LINE.get(beginning, ()) for actor in pair):
-        return False
     if beginning in {"old-item", "old-final"} and set(pair) == {"reconcile"}:
         return False  # two runs that begin at the draft pass through these, too
-    if beginning == "refusing" and set(pair) == {"insistent-A"}:
-        return False  # each try of each is a new line
+    unmakable = all(actor in _NEEDS_LINE.get(beginning, ()) for actor in pair)
+    if unmakable or (beginning == "refusing" and set(pair) == {"insistent-A"}):
+        return False  # nothing to act on; each try of each is a new line
     if "create-email" in pair:
         return "create-A" in pair or beginning == "waiting"
     if beginning in _MIRRORED and set(pair) == {"create", "insistent-A"}:
