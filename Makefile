@@ -35,8 +35,8 @@ run: .venv/ready .venv-ministack/ready ## serve the whole API on 127.0.0.1:$PORT
 	@PORT=$(PORT) exec .venv/bin/python -m tests.local
 
 test: .venv/ready .venv-ministack/ready ## run every test (PYTEST_ARGS="-k word")
-# By file, so that what is prepared for a file is prepared once; a third process uses the time that two wait.
-	.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+# By file, so that what is prepared for a file is prepared once; four processes use the time that some wait.
+	.venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # To trace doubles what a test costs, and what is told through the stack runs in its functions' processes.
 coverage: .venv/ready .venv-ministack/ready ## branch coverage of what runs beside the stack, with its floor

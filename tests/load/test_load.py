@@ -9,9 +9,9 @@ from tests.local.stack import LocalStack
 def test_a_mixed_load_meets_no_5xx_and_breaks_no_promise() -> None:
     """[13][19][24][26][29][31][47][50] On a stack of its own: others leave what fails in a run on purpose."""
     with LocalStack() as stack:
-        result = run(stack, seconds=6, clients=4, seed=1)
+        result = run(stack, seconds=3, clients=3, seed=1)
     print(result.table())
     assert result.seen["wrong"] == []
     assert result.broken == []
     assert result.reconciled["failed"] == 0
-    assert len(result.seen["lines"]) >= 4, "hardly a load"
+    assert len(result.seen["lines"]) >= 3, "hardly a load"
