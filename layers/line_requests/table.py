@@ -1,4 +1,4 @@
-"""DynamoDB's verbs as this product uses them; only the settings know botocore, too.
+"""DynamoDB's verbs as this product uses them; only the settings and the console script know botocore, too.
 
 Expressions name every attribute as `#attribute` and every value as `:value`; the mapping is read
 off the expression, so that no reserved word ever bites.
