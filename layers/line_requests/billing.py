@@ -21,6 +21,7 @@ from line_requests.errors import (
     BillingUnavailable,
     StaleAnswer,
 )
+from line_requests.hints import FEED_INVOICE_EVENTS, SUBSCRIPTION_EVENTS, Hint, hint_of
 from line_requests.model import Charge, Invoice, Line, TaxBehavior
 
 if TYPE_CHECKING:
@@ -39,50 +40,6 @@ CALL_TIMEOUT_S = 8.0  # Stripe's slowest answers take a few seconds; its own lim
 SMALLEST_CALL_S = 0.3  # Not worth starting with less time left.
 MAX_NETWORK_RETRIES = 1
 PAGE = 100
-# Only what can settle a line: a finalized or an uncollectible invoice changes nothing by itself.
-INVOICE_EVENTS = (
-    "invoice.paid",
-    "invoice.payment_succeeded",
-    "invoice.voided",
-    "invoice.deleted",
-)
-# What is paid is told twice; in the feed, where each page is a call, once is enough.
-FEED_INVOICE_EVENTS = tuple(name for name in INVOICE_EVENTS if name != "invoice.payment_succeeded")
-SUBSCRIPTION_EVENTS = (
-    "customer.subscription.created",
-    "customer.subscription.updated",
-    "customer.subscription.deleted",
-    "customer.subscription.paused",
-    "customer.subscription.resumed",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Hint:
-    """What an event is taken for: something about this invoice or customer may have changed."""
-
-    type: str
-    created_s: int
-    livemode: bool
-    object_id: str
-    customer: str
-    workspace_id: str
-    line_id: str
-
-    @property
-    def about_subscription(self) -> bool:
-        """Whether the workspace's plan or status may have changed."""
-        return self.type in SUBSCRIPTION_EVENTS
-
-    @property
-    def about_payment(self) -> bool:
-        """Whether money came in."""
-        return self.type in {"invoice.paid", "invoice.payment_succeeded"}
-
-    @property
-    def about_our_invoice(self) -> bool:
-        """Whether a line's invoice may have changed."""
-        return self.type in INVOICE_EVENTS and bool(self.line_id and self.workspace_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,22 +301,6 @@ class Billing:
         if line.charge.livemode is not self.livemode:
             raise BillingMisconfigured("the Stripe key's mode is not the mode of the line's customer")
         return line.charge
-
-
-def hint_of(event: Mapping[str, Any]) -> Hint:
-    """Reads the few fields of an event that are believed; its snapshot of the object never is."""
-    subject = event["data"]["object"] if event["type"] in {*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS} else {}
-    metadata = subject.get("metadata") or {}
-    customer, created = subject.get("customer"), event.get("created")
-    return Hint(
-        type=str(event["type"]),
-        created_s=created if isinstance(created, int) else 0,
-        livemode=event["livemode"] is True,
-        object_id=str(subject.get("id", "")),
-        customer=customer if isinstance(customer, str) else "",
-        workspace_id=str(metadata.get("workspace_id", "")),
-        line_id=str(metadata.get("line_id", "")),
-    )
 
 
 def signed(body: bytes, header: str, secrets: object) -> bool:

@@ -5,20 +5,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from threading import Lock
-from typing import TYPE_CHECKING, ParamSpec
+from typing import ParamSpec
 
 from line_requests import items, subscriptions, webhook
 from line_requests.bus import Bus
 from line_requests.clock import Clock
 from line_requests.errors import BillingRefused, BillingUnavailable, LineRequestError
+from line_requests.hints import Hint
 from line_requests.lifecycle import DUE_AFTER_MAX_MS, Lifecycle
 from line_requests.model import Invoice, Line, Status
 from line_requests.registry import Due, Registry
 from line_requests.store import RETELL_AFTER_MS, Store
 from line_requests.telemetry import alarm, logger
-
-if TYPE_CHECKING:
-    from line_requests.billing import Hint
 
 P = ParamSpec("P")
 
@@ -88,7 +86,7 @@ class Reconciliation:
                 mark_s = to_s
             start_s = end_s
 
-    def _look_at_hinted(self, hints: "Iterable[Hint]") -> None:
+    def _look_at_hinted(self, hints: Iterable[Hint]) -> None:
         # By invoice, since anybody's can copy the metadata of ours and must not hide it.
         invoices: dict[str, tuple[str, str]] = {}
         paid = set[str]()

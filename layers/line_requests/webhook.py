@@ -4,9 +4,10 @@ import json
 import re
 
 from line_requests import items, listing, subscriptions
-from line_requests.billing import Hint, hint_of, signed
+from line_requests.billing import signed
 from line_requests.clock import Clock
 from line_requests.errors import InvalidSignature, InvoiceMissing
+from line_requests.hints import Hint, hint_of
 from line_requests.http import Request
 from line_requests.lifecycle import Lifecycle
 from line_requests.model import Invoice, Line
