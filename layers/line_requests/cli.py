@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.utils import is_valid_endpoint_url
 
 from line_requests import display, listing, operators, plans, telemetry
 from line_requests.billing import Billing, deadline
@@ -64,6 +65,9 @@ class Deployment:
 
     def __init__(self, stack: str | None) -> None:
         self._stack = stack
+        for name, value in os.environ.items():
+            if name.startswith("AWS_ENDPOINT_URL") and value and not is_valid_endpoint_url(value):
+                raise Refused(f"{name} is no URL: {value}")
 
     @cached_property
     def environment(self) -> Mapping[str, str]:

@@ -108,6 +108,12 @@ def test_an_unknown_stack_is_one_line(console: Console) -> None:
     assert "nowhere does not exist" in console.refused("--stack", "nowhere", "plans", "show")
 
 
+@pytest.mark.parametrize("url", ["nonsense", "http://", "http://a b"])
+def test_an_endpoint_that_is_no_url_is_one_line(console: Console, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
+    assert console.refused("plans", "show") == f"AWS_ENDPOINT_URL_DYNAMODB is no URL: {url}"
+
+
 def test_a_stack_of_another_product_is_refused(console: Console) -> None:
     template = {"Resources": {"Any": {"Type": "AWS::SQS::Queue"}}}
     boto3.client("cloudformation").create_stack(StackName="other", TemplateBody=json.dumps(template))
