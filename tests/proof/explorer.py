@@ -72,19 +72,14 @@ class Outcome:
 
 def begin(scenario: Scenario, cast: Cast) -> State:
     """The state before the first step."""
-    slots = tuple(Slot(cast.start(script, scenario.world.now_ms)) for script in scenario.scripts)
-    return _asleep(State(scenario.world, slots, scenario.fault))
+    slots = tuple(_at(cast.start(script, scenario.world.now_ms), scenario.world) for script in scenario.scripts)
+    return State(scenario.world, slots, scenario.fault)
 
 
-def _asleep(state: State) -> State:
-    """Those who have come to a pause sleep from now on."""
-    slots = tuple(
-        Slot(slot.place, state.world.now_ms + step.ms)
-        if not slot.wake_ms and isinstance(step := slot.place.pending.get(0), Pause)
-        else slot
-        for slot in state.slots
-    )
-    return state._replace(slots=slots)
+def _at(place: Place, world: World) -> Slot:
+    """The slot of an actor who has come to a place; at a pause it sleeps from now on."""
+    step = place.pending.get(0)
+    return Slot(place, world.now_ms + step.ms) if isinstance(step, Pause) else Slot(place)
 
 
 def moves(state: State) -> tuple[State, list[Move]]:
@@ -132,10 +127,10 @@ def take(state: State, move: Move, cast: Cast) -> State:
         slots[move.actor] = Slot(place, world.now_ms + STALL_MS)
         return State(world, tuple(slots), fault)
     world, result = move.apply(world)
-    slots[move.actor] = Slot(cast.deliver(place, move.strand, result, world.now_ms))
+    slots[move.actor] = _at(cast.deliver(place, move.strand, result, world.now_ms), world)
     if move.fault == "times out, and has its effect later":
-        slots.append(Slot(cast.start(_late(place, move.step), world.now_ms)))
-    return _asleep(State(world, tuple(slots), fault))
+        slots.append(_at(cast.start(_late(place, move.step), world.now_ms), world))
+    return State(world, tuple(slots), fault)
 
 
 def _late(place: Place, step: Step) -> Script:

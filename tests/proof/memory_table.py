@@ -61,13 +61,15 @@ class MemoryTable:
 
     def with_stored(self, changes: Sequence[tuple[Key, Stored | None]]) -> "MemoryTable":
         """The same for several items that were stored before."""
+        if not changes:
+            return self
         items, digest = dict(self.items), self.digest
         for key, stored in changes:
             before = items.pop(key, None)
             digest ^= (before.digest if before else 0) ^ (stored.digest if stored else 0)
             if stored is not None:
                 items[key] = stored
-        return self if not changes else MemoryTable(items, digest)
+        return MemoryTable(items, digest)
 
     def call(self, operation: str, request: Request) -> tuple["MemoryTable", Answer]:
         """One operation under its API's name."""

@@ -74,18 +74,24 @@ FAULTY_TRIPLES = (
     "room/create-A+create-A+create-B",
     "room/create-A+provisioned+stream",
     "room/create-A+not-provisioned+create-B",
+    "full/create-A+create-A+pay",
     "full/create-A+create-B+pay-unheard",
     "full/create-A+poll+pay-unheard",
     "full/create-A+cancel+pay-unheard",
+    "full/create-A+upgrade+poll",
     "full/create-A+pay+provisioned",
     "full/create-email+create-A+pay-unheard",
     "waiting/pay+cancel+poll",
+    "waiting/pay+cancel+late-webhook",
+    "waiting/pay+end+poll",
     "waiting/pay+void+poll",
     "waiting/pay+poll+payment_link",
+    "waiting/pay+poll+reconcile",
     "waiting/pay+create-A+cancel",
     "waiting/pay+provisioned+reconcile",
     "waiting/pay+stream+provisioned",
     "waiting/pay-unheard+cancel+upgrade",
+    "waiting/debit+cancel+poll",
     "waiting/debit-fails+cancel+reconcile",
     "waiting/write-off+pay-unheard+poll",
     "waiting/void+cancel+create-A",
@@ -93,6 +99,7 @@ FAULTY_TRIPLES = (
     "provisioning/provisioned+not-provisioned+create-B",
     "provisioning/provisioned+not-provisioned+reconcile",
     "provisioning/provisioned+stream-doubled+reconcile",
+    "provisioning/not-provisioned+create-B+reconcile",
 )
 TRIPLES = {
     "room": (
@@ -131,6 +138,7 @@ TRIPLES = {
         ("pay-doubled", "cancel", "create-B"),
         ("debit", "cancel", "poll"),
         ("debit", "cancel", "reconcile"),
+        ("debit", "end", "reconcile"),
         ("debit-fails", "cancel", "reconcile"),
         ("write-off", "pay-unheard", "poll"),
         ("write-off", "cancel", "reconcile"),
@@ -183,8 +191,6 @@ _MIRRORED = ("room", "full", "capped", "refusing")
 
 
 def _worthwhile(beginning: str, pair: tuple[str, str]) -> bool:
-    if beginning in {"old-item", "old-final"} and set(pair) == {"reconcile"}:
-        return False  # two runs that begin at the draft pass through these, too
     unmakable = all(actor in _NEEDS_LINE.get(beginning, ()) for actor in pair)
     if unmakable or (beginning == "refusing" and set(pair) == {"insistent-A"}):
         return False  # nothing to act on; each try of each is a new line

@@ -108,7 +108,7 @@ class DynamoDb:
     _known: dict[tuple[int, ...], tuple[tuple[tuple[Key, Stored | None], ...], Answer]] = field(
         default_factory=dict, compare=False, repr=False
     )
-    """What it does to the items that it names, by what these are."""
+    """What it does to the items that it meets, by what these are."""
 
     @cached_property
     def keys(self) -> tuple[Key, ...]:
@@ -132,8 +132,9 @@ class DynamoDb:
 
     def apply(self, world: World) -> tuple[World, Result]:
         items = world.table.items
-        met = tuple(stored.digest if (stored := items.get(key)) else 0 for key in self.keys)
-        if met in self._known and met:
+        # A query meets the whole table.
+        met = tuple(stored.digest if (stored := items.get(key)) else 0 for key in self.keys) or (world.table.digest,)
+        if met in self._known:
             changes, answer = self._known[met]
             return world.with_table(world.table.with_stored(changes)), answer
         table, answer = world.table.call(self.operation, self.request)
@@ -184,6 +185,10 @@ class Stripe:
     path: str
     params: Params
     key: str | None
+    _known: dict[tuple[int, int, str | None], tuple[MemoryStripe, Result]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    """What it does to an account, by what that is."""
 
     quiet = False
 
@@ -193,8 +198,11 @@ class Stripe:
 
     def apply(self, world: World, broken: str | None = None) -> tuple[World, Result]:
         now_s = world.now_ms // 1000
-        stripe, reply = world.stripe.call(self.method, self.path, self.params, self.key, now_s, broken=broken)
-        return (world if stripe is world.stripe else replace(world, stripe=stripe)), reply
+        met = (world.stripe.digest, now_s, broken)
+        if met not in self._known:
+            self._known[met] = world.stripe.call(self.method, self.path, self.params, self.key, now_s, broken=broken)
+        stripe, reply = self._known[met]
+        return (world if stripe.digest == world.stripe.digest else replace(world, stripe=stripe)), reply
 
     def faults(self) -> Iterator[Fault]:
         if not self.writes:
