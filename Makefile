@@ -35,6 +35,7 @@ run: .venv/ready .venv-ministack/ready ## serve the whole API on 127.0.0.1:$PORT
 	@PORT=$(PORT) exec .venv/bin/python -m tests.local
 
 test: .venv/ready .venv-ministack/ready ## run every test (PYTEST_ARGS="-k word")
+	.venv/bin/python -c 'from tests.local import deployment; deployment.layer_packages()'
 # By file, so that what is prepared for a file is prepared once; four processes use the time that some wait.
 	.venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 

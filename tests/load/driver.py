@@ -181,7 +181,9 @@ class Driver:
         print(f"  {calls} calls, {len(self.wrong)} wrong, {left} s to go", file=sys.stderr, flush=True)
 
     async def live(self, clients: int) -> None:
+        asked_at = time.monotonic()
         self.hot_workspace = await self.workspace("starter")
+        self.ends_at += time.monotonic() - asked_at  # the load begins now
         crowd = [self.newcomer, self.payer, self.hot, self.payer]
         lives = [crowd[number % len(crowd)] for number in range(clients)]
         await asyncio.gather(*(self._again(life) for life in [*lives, self.weather, self.reconcile, self.progress]))

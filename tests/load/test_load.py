@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.load.run import run
 from tests.local.stack import LocalStack
 
 
+@pytest.mark.timeout(240)
 def test_a_mixed_load_meets_no_5xx_and_breaks_no_promise() -> None:
     """[13][19][24][26][29][31][47][50] On a stack of its own: others leave what fails in a run on purpose."""
     with LocalStack() as stack:

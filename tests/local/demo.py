@@ -12,7 +12,7 @@ from line_requests import items, operators, plans
 from line_requests.billing import Billing
 from line_requests.model import Line
 from line_requests.registry import Registry
-from line_requests.table import Table
+from line_requests.table import Table, Write
 from tests.local.ministack import MiniStack
 
 if TYPE_CHECKING:
@@ -128,6 +128,12 @@ class Demo:
         """A line of any workspace, as it is now."""
         found = self._table.scan("#sk = :sk", {"sk": f"LINE#{line_id}"})
         return next((items.line(item) for item in found), None)
+
+    def forget_due(self) -> None:
+        """Nothing that lies in the table is the reconciler's business any more."""
+        for item in self._table.scan("#due_at > :never", {"never": 0}):
+            key = {"pk": item["pk"], "sk": item["sk"]}
+            self._table.write(Write(key, update="REMOVE #due_shard, #due_at"))
 
     def _subscribe(self, customer: str, plan: str, status: str) -> str:
         subscription = self._stripe.v1.subscriptions.create(

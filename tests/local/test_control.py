@@ -45,7 +45,7 @@ def status(http: httpx.Client, workspace: Json) -> str:
 
 
 def wait_for_status(http: httpx.Client, workspace: Json, wanted: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while (now := status(http, workspace)) != wanted:
         assert time.monotonic() < deadline, now
         time.sleep(0.05)
@@ -78,7 +78,7 @@ def test_a_changed_subscription_arrives_by_webhook(http: httpx.Client) -> None:
     assert create(http, workspace, **fields).status_code == 403
     changed = post(http, f"workspaces/{workspace['workspaceId']}/subscription", plan="starter")
     assert changed["plan"] == "starter"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while create(http, workspace, **fields).status_code != 201:
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -95,9 +95,9 @@ def test_dropped_webhooks_are_made_up_for_by_the_reconciler(http: httpx.Client) 
     workspace = post(http, "workspaces", plan="starter")
     create(http, workspace)
     url = create(http, workspace).json()["paymentUrl"]
-    assert httpx.get(url).status_code == 200
-    assert httpx.post(f"{url}/pay").status_code < 400
-    assert httpx.post(f"{url}/pay").status_code >= 400
+    assert http.get(url).status_code == 200
+    assert http.post(f"{url}/pay").status_code < 400
+    assert http.post(f"{url}/pay").status_code >= 400
     assert status(http, workspace) == "awaiting_payment"
     assert isinstance(post(http, "reconcile"), dict)
     wait_for_status(http, workspace, "active")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tests.local.stack import LocalStack
 
 LINES = "/api/line-requests"
+ask = partial(httpx.request, timeout=30)
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def raw(stack: LocalStack, request: str) -> bytes:
     ],
 )
 def test_an_unknown_route_is_api_gateways_404(stack: LocalStack, method: str, path: str) -> None:
-    answer = httpx.request(method, stack.origin + path)
+    answer = ask(method, stack.origin + path)
     assert answer.status_code == 404
     assert method == "HEAD" or answer.json() == {"message": "Not Found"}
 
@@ -57,8 +59,8 @@ def test_a_path_is_passed_on_as_it_was_sent(stack: LocalStack) -> None:
 def test_a_repeated_header_reaches_the_function_joined(stack: LocalStack, authorized: dict[str, str]) -> None:
     headers = [*authorized.items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
     body = {"firstName": "A", "lastName": "B", "channelType": "phone"}
-    first = httpx.post(stack.origin + LINES, headers=headers, json=body)
-    again = httpx.post(stack.origin + LINES, headers=authorized | {"Idempotency-Key": "a, b"}, json=body)
+    first = ask("POST", stack.origin + LINES, headers=headers, json=body)
+    again = ask("POST", stack.origin + LINES, headers=authorized | {"Idempotency-Key": "a, b"}, json=body)
     assert again.headers["idempotency-replayed"] == "true"
     assert again.json() == first.json()
 
@@ -66,28 +68,28 @@ def test_a_repeated_header_reaches_the_function_joined(stack: LocalStack, author
 def test_broken_utf_8_reaches_the_function_as_it_is(stack: LocalStack, authorized: dict[str, str]) -> None:
     body = b'{"firstName":"\xff","lastName":"B","channelType":"phone"}'
     headers = authorized | {"Content-Type": "application/json"}
-    assert httpx.post(stack.origin + LINES, headers=headers, content=body).status_code == 400
+    assert ask("POST", stack.origin + LINES, headers=headers, content=body).status_code == 400
 
 
 def test_a_body_without_a_content_type_is_a_body(stack: LocalStack, authorized: dict[str, str]) -> None:
     body = '{"firstName":"Zoë","lastName":"B","channelType":"phone"}'.encode()
-    answer = httpx.post(stack.origin + LINES, headers=authorized, content=body)
+    answer = ask("POST", stack.origin + LINES, headers=authorized, content=body)
     assert answer.status_code == 201
     assert answer.json()["line"]["firstName"] == "Zoë"
 
 
 def test_a_body_over_ten_megabytes_is_refused_by_the_edge(stack: LocalStack) -> None:
-    answer = httpx.post(stack.origin + LINES, content=b" " * (gateway.MAX_BODY_BYTES + 1), timeout=30)
+    answer = ask("POST", stack.origin + LINES, content=b" " * (gateway.MAX_BODY_BYTES + 1))
     assert (answer.status_code, answer.json()) == (413, {"message": "Request Entity Too Large"})
 
 
 @pytest.mark.parametrize(("origin", "allowed"), [(AUTHORIZED_PARTY, True), ("https://elsewhere.test", False)])
 def test_browsers_are_answered_by_the_parameter(stack: LocalStack, origin: str, *, allowed: bool) -> None:
     asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-    preflight = httpx.options(stack.origin + LINES, headers=asked)
+    preflight = ask("OPTIONS", stack.origin + LINES, headers=asked)
     assert preflight.status_code == 204
     assert preflight.headers.get("access-control-allow-origin") == (origin if allowed else None)
-    answer = httpx.get(stack.origin + LINES, headers={"Origin": origin})
+    answer = ask("GET", stack.origin + LINES, headers={"Origin": origin})
     assert answer.headers.get("access-control-allow-origin") == (origin if allowed else None)
 
 

@@ -88,7 +88,7 @@ class Browser:
             raise AssertionError(answer["exceptionDetails"])
         return answer["result"].get("value")
 
-    def wait_for(self, script: str, within_seconds: float = 15) -> Any:  # noqa: ANN401 - any JSON value
+    def wait_for(self, script: str, within_seconds: float = 30) -> Any:  # noqa: ANN401 - any JSON value
         """Evaluate an expression until it is true."""
         deadline = time.monotonic() + within_seconds
         while not (value := self.run(script)):

@@ -67,7 +67,7 @@ def test_it_writes_text_never_markup() -> None:
 
 
 def test_it_is_served_at_the_root_of_the_origin(stack: LocalStack) -> None:
-    answer = httpx.get(f"{stack.origin}/")
+    answer = httpx.get(f"{stack.origin}/", timeout=30)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
     assert answer.text == PAGE

@@ -41,8 +41,10 @@ def _world(running_stack: LocalStack) -> Iterator[World]:
 
 @pytest.fixture
 def world(_world: World, stack: LocalStack) -> World:
-    """The stack with its modes as at start; `stack` sets them back after the test."""
-    stack.double.forget_events()  # or every run of the reconciler would read those of all stories before
+    """The stack with its modes as at start, which `stack` sets back after the test, and nothing left to be done."""
+    _world.quiet()
+    stack.double.forget_events()  # or every run of the reconciler would read those of all stories before,
+    stack.demo.forget_due()  # and look at what they left
     return _world
 
 

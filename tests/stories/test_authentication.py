@@ -8,7 +8,7 @@ import pytest
 
 from line_requests import auth, items, operators
 from tests.local.session_tokens import AUTHORIZED_PARTY
-from tests.stories.world import EMAIL, LINES, PHONE, Workspace, World, eventually
+from tests.stories.world import EMAIL, LINES, PHONE, Workspace, World, eventually, together
 
 if TYPE_CHECKING:
     import httpx
@@ -213,7 +213,7 @@ def test_two_keys_of_a_workspace_share_everything(workspace: Workspace) -> None:
     assert blocked.json()["existingLine"] == awaiting["line"]
     assert workspace.send("GET", LINES, headers=second).json()["lines"] == workspace.lines()
     workspace.use_up()
-    soon = [workspace.send("POST", LINES, content="{", headers=second).status_code for _ in range(5)]
+    soon = together(8, lambda _: workspace.send("POST", LINES, content="{", headers=second).status_code)
     assert 429 in soon
 
 

@@ -226,7 +226,7 @@ class Workspace:
         self.world.control(f"workspaces/{self.id}/subscription", **subscription)
 
 
-def eventually(look: Callable[[], T], *, within_s: float = 8) -> T:
+def eventually(look: Callable[[], T], *, within_s: float = 30) -> T:
     """Wait until what is looked at is true, and return it."""
     deadline, pause_s = time.monotonic() + within_s, 0.03
     while not (seen := look()):
