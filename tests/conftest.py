@@ -32,6 +32,7 @@ def stack(running_stack: LocalStack) -> Iterator[LocalStack]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What waits for a local stack goes first; what only computes then fills every process to the end."""
+    assert len({item.nodeid for item in items}) == len(items), "of tests with one id pytest-xdist runs only one"
     items.sort(key=lambda item: item.path.parent.name not in WITH_A_STACK)
 
 
