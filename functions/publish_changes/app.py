@@ -18,12 +18,12 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Publishes a batch of stream records; those that failed come again."""
     changed = {record["dynamodb"]["SequenceNumber"]: _changed(record) for record in event["Records"]}
     lines = {number: line for number, line in changed.items() if line is not None}
+    for line in lines.values():
+        # An included line comes into the reconciler's sight here, off its client's path, whatever the bus does.
+        if line.status is Status.PROVISIONING and line.due_at_ms is None:
+            STORE.watch_provisioning(line, line.history[-1].at_ms + RETELL_AFTER_MS)
     rejected = BUS.publish(list(lines.values()))
     failed = [number for number, line in lines.items() if line in rejected]
-    for line in lines.values():
-        # An included line comes into the reconciler's sight here, off its client's path.
-        if line.status is Status.PROVISIONING and line.due_at_ms is None and line not in rejected:
-            STORE.watch_provisioning(line, line.history[-1].at_ms + RETELL_AFTER_MS)
     return {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}
 
 

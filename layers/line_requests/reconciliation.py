@@ -10,7 +10,13 @@ from typing import ParamSpec
 from line_requests import items, subscriptions, webhook
 from line_requests.bus import Bus
 from line_requests.clock import Clock
-from line_requests.errors import BillingRefused, BillingUnavailable, LineRequestError
+from line_requests.errors import (
+    BillingMisconfigured,
+    BillingRefused,
+    BillingUnavailable,
+    InvoiceMissing,
+    LineRequestError,
+)
 from line_requests.hints import Hint
 from line_requests.lifecycle import DUE_AFTER_MAX_MS, Lifecycle
 from line_requests.model import Invoice, Line, Status
@@ -135,7 +141,7 @@ class Reconciliation:
             if webhook.belongs(found, line):
                 self._lifecycle.observe(line, found)
                 self._did("lines")
-        except BillingUnavailable:
+        except Exception:
             # The feed goes on without this line: the next run finds it in the index instead.
             self._store.due_now(line, self._clock.now_ms())
             raise
@@ -204,6 +210,8 @@ class Reconciliation:
             work(*args, **kwargs)
         except BillingUnavailable as trouble:
             self._did("failed")
+            if isinstance(trouble, BillingMisconfigured) and not isinstance(trouble, InvoiceMissing):
+                alarm("StripeRefused", f"left undone, an operator is needed: {trouble}", subject=what)
             logger.warning("left for the next run", extra={"subject": what, "reason": str(trouble)})
         except LineRequestError as error:
             # Without its traceback: what it was raised from is Stripe's text.

@@ -44,7 +44,7 @@ def _look(
 
 
 def select(subscriptions: "Sequence[StripeSubscription]", plans: Sequence[Plan]) -> Subscription | None:
-    """The subscription that counts: active or trialing on a known plan, else the newest on one."""
+    """The subscription that counts: active on a known plan, else any active one, else the newest on a known plan."""
     by_price = {price: plan for plan in plans for price in plan.base_prices}
 
     def rank(subscription: "StripeSubscription") -> tuple[bool, bool, bool, int, str]:

@@ -6,7 +6,7 @@ import re
 from line_requests import items, listing, subscriptions
 from line_requests.billing import signed
 from line_requests.clock import Clock
-from line_requests.errors import InvalidSignature, InvoiceMissing
+from line_requests.errors import BillingRefused, InvalidSignature, InvoiceMissing
 from line_requests.hints import Hint, hint_of
 from line_requests.http import Request
 from line_requests.lifecycle import Lifecycle
@@ -60,6 +60,8 @@ def apply(hint: Hint, store: Store, registry: Registry, lifecycle: Lifecycle, cl
                     lifecycle.observe(line, invoice)
                 except InvoiceMissing:
                     logger.warning("an event names an invoice that is gone", extra={"line_id": line.id})
+                except BillingRefused as refusal:
+                    logger.info("canceled: Stripe refuses it", extra={"line_id": line.id, "reason": str(refusal)})
     elif hint.about_subscription:
         workspace_id = registry.workspace_of_customer(hint.customer) if hint.customer else None
         if workspace_id is not None:

@@ -125,6 +125,19 @@ def test_a_bad_stripe_key_is_never_for_good(world: World, workspace: Workspace, 
     assert workspace.finished_once(line["_id"])
 
 
+def test_what_a_stripe_key_may_not_do_for_the_reconciler_is_told_too(world: World, workspace: Workspace) -> None:
+    """[34] [47] [50] Or add-ons would go unbilled, and lost webhooks unheard, without anybody's knowing."""
+    workspace.included()
+    world.quiet()
+    world.stack.double.forbidden_api_keys.add(PRODUCT_API_KEY)
+    try:
+        assert world.reconcile()["failed"] >= 2
+    finally:
+        world.stack.double.forbidden_api_keys.discard(PRODUCT_API_KEY)
+    for subject in ("feed", workspace.id):
+        eventually(lambda: world.alarmed("StripeRefused", subject))  # noqa: B023 - looked at at once
+
+
 def test_a_plan_edited_meanwhile_does_not_change_the_charge(world: World) -> None:
     """[33] [34] What Stripe is told is frozen with the line: after an upgrade the retry is the same call."""
     workspace, line_id = half_made(world, "error_before", "item")

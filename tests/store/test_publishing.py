@@ -1,0 +1,58 @@
+"""What the stream's function leaves behind when the bus does not take what it tells."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+
+from line_requests.bus import Bus
+from line_requests.store import RETELL_AFTER_MS
+from line_requests.table import marshal
+from tests.local.ministack import ROOT
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from tests.store.world import World
+
+
+@pytest.fixture
+def publish_changes(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    for name, value in {"TABLE_NAME": "t", "BUS_NAME": "lines", "AWS_DEFAULT_REGION": "eu-central-1"}.items():
+        monkeypatch.setenv(name, value)
+    spec = importlib.util.spec_from_file_location("published", ROOT / "functions/publish_changes/app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_an_included_line_that_the_bus_refuses_is_the_reconcilers_to_tell(
+    world: World, publish_changes: ModuleType, monkeypatch: pytest.MonkeyPatch, *, raises: bool
+) -> None:
+    """[48] However long: the stream gives a record up some day, and nobody else has seen the line."""
+    world.workspace()
+    line = world.added()
+    assert line.due_at_ms is None
+    record = {"SequenceNumber": "1", "NewImage": marshal(world.raw(line))}
+    events = boto3.client("events", region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b")
+    monkeypatch.setattr(publish_changes, "STORE", world.store)
+    monkeypatch.setattr(publish_changes, "BUS", Bus(events, "lines"))
+    with Stubber(events) as eventbridge:
+        if raises:
+            eventbridge.add_client_error("put_events", "AccessDeniedException")
+            with pytest.raises(ClientError):
+                publish_changes.handler({"Records": [{"dynamodb": record}]}, None)
+        else:
+            refused = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": ""}]}
+            eventbridge.add_response("put_events", refused)
+            answer = publish_changes.handler({"Records": [{"dynamodb": record}]}, None)
+            assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert world.line(line).due_at_ms == line.history[-1].at_ms + RETELL_AFTER_MS
