@@ -132,8 +132,8 @@ class Billing:
         with _translated():
             return _invoice(self._client.v1.invoices.create(params, _keyed(line, "invoice")))
 
-    def add_item(self, line: Line, invoice_id: str) -> None:
-        """Step 2: the one item, priced by what the plan's recurring price was when it was frozen."""
+    def add_item(self, line: Line, invoice_id: str) -> str:
+        """Step 2: the one item, priced by what the plan's recurring price was when it was frozen; its id."""
         charge = self._charge(line)
         params: stripe.params.InvoiceItemCreateParams = {
             "customer": charge.customer,
@@ -150,7 +150,7 @@ class Billing:
         if charge.tax_rates:
             params["tax_rates"] = list(charge.tax_rates)
         with _translated():
-            self._client.v1.invoice_items.create(params, _keyed(line, "item"))
+            return self._client.v1.invoice_items.create(params, _keyed(line, "item")).id
 
     def finalize(self, line: Line, invoice_id: str) -> Invoice:
         """Step 3: the invoice gets its hosted page; without an amount to pay it is paid at once."""
@@ -190,6 +190,9 @@ class Billing:
         try:
             with _translated():
                 if invoice.status == "draft":
+                    # Stripe does not say that they go with the draft; one that stays is charged with the next invoice.
+                    for item_id in invoice.item_ids:
+                        self._client.v1.invoice_items.delete(item_id)
                     self._client.v1.invoices.delete(invoice.id)
                     return Invoice(invoice.id, "gone")
                 return _invoice(self._client.v1.invoices.void_invoice(invoice.id))
@@ -337,8 +340,14 @@ def _invoice_of(invoice: Mapping[str, Any], *, replayed: bool = False) -> Invoic
         customer=customer if isinstance(customer, str) else customer["id"],
         url=invoice.get("hosted_invoice_url"),
         items=tuple((item["currency"], item["amount"]) for item in invoice["lines"]["data"]),
+        item_ids=tuple(filter(None, map(_item_id, invoice["lines"]["data"]))),
         replayed=replayed,
     )
+
+
+def _item_id(line: Mapping[str, Any]) -> str | None:
+    details: Mapping[str, str] = (line.get("parent") or {}).get("invoice_item_details") or {}
+    return details.get("invoice_item")
 
 
 def _item(item: Mapping[str, Any]) -> tuple[str, StripeItem]:

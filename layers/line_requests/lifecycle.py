@@ -269,10 +269,10 @@ class Lifecycle:
                 found = self.billing.find(line) if line.key_version > 1 else None
                 return self._adopt(line, found or self.billing.create_invoice(line))
             if not invoice.items:
-                self.billing.add_item(line, invoice.id)
+                item_id = self.billing.add_item(line, invoice.id)
                 charge = line.charge
                 assert charge is not None, "add_item() refuses a line without a charge"  # noqa: S101
-                return line, replace(invoice, items=((charge.currency, charge.unit_amount),))
+                return line, replace(invoice, items=((charge.currency, charge.unit_amount),), item_ids=(item_id,))
             if line.charge is None or invoice.items != ((line.charge.currency, line.charge.unit_amount),):
                 raise BillingMisconfigured("the draft has other items than ours")
             return line, self._believed(self.billing.finalize(line, invoice.id))

@@ -239,9 +239,28 @@ def _add_item(stripe: MemoryStripe, _: str, params: Params, key: str, now_s: int
     if invoice["status"] != "draft":
         raise Refusal(400, "You can only add items to a draft.", "invoice_not_editable")
     amount, currency = int(params["price_data[unit_amount]"]), params["price_data[currency]"]
-    line = {"id": f"il_{key}", "object": "line_item", "amount": amount, "currency": currency}
+    line = {
+        "id": f"il_{key}",
+        "object": "line_item",
+        "amount": amount,
+        "currency": currency,
+        "parent": {"invoice_item_details": {"invoice_item": f"ii_{key}"}},
+    }
     lines = _list([*invoice["lines"]["data"], line])
-    return stripe._with_invoice(invoice | {"lines": lines}, now_s=now_s), line | {"object": "invoiceitem"}  # noqa: SLF001 - its own module
+    answer = {"id": f"ii_{key}", "object": "invoiceitem", "amount": amount, "currency": currency}
+    return stripe._with_invoice(invoice | {"lines": lines}, now_s=now_s), answer  # noqa: SLF001 - its own module
+
+
+def _take_item(stripe: MemoryStripe, item_id: str, _p: Params, _k: str, now_s: int) -> tuple[MemoryStripe, Json]:
+    for invoice in stripe.invoices.values():
+        lines = invoice["lines"]["data"]
+        kept = [one for one in lines if one["parent"]["invoice_item_details"]["invoice_item"] != item_id]
+        if len(kept) < len(lines):
+            if invoice["status"] != "draft":
+                raise Refusal(400, "You can only take items off a draft.", "invoice_not_editable")
+            after = stripe._with_invoice(invoice | {"lines": _list(kept)}, now_s=now_s)  # noqa: SLF001 - its own module
+            return after, {"id": item_id, "object": "invoiceitem", "deleted": True}
+    raise Refusal(404, f"No such invoiceitem: '{item_id}'", "resource_missing")
 
 
 def _finalize(stripe: MemoryStripe, invoice_id: str, _p: Params, _k: str, now_s: int) -> tuple[MemoryStripe, Json]:
@@ -340,6 +359,7 @@ def _delete_item(stripe: MemoryStripe, item_id: str, _p: Params, _k: str, now_s:
 _ROUTES: dict[tuple[str, str, bool, str], Route] = {
     ("POST", "invoices", False, ""): _create_invoice,
     ("POST", "invoiceitems", False, ""): _add_item,
+    ("DELETE", "invoiceitems", True, ""): _take_item,
     ("POST", "invoices", True, "finalize"): _finalize,
     ("POST", "invoices", True, "void"): _void,
     ("DELETE", "invoices", True, ""): _delete,

@@ -125,6 +125,17 @@ def test_a_bad_stripe_key_is_never_for_good(world: World, workspace: Workspace, 
     assert workspace.finished_once(line["_id"])
 
 
+@pytest.mark.parametrize("kind", ["error_before", "error_after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_half_made_request_that_is_canceled_leaves_nothing_to_pay(world: World, kind: str, step: str) -> None:
+    """[41] No draft, and no item that the customer's next invoice would take up."""
+    workspace, line_id = half_made(world, kind, step)
+    assert workspace.manage(line_id, "cancel").json()["status"] == "canceled"
+    assert [invoice["status"] for invoice in workspace.invoices() if invoice["status"] != "void"] == []
+    items = world.stack.double.all_of("invoiceitem")
+    assert [item for item in items if item["customer"] == workspace.customer and item["invoice"] is None] == []
+
+
 def test_what_a_stripe_key_may_not_do_for_the_reconciler_is_told_too(world: World, workspace: Workspace) -> None:
     """[34] [47] [50] Or add-ons would go unbilled, and lost webhooks unheard, without anybody's knowing."""
     workspace.included()
