@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -190,10 +191,11 @@ class Billing:
         try:
             with _translated():
                 if invoice.status == "draft":
-                    # Stripe does not say that they go with the draft; one that stays is charged with the next invoice.
-                    for item_id in invoice.item_ids:
-                        self._client.v1.invoice_items.delete(item_id)
                     self._client.v1.invoices.delete(invoice.id)
+                    # Stripe does not say that they go with the draft; one that stays is charged with the next invoice.
+                    # Not before it: a draft without items, finalized by a lost call, would be paid at once.
+                    for item_id in invoice.item_ids:
+                        _known(partial(self._client.v1.invoice_items.delete, item_id))
                     return Invoice(invoice.id, "gone")
                 return _invoice(self._client.v1.invoices.void_invoice(invoice.id))
         except (BillingRefused, StaleAnswer):

@@ -239,15 +239,16 @@ def _add_item(stripe: MemoryStripe, _: str, params: Params, key: str, now_s: int
     if invoice["status"] != "draft":
         raise Refusal(400, "You can only add items to a draft.", "invoice_not_editable")
     amount, currency = int(params["price_data[unit_amount]"]), params["price_data[currency]"]
+    item_id = f"ii_{key}".replace(":", "_")
     line = {
         "id": f"il_{key}",
         "object": "line_item",
         "amount": amount,
         "currency": currency,
-        "parent": {"invoice_item_details": {"invoice_item": f"ii_{key}"}},
+        "parent": {"invoice_item_details": {"invoice_item": item_id}},
     }
     lines = _list([*invoice["lines"]["data"], line])
-    answer = {"id": f"ii_{key}", "object": "invoiceitem", "amount": amount, "currency": currency}
+    answer = {"id": item_id, "object": "invoiceitem", "amount": amount, "currency": currency}
     return stripe._with_invoice(invoice | {"lines": lines}, now_s=now_s), answer  # noqa: SLF001 - its own module
 
 

@@ -203,6 +203,15 @@ MUTANTS = (
         "full/create-A+late-webhook",
         "full/create-A+poll",
     ),
+    _bug(
+        "the item goes before its draft",
+        "billing",
+        "                    self._client.v1.invoices.delete(invoice.id)\n",
+        "                    for item_id in invoice.item_ids:\n"
+        "                        self._client.v1.invoice_items.delete(item_id)\n"
+        "                    self._client.v1.invoices.delete(invoice.id)\n",
+        "full/create-A+cancel",
+    ),
     Mutant(
         "created again after a day without looking",
         (
