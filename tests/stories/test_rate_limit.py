@@ -61,5 +61,7 @@ def test_replays_are_limited_and_a_429_changes_nothing(world: World, workspace: 
     workspace.use_up()
     answers = together(8, lambda _: workspace.create(key="k"))
     assert 429 in {answer.status_code for answer in answers}
+    for answer in answers:
+        assert answer.json().get("retryAfterMs", 0) <= INTERVAL_MS + answer.elapsed.total_seconds() * 1000 + 1
     assert (calls(), workspace.invoices(), len(workspace.lines())) == ([], [], 1)
     eventually(lambda: workspace.create(key="k").content == first.content, within_s=3)

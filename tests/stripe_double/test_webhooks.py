@@ -91,7 +91,7 @@ def test_events_of_one_customer_arrive_in_order(shop: Shop, receiver: Receiver) 
     assert about == shop.events_about(invoice.id)
 
 
-def test_a_server_error_is_soon_retried(shop: Shop, receiver: Receiver) -> None:
+def test_a_server_error_is_retried_within_a_second(shop: Shop, receiver: Receiver) -> None:
     receiver.statuses = [503]
     started = time.monotonic()
     shop.customer()
@@ -99,7 +99,7 @@ def test_a_server_error_is_soon_retried(shop: Shop, receiver: Receiver) -> None:
     receiver.wait_for(2)
 
     assert receiver.received[0][0] == receiver.received[1][0]
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 1
     assert shop.double.wait_idle()
     assert [d.status for d in shop.double.webhook_deliveries] == [503, 200]
 
@@ -154,7 +154,7 @@ def test_duplicates_come_twice(shop: Shop, receiver: Receiver) -> None:
     assert len({json.loads(payload)["id"] for payload, _ in receiver.received}) == 1
 
 
-def test_reverse_turns_a_burst_around_soon(shop: Shop, receiver: Receiver) -> None:
+def test_reverse_turns_a_burst_around_within_a_second(shop: Shop, receiver: Receiver) -> None:
     invoice = shop.open_invoice()
     assert shop.double.wait_idle()
     receiver.received.clear()
@@ -164,7 +164,7 @@ def test_reverse_turns_a_burst_around_soon(shop: Shop, receiver: Receiver) -> No
     shop.double.pay_invoice(invoice.id)
     assert shop.double.wait_idle()
 
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 1
     assert receiver.types() == ["invoice.payment_succeeded", "invoice.paid"]
 
 
