@@ -131,7 +131,7 @@ class Demo:
 
     def forget_due(self) -> None:
         """Nothing that lies in the table is the reconciler's business any more."""
-        for item in self._table.scan("#due_at > :never", {"never": 0}):
+        for item in self._table.scan("#due_at >= :ever", {"ever": 0}):
             key = {"pk": item["pk"], "sk": item["sk"]}
             self._table.write(Write(key, update="REMOVE #due_shard, #due_at"))
 
