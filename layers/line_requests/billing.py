@@ -133,8 +133,8 @@ class Billing:
         with _translated():
             return _invoice(self._client.v1.invoices.create(params, _keyed(line, "invoice")))
 
-    def add_item(self, line: Line, invoice_id: str) -> str:
-        """Step 2: the one item, priced by what the plan's recurring price was when it was frozen; its id."""
+    def add_item(self, line: Line, invoice_id: str) -> None:
+        """Step 2: the one item, priced by what the plan's recurring price was when it was frozen."""
         charge = self._charge(line)
         params: stripe.params.InvoiceItemCreateParams = {
             "customer": charge.customer,
@@ -151,7 +151,7 @@ class Billing:
         if charge.tax_rates:
             params["tax_rates"] = list(charge.tax_rates)
         with _translated():
-            return self._client.v1.invoice_items.create(params, _keyed(line, "item")).id
+            self._client.v1.invoice_items.create(params, _keyed(line, "item"))
 
     def finalize(self, line: Line, invoice_id: str) -> Invoice:
         """Step 3: the invoice gets its hosted page; without an amount to pay it is paid at once."""
@@ -192,14 +192,25 @@ class Billing:
             with _translated():
                 if invoice.status == "draft":
                     self._client.v1.invoices.delete(invoice.id)
-                    # Stripe does not say that they go with the draft; one that stays is charged with the next invoice.
-                    # Not before it: a draft without items, finalized by a lost call, would be paid at once.
-                    for item_id in invoice.item_ids:
-                        _known(partial(self._client.v1.invoice_items.delete, item_id))
                     return Invoice(invoice.id, "gone")
                 return _invoice(self._client.v1.invoices.void_invoice(invoice.id))
         except (BillingRefused, StaleAnswer):
             return self.retrieve(invoice.id)
+
+    def drop_items(self, line: Line) -> None:
+        """Deletes what deleted drafts of the line have left, or the customer's next invoice would charge it.
+
+        Stripe does not say whether items go with their draft. Only afterwards: a draft without items, finalized
+        by a lost call, would be paid at once.
+        """
+        charge = self._charge(line)
+        params: stripe.params.InvoiceItemListParams = {"customer": charge.customer, "pending": True, "limit": PAGE}
+        try:
+            for item in list(self._listed("/v1/invoiceitems", params)):
+                if item["metadata"].get("line_id") == line.id:
+                    _known(partial(self._client.v1.invoice_items.delete, item["id"]))
+        except BillingRefused:
+            return  # The customer is gone, and its next invoice with it.
 
     def invoices(self, *, since_s: int) -> Iterator[Invoice]:
         """Every invoice created since then, a hundred a call: cheaper than one look per line."""
@@ -342,14 +353,8 @@ def _invoice_of(invoice: Mapping[str, Any], *, replayed: bool = False) -> Invoic
         customer=customer if isinstance(customer, str) else customer["id"],
         url=invoice.get("hosted_invoice_url"),
         items=tuple((item["currency"], item["amount"]) for item in invoice["lines"]["data"]),
-        item_ids=tuple(filter(None, map(_item_id, invoice["lines"]["data"]))),
         replayed=replayed,
     )
-
-
-def _item_id(line: Mapping[str, Any]) -> str | None:
-    details: Mapping[str, str] = (line.get("parent") or {}).get("invoice_item_details") or {}
-    return details.get("invoice_item")
 
 
 def _item(item: Mapping[str, Any]) -> tuple[str, StripeItem]:

@@ -269,10 +269,10 @@ class Lifecycle:
                 found = self.billing.find(line) if line.key_version > 1 else None
                 return self._adopt(line, found or self.billing.create_invoice(line))
             if not invoice.items:
-                item_id = self.billing.add_item(line, invoice.id)
+                self.billing.add_item(line, invoice.id)
                 charge = line.charge
                 assert charge is not None, "add_item() refuses a line without a charge"  # noqa: S101
-                return line, replace(invoice, items=((charge.currency, charge.unit_amount),), item_ids=(item_id,))
+                return line, replace(invoice, items=((charge.currency, charge.unit_amount),))
             if line.charge is None or invoice.items != ((line.charge.currency, line.charge.unit_amount),):
                 raise BillingMisconfigured("the draft has other items than ours")
             return line, self._believed(self.billing.finalize(line, invoice.id))
@@ -293,6 +293,7 @@ class Lifecycle:
             another = self.billing.find(line)
         except BillingRefused:
             raise self._missing(line) from None
+        self.billing.drop_items(line)
         line = self._store.next_key_version(line, self._clock.now_ms(), forget_invoice=True) or self._now(line)
         return self._adopt(line, another) if another is not None else (line, None)
 
@@ -319,6 +320,8 @@ class Lifecycle:
         return line, self.billing.close(invoice)
 
     def _settle(self, line: Line, invoice: Invoice, move: decision.Settlement) -> Line:
+        if invoice.status == "gone":
+            self.billing.drop_items(line)
         now_ms = self._clock.now_ms()
         match move:
             case decision.Promote():

@@ -226,7 +226,6 @@ class Invoice:
     url: str | None = None
     items: tuple[tuple[str, int], ...] = ()
     """(currency, amount in minor units) of each invoice item."""
-    item_ids: tuple[str, ...] = ()
     replayed: bool = False
     """Whether Stripe answered from an idempotency key's memory: possibly out of date."""
 

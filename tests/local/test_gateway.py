@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -94,9 +95,20 @@ def test_browsers_are_answered_by_the_parameter(stack: LocalStack, origin: str, 
 
 
 def test_parallel_requests_are_answered_in_parallel(stack: LocalStack, authorized: dict[str, str]) -> None:
-    with httpx.Client(base_url=stack.origin, headers=authorized, timeout=30) as client, ThreadPoolExecutor(16) as pool:
+    """While one waits for a Stripe that hangs, many others are answered."""
+    body = {"firstName": "A", "lastName": "B", "channelType": "phone"}
+    workspace = {"Authorization": f"Bearer {stack.demo.create_workspace('starter', 'active').api_key}"}
+    assert ask("POST", stack.origin + LINES, headers=workspace, json=body).status_code == 201
+    ask("POST", f"{stack.origin}/_local/stripe/faults", json={"kind": "timeout_after", "count": 1000})
+    with httpx.Client(base_url=stack.origin, headers=authorized, timeout=30) as client, ThreadPoolExecutor(17) as pool:
+        waiting = pool.submit(ask, "POST", stack.origin + LINES, headers=workspace, json=body)
+        while not any(call.fault == "timeout_after" for call in stack.double.request_log[-1:]):
+            time.sleep(0.02)
         statuses = list(pool.map(lambda _: client.get(LINES).status_code, range(64)))
-    assert set(statuses) == {200}
+        assert set(statuses) == {200}
+        assert not waiting.done()
+        ask("POST", f"{stack.origin}/_local/stripe/faults", json={"kind": "error_before", "count": 0})
+    assert waiting.result().status_code == 201
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,8 @@ class MemoryStripe:
     """An account that never changes."""
 
     invoices: Mapping[str, Thing] = field(default_factory=dict)
+    pending_items: Mapping[str, Thing] = field(default_factory=dict)
+    """Items of deleted drafts, for the customer's next invoice: what becomes of them, Stripe does not say."""
     subscriptions: Mapping[str, Thing] = field(default_factory=dict)
     keys: Mapping[str, _Use] = field(default_factory=dict)
     events: tuple[Thing, ...] = ()
@@ -68,7 +70,12 @@ class MemoryStripe:
     @cached_property
     def digest(self) -> int:
         """The same for the same account, but for the order of what happened to different objects."""
-        things = (*self.invoices.values(), *self.subscriptions.values(), *self.events)
+        things = (
+            *self.invoices.values(),
+            *self.pending_items.values(),
+            *self.subscriptions.values(),
+            *self.events,
+        )
         known = frozenset(thing.digest for thing in things)
         return hash((known, frozenset(self.keys.items()), self.debits, self.refusing))
 
@@ -135,6 +142,10 @@ class MemoryStripe:
     def void(self, invoice_id: str, now_s: int) -> "MemoryStripe":
         """An operator voids it in the dashboard, if that can be done."""
         return self.call("POST", f"/v1/invoices/{invoice_id}/void", {}, None, now_s)[0]
+
+    def delete(self, invoice_id: str, now_s: int) -> "MemoryStripe":
+        """An operator deletes it in the dashboard, if it is a draft."""
+        return self.call("DELETE", f"/v1/invoices/{invoice_id}", {}, None, now_s)[0]
 
     def write_off(self, invoice_id: str, now_s: int) -> "MemoryStripe":
         """An operator takes it for uncollectible."""
@@ -213,6 +224,10 @@ def _item(subscription_id: str, price: str, quantity: int) -> Json:
     }
 
 
+def _metadata(params: Params) -> Json:
+    return {name[9:-1]: value for name, value in params.items() if name.startswith("metadata[")}
+
+
 Route = Callable[[MemoryStripe, str, Params, str, int], tuple[MemoryStripe, Json]]
 
 
@@ -227,7 +242,7 @@ def _create_invoice(stripe: MemoryStripe, _: str, params: Params, key: str, now_
         "customer": params["customer"],
         "status": "draft",
         "created": now_s,
-        "metadata": {name[9:-1]: value for name, value in params.items() if name.startswith("metadata[")},
+        "metadata": _metadata(params),
         "hosted_invoice_url": None,
         "lines": _list([]),
     }
@@ -235,7 +250,9 @@ def _create_invoice(stripe: MemoryStripe, _: str, params: Params, key: str, now_
 
 
 def _add_item(stripe: MemoryStripe, _: str, params: Params, key: str, now_s: int) -> tuple[MemoryStripe, Json]:
-    invoice = stripe.invoice(params["invoice"])
+    invoice = stripe.invoices.get(params["invoice"])
+    if invoice is None:  # named by a parameter, not by the path
+        raise Refusal(400, f"No such invoice: '{params['invoice']}'", "resource_missing")
     if invoice["status"] != "draft":
         raise Refusal(400, "You can only add items to a draft.", "invoice_not_editable")
     amount, currency = int(params["price_data[unit_amount]"]), params["price_data[currency]"]
@@ -245,6 +262,7 @@ def _add_item(stripe: MemoryStripe, _: str, params: Params, key: str, now_s: int
         "object": "line_item",
         "amount": amount,
         "currency": currency,
+        "metadata": _metadata(params),
         "parent": {"invoice_item_details": {"invoice_item": item_id}},
     }
     lines = _list([*invoice["lines"]["data"], line])
@@ -253,15 +271,27 @@ def _add_item(stripe: MemoryStripe, _: str, params: Params, key: str, now_s: int
 
 
 def _take_item(stripe: MemoryStripe, item_id: str, _p: Params, _k: str, now_s: int) -> tuple[MemoryStripe, Json]:
+    answer = {"id": item_id, "object": "invoiceitem", "deleted": True}
+    if item_id in stripe.pending_items:
+        rest = {name: one for name, one in stripe.pending_items.items() if name != item_id}
+        return replace(stripe, pending_items=rest), answer
     for invoice in stripe.invoices.values():
         lines = invoice["lines"]["data"]
-        kept = [one for one in lines if one["parent"]["invoice_item_details"]["invoice_item"] != item_id]
+        kept = [line for line in lines if _item_of(line) != item_id]
         if len(kept) < len(lines):
             if invoice["status"] != "draft":
                 raise Refusal(400, "You can only take items off a draft.", "invoice_not_editable")
-            after = stripe._with_invoice(invoice | {"lines": _list(kept)}, now_s=now_s)  # noqa: SLF001 - its own module
-            return after, {"id": item_id, "object": "invoiceitem", "deleted": True}
+            return stripe._with_invoice(invoice | {"lines": _list(kept)}, now_s=now_s), answer  # noqa: SLF001 - its own module
     raise Refusal(404, f"No such invoiceitem: '{item_id}'", "resource_missing")
+
+
+def _list_items(stripe: MemoryStripe, _: str, params: Params, _k: str, _n: int) -> tuple[MemoryStripe, Json]:
+    found = [item for item in stripe.pending_items.values() if item["customer"] == params["customer"]]
+    return stripe, _list(sorted(found, key=lambda item: item["id"]))
+
+
+def _item_of(line: Json) -> str:
+    return str(line["parent"]["invoice_item_details"]["invoice_item"])
 
 
 def _finalize(stripe: MemoryStripe, invoice_id: str, _p: Params, _k: str, now_s: int) -> tuple[MemoryStripe, Json]:
@@ -290,7 +320,18 @@ def _delete(stripe: MemoryStripe, invoice_id: str, _p: Params, _k: str, now_s: i
     if invoice["status"] != "draft":
         raise Refusal(400, "You can only delete drafts.", "invoice_not_editable")
     rest = {name: one for name, one in stripe.invoices.items() if name != invoice_id}
-    gone = replace(stripe, invoices=rest, events=(*stripe.events, _event("invoice.deleted", invoice, now_s)))
+    left = {
+        _item_of(line): Thing(
+            id=_item_of(line), object="invoiceitem", customer=invoice["customer"], metadata=line["metadata"]
+        )
+        for line in invoice["lines"]["data"]
+    }
+    gone = replace(
+        stripe,
+        invoices=rest,
+        pending_items={**stripe.pending_items, **left},
+        events=(*stripe.events, _event("invoice.deleted", invoice, now_s)),
+    )
     return gone, {"id": invoice_id, "object": "invoice", "deleted": True}
 
 
@@ -361,6 +402,7 @@ _ROUTES: dict[tuple[str, str, bool, str], Route] = {
     ("POST", "invoices", False, ""): _create_invoice,
     ("POST", "invoiceitems", False, ""): _add_item,
     ("DELETE", "invoiceitems", True, ""): _take_item,
+    ("GET", "invoiceitems", False, ""): _list_items,
     ("POST", "invoices", True, "finalize"): _finalize,
     ("POST", "invoices", True, "void"): _void,
     ("DELETE", "invoices", True, ""): _delete,

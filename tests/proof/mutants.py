@@ -207,10 +207,24 @@ MUTANTS = (
         "the item goes before its draft",
         "billing",
         "                    self._client.v1.invoices.delete(invoice.id)\n",
-        "                    for item_id in invoice.item_ids:\n"
-        "                        self._client.v1.invoice_items.delete(item_id)\n"
+        "                    for line in self._client.v1.invoices.retrieve(invoice.id).lines.data:\n"
+        "                        self._client.v1.invoice_items.delete(line.parent.invoice_item_details.invoice_item)\n"
         "                    self._client.v1.invoices.delete(invoice.id)\n",
         "full/create-A+cancel",
+    ),
+    _bug(
+        "the item outlives its draft",
+        "lifecycle",
+        '        if invoice.status == "gone":\n            self.billing.drop_items(line)\n',
+        "",
+        "full/create-A+cancel",
+    ),
+    _bug(
+        "the item outlives a draft that is made again",
+        "lifecycle",
+        "        self.billing.drop_items(line)\n        line = self._store.next_key_version",
+        "        line = self._store.next_key_version",
+        "old-item/delete-draft",
     ),
     Mutant(
         "created again after a day without looking",

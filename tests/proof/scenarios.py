@@ -27,6 +27,7 @@ ACTORS: dict[str, Script] = {
     "debit-fails": stage.debit(succeeds=False),
     "late-webhook": stage.stray_webhook(),
     "void": stage.void(),
+    "delete-draft": stage.delete_draft(),
     "write-off": stage.write_off(),
     "upgrade": stage.upgrade(),
     "end": stage.end(),
@@ -46,12 +47,12 @@ HEALERS = ("insistent-A", "poll", "payment_link", "cancel", "reconcile", "late-w
 # Beginning: who may meet there in pairs.
 PAIRS = {
     "room": (*CREATORS, "upgrade", "end", "provisioned", "stream"),
-    "full": (*CREATORS, *ON_A_LINE, *ANYTIME),
+    "full": (*CREATORS, *ON_A_LINE, "delete-draft", *ANYTIME),
     "waiting": (*CREATORS, *ON_A_LINE, *ANYTIME),
     "provisioning": (*PROVISIONING, "create-A", "create-B", "pay", "poll", "cancel", "late-webhook", *ANYTIME),
     "old-asked": HEALERS,
-    "old-draft": HEALERS,
-    "old-item": HEALERS,
+    "old-draft": (*HEALERS, "delete-draft"),
+    "old-item": (*HEALERS, "delete-draft"),
     "old-final": HEALERS,
     "missing": (
         "create-A",
@@ -184,7 +185,7 @@ BOUNDED = (
     "refusing/create-A",
 )
 # Nothing happens without a line: these are paired only with who makes one.
-_NEEDS_LINE = {"full": (*ON_A_LINE, *ANYTIME), "room": PROVISIONING}
+_NEEDS_LINE = {"full": (*ON_A_LINE, "delete-draft", *ANYTIME), "room": PROVISIONING}
 # Where no line of key A is there yet, keys A and B are one another's mirror images, and a request
 # without a key takes fewer steps of the same.
 _MIRRORED = ("room", "full", "capped", "refusing")

@@ -188,6 +188,16 @@ def void() -> Script:
     return _at_stripe("void at Stripe", "an operator voids the invoice at Stripe", _open, act, "invoice.voided")
 
 
+def delete_draft() -> Script:
+    def draft(world: World) -> str | None:
+        return invoice_of(world, payable(world), "draft")
+
+    def act(world: World, invoice: str) -> World:
+        return replace(world, stripe=world.stripe.delete(invoice, world.now_ms // 1000))
+
+    return _at_stripe("draft deleted", "an operator deletes the draft at Stripe", draft, act, "invoice.deleted")
+
+
 def write_off() -> Script:
     def act(world: World, invoice: str) -> World:
         return replace(world, stripe=world.stripe.write_off(invoice, world.now_ms // 1000))

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
+from line_requests import webhook
 from line_requests.bus import Bus
 from line_requests.clock import Clock
+from line_requests.errors import BillingUnavailable
+from line_requests.hints import hint_of
 from line_requests.lifecycle import REQUEST_BUDGET_S, Lifecycle
 from line_requests.model import Closing, Status
 from line_requests.reconciliation import Reconciliation
 from tests.races.shop import assert_consistent, now_ms
+from tests.store.wire import refusal
 
 if TYPE_CHECKING:
     from line_requests.model import Invoice, Line
@@ -130,14 +134,41 @@ def test_a_late_event_of_a_paid_line_that_was_released_asks_for_no_refund(shop: 
     assert not released.refund_due
 
 
-def test_a_payment_that_could_not_be_looked_at_is_due_though_the_feed_goes_on(shop: Shop) -> None:
+@pytest.mark.parametrize("trouble", ["at Stripe", "at DynamoDB"])
+def test_a_payment_that_could_not_be_looked_at_is_due_though_the_feed_goes_on(shop: Shop, trouble: str) -> None:
     """[47]"""
     line = waiting(shop)
     shop.double.pay_invoice(str(line.invoice_id))
-    shop.double.set_faults("rate_limit", 1, f"/v1/invoices/{line.invoice_id}")
+    if trouble == "at Stripe":
+        shop.double.set_faults("rate_limit", 1, f"/v1/invoices/{line.invoice_id}")
+    else:
+        shop.world.wire.instead("TransactWriteItems", refusal("AccessDeniedException"))
     assert reconcile(shop)["failed"] == 1
     (line,) = assert_consistent(shop.world)
     assert line.status is Status.PROVISIONING, "found by the index, later in the same run"
+
+
+def test_a_deleted_draft_that_cannot_be_made_again_is_no_failure_of_the_webhook(shop: Shop) -> None:
+    """[34][45] Its request is canceled for what Stripe refuses, and there is nothing to deliver again."""
+    shop.workspace(0)
+    shop.double.set_faults("error_before", 1000, "/v1/invoices/in_")
+    with pytest.raises(BillingUnavailable):
+        shop.submit()
+    shop.double.set_faults("error_before", 0)
+    (line,) = assert_consistent(shop.world)
+    shop.stripe.v1.invoices.delete(str(line.invoice_id))
+    shop.world.client.update_item(
+        TableName=shop.world.table_name,
+        Key={"pk": {"S": "W#acme"}, "sk": {"S": f"LINE#{line.id}"}},
+        UpdateExpression="SET charge.product = :unknown",
+        ExpressionAttributeValues={":unknown": {"S": "prod_unknown"}},
+    )
+    clock = Clock(now_ms(), 9.0)
+    (told,) = [event for event in shop.double.all_of("event") if event["type"] == "invoice.deleted"]
+    webhook.apply(hint_of(told), shop.world.store, shop.world.registry, lifecycle(shop, clock), clock)
+    (line,) = assert_consistent(shop.world)
+    assert (line.status, line.history[-1].cause) == (Status.CANCELED, "billing_refused")
+    assert shop.line_invoices() == shop.double.all_of("invoiceitem") == []
 
 
 @pytest.mark.parametrize("ours_is_paid", ["first", "last"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.local.demo import PRODUCT_API_KEY
@@ -16,6 +18,12 @@ def half_made(world: World, kind: str, step: str) -> tuple[Workspace, str]:
     assert answer.status_code in {201, 503}, answer.text  # 201: it has found what happened despite the error
     world.no_faults()
     return workspace, workspace.lines()[0]["_id"]
+
+
+def pending_items(workspace: Workspace) -> list[Any]:
+    """What the next invoice of the workspace's customer would charge."""
+    items = workspace.world.stack.double.all_of("invoiceitem")
+    return [item for item in items if item["customer"] == workspace.customer and item["invoice"] is None]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -55,6 +63,7 @@ def test_a_draft_that_somebody_deleted_is_made_again(world: World, by: str) -> N
     else:
         world.reconcile()
     assert workspace.finished_once(line_id)
+    assert pending_items(workspace) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -132,8 +141,7 @@ def test_a_half_made_request_that_is_canceled_leaves_nothing_to_pay(world: World
     workspace, line_id = half_made(world, kind, step)
     assert workspace.manage(line_id, "cancel").json()["status"] == "canceled"
     assert [invoice["status"] for invoice in workspace.invoices() if invoice["status"] != "void"] == []
-    items = world.stack.double.all_of("invoiceitem")
-    assert [item for item in items if item["customer"] == workspace.customer and item["invoice"] is None] == []
+    assert pending_items(workspace) == []
 
 
 def test_what_a_stripe_key_may_not_do_for_the_reconciler_is_told_too(world: World, workspace: Workspace) -> None:
