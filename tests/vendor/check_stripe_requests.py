@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.local.stripe_double.server import LoggedRequest
 
 Json = dict[str, Any]
-ENDPOINTS = 16  # fewer: a story no longer reaches Stripe as it did; more: count again
+ENDPOINTS = 18  # fewer: a story no longer reaches Stripe as it did; more: count again
 CALLS_KEY = "sk_test_calls"
 PRODUCT_KEYS = {PRODUCT_API_KEY, CALLS_KEY}
 
@@ -155,8 +155,10 @@ def _call_billing(stack: LocalStack) -> None:
     billing = Billing(CALLS_KEY, api_base=stack.double.url, remaining_s=lambda: 30)
     shop = stripe.StripeClient(OPERATOR_API_KEY, base_addresses={"api": stack.double.url})
     customer = shop.v1.customers.create({"name": "Many"}).id
-    for _ in range(101):  # so that lists have a second page
+    for number in range(101):  # so that lists have a second page
         shop.v1.invoices.create({"customer": customer, "auto_advance": False})
+        ours = {"line_id": examples.line().id} if number == 0 else {}
+        shop.v1.invoice_items.create({"customer": customer, "amount": 1, "currency": "usd", "metadata": ours})
     # The double embeds all items of a subscription, Stripe only the first.
     items = {"object": "list", "data": [], "has_more": True}
     long = stripe.Subscription.construct_from({"id": "sub_1", "status": "active", "created": 0, "items": items}, None)
@@ -168,6 +170,7 @@ def _call_billing(stack: LocalStack) -> None:
         "finalize": [lambda: billing.finalize(line, "in_1")],
         "retrieve": [lambda: billing.retrieve("in_1")],
         "find": [lambda: billing.find(line)],
+        "drop_items": [lambda: billing.drop_items(line)],
         "close": [lambda: billing.close(Invoice("in_1", "draft")), lambda: billing.close(Invoice("in_1", "open"))],
         "invoices": [lambda: list(billing.invoices(since_s=0))],
         "subscriptions": [
