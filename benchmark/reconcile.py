@@ -17,7 +17,7 @@ from benchmark.functions import Context, handler, load
 from benchmark.side_by_side import DELAYS
 from benchmark.world import API_KEY, TABLE, World
 from line_requests import decision, items
-from line_requests.billing import Billing, deadline
+from line_requests.billing import Billing
 from line_requests.clock import Clock
 from line_requests.items import Item
 from line_requests.lifecycle import Lifecycle
@@ -90,7 +90,7 @@ class Reconciled:
         """Lines a second when each is retrieved, and then settled by the same transaction."""
         double = self.world.double
         double.latency_ms, double.calls_per_second_per_endpoint = STRIPE_LATENCY_MS, STRIPE_CALLS_PER_SECOND
-        billing = Billing(API_KEY, api_base=double.url, remaining_s=deadline(HOUR_S))
+        billing = Billing(API_KEY, api_base=double.url, remaining_s=Clock(0, HOUR_S).remaining_s)
         clock = Clock(int(time.time() * 1000), HOUR_S)
         store, registry = Store(load("reconciler").TABLE), self.world.registry
         lifecycle = Lifecycle(store, registry, lambda _: billing, clock, 0)

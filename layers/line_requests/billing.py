@@ -5,7 +5,6 @@ by anybody, after a deploy or an edited plan, is the same call.
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,7 +105,7 @@ class Billing:
     """One Stripe account, for as long as one caller has time."""
 
     def __init__(self, api_key: str, *, api_base: str, remaining_s: Callable[[], float]) -> None:
-        self.livemode = "_live_" in api_key
+        self.livemode = is_live(api_key)
         session = _DeadlineSession(remaining_s)
         self._client = stripe.StripeClient(
             api_key,
@@ -319,6 +318,11 @@ class Billing:
         return line.charge
 
 
+def is_live(api_key: str) -> bool:
+    """Whether a key, restricted or not, is of live mode."""
+    return "_live_" in api_key
+
+
 def signed(body: bytes, header: str, secrets: object) -> bool:
     """Whether one of the secrets (two during a rotation) made one of a delivery's signatures."""
     if not isinstance(secrets, list) or not header.isascii():
@@ -415,9 +419,3 @@ def _translation(error: stripe.StripeError) -> Exception:
         mend = f"{code or 'invalid_request_error'}{f' ({param})' if param else ''}"
         return BillingRefused(f"Stripe refused: {mend}. Mend it in Stripe and ask again.")
     return BillingUnavailable(what)
-
-
-def deadline(seconds: float) -> Callable[[], float]:
-    """A countdown from now: how many seconds are left."""
-    end = time.monotonic() + seconds
-    return lambda: end - time.monotonic()

@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.utils import is_valid_endpoint_url
 
 from line_requests import display, listing, operators, plans, telemetry
-from line_requests.billing import Billing, deadline
+from line_requests.billing import Billing
 from line_requests.bus import Bus, event_id
 from line_requests.clock import Clock
 from line_requests.display import Row, View
@@ -105,7 +105,7 @@ class Deployment:
 
     def billing(self, remaining_s: Callable[[], float] | None = None) -> Billing:
         """Its Stripe account, with the operator's own key if there is one."""
-        remaining_s = remaining_s or deadline(REQUEST_BUDGET_S)
+        remaining_s = remaining_s or Clock(_now_ms(), REQUEST_BUDGET_S).remaining_s
         own_key = self.environment.get("STRIPE_API_KEY")
         if own_key:
             return Billing(own_key, api_base=self.settings.stripe_api_base, remaining_s=remaining_s)

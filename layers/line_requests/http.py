@@ -4,7 +4,7 @@ import base64
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from line_requests import responses
@@ -66,13 +66,6 @@ def _encoded(body: str) -> bytes:
     return body.encode("utf-8", "surrogatepass")
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    status: int
-    body: Mapping[str, object]
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
 def respond(status: int, body: Mapping[str, object] | str, **headers: str) -> Response:
     """A JSON answer; `Retry_After="2"` becomes the header Retry-After."""
     return {
@@ -93,69 +86,61 @@ def respond_line(line: Line, window_ms: int) -> Response:
     return respond(200, responses.status_body(line, window_ms), **again)
 
 
-def _in_progress(error: RequestInProgress) -> _Reply:
+def _in_progress(error: RequestInProgress) -> Response:
     body = {
         "success": False,
         "status": "request_in_progress",
         "message": str(error),
         "existingLine": responses.line_body(error.holder),
     }
-    return _Reply(409, body)
+    return respond(409, body)
 
 
-def _not_in_this_status(error: NotInThisStatus) -> _Reply:
-    body = {"success": False, "status": str(error.line.status), "message": str(error)}
-    return _Reply(409, body)
-
-
-def _rate_limited(error: RateLimited) -> _Reply:
+def _rate_limited(error: RateLimited) -> Response:
     body = {"error": "Rate limit exceeded", "retryAfterMs": error.retry_after_ms}
-    return _Reply(429, body, {"Retry-After": str(math.ceil(error.retry_after_ms / 1000))})
+    return respond(429, body, Retry_After=str(math.ceil(error.retry_after_ms / 1000)))
 
 
-def _subscription_required(error: SubscriptionRequired) -> _Reply:
+def _subscription_required(error: SubscriptionRequired) -> Response:
     body = {
         "success": False,
         "status": "subscription_required",
         "message": str(error),
         "redirect": "/billing",
     }
-    return _Reply(403, body)
+    return respond(403, body)
 
 
-def _forbidden(error: ForbiddenLineType) -> _Reply:
-    return _Reply(403, {"success": False, "status": "forbidden_line_type", "message": str(error)})
-
-
-def _unavailable(_: BillingUnavailable) -> _Reply:
+def _unavailable(_: BillingUnavailable) -> Response:
     # Its own text may name what only operators should see.
     body = {"error": "Billing is unavailable for the moment; the request is kept, ask again."}
-    return _Reply(503, body, {"Retry-After": str(RETRY_BILLING_AFTER_S)})
+    return respond(503, body, Retry_After=str(RETRY_BILLING_AFTER_S))
+
+
+def _unsuccessful(http_status: int, status: str, error: Exception) -> Response:
+    return respond(http_status, {"success": False, "status": status, "message": str(error)})
 
 
 # Every error that a client can meet has its row, the more special one first; a test checks it.
-REPLIES: dict[type[Exception], Callable[[Any], _Reply]] = {
-    Unauthorized: lambda _: _Reply(401, {"error": "Unauthorized"}),
+REPLIES: dict[type[Exception], Callable[[Any], Response]] = {
+    Unauthorized: lambda _: respond(401, {"error": "Unauthorized"}),
     RateLimited: _rate_limited,
-    Invalid: lambda error: _Reply(400, {"error": str(error)}),
-    InvalidSignature: lambda error: _Reply(400, {"error": str(error)}),
-    LineNotFound: lambda _: _Reply(404, {"error": "Line request not found"}),
+    Invalid: lambda error: respond(400, {"error": str(error)}),
+    InvalidSignature: lambda error: respond(400, {"error": str(error)}),
+    LineNotFound: lambda _: respond(404, {"error": "Line request not found"}),
     SubscriptionRequired: _subscription_required,
-    ForbiddenLineType: _forbidden,
+    ForbiddenLineType: lambda error: _unsuccessful(403, "forbidden_line_type", error),
     RequestInProgress: _in_progress,
-    NotInThisStatus: _not_in_this_status,
-    BillingRefused: lambda error: _Reply(502, {"error": str(error)}),
+    NotInThisStatus: lambda error: _unsuccessful(409, str(error.line.status), error),
+    BillingRefused: lambda error: respond(502, {"error": str(error)}),
     BillingUnavailable: _unavailable,
 }
 
 
 def failure(error: Exception) -> Response:
     """The answer to any error; one that is nobody's fault but ours is logged, and a plain 500."""
-    for kind, reply_to in REPLIES.items():
+    for kind, reply in REPLIES.items():
         if isinstance(error, kind):
-            reply = reply_to(error)
-            answer = respond(reply.status, reply.body)
-            answer["headers"].update(reply.headers)
-            return answer
+            return reply(error)
     logger.exception("unexpected error")
     return respond(500, {"error": "Internal server error"})

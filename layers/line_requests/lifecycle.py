@@ -372,7 +372,7 @@ class Lifecycle:
         return self._store.line(line.workspace_id, line.id) or line
 
     def _workspace(self, line: Line) -> Workspace:
-        workspace = self._store.workspace(line.workspace_id)
+        workspace = self._registry.workspace(line.workspace_id)
         if workspace is None:
             raise BillingMisconfigured(f"workspace {line.workspace_id} is missing")
         return workspace

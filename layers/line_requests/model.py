@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-# What can never become active again (contract 39).
+# In which lines may be requested (contract 17), and what can never become active again (contract 39).
+ACTIVE = frozenset({"active", "trialing"})
 ENDED = frozenset({"canceled", "incomplete_expired"})
 
 # Whether a price contains its tax; unspecified leaves it to the Stripe account's default.
@@ -88,7 +89,7 @@ class Subscription:
     @property
     def active(self) -> bool:
         """Whether lines may be requested (contract 17)."""
-        return self.plan is not None and self.status in {"active", "trialing"}
+        return self.plan is not None and self.status in ACTIVE
 
     @property
     def ended(self) -> bool:

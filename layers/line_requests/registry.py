@@ -1,6 +1,7 @@
 """Workspaces, plans and the reconciler's places to look, in the table."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,13 +48,11 @@ class Registry:
     def create_workspace(self, workspace_id: str, customer: str, *, livemode: bool) -> bool:
         """Ties a new workspace to a Stripe customer; False when either is tied already."""
         item = items.new_workspace_item(workspace_id, customer, livemode=livemode)
-        key = items.workspace_key(workspace_id)
-        body = {name: value for name, value in item.items() if name not in key}
         absent = "attribute_not_exists(#pk)"
         try:
             self._table.transact(
                 [
-                    Write(key, put=body, condition=absent),
+                    Write(items.workspace_key(workspace_id), put=item, condition=absent),
                     Write(items.keys_key(workspace_id), put={"keys": {}}, condition=absent),
                     Write(
                         items.customer_key(customer),
@@ -198,10 +197,8 @@ class Registry:
             condition="attribute_exists(#pk) AND (attribute_not_exists(#asked_at) OR #asked_at <= :changed)",
             values={"shard": items.due_shard(workspace_id), "now": now_ms, "changed": changed_by_ms},
         )
-        try:
+        with suppress(ConditionFailed):
             self._table.write(write)
-        except ConditionFailed:
-            return
 
     def lease_quantities(self, workspace_id: str, now_ms: int) -> Workspace | None:
         """Lets one writer set a workspace's quantities; None while another does."""
@@ -255,10 +252,8 @@ class Registry:
         """Moves on after a whole slice, unless another run did."""
         condition = "attribute_not_exists(#pk)" if seen_s is None else "#watermark = :seen"
         values = {"to": to_s} | ({} if seen_s is None else {"seen": seen_s})
-        try:
+        with suppress(ConditionFailed):
             self._table.write(Write(items.FEED_KEY, update="SET #watermark = :to", condition=condition, values=values))
-        except ConditionFailed:
-            return
 
 
 def _plan_item(plan: Plan) -> Item:

@@ -5,6 +5,7 @@ so that a lock exists exactly while one line awaits payment, and names it.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,11 +72,6 @@ class Store:
             else:
                 line = items.line(item)
         return Opening(workspace, api_keys, record, line)
-
-    def workspace(self, workspace_id: str) -> Workspace | None:
-        """The workspace as it is now."""
-        item = self._table.get(items.workspace_key(workspace_id))
-        return items.workspace(item) if item else None
 
     def workspace_of_organisation(self, organisation: str) -> str | None:
         """The workspace that an operator mapped this Clerk organisation to."""
@@ -405,10 +401,8 @@ class Store:
             condition="#payment_status = :canceled AND attribute_not_exists(#refund_due)",
             values={"yes": True, "invoice": invoice_id, "canceled": str(PaymentStatus.CANCELED)},
         )
-        try:
+        with suppress(ConditionFailed):
             self._table.write(write)
-        except ConditionFailed:
-            return
 
     def watch_provisioning(self, line: Line, due_at_ms: int) -> None:
         """Has the reconciler tell the provisioner again unless the line has moved on by then."""
@@ -418,7 +412,5 @@ class Store:
             condition="size(#history) = :sequence",
             values={"due": due_at_ms, "shard": items.due_shard(line.id), "sequence": line.sequence},
         )
-        try:
+        with suppress(ConditionFailed):
             self._table.write(write)
-        except ConditionFailed:
-            return

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from line_requests import decision
 from line_requests.errors import BillingUnavailable, LineRequestError
-from line_requests.model import ENDED, Subscription, Workspace
+from line_requests.model import ACTIVE, ENDED, Subscription, Workspace
 from line_requests.registry import Plan, Registry
 from line_requests.telemetry import alarm
 
@@ -32,7 +32,7 @@ def _look(
     for _ in range(REFRESH_ATTEMPTS):
         listed = billing.subscriptions(workspace.customer)
         current = select(listed, registry.plans())
-        if current is not None and current.plan is None and current.status in {"active", "trialing"}:
+        if current is not None and current.plan is None and current.status in ACTIVE:
             alarm("UnknownBasePrice", "no plan names the base price", workspace_id=workspace.id)
         if current == workspace.subscription:
             return workspace, listed
@@ -49,7 +49,7 @@ def select(subscriptions: "Sequence[StripeSubscription]", plans: Sequence[Plan])
 
     def rank(subscription: "StripeSubscription") -> tuple[bool, bool, bool, int, str]:
         known = any(price in by_price for price in subscription.items)
-        active = subscription.status in {"active", "trialing"}
+        active = subscription.status in ACTIVE
         return known and active, active, known, subscription.created_s, subscription.id
 
     best = max(subscriptions, key=rank, default=None)

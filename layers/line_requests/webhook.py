@@ -4,7 +4,7 @@ import json
 import re
 
 from line_requests import items, listing, subscriptions
-from line_requests.billing import signed
+from line_requests.billing import is_live, signed
 from line_requests.clock import Clock
 from line_requests.errors import BillingRefused, InvalidSignature, InvoiceMissing
 from line_requests.hints import Hint, hint_of
@@ -44,7 +44,7 @@ def verified(request: Request, settings: Settings) -> Hint:
         hint = hint_of(json.loads(request.body))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InvalidSignature("The body is not an event") from None
-    if hint.livemode is not ("_live_" in str(secret.get("api_key", ""))):
+    if hint.livemode is not is_live(str(secret.get("api_key", ""))):
         raise InvalidSignature("The event is of the other mode")
     return hint
 

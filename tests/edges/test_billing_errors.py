@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import stripe as stripe_sdk
 
-from line_requests.billing import API_VERSION, Billing, deadline
+from line_requests.billing import API_VERSION, Billing
+from line_requests.clock import Clock
 from line_requests.errors import (
     BillingMisconfigured,
     BillingRefused,
@@ -56,7 +57,7 @@ class Stripe(ThreadingHTTPServer):
         self.answers.append((0, {}, {}))
 
     def billing(self, api_key: str = "sk_test_1", seconds: float = 5.0) -> Billing:
-        return Billing(api_key, api_base=self.url, remaining_s=deadline(seconds))
+        return Billing(api_key, api_base=self.url, remaining_s=Clock(0, seconds).remaining_s)
 
 
 class _Handler(BaseHTTPRequestHandler):

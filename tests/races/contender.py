@@ -33,7 +33,7 @@ SUBMISSION = Submission("Ada", "Lovelace", "phone", "purchased")
 def main(endpoint: str, table_name: str, requests: int) -> None:
     table = Table(dynamodb(endpoint), table_name)
     store = Store(table)
-    seen = store.workspace("acme")
+    seen = Registry(table).workspace("acme")
     assert seen is not None
 
     def submit(_: int) -> str:

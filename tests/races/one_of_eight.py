@@ -97,7 +97,7 @@ class Contender:
                 self.store.provisioned(line, now_ms())
 
     def _holder(self) -> Line | None:
-        workspace = self.store.workspace("acme")
+        workspace = self.registry.workspace("acme")
         assert workspace is not None
         return self.store.line("acme", workspace.lock) if workspace.lock else None
 

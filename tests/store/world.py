@@ -49,7 +49,7 @@ class World:
         return self.now(workspace_id)
 
     def now(self, workspace_id: str = "acme") -> Workspace:
-        found = self.store.workspace(workspace_id)
+        found = self.registry.workspace(workspace_id)
         assert found is not None
         return found
 

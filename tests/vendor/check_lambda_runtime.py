@@ -166,7 +166,7 @@ def _enter_workspace(stack: LocalStack, registry: Registry) -> str:
 
 def _request_payable_line(stack: LocalStack, store: Store, registry: Registry) -> None:
     """The line that the events name: one more than the plan includes, with its invoice finished."""
-    workspace = store.workspace(WORKSPACE)
+    workspace = registry.workspace(WORKSPACE)
     assert workspace is not None
     add_on = decision.judge(workspace, Kind.PURCHASED_PHONE)
     assert add_on is not None
