@@ -62,9 +62,14 @@ class BillingUnavailable(LineRequestError):
 class BillingMisconfigured(BillingUnavailable):
     """Stripe cannot do it until an operator mends the deployment; the request is kept."""
 
+    told = False
+    """Whether there was an alarm already: one trouble is one alarm, whoever it passes on its way."""
+
 
 class InvoiceMissing(BillingMisconfigured):
     """A finalized invoice is unknown to Stripe: a wrong key is likelier than a vanished invoice."""
+
+    told = True  # by an alarm of its own
 
 
 class InvalidSignature(LineRequestError):

@@ -212,7 +212,8 @@ class Lifecycle:
             self._kept_s = before_s
 
     def _end_lease(self, line: Line, trouble: BillingUnavailable, *, polled: bool) -> None:
-        if isinstance(trouble, BillingMisconfigured) and not isinstance(trouble, InvoiceMissing):
+        if isinstance(trouble, BillingMisconfigured) and not trouble.told:
+            trouble.told = True
             alarm("StripeRefused", f"kept, but an operator is needed: {trouble}", line_id=line.id)
         else:
             logger.warning("Stripe is in trouble", extra={"line_id": line.id, "reason": str(trouble)})

@@ -14,7 +14,6 @@ from line_requests.errors import (
     BillingMisconfigured,
     BillingRefused,
     BillingUnavailable,
-    InvoiceMissing,
     LineRequestError,
 )
 from line_requests.hints import Hint
@@ -210,7 +209,7 @@ class Reconciliation:
             work(*args, **kwargs)
         except BillingUnavailable as trouble:
             self._did("failed")
-            if isinstance(trouble, BillingMisconfigured) and not isinstance(trouble, InvoiceMissing):
+            if isinstance(trouble, BillingMisconfigured) and not trouble.told:
                 alarm("StripeRefused", f"left undone, an operator is needed: {trouble}", subject=what)
             logger.warning("left for the next run", extra={"subject": what, "reason": str(trouble)})
         except LineRequestError as error:

@@ -17,7 +17,7 @@ from line_requests.hints import hint_of
 from line_requests.lifecycle import REQUEST_BUDGET_S, Lifecycle
 from line_requests.model import Closing, Status
 from line_requests.reconciliation import Reconciliation
-from tests.races.shop import assert_consistent, now_ms
+from tests.races.shop import API_KEY, assert_consistent, now_ms
 from tests.store.wire import refusal
 
 if TYPE_CHECKING:
@@ -146,6 +146,16 @@ def test_a_payment_that_could_not_be_looked_at_is_due_though_the_feed_goes_on(sh
     assert reconcile(shop)["failed"] == 1
     (line,) = assert_consistent(shop.world)
     assert line.status is Status.PROVISIONING, "found by the index, later in the same run"
+
+
+def test_what_an_operator_has_to_mend_is_one_alarm_a_run(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """[34][47] A line's own step and the run would both tell of it."""
+    waiting(shop)
+    shop.world.registry.move_watermark(seen_s=None, to_s=now_ms() // 1000 + 7_200)  # the feed has nothing to tell
+    shop.double.forbidden_api_keys.add(API_KEY)
+    done = reconcile(shop, Clock(now_ms() + 7_000_000, 60.0))
+    assert done["failed"] == 2, "the line, and its workspace's quantities"
+    assert capsys.readouterr().out.count('"StripeRefused":[1.0]') == 2
 
 
 def test_a_deleted_draft_that_cannot_be_made_again_is_no_failure_of_the_webhook(shop: Shop) -> None:
