@@ -21,7 +21,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     for line in lines.values():
         # An included line comes into the reconciler's sight here, off its client's path, whatever the bus does.
         if line.status is Status.PROVISIONING and line.due_at_ms is None:
-            STORE.watch_provisioning(line, line.history[-1].at_ms + RETELL_AFTER_MS)
+            STORE.due_at(line, line.history[-1].at_ms + RETELL_AFTER_MS)
     rejected = BUS.publish(list(lines.values()))
     failed = [number for number, line in lines.items() if line in rejected]
     return {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}

@@ -93,6 +93,14 @@ class Lifecycle:
         leased = self._lease(line, grace_ms=LOOK_INTERVAL_MS if line.half_made else 0)
         return self._resume(leased) if leased else line
 
+    def look_back(self, line: Line) -> None:
+        """Looks once more whether a canceled line was paid all the same."""
+        invoice = self.billing.find(line)
+        if invoice is not None and invoice.status == "paid" and not line.refund_due:
+            self._flag_refund(line, invoice)
+        else:
+            self._store.due_at(line, None)
+
     def peek(self, line: Line, workspace: Workspace) -> Line:
         """Looks at the invoice at once and without a lease, and writes only what it settles."""
         if line.half_made or line.invoice_id is None:

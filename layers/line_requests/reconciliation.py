@@ -142,7 +142,7 @@ class Reconciliation:
                 self._did("lines")
         except Exception:
             # The feed goes on without this line: the next run finds it in the index instead.
-            self._store.due_now(line, self._clock.now_ms())
+            self._store.due_at(line, self._clock.now_ms())
             raise
 
     def _subscription_due(self, customer: str, changed_s: int) -> None:
@@ -170,6 +170,8 @@ class Reconciliation:
         for line in lines:
             if line.awaiting:
                 self._guarded(line.id, self._look, line)
+            elif line.refundable:
+                self._guarded(line.id, self._lifecycle.look_back, line)
         untold = [line for line in lines if line.status is Status.PROVISIONING]
         if untold:
             self._guarded("retell", self._retell, untold)
@@ -189,7 +191,7 @@ class Reconciliation:
                 now_ms = self._clock.now_ms()
                 waited_ms = now_ms - line.history[-1].at_ms
                 wait_ms = min(DUE_AFTER_MAX_MS, max(RETELL_AFTER_MS, waited_ms))
-                self._store.watch_provisioning(line, now_ms + wait_ms)
+                self._store.due_at(line, now_ms + wait_ms)
                 self._did("retold")
 
     def _look_at_workspace(self, due: Due) -> None:

@@ -249,11 +249,6 @@ class Store:
             condition="#key_version = :version",
         )
 
-    def due_now(self, line: Line, now_ms: int) -> None:
-        """Has the next run of the reconciler look at it."""
-        values = {"now": now_ms, "shard": items.due_shard(line.id)}
-        self._while_awaiting(line, "SET #due_at = :now, #due_shard = :shard", values)
-
     def intend(self, line: Line, closing: Closing, now_ms: int) -> Line | None:
         """Stores why the invoice is about to be voided; None when another reason came first."""
         return self._while_awaiting(
@@ -397,20 +392,23 @@ class Store:
         """Marks a canceled line whose invoice was paid."""
         write = Write(
             items.line_key(line.workspace_id, line.id),
-            update="SET #refund_due = :yes, #invoice_id = :invoice",
+            update="SET #refund_due = :yes, #invoice_id = :invoice REMOVE #due_at, #due_shard",
             condition="#payment_status = :canceled AND attribute_not_exists(#refund_due)",
             values={"yes": True, "invoice": invoice_id, "canceled": str(PaymentStatus.CANCELED)},
         )
         with suppress(ConditionFailed):
             self._table.write(write)
 
-    def watch_provisioning(self, line: Line, due_at_ms: int) -> None:
-        """Has the reconciler tell the provisioner again unless the line has moved on by then."""
+    def due_at(self, line: Line, at_ms: int | None) -> None:
+        """Has the reconciler look at the line then, or never again, unless it has moved on."""
+        values: Item = {"sequence": line.sequence}
+        if at_ms is not None:
+            values |= {"due": at_ms, "shard": items.due_shard(line.id)}
         write = Write(
             items.line_key(line.workspace_id, line.id),
-            update="SET #due_at = :due, #due_shard = :shard",
+            update="REMOVE #due_at, #due_shard" if at_ms is None else "SET #due_at = :due, #due_shard = :shard",
             condition="size(#history) = :sequence",
-            values={"due": due_at_ms, "shard": items.due_shard(line.id), "sequence": line.sequence},
+            values=values,
         )
         with suppress(ConditionFailed):
             self._table.write(write)

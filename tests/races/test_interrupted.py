@@ -134,6 +134,22 @@ def test_a_late_event_of_a_paid_line_that_was_released_asks_for_no_refund(shop: 
     assert not released.refund_due
 
 
+@pytest.mark.parametrize("paid", [True, False])
+def test_a_payment_after_the_cancel_that_could_not_be_looked_at_is_looked_for(shop: Shop, *, paid: bool) -> None:
+    """[44][47] Later in the same run; nothing is due any more once that is known."""
+    line = waiting(shop)
+    shop.double.pay_invoice(str(line.invoice_id))
+    canceled = shop.world.store.cancel(line, "canceled", now_ms())
+    shop.double.set_faults("rate_limit", 1, f"/v1/invoices/{line.invoice_id}")
+    if not paid:
+        shop.double.set_faults("error_before", 0)
+        shop.double.forget_invoice(str(line.invoice_id))
+        shop.world.store.due_at(canceled, now_ms())
+    assert reconcile(shop)["failed"] == paid
+    (line,) = assert_consistent(shop.world)
+    assert (line.refund_due, line.due_at_ms) == (paid, None)
+
+
 @pytest.mark.parametrize("trouble", ["at Stripe", "at DynamoDB"])
 def test_a_payment_that_could_not_be_looked_at_is_due_though_the_feed_goes_on(shop: Shop, trouble: str) -> None:
     """[47]"""

@@ -117,7 +117,7 @@ def test_what_is_due_is_found_by_its_time_and_nothing_else_is(world: World) -> N
     line = world.added(Kind.EMAIL, Status.AWAITING_PAYMENT, due_at_ms=NOW_MS + 5)
     assert due(world, NOW_MS + 4) == []
     assert due(world, NOW_MS + 5) == [Due("acme", line.id, NOW_MS + 5)]
-    world.store.watch_provisioning(included, NOW_MS)
+    world.store.due_at(included, NOW_MS)
     assert {found.line_id for found in due(world, NOW_MS + 5)} == {included.id, line.id}
     world.store.promote(line, NOW_MS, invoice_id="in_1", url=None)
     world.store.provisioned(world.line(line), NOW_MS)

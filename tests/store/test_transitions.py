@@ -299,8 +299,8 @@ def test_a_line_s_provisioner_is_watched_until_the_line_moves_on(world: World) -
     """[48]"""
     world.workspace()
     line = world.added()
-    world.store.watch_provisioning(line, LATER_MS)
+    world.store.due_at(line, LATER_MS)
     assert world.line(line).due_at_ms == LATER_MS
     world.store.provisioned(line, LATER_MS)
-    world.store.watch_provisioning(line, LATER_MS)
+    world.store.due_at(line, LATER_MS)
     assert world.line(line).due_at_ms is None
