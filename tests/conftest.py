@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests.local.stack import LocalStack
@@ -12,6 +14,12 @@ from tests.page.chromium import executable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+# The same examples in every run, however slow the machine is; EXAMPLES=1000 makes up so many new ones instead.
+EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("new", max_examples=EXAMPLES or 100, deadline=None)
+hypothesis.settings.load_profile("new" if EXAMPLES else "steady")
 
 WITH_A_STACK = {"fuzz", "load", "local", "page", "stories"}
 

@@ -75,7 +75,9 @@ def _described(operation: str) -> Callable[..., None]:
 
     @schema.include(name=operation).parametrize()
     @hypothesis.settings(
-        max_examples=60, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+        max_examples=hypothesis.settings().max_examples * 3 // 5,  # each is a request or two
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
     )
     def test(case: schemathesis.Case[Any], caller: Caller, running_stack: LocalStack) -> None:
         """[13] Nothing a client sends makes a 5xx, and every answer is described."""

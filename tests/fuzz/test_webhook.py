@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.local.stack import LocalStack
 
 
-bounded = settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+bounded = settings(database=None, suppress_health_check=list(HealthCheck))
 
 texts = st.text(max_size=30)
 json_values = st.recursive(

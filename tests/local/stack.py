@@ -171,6 +171,7 @@ class LocalStack:
             await gateway.close()
 
         application = Starlette(routes=[*control.routes(self), Mount("/", gateway)], lifespan=close_afterwards)
+        application.router.default = gateway  # a path with a line break in it matches no route of Starlette's
         application.router.redirect_slashes = False
         server = uvicorn.Server(
             uvicorn.Config(

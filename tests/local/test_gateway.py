@@ -42,6 +42,7 @@ def raw(stack: LocalStack, request: str) -> bytes:
         ("HEAD", LINES),
         ("GET", f"{LINES}/a/b"),
         ("GET", f"{LINES}/"),
+        ("GET", "/a%0Ab"),
         ("GET", "/_local/nowhere"),
         ("POST", "/"),
     ],
