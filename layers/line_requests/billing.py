@@ -23,6 +23,7 @@ from line_requests.errors import (
 )
 from line_requests.hints import FEED_INVOICE_EVENTS, SUBSCRIPTION_EVENTS, Hint, hint_of
 from line_requests.model import Charge, Invoice, Line, TaxBehavior
+from line_requests.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -161,8 +162,14 @@ class Billing:
             return _invoice(answer)
 
     def retrieve(self, invoice_id: str) -> Invoice:
-        """The invoice as it is now; status `gone` when Stripe does not know it."""
-        invoice = _known(lambda: self._client.v1.invoices.retrieve(invoice_id))
+        """The invoice as it is now; status `gone` when Stripe does not know it.
+
+        A look decides nothing: raises BillingMisconfigured for what Stripe refuses to show.
+        """
+        try:
+            invoice = _known(lambda: self._client.v1.invoices.retrieve(invoice_id))
+        except BillingRefused as refusal:
+            raise BillingMisconfigured(str(refusal)) from refusal
         return _invoice(invoice) if invoice else Invoice(invoice_id, "gone")
 
     def find(self, line: Line) -> Invoice | None:
@@ -205,11 +212,16 @@ class Billing:
         charge = self._charge(line)
         params: stripe.params.InvoiceItemListParams = {"customer": charge.customer, "pending": True, "limit": PAGE}
         try:
-            for item in list(self._listed("/v1/invoiceitems", params)):
-                if item["metadata"].get("line_id") == line.id:
+            listed = list(self._listed("/v1/invoiceitems", params))
+        except BillingRefused as refusal:
+            return self._went_with(charge.customer, refusal)
+        for item in listed:
+            if (item["metadata"] or {}).get("line_id") == line.id:
+                try:
                     _known(partial(self._client.v1.invoice_items.delete, item["id"]))
-        except BillingRefused:
-            return  # The customer is gone, and its next invoice with it.
+                except BillingRefused:
+                    logger.warning("an item is on another invoice by now", extra={"line_id": line.id})
+        return None
 
     def invoices(self, *, since_s: int) -> Iterator[Invoice]:
         """Every invoice created since then, a hundred a call: cheaper than one look per line."""
@@ -230,10 +242,13 @@ class Billing:
                 listed = list(self._client.v1.subscriptions.list(params).auto_paging_iter())
                 return [self._subscription(subscription) for subscription in listed]
         except BillingRefused as refusal:
-            # Deleted with its customer is ended for good; an unknown customer is our key's fault, not theirs.
-            found = _known(lambda: self._client.v1.customers.retrieve(customer))
-            if found is not None and getattr(found, "deleted", False):
-                return []
+            self._went_with(customer, refusal)
+            return []
+
+    def _went_with(self, customer: str, refusal: BillingRefused) -> None:
+        """What was deleted with its customer is ended for good; an unknown customer is our key's fault, not theirs."""
+        found = _known(lambda: self._client.v1.customers.retrieve(customer))
+        if found is None or not getattr(found, "deleted", False):
             raise BillingMisconfigured(str(refusal)) from refusal
 
     def _subscription(self, subscription: stripe.Subscription) -> StripeSubscription:

@@ -103,15 +103,15 @@ def next_move(line: Line, workspace: Workspace, invoice: Invoice | None, now_ms:
         return Promote()
     if status == "void" or deleted:
         return Include() if line.closing is Closing.INCLUDED else Cancel(line.closing or "invoice_voided")
-    if status == "gone":
-        # One that was never finished was a draft, which anybody at Stripe can delete.
-        return Make() if line.half_made else Missing()
+    if status == "gone" and not line.half_made:
+        return Missing()
     if line.closing is not None:
         return Close()
     closing = reason_to_close(line, workspace, now_ms, window_ms)
     if closing is not None:
         return Intend(closing)
-    return Make() if status in {"none", "draft"} else Rest()
+    # What was never finished was a draft, which anybody at Stripe can delete.
+    return Make() if status in {"none", "draft", "gone"} else Rest()
 
 
 def reason_to_close(line: Line, workspace: Workspace, now_ms: int, window_ms: int) -> Closing | None:

@@ -95,11 +95,17 @@ class Lifecycle:
 
     def look_back(self, line: Line) -> None:
         """Looks once more whether a canceled line was paid all the same."""
-        invoice = self.billing.find(line)
+        next_look_ms = None
+        try:
+            invoice = self.billing.find(line)
+        except BillingRefused:
+            # Its customer was deleted, or belongs to another account than our key.
+            invoice = self.billing.retrieve(line.invoice_id) if line.invoice_id else None
+            next_look_ms = self._clock.now_ms() + DUE_AFTER_MAX_MS
         if invoice is not None and invoice.status == "paid" and not line.refund_due:
             self._flag_refund(line, invoice)
         else:
-            self._store.due_at(line, None)
+            self._store.due_at(line, next_look_ms)
 
     def peek(self, line: Line, workspace: Workspace) -> Line:
         """Looks at the invoice at once and without a lease, and writes only what it settles."""
@@ -190,13 +196,9 @@ class Lifecycle:
     def _resume(self, leased: Line, *, polled: bool = False) -> Line:
         """Goes on with a line whose history at Stripe is unknown: look before any step."""
         with self._ending_lease(leased, polled=polled):
-            try:
-                invoice = self.billing.retrieve(leased.invoice_id) if leased.invoice_id else None
-                if invoice is not None and invoice.status == "open" and leased.closing is None:
-                    subscriptions.refresh(self._registry, self.billing, leased.workspace_id, self._clock.now_ms())
-            except BillingRefused as refusal:
-                # A look decides nothing: what Stripe refuses to show is for an operator to mend.
-                raise BillingMisconfigured(str(refusal)) from refusal
+            invoice = self.billing.retrieve(leased.invoice_id) if leased.invoice_id else None
+            if invoice is not None and invoice.status == "open" and leased.closing is None:
+                subscriptions.refresh(self._registry, self.billing, leased.workspace_id, self._clock.now_ms())
             return self._advance(leased, invoice)
 
     @contextmanager
@@ -244,9 +246,7 @@ class Lifecycle:
                 try:
                     line, invoice = self._make_step(line, invoice)
                 except BillingRefused as error:
-                    refusal = error
-                    line = self._intend(line, Closing.BILLING_REFUSED)
-                    invoice = invoice or Invoice("", "gone")
+                    refusal, line, invoice = self._refused(line, invoice, error)
             elif isinstance(move, decision.Intend):
                 line = self._intend(line, move.closing)
             elif isinstance(move, decision.Close):
@@ -262,7 +262,6 @@ class Lifecycle:
         else:
             raise BillingUnavailable("too many steps at once")
         if refusal is not None and line.status is Status.CANCELED:
-            alarm("BillingRefused", str(refusal), line_id=line.id)
             raise refusal
         return line
 
@@ -287,6 +286,17 @@ class Lifecycle:
             return line, self._believed(self.billing.finalize(line, invoice.id))
         except StaleAnswer:
             return self._fresh_keys(line)
+
+    def _refused(
+        self, line: Line, invoice: Invoice | None, refusal: BillingRefused
+    ) -> tuple[BillingRefused | None, Line, Invoice]:
+        """What Stripe refuses is for good, unless other hands have changed the draft: then it is judged again."""
+        seen = self.billing.retrieve(invoice.id) if invoice else None
+        if seen is not None and seen.status != "draft":
+            return None, line, seen
+        # Told before it is remembered: twice is better than never.
+        alarm("BillingRefused", str(refusal), line_id=line.id)
+        return refusal, self._intend(line, Closing.BILLING_REFUSED), seen or Invoice("", "gone")
 
     def _fresh_keys(self, line: Line) -> tuple[Line, Invoice | None]:
         """New keys, stored before they are used, and a look at what the old ones have done."""
@@ -329,7 +339,7 @@ class Lifecycle:
         return line, self.billing.close(invoice)
 
     def _settle(self, line: Line, invoice: Invoice, move: decision.Settlement) -> Line:
-        if invoice.status == "gone":
+        if invoice.status == "gone" and invoice.id:
             self.billing.drop_items(line)
         now_ms = self._clock.now_ms()
         match move:

@@ -114,6 +114,12 @@ def test_a_draft_that_somebody_deleted_is_made_again() -> None:
     assert move(replace(UNFINISHED, invoice_id="in_1"), invoice("gone")) == Make()
 
 
+def test_a_draft_that_went_is_not_made_again_when_there_is_nothing_to_pay_any_more() -> None:
+    """[27][39] Its customer may have gone with it."""
+    assert move(UNFINISHED, invoice("gone"), replace(FULL, subscription=None)) == Intend(Closing.SUBSCRIPTION_ENDED)
+    assert move(UNFINISHED, invoice("gone"), ROOMY) == Intend(Closing.INCLUDED)
+
+
 @pytest.mark.parametrize("closing", Closing)
 @pytest.mark.parametrize("status", ["draft", "open", "uncollectible"])
 def test_an_intent_once_stored_is_carried_out_whatever_happened_since(closing: Closing, status: str) -> None:

@@ -232,8 +232,39 @@ def test_only_a_404_says_that_an_invoice_is_unknown(stripe: Stripe) -> None:
     assert stripe.billing().customer_livemode("cus_1") is None
     stripe.answers.clear()
     stripe.refuse(400)
-    with pytest.raises(BillingRefused):
+    with pytest.raises(BillingMisconfigured):
         stripe.billing().retrieve("in_1")
+
+
+def pending(stripe: Stripe, *metadata: Json | None) -> None:
+    """Stripe lists these pending items."""
+    items = [{"id": f"ii_{number}", "object": "invoiceitem", "metadata": one} for number, one in enumerate(metadata)]
+    stripe.answer(200, {"object": "list", "data": items, "has_more": False, "url": "/v1/invoiceitems"})
+
+
+def test_what_a_deleted_draft_has_left_is_deleted_and_nothing_else(stripe: Stripe) -> None:
+    """[16] One that cannot be deleted any more keeps none of the others."""
+    pending(stripe, None, {"line_id": "another"}, {"line_id": LINE.id}, {}, {"line_id": LINE.id}, {"line_id": LINE.id})
+    stripe.refuse(400, "invoice_not_editable")
+    stripe.refuse(404, "resource_missing")
+    stripe.answer(200, {"id": "ii_5", "object": "invoiceitem", "deleted": True})
+    stripe.billing().drop_items(LINE)
+    deleted = [f"/v1/invoiceitems/ii_{number}" for number in (2, 4, 5)]
+    assert [path for method, path, _ in stripe.asked if method == "DELETE"] == deleted
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+def test_a_customer_whose_items_cannot_be_listed_is_gone_or_not_ours(stripe: Stripe, *, deleted: bool) -> None:
+    """[39] A wrong key must not close anything."""
+    stripe.refuse(400, "resource_missing")
+    if deleted:
+        stripe.answer(200, {"id": "cus_acme", "object": "customer", "deleted": True})
+        stripe.billing().drop_items(LINE)
+    else:
+        stripe.refuse(404, "resource_missing")
+        with pytest.raises(BillingMisconfigured):
+            stripe.billing().drop_items(LINE)
+    assert [method for method, _, _ in stripe.asked] == ["GET", "GET"]
 
 
 def an_invoice(status: str) -> Json:

@@ -75,7 +75,7 @@ def _described(operation: str) -> Callable[..., None]:
 
     @schema.include(name=operation).parametrize()
     @hypothesis.settings(
-        max_examples=hypothesis.settings().max_examples * 3 // 5,  # each is a request or two
+        max_examples=1 + hypothesis.settings().max_examples * 3 // 5,  # each is a request or two
         database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
     )

@@ -232,11 +232,7 @@ class Settled:
         """Raises Violation."""
         seen, answered = see(state.world), dict[str, str]()
         # A Stripe that refuses, or does not know an invoice, warrants what would be a fault of ours.
-        refusing = (
-            bool(state.world.stripe.refusing)
-            or any(_lost_sight_of(line, seen) for line in seen.lines.values())
-            or any(script.name == "draft deleted" for script in scenario.scripts)
-        )
+        refusing = bool(state.world.stripe.refusing) or any(_lost_sight_of(line, seen) for line in seen.lines.values())
         for slot in state.slots:
             for answer in slot.place.answers:
                 _answer(answer, faultless=state.fault in HARMLESS, refusing=refusing)

@@ -215,7 +215,7 @@ MUTANTS = (
     _bug(
         "the item outlives its draft",
         "lifecycle",
-        '        if invoice.status == "gone":\n            self.billing.drop_items(line)\n',
+        '        if invoice.status == "gone" and invoice.id:\n            self.billing.drop_items(line)\n',
         "",
         "full/create-A+cancel",
     ),

@@ -179,6 +179,7 @@ BOUNDED = (
     "provisioning/provisioned+stream-doubled",
     "old-asked/reconcile",
     "old-draft/poll",
+    "old-item/delete-draft",
     "old-final/cancel",
     "missing/poll",
     "capped/create-A",

@@ -70,6 +70,17 @@ def waiting(shop: Shop) -> Line:
     return line
 
 
+def with_unknown_product(shop: Shop) -> None:
+    """The one line's charge is what Stripe refuses for good."""
+    (line,) = assert_consistent(shop.world)
+    shop.world.client.update_item(
+        TableName=shop.world.table_name,
+        Key={"pk": {"S": "W#acme"}, "sk": {"S": f"LINE#{line.id}"}},
+        UpdateExpression="SET charge.product = :unknown",
+        ExpressionAttributeValues={":unknown": {"S": "prod_unknown"}},
+    )
+
+
 def invoice_of(shop: Shop, line: Line) -> Invoice:
     assert line.invoice_id is not None
     return shop.billing(lambda: 10.0).retrieve(line.invoice_id)
@@ -150,6 +161,57 @@ def test_a_payment_after_the_cancel_that_could_not_be_looked_at_is_looked_for(sh
     assert (line.refund_due, line.due_at_ms) == (paid, None)
 
 
+def test_a_payment_after_the_cancel_is_found_though_the_customer_is_deleted(shop: Shop) -> None:
+    """[44][47] Whose invoices cannot be listed any more."""
+    line = waiting(shop)
+    shop.double.pay_invoice(str(line.invoice_id))
+    canceled = shop.world.store.cancel(line, "canceled", now_ms())
+    shop.world.store.due_at(canceled, now_ms())
+    shop.world.registry.move_watermark(seen_s=None, to_s=now_ms() // 1000 + 7_200)  # the feed has nothing to tell
+    shop.stripe.v1.customers.delete(shop.world.now().customer)
+    assert reconcile(shop, Clock(now_ms() + 7_000_000, 60.0))["failed"] == 0
+    (line,) = assert_consistent(shop.world)
+    assert (line.refund_due, line.due_at_ms) == (True, None)
+
+
+def test_a_half_made_line_goes_with_its_draft_and_its_customer(shop: Shop) -> None:
+    """[27][39] Both deleted at Stripe: nothing can be made, listed or paid, and the lock is free."""
+    shop.workspace(0)
+    shop.double.set_faults("error_before", 1000, "/v1/invoices/in_")
+    with pytest.raises(BillingUnavailable):
+        shop.submit()
+    shop.double.set_faults("error_before", 0)
+    (line,) = assert_consistent(shop.world)
+    shop.stripe.v1.invoices.delete(str(line.invoice_id))
+    shop.stripe.v1.customers.delete(shop.world.now().customer)
+    for minute in range(2):
+        reconcile(shop, Clock(now_ms() + (minute + 1) * 60_000, 60.0))
+    (line,) = assert_consistent(shop.world)
+    assert (line.status, line.history[-1].cause) == (Status.CANCELED, "subscription_ended")
+
+
+def test_what_stripe_refuses_for_good_is_told_though_the_cancel_comes_later(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """[34] Stripe hiccups between its refusal and the end of the draft."""
+    shop.workspace(0)
+    shop.double.set_faults("error_before", 1000, "/v1/invoiceitems")
+    with pytest.raises(BillingUnavailable):
+        shop.submit()
+    with_unknown_product(shop)
+    shop.double.set_faults("error_before", 0)
+    store, wire = shop.world.store, shop.world.wire
+    (line,) = assert_consistent(shop.world)
+    wire.before("UpdateItem", lambda: None)  # the lease is taken
+    wire.before("UpdateItem", lambda: shop.double.set_faults("error_before", 2, "/v1/invoices/in_"))  # then the intent
+    with pytest.raises(BillingUnavailable):
+        lifecycle(shop).finish(store.line("acme", line.id) or line)
+    reconcile(shop, Clock(now_ms() + 5_000, 60.0))
+    (line,) = assert_consistent(shop.world)
+    assert (line.status, line.history[-1].cause) == (Status.CANCELED, "billing_refused")
+    assert capsys.readouterr().out.count('"BillingRefused":[1.0]') == 1
+
+
 @pytest.mark.parametrize("trouble", ["at Stripe", "at DynamoDB"])
 def test_a_payment_that_could_not_be_looked_at_is_due_though_the_feed_goes_on(shop: Shop, trouble: str) -> None:
     """[47]"""
@@ -183,12 +245,7 @@ def test_a_deleted_draft_that_cannot_be_made_again_is_no_failure_of_the_webhook(
     shop.double.set_faults("error_before", 0)
     (line,) = assert_consistent(shop.world)
     shop.stripe.v1.invoices.delete(str(line.invoice_id))
-    shop.world.client.update_item(
-        TableName=shop.world.table_name,
-        Key={"pk": {"S": "W#acme"}, "sk": {"S": f"LINE#{line.id}"}},
-        UpdateExpression="SET charge.product = :unknown",
-        ExpressionAttributeValues={":unknown": {"S": "prod_unknown"}},
-    )
+    with_unknown_product(shop)
     clock = Clock(now_ms(), 9.0)
     (told,) = [event for event in shop.double.all_of("event") if event["type"] == "invoice.deleted"]
     webhook.apply(hint_of(told), shop.world.store, shop.world.registry, lifecycle(shop, clock), clock)
