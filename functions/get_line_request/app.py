@@ -4,7 +4,7 @@ from typing import Any
 
 from line_requests import auth, http, listing, responses
 from line_requests.clock import Clock
-from line_requests.errors import BillingRefused, BillingUnavailable, Invalid, LineNotFound, Unauthorized
+from line_requests.errors import BillingRefused, BillingUnavailable, Unauthorized
 from line_requests.lifecycle import Lifecycle
 from line_requests.model import Line
 from line_requests.registry import Registry
@@ -23,23 +23,15 @@ def handler(event: dict[str, Any], _context: object) -> http.Response:
     """Answers one HTTP request."""
     try:
         request = http.receive(event)
-        credential = auth.read(request.headers.get("authorization"), SETTINGS, STORE, request.at_ms)
-        return _get(request, credential) if request.path_id else _list(request, credential)
+        return _get(request) if request.path_id else _list(request)
     except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer
         return http.failure(error)
 
 
-def _get(request: http.Request, credential: auth.Credential) -> http.Response:
+def _get(request: http.Request) -> http.Response:
     """One read; Stripe is asked only about a line that awaits payment."""
-    line_id = listing.line_id(request.path_id)
-    opening = STORE.opening(credential.workspace_id, line_id=line_id or "-")
-    credential.confirm(opening.api_keys)
-    if line_id is None:
-        raise Invalid(listing.INVALID_ID)
-    if opening.line is None:
-        raise LineNotFound
-    line = _up_to_date(opening.line, request) if opening.line.awaiting else opening.line
-    return http.respond_line(line, SETTINGS.window_ms)
+    line = auth.open_line(request, SETTINGS, STORE)
+    return http.respond_line(_up_to_date(line, request) if line.awaiting else line, SETTINGS.window_ms)
 
 
 def _up_to_date(line: Line, request: http.Request) -> Line:
@@ -51,8 +43,9 @@ def _up_to_date(line: Line, request: http.Request) -> Line:
         return STORE.line(line.workspace_id, line.id) or line
 
 
-def _list(request: http.Request, credential: auth.Credential) -> http.Response:
+def _list(request: http.Request) -> http.Response:
     """The stored state, newest first; never asks Stripe (contract 42)."""
+    credential = auth.read(request.headers.get("authorization"), SETTINGS, STORE, request.at_ms)
     opening = STORE.opening(credential.workspace_id)
     credential.confirm(opening.api_keys)
     if opening.workspace is None:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from line_requests import auth, http, listing, responses, validation
+from line_requests import auth, http, responses, validation
 from line_requests.clock import Clock
-from line_requests.errors import Invalid, LineNotFound, NotInThisStatus
+from line_requests.errors import Invalid, NotInThisStatus
 from line_requests.lifecycle import REQUEST_BUDGET_S, Lifecycle
 from line_requests.model import Closing, Line, Status
 from line_requests.registry import Registry
@@ -26,18 +26,11 @@ def handler(event: dict[str, Any], _context: object) -> http.Response:
 
 def _manage(request: http.Request) -> http.Response:
     """401, 400 for the id, 404, 400 for the action, then 409 or 200 (contract 41)."""
-    credential = auth.read(request.headers.get("authorization"), SETTINGS, STORE, request.at_ms)
-    line_id = listing.line_id(request.path_id)
-    opening = STORE.opening(credential.workspace_id, line_id=line_id or "-")
-    credential.confirm(opening.api_keys)
-    if line_id is None:
-        raise Invalid(listing.INVALID_ID)
-    if opening.line is None:
-        raise LineNotFound
+    line = auth.open_line(request, SETTINGS, STORE)
     clock = Clock(request.at_ms, REQUEST_BUDGET_S)
     lifecycle = Lifecycle(STORE, Registry(TABLE), SETTINGS.open_billing, clock, SETTINGS.window_ms)
     actions = {"cancel": _cancel, "payment_link": _payment_link}
-    return actions[_action(request)](lifecycle, opening.line)
+    return actions[_action(request)](lifecycle, line)
 
 
 def _action(request: http.Request) -> str:

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from line_requests.errors import Unauthorized
+from line_requests import listing
+from line_requests.errors import Invalid, LineNotFound, Unauthorized
+from line_requests.http import Request
 from line_requests.items import WORKSPACE_ID, hash_of
+from line_requests.model import Line
 from line_requests.settings import Settings
 from line_requests.store import Store
 
@@ -53,6 +56,19 @@ def read(authorization: str | None, settings: Settings, store: Store, now_ms: in
     if workspace_id is None:
         raise Unauthorized
     return Credential(workspace_id)
+
+
+def open_line(request: Request, settings: Settings, store: Store) -> Line:
+    """The line that a request names; raises Unauthorized, Invalid, LineNotFound, in this order (contract 5, 37, 41)."""
+    credential = read(request.headers.get("authorization"), settings, store, request.at_ms)
+    line_id = listing.line_id(request.path_id)
+    opening = store.opening(credential.workspace_id, line_id=line_id or "-")
+    credential.confirm(opening.api_keys)
+    if line_id is None:
+        raise Invalid(listing.INVALID_ID)
+    if opening.line is None:
+        raise LineNotFound
+    return opening.line
 
 
 def new_api_key(workspace_id: str) -> str:

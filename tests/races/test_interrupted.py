@@ -81,6 +81,17 @@ def with_unknown_product(shop: Shop) -> None:
     )
 
 
+def without_its_draft(shop: Shop) -> None:
+    """The one line of a new workspace is half made, and its draft was deleted by hand."""
+    shop.workspace(0)
+    shop.double.set_faults("error_before", 1000, "/v1/invoices/in_")
+    with pytest.raises(BillingUnavailable):
+        shop.submit()
+    shop.double.set_faults("error_before", 0)
+    (line,) = assert_consistent(shop.world)
+    shop.stripe.v1.invoices.delete(str(line.invoice_id))
+
+
 def invoice_of(shop: Shop, line: Line) -> Invoice:
     assert line.invoice_id is not None
     return shop.billing(lambda: 10.0).retrieve(line.invoice_id)
@@ -176,13 +187,7 @@ def test_a_payment_after_the_cancel_is_found_though_the_customer_is_deleted(shop
 
 def test_a_half_made_line_goes_with_its_draft_and_its_customer(shop: Shop) -> None:
     """[27][39] Both deleted at Stripe: nothing can be made, listed or paid, and the lock is free."""
-    shop.workspace(0)
-    shop.double.set_faults("error_before", 1000, "/v1/invoices/in_")
-    with pytest.raises(BillingUnavailable):
-        shop.submit()
-    shop.double.set_faults("error_before", 0)
-    (line,) = assert_consistent(shop.world)
-    shop.stripe.v1.invoices.delete(str(line.invoice_id))
+    without_its_draft(shop)
     shop.stripe.v1.customers.delete(shop.world.now().customer)
     for minute in range(2):
         reconcile(shop, Clock(now_ms() + (minute + 1) * 60_000, 60.0))
@@ -238,13 +243,7 @@ def test_what_an_operator_has_to_mend_is_one_alarm_a_run(shop: Shop, capsys: pyt
 
 def test_a_deleted_draft_that_cannot_be_made_again_is_no_failure_of_the_webhook(shop: Shop) -> None:
     """[34][45] Its request is canceled for what Stripe refuses, and there is nothing to deliver again."""
-    shop.workspace(0)
-    shop.double.set_faults("error_before", 1000, "/v1/invoices/in_")
-    with pytest.raises(BillingUnavailable):
-        shop.submit()
-    shop.double.set_faults("error_before", 0)
-    (line,) = assert_consistent(shop.world)
-    shop.stripe.v1.invoices.delete(str(line.invoice_id))
+    without_its_draft(shop)
     with_unknown_product(shop)
     clock = Clock(now_ms(), 9.0)
     (told,) = [event for event in shop.double.all_of("event") if event["type"] == "invoice.deleted"]
