@@ -32,6 +32,7 @@ def _world(running_stack: LocalStack) -> Iterator[World]:
     logs = ministack.session.client("logs", endpoint_url=ministack.endpoint)
     dynamodb = ministack.session.client("dynamodb", endpoint_url=ministack.endpoint)
     table = Table(dynamodb, running_stack.deployment.table)
+    running_stack.reconcile()  # its first run reads a whole day of the feed, whichever story comes first
     with httpx.Client(base_url=running_stack.origin, timeout=TIMEOUT_SECONDS, limits=limits) as http:
         yield World(running_stack, http, client, logs, Store(table), Registry(table))
     dynamodb.close()
