@@ -214,14 +214,14 @@ class Billing:
         try:
             listed = list(self._listed("/v1/invoiceitems", params))
         except BillingRefused as refusal:
-            return self._went_with(charge.customer, refusal)
+            self._went_with(charge.customer, refusal)
+            return
         for item in listed:
             if (item["metadata"] or {}).get("line_id") == line.id:
                 try:
                     _known(partial(self._client.v1.invoice_items.delete, item["id"]))
                 except BillingRefused:
                     logger.warning("an item is on another invoice by now", extra={"line_id": line.id})
-        return None
 
     def invoices(self, *, since_s: int) -> Iterator[Invoice]:
         """Every invoice created since then, a hundred a call: cheaper than one look per line."""

@@ -46,8 +46,6 @@ class LocalStack:
         self.webhook_mode: WebhookMode = "deliver"
         self._port = port
         self._undo = ExitStack()
-        self._runs = 0
-        self._run_ended = threading.Condition()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -77,15 +75,10 @@ class LocalStack:
         self.webhook_mode = mode
 
     def reset(self) -> None:
-        """Set modes and faults to what they are at start; workspaces and lines stay.
-
-        A run of the reconciler that has outlasted who asked for it is over then.
-        """
+        """Set modes and faults to what they are at start; workspaces and lines stay."""
         self.set_webhook_mode("deliver")
         self.provisioner.set_mode("auto")
         self.double.set_faults("error_before", 0)
-        with self._run_ended:
-            self._run_ended.wait_for(lambda: self._runs == 0)
 
     def reconcile(self) -> Json:
         """Run the deployed reconciler once, as its schedule would; its summary."""
@@ -101,14 +94,7 @@ class LocalStack:
             "resources": [f"arn:aws:events:{REGION}:{ACCOUNT}:rule/reconcile"],
             "detail": {},
         }
-        with self._run_ended:
-            self._runs += 1
-        try:
-            return self._invoke("reconciler", tick)
-        finally:
-            with self._run_ended:
-                self._runs -= 1
-                self._run_ended.notify_all()
+        return self._invoke("reconciler", tick)
 
     @cached_property
     def _lambda(self) -> Any:  # noqa: ANN401 - boto3's client types are not there at run time

@@ -80,6 +80,7 @@ def test_without_webhooks_and_polls_the_reconciler_finds_the_payment(page: Brows
     assert page.run(STATUSES).startswith("awaiting payment")
     click(page, "Run it once")
     page.wait_for(f"{STATUSES} === 'active,active'")
+    page.wait_for("!document.querySelector('#reconcile').disabled")  # the run goes on when its line is settled
     assert page.problems == []
 
 

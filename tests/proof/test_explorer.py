@@ -15,7 +15,6 @@ def prove(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", *arguments], check=False, capture_output=True, text=True)
 
 
-@pytest.mark.timeout(400)  # traced, on a machine that does other things
 def test_no_interleaving_and_no_fault_breaks_an_invariant() -> None:
     proof = prove("tests.proof", "--bounded")
     assert proof.returncode == 0, proof.stdout[-8000:] + proof.stderr[-2000:]

@@ -125,19 +125,23 @@ def test_create_and_get_start_from_a_snapshot_of_a_published_version(resources: 
 
 
 def test_every_build_publishes_versions_whatever_has_changed(
-    resources: Json, template_text: str, translate: Callable[[str], Json]
+    template_text: str, translate: Callable[[str], Json]
 ) -> None:
-    command = ["make", "-s", "--no-print-directory", "-C", str(ROOT), "version-sha256"]
-    values = [subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip() for _ in range(2)]
-    assert [len(value) for value in values] == [64, 64]
-    assert values[0] != values[1]
-    built = translate(template_text.replace("setByMakeBuild", values[0]))["Resources"]
-    versions = [set(of_type(some, "AWS::Lambda::Version")) for some in (resources, built)]
+    before, after = (built(template_text, translate) for _ in range(2))
+    versions = [set(of_type(resources, "AWS::Lambda::Version")) for resources in (before, after)]
     assert [len(ids) for ids in versions] == [len(SNAPSTARTED)] * 2
     assert not versions[0] & versions[1]
     for function in SNAPSTARTED:
         # Lambda publishes nothing for a function that is as it was.
-        assert resources[function]["Properties"]["Description"] != built[function]["Properties"]["Description"]
+        assert before[function]["Properties"]["Description"] != after[function]["Properties"]["Description"]
+
+
+def built(template_text: str, translate: Callable[[str], Json]) -> Json:
+    """The resources that `make build` leads to."""
+    command = ["make", "-s", "--no-print-directory", "-C", str(ROOT), "version-sha256"]
+    sha256 = subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+    assert len(sha256) == 64
+    return translate(template_text.replace("setByMakeBuild", sha256))["Resources"]
 
 
 def test_a_snapshot_that_nobody_starts_from_is_not_kept(resources: Json) -> None:
