@@ -43,6 +43,10 @@ class RequestInProgress(LineRequestError):
         self.holder = holder
 
 
+class Contended(LineRequestError):
+    """Other requests of the workspace came first for as long as there was time; nothing was written."""
+
+
 class NotInThisStatus(LineRequestError):
     """The line's status does not allow the action."""
 

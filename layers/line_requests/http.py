@@ -11,6 +11,7 @@ from line_requests import responses
 from line_requests.errors import (
     BillingRefused,
     BillingUnavailable,
+    Contended,
     ForbiddenLineType,
     Invalid,
     InvalidSignature,
@@ -28,7 +29,7 @@ Response = dict[str, Any]
 
 # Clients poll; a line that still changes is worth another look after this many seconds.
 POLL_AFTER_S = 2
-RETRY_BILLING_AFTER_S = 5
+RETRY_AFTER_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,11 @@ class Request:
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> "Request":
         """Reads an HTTP API event, payload format 2.0."""
-        body = event.get("body") or ""
         return cls(
             headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
             path_id=(event.get("pathParameters") or {}).get("id", ""),
             query=event.get("queryStringParameters") or {},
-            body=base64.b64decode(body) if event.get("isBase64Encoded") else _encoded(body),
+            body=_bytes(event.get("body") or "", encoded=event.get("isBase64Encoded") is True),
             at_ms=int(event["requestContext"]["timeEpoch"]),
         )
 
@@ -61,9 +61,12 @@ def receive(event: Mapping[str, Any]) -> Request:
     return Request.of(event)
 
 
-def _encoded(body: str) -> bytes:
-    # A lone surrogate cannot be sent as UTF-8; kept as such it fails validation like other bad bytes.
-    return body.encode("utf-8", "surrogatepass")
+def _bytes(body: str, *, encoded: bool) -> bytes:
+    """What was sent; what cannot have been sent becomes bytes that are no UTF-8, which validation refuses."""
+    try:
+        return base64.b64decode(body) if encoded else body.encode("utf-8", "surrogatepass")
+    except ValueError:
+        return b"\xff"
 
 
 def respond(status: int, body: Mapping[str, object] | str, **headers: str) -> Response:
@@ -114,7 +117,12 @@ def _subscription_required(error: SubscriptionRequired) -> Response:
 def _unavailable(_: BillingUnavailable) -> Response:
     # Its own text may name what only operators should see.
     body = {"error": "Billing is unavailable for the moment; the request is kept, ask again."}
-    return respond(503, body, Retry_After=str(RETRY_BILLING_AFTER_S))
+    return respond(503, body, Retry_After=str(RETRY_AFTER_S))
+
+
+def _contended(_: Contended) -> Response:
+    body = {"error": "Too many requests of this workspace at once; nothing was kept, ask again."}
+    return respond(503, body, Retry_After=str(RETRY_AFTER_S))
 
 
 def _unsuccessful(http_status: int, status: str, error: Exception) -> Response:
@@ -131,6 +139,7 @@ REPLIES: dict[type[Exception], Callable[[Any], Response]] = {
     SubscriptionRequired: _subscription_required,
     ForbiddenLineType: lambda error: _unsuccessful(403, "forbidden_line_type", error),
     RequestInProgress: _in_progress,
+    Contended: _contended,
     NotInThisStatus: lambda error: _unsuccessful(409, str(error.line.status), error),
     BillingRefused: lambda error: respond(502, {"error": str(error)}),
     BillingUnavailable: _unavailable,

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from line_requests import decision, items, responses
 from line_requests.clock import Clock
-from line_requests.errors import BillingUnavailable, LineRequestError, RequestInProgress
+from line_requests.errors import Contended, LineRequestError, RequestInProgress
 from line_requests.lifecycle import LEASE_MS, Lifecycle
 from line_requests.model import (
     AddOn,
@@ -24,9 +24,8 @@ from line_requests.model import (
 )
 from line_requests.rate_limit import RateLimit
 from line_requests.store import Lost, Store
+from line_requests.telemetry import logger
 
-# Each round follows a change by somebody else; so many in one request's time means trouble.
-ROUNDS_MAX = 20
 _SORTED = json.JSONEncoder(sort_keys=True)
 
 T = TypeVar("T")
@@ -66,10 +65,11 @@ class Intake:
         """Decides and carries out one request; `workspace` and `record` are what was just read.
 
         Raises what `decision.judge` raises, RateLimited, RequestInProgress, BillingRefused,
-        BillingUnavailable.
+        BillingUnavailable, Contended.
         """
         fingerprint = items.hash_of(_SORTED.encode(items.submission_item(submission)))
-        for _ in range(ROUNDS_MAX):
+        # Each round follows a change by somebody else, as when requests that credit pays for follow each other.
+        while self._clock.remaining_s() > 0:
             if record is not None:
                 self._count(workspace)
                 answer = self._join(workspace, record, fingerprint)
@@ -84,7 +84,8 @@ class Intake:
                     workspace, record = outcome.workspace or workspace, outcome.record
                     continue
             workspace, record = self._again(workspace, key_hash)
-        raise BillingUnavailable("the workspace kept changing")
+        logger.warning("others came first for as long as there was time")
+        raise Contended
 
     def _begin(
         self, workspace: Workspace, submission: Submission, key_hash: str | None, fingerprint: str

@@ -14,8 +14,8 @@ class RateLimit:
 
     @property
     def interval_ms(self) -> int:
-        """What one request costs of the window."""
-        return max(1, 60_000 // self.per_minute)
+        """What one request costs of the window, rounded up: never more than `per_minute` in the long run."""
+        return -(-60_000 // self.per_minute)
 
     @property
     def tolerance_ms(self) -> int:

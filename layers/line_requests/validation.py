@@ -19,6 +19,8 @@ _PHONE = re.compile(r"\+?[0-9 \-.()]+")
 _PHONE_MIN_DIGITS, _PHONE_MAX_DIGITS = 7, 15
 
 _NAME_MAX_CHARS, _TEXT_MAX_CHARS = 256, 2048
+# What shows: neither white space nor a control or format character, of which alone a blank name may be made.
+VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]")
 
 
 def read(request: Request) -> tuple[Submission, str | None]:
@@ -102,7 +104,7 @@ def _submission(document: Mapping[str, Any]) -> Submission:
 
 def _required(document: Mapping[str, Any], name: str) -> str:
     text = _optional(document, name, _NAME_MAX_CHARS)
-    if text is None:
+    if text is None or not VISIBLE.search(text):
         raise Invalid(f"{name} is required")
     return text
 

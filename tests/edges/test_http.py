@@ -58,6 +58,11 @@ CASES: list[tuple[Exception, int, dict[str, Any]]] = [
         409,
         {"success": False, "status": "active", "message": "Too late."},
     ),
+    (
+        errors.Contended(),
+        503,
+        {"error": "Too many requests of this workspace at once; nothing was kept, ask again."},
+    ),
     (errors.BillingRefused("Mend the customer."), 502, {"error": "Mend the customer."}),
     (errors.InvalidSignature("No signature matches"), 400, {"error": "No signature matches"}),
 ]
@@ -168,6 +173,10 @@ def test_an_encoded_body_is_decoded() -> None:
     assert http.Request.of(event(body=body, isBase64Encoded=True)).body == b"\xff\x00"
 
 
-def test_a_body_that_is_no_text_is_not_an_error_yet() -> None:
+@pytest.mark.parametrize(
+    ("body", "encoded"), [("\ud800", False), ("!!!not base64", True), ("YQ=", True), ("é", True), ("\ud800", True)]
+)
+def test_a_body_that_is_no_text_is_not_an_error_yet(body: str, *, encoded: bool) -> None:
     """[13]"""
-    assert http.Request.of(event(body="\ud800")).body == b"\xed\xa0\x80"
+    with pytest.raises(UnicodeDecodeError):
+        http.Request.of(event(body=body, isBase64Encoded=encoded)).body.decode()

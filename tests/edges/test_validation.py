@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from line_requests import validation
 from line_requests.errors import Invalid
 from line_requests.http import Request
 from line_requests.model import Submission
+from tests.local.ministack import ROOT
 
 PHONE = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
 EMAIL = PHONE | {"channelType": "email", "email": "ada@example.com"}
@@ -155,6 +157,21 @@ def test_a_required_field_that_is_missing_null_empty_or_blank_is_named(field: st
     """[6]"""
     body = {name: text for name, text in PHONE.items() if name != field}
     assert refusal(body if value is ... else body | {field: value}) == f"{field} is required"
+
+
+@pytest.mark.parametrize("name", ["\u200b\u2060", "\ufeff", "\x00\x7f", "\xad \u202e"])
+def test_a_name_of_which_nothing_shows_is_blank(name: str) -> None:
+    """[6]"""
+    assert refusal(PHONE | {"lastName": name}) == "lastName is required"
+    assert read(PHONE | {"lastName": f"{name}Ö"})[0].last_name.endswith("Ö")
+
+
+def test_a_name_is_what_the_description_says_it_is() -> None:
+    """[6]"""
+    described = yaml.safe_load((ROOT / "openapi.yaml").read_text())["components"]["schemas"]["Name"]
+    assert described["pattern"] == validation.VISIBLE.pattern
+    submission, _ = read(PHONE | {"firstName": "\u200d\U0001f469\u200d\U0001f52c", "lastName": "\u2800"})
+    assert submission.first_name == "\u200d\U0001f469\u200d\U0001f52c"
 
 
 @pytest.mark.parametrize("channel", ["Phone", "EMAIL", " phone", "phone ", "sms", "phone\x00"])

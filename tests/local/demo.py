@@ -114,8 +114,8 @@ class Demo:
             changed = replace(changed, subscription=subscription)
         else:
             if plan is not None and plan != workspace.plan:
-                base = self._base_prices[workspace.plan]
-                item = next(item for item in current["items"].data if item.price.id == base)
+                bases = self._base_prices.values()  # any: another change may have come first
+                item = next(item for item in current["items"].data if item.price.id in bases)
                 self._stripe.v1.subscriptions.update(
                     current.id, {"items": [{"id": item.id, "price": self._base_prices[plan]}]}
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -82,6 +83,14 @@ def test_a_changed_subscription_arrives_by_webhook(http: httpx.Client) -> None:
     while create(http, workspace, **fields).status_code != 201:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_changes_of_one_subscription_may_come_at_once(http: httpx.Client) -> None:
+    workspace = post(http, "workspaces", plan="starter")
+    route = f"workspaces/{workspace['workspaceId']}/subscription"
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda plan: post(http, route, plan=plan), ["scale", "capped", "starter"] * 4))
+    assert post(http, route, plan="scale")["plan"] == "scale"
 
 
 def test_an_ended_subscription_comes_back_as_a_new_one(http: httpx.Client) -> None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from line_requests.errors import ForbiddenLineType, RequestInProgress
+from line_requests.clock import Clock
+from line_requests.errors import Contended, ForbiddenLineType, RequestInProgress
 from line_requests.intake import Answer
 from line_requests.model import Kind, Status
 from tests.decision.examples import SUBMISSIONS
 from tests.local.ministack import ROOT
-from tests.races.shop import Shop, assert_consistent, of_type, together
+from tests.races.shop import Shop, assert_consistent, now_ms, of_type, together
 
 if TYPE_CHECKING:
     from tests.store.world import World
@@ -108,6 +109,26 @@ def test_one_key_is_one_line_and_everybody_gets_the_same_201(shop: Shop, include
     assert body["line"]["_id"] == line.id
     links = [invoice["hosted_invoice_url"] for invoice in shop.line_invoices()]
     assert links == ([] if included else [body["paymentUrl"]])
+
+
+def test_requests_that_credit_pays_for_follow_each_other(shop: Shop) -> None:
+    """[21][25][34]"""
+    workspace = shop.workspace(0)
+    shop.stripe.v1.customers.update(workspace.customer, {"balance": -1_000_000})
+    answers = of_type(together(*[shop.submit] * 24), Answer)
+    assert len(answers) == 24
+    assert {json.loads(answer.body)["line"]["paymentStatus"] for answer in answers} == {"paid"}
+    assert len(shop.line_invoices()) == len(assert_consistent(shop.world)) == 24
+
+
+def test_a_request_that_others_keep_from_the_lock_writes_nothing_and_says_so(shop: Shop) -> None:
+    """[34]"""
+    shop.workspace(0)
+    before = shop.world.now()
+    with pytest.raises(Contended):
+        shop.submit("line-req-001", clock=Clock(now_ms(), 0.0))
+    assert shop.world.now() == before
+    assert assert_consistent(shop.world) == []
 
 
 def test_one_key_with_different_bodies_is_one_line_too(shop: Shop) -> None:
