@@ -116,7 +116,7 @@ def _subscription_required(error: SubscriptionRequired) -> Response:
 
 def _unavailable(_: BillingUnavailable) -> Response:
     # Its own text may name what only operators should see.
-    body = {"error": "Billing is unavailable for the moment; the request is kept, ask again."}
+    body = {"error": "Billing is unavailable for the moment; what was asked is kept and done later. Ask again."}
     return respond(503, body, Retry_After=str(RETRY_AFTER_S))
 
 

@@ -276,16 +276,21 @@ class Lifecycle:
                 # Under an earlier key an invoice may have been made that nobody has seen yet.
                 found = self.billing.find(line) if line.key_version > 1 else None
                 return self._adopt(line, found or self.billing.create_invoice(line))
-            if not invoice.items:
-                self.billing.add_item(line, invoice.id)
-                charge = line.charge
-                assert charge is not None, "add_item() refuses a line without a charge"  # noqa: S101
-                return line, replace(invoice, items=((charge.currency, charge.unit_amount),))
-            if line.charge is None or invoice.items != ((line.charge.currency, line.charge.unit_amount),):
-                raise BillingMisconfigured("the draft has other items than ours")
-            return line, self._believed(self.billing.finalize(line, invoice.id))
+            return line, self._fill(line, invoice)
         except StaleAnswer:
             return self._fresh_keys(line)
+
+    def _fill(self, line: Line, draft: Invoice) -> Invoice:
+        """The draft with our item; with just that, finalized; with others, deleted."""
+        ours = ((line.charge.currency, line.charge.unit_amount),) if line.charge else ()
+        if not draft.items:
+            self.billing.add_item(line, draft.id)
+            return replace(draft, items=ours)
+        if draft.items == ours:
+            return self._believed(self.billing.finalize(line, draft.id))
+        # By hand, or by a call that came late: nobody can tell what is meant, so another draft takes its place.
+        logger.warning("the draft has other items than ours", extra={"line_id": line.id, "invoice": draft.id})
+        return self.billing.close(draft)
 
     def _refused(
         self, line: Line, invoice: Invoice | None, refusal: BillingRefused

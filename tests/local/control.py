@@ -90,12 +90,12 @@ def _create_workspace(stack: "LocalStack", body: Json, _: dict[str, str]) -> tup
 def _change_subscription(stack: "LocalStack", body: Json, path: dict[str, str]) -> tuple[int, Json]:
     plan = _one_of(body, "plan", PLANS) if "plan" in body else None
     status = _status(body, "status")
-    workspace = stack.demo.workspace(path["workspace_id"])
-    if workspace is None:
-        raise InputError(f"Unknown workspace: {path['workspace_id']}", 404)
+    workspace_id = path["workspace_id"]
+    if stack.demo.workspace(workspace_id) is None:
+        raise InputError(f"Unknown workspace: {workspace_id}", 404)
     if plan is None and status is None:
         raise InputError("Give a plan, a status or both")
-    return 200, stack.demo.change_subscription(workspace, plan, status).as_json()
+    return 200, stack.demo.change_subscription(workspace_id, plan, status).as_json()
 
 
 def _session_token(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Json]:

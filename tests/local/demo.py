@@ -1,6 +1,7 @@
 """Demo plans and workspaces: made at the Stripe double, then entered by the product's own operator functions."""
 
 import secrets
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -82,6 +83,7 @@ class Demo:
         self._table = Table(dynamodb, table)
         self._registry = Registry(self._table)
         self._workspaces: dict[str, DemoWorkspace] = {}
+        self._changing = threading.Lock()
         self._base_prices = self._apply_plans()
         for plan in PLANS:
             self.create_workspace(plan, "active")
@@ -103,8 +105,14 @@ class Demo:
         self._workspaces[workspace_id] = workspace
         return workspace
 
-    def change_subscription(self, workspace: DemoWorkspace, plan: str | None, status: str | None) -> DemoWorkspace:
+    def change_subscription(self, workspace_id: str, plan: str | None, status: str | None) -> DemoWorkspace:
         """Change it at Stripe only: the product hears of it as the webhook mode says, or by asking."""
+        with self._changing:
+            changed = self._changed(self._workspaces[workspace_id], plan, status)
+            self._workspaces[workspace_id] = changed
+            return changed
+
+    def _changed(self, workspace: DemoWorkspace, plan: str | None, status: str | None) -> DemoWorkspace:
         current = workspace.subscription and self._stripe.v1.subscriptions.retrieve(workspace.subscription)
         changed = replace(workspace, plan=plan or workspace.plan)
         replaced = plan not in {None, workspace.plan}
@@ -114,14 +122,13 @@ class Demo:
             changed = replace(changed, subscription=subscription)
         else:
             if plan is not None and plan != workspace.plan:
-                bases = self._base_prices.values()  # any: another change may have come first
-                item = next(item for item in current["items"].data if item.price.id in bases)
+                base = self._base_prices[workspace.plan]
+                item = next(item for item in current["items"].data if item.price.id == base)
                 self._stripe.v1.subscriptions.update(
                     current.id, {"items": [{"id": item.id, "price": self._base_prices[plan]}]}
                 )
             if status is not None:
                 self._double.set_subscription_status(current.id, status)
-        self._workspaces[workspace.id] = changed
         return changed
 
     def find_line(self, line_id: str) -> Line | None:

@@ -97,6 +97,12 @@ def test_an_ended_subscription_comes_back_as_a_new_one(http: httpx.Client) -> No
     workspace = post(http, "workspaces", plan="starter", subscriptionStatus="canceled")
     changed = post(http, f"workspaces/{workspace['workspaceId']}/subscription", status="active")
     assert changed["subscription"] != workspace["subscription"]
+    route = f"workspaces/{workspace['workspaceId']}/subscription"
+    post(http, route, status="canceled")
+    with ThreadPoolExecutor() as pool:
+        changes = list(pool.map(lambda status: post(http, route, status=status), ["active"] * 8))
+    (subscription,) = {changed["subscription"] for changed in changes}
+    assert subscription not in {workspace["subscription"], changed["subscription"]}
 
 
 def test_dropped_webhooks_are_made_up_for_by_the_reconciler(http: httpx.Client) -> None:

@@ -147,6 +147,11 @@ class MemoryStripe:
         """An operator deletes it in the dashboard, if it is a draft."""
         return self.call("DELETE", f"/v1/invoices/{invoice_id}", {}, None, now_s)[0]
 
+    def add_item(self, invoice_id: str, now_s: int) -> "MemoryStripe":
+        """An operator charges something else in the dashboard, too, if it is a draft."""
+        item = {"invoice": invoice_id, "price_data[unit_amount]": "777", "price_data[currency]": "usd"}
+        return self.call("POST", "/v1/invoiceitems", item, f"{invoice_id}:theirs", now_s)[0]
+
     def write_off(self, invoice_id: str, now_s: int) -> "MemoryStripe":
         """An operator takes it for uncollectible."""
         invoice = self.invoices[invoice_id]

@@ -226,6 +226,13 @@ MUTANTS = (
         "        line = self._store.next_key_version",
         "old-item/delete-draft",
     ),
+    _bug(
+        "a draft with another item stays unfinished",
+        "lifecycle",
+        "return self.billing.close(draft)",
+        'raise BillingMisconfigured("the draft has other items than ours")',
+        "old-item/add-item",
+    ),
     Mutant(
         "created again after a day without looking",
         (

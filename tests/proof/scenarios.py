@@ -28,6 +28,7 @@ ACTORS: dict[str, Script] = {
     "late-webhook": stage.stray_webhook(),
     "void": stage.void(),
     "delete-draft": stage.delete_draft(),
+    "add-item": stage.add_item(),
     "write-off": stage.write_off(),
     "upgrade": stage.upgrade(),
     "end": stage.end(),
@@ -39,6 +40,7 @@ ACTORS: dict[str, Script] = {
 }
 CREATORS = ("create", "create-email", "create-A", "create-B", "insistent-A")
 AT_STRIPE = ("pay", "pay-doubled", "pay-unheard", "debit", "debit-fails", "void", "write-off", "late-webhook")
+ON_A_DRAFT = ("delete-draft", "add-item")
 ON_A_LINE = ("poll", "cancel", "payment_link", *AT_STRIPE)
 ANYTIME = ("upgrade", "end", "reconcile")
 PROVISIONING = ("provisioned", "not-provisioned", "stream", "stream-doubled")
@@ -47,12 +49,12 @@ HEALERS = ("insistent-A", "poll", "payment_link", "cancel", "reconcile", "late-w
 # Beginning: who may meet there in pairs.
 PAIRS = {
     "room": (*CREATORS, "upgrade", "end", "provisioned", "stream"),
-    "full": (*CREATORS, *ON_A_LINE, "delete-draft", *ANYTIME),
+    "full": (*CREATORS, *ON_A_LINE, *ON_A_DRAFT, *ANYTIME),
     "waiting": (*CREATORS, *ON_A_LINE, *ANYTIME),
     "provisioning": (*PROVISIONING, "create-A", "create-B", "pay", "poll", "cancel", "late-webhook", *ANYTIME),
     "old-asked": HEALERS,
-    "old-draft": (*HEALERS, "delete-draft"),
-    "old-item": (*HEALERS, "delete-draft"),
+    "old-draft": (*HEALERS, *ON_A_DRAFT),
+    "old-item": (*HEALERS, *ON_A_DRAFT),
     "old-final": HEALERS,
     "missing": (
         "create-A",
@@ -179,6 +181,7 @@ BOUNDED = (
     "provisioning/provisioned+stream-doubled",
     "old-asked/reconcile",
     "old-draft/poll",
+    "old-item/add-item",
     "old-item/delete-draft",
     "old-final/cancel",
     "missing/poll",
@@ -186,7 +189,7 @@ BOUNDED = (
     "refusing/create-A",
 )
 # Nothing happens without a line: these are paired only with who makes one.
-_NEEDS_LINE = {"full": (*ON_A_LINE, "delete-draft", *ANYTIME), "room": PROVISIONING}
+_NEEDS_LINE = {"full": (*ON_A_LINE, *ON_A_DRAFT, *ANYTIME), "room": PROVISIONING}
 # Where no line of key A is there yet, keys A and B are one another's mirror images, and a request
 # without a key takes fewer steps of the same.
 _MIRRORED = ("room", "full", "capped", "refusing")

@@ -172,6 +172,10 @@ def _open(world: World) -> str | None:
     return invoice_of(world, payable(world), "open", "uncollectible")
 
 
+def _draft(world: World) -> str | None:
+    return invoice_of(world, payable(world), "draft")
+
+
 def _pay(world: World, invoice: str) -> World:
     return replace(world, stripe=world.stripe.pay(invoice, world.now_ms // 1000))
 
@@ -189,13 +193,17 @@ def void() -> Script:
 
 
 def delete_draft() -> Script:
-    def draft(world: World) -> str | None:
-        return invoice_of(world, payable(world), "draft")
-
     def act(world: World, invoice: str) -> World:
         return replace(world, stripe=world.stripe.delete(invoice, world.now_ms // 1000))
 
-    return _at_stripe("draft deleted", "an operator deletes the draft at Stripe", draft, act, "invoice.deleted")
+    return _at_stripe("draft deleted", "an operator deletes the draft at Stripe", _draft, act, "invoice.deleted")
+
+
+def add_item() -> Script:
+    def act(world: World, invoice: str) -> World:
+        return replace(world, stripe=world.stripe.add_item(invoice, world.now_ms // 1000))
+
+    return _at_stripe("item added", "an operator adds an item of their own to the draft at Stripe", _draft, act)
 
 
 def write_off() -> Script:

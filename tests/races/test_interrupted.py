@@ -189,6 +189,30 @@ def test_a_payment_after_the_cancel_is_found_though_the_customer_is_deleted(shop
     assert known or (line.due_at_ms or 0) > now_ms() + 24 * 3_600_000, "looked for once a day"
 
 
+def add_foreign_item(shop: Shop) -> None:
+    (draft,) = shop.line_invoices()
+    item = {"customer": shop.world.now().customer, "invoice": str(draft["id"]), "amount": 777, "currency": "usd"}
+    shop.stripe.v1.invoice_items.create(item)  # type: ignore[arg-type] # its TypedDict
+
+
+@pytest.mark.parametrize("ours", ["there", "not there yet"])
+def test_a_draft_that_was_added_to_by_hand_is_made_again(shop: Shop, ours: str) -> None:
+    """[16][33][34]"""
+    shop.workspace(0)
+    shop.double.set_faults("error_before", 1000, "/v1/invoices/" if ours == "there" else "/v1/invoiceitems")
+    with pytest.raises(BillingUnavailable):
+        shop.submit("k")
+    shop.double.set_faults("error_before", 0)
+    add_foreign_item(shop)
+    answer = shop.submit("k")
+    (line,) = assert_consistent(shop.world)
+    (invoice,) = shop.line_invoices()
+    assert json.loads(answer.body)["line"]["_id"] == line.id
+    assert (invoice["id"], invoice["status"], invoice["total"]) == (line.invoice_id, "open", 1500)
+    (left,) = [item for item in shop.double.all_of("invoiceitem") if item["invoice"] != invoice["id"]]
+    assert (left["amount"], left["metadata"]) == (777, {}), "theirs is not ours to delete"
+
+
 def test_a_half_made_line_goes_with_its_draft_and_its_customer(shop: Shop) -> None:
     """[27][39] Both deleted at Stripe: nothing can be made, listed or paid, and the lock is free."""
     without_its_draft(shop)
