@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import TypeVar
 
 from line_requests import decision, items, responses
@@ -26,6 +27,8 @@ from line_requests.rate_limit import RateLimit
 from line_requests.store import Lost, Store
 from line_requests.telemetry import logger
 
+# Each round follows a change by somebody else; who has lost a few lets others go first, the last pause for good.
+PAUSES_S = (0.0, 0.0, 0.0, 0.1, 0.2, 0.5)
 _SORTED = json.JSONEncoder(sort_keys=True)
 
 T = TypeVar("T")
@@ -68,22 +71,17 @@ class Intake:
         BillingUnavailable, Contended.
         """
         fingerprint = items.hash_of(_SORTED.encode(items.submission_item(submission)))
-        # Each round follows a change by somebody else, as when requests that credit pays for follow each other.
-        while self._clock.remaining_s() > 0:
+        for pause_s in chain(PAUSES_S, repeat(PAUSES_S[-1])):
             if record is not None:
                 self._count(workspace)
-                answer = self._join(workspace, record, fingerprint)
-                if answer is not None:
-                    return answer
+                outcome: Answer | Lost | None = self._join(workspace, record, fingerprint)
             else:
                 outcome = self._begin(workspace, submission, key_hash, fingerprint)
-                if isinstance(outcome, Answer):
-                    return outcome
-                if outcome is not None:
-                    # The losing side of a transaction is shown what it met: no need to read again.
-                    workspace, record = outcome.workspace or workspace, outcome.record
-                    continue
-            workspace, record = self._again(workspace, key_hash)
+            if isinstance(outcome, Answer):
+                return outcome
+            if self._clock.remaining_s() <= pause_s:
+                break
+            workspace, record = self._next_round(workspace, key_hash, outcome, pause_s)
         logger.warning("others came first for as long as there was time")
         raise Contended
 
@@ -166,7 +164,14 @@ class Intake:
         counted.result()
         return found.result() if found else None, held.result() if held else None
 
-    def _again(self, workspace: Workspace, key_hash: str | None) -> tuple[Workspace, IdempotencyRecord | None]:
+    def _next_round(
+        self, workspace: Workspace, key_hash: str | None, lost: Lost | None, pause_s: float
+    ) -> tuple[Workspace, IdempotencyRecord | None]:
+        """What the next round begins with: what the losing side of a transaction was shown spares another read."""
+        if pause_s:
+            self._clock.sleep(pause_s)
+        elif lost is not None:
+            return lost.workspace or workspace, lost.record
         opening = self._store.opening(workspace.id, key_hash=key_hash)
         return opening.workspace or workspace, opening.record
 

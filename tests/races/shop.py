@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,6 +35,22 @@ PLENTY = RateLimit(per_minute=6000, burst=1000)
 HOLDING = {Status.AWAITING_PAYMENT, Status.PROVISIONING, Status.ACTIVE}
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingClock(Clock):
+    """A clock that moves on when somebody waits, and then at once."""
+
+    waited_s: list[float] = field(default_factory=list)
+
+    def now_ms(self) -> int:
+        return super(WaitingClock, self).now_ms() + int(sum(self.waited_s) * 1000)
+
+    def remaining_s(self) -> float:
+        return super(WaitingClock, self).remaining_s() - sum(self.waited_s)
+
+    def sleep(self, seconds: float) -> None:
+        self.waited_s.append(seconds)
 
 
 class Shop:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import boto3
@@ -17,7 +17,7 @@ from line_requests.hints import hint_of
 from line_requests.lifecycle import REQUEST_BUDGET_S, Lifecycle
 from line_requests.model import Closing, Status
 from line_requests.reconciliation import Reconciliation
-from tests.races.shop import API_KEY, assert_consistent, now_ms
+from tests.races.shop import API_KEY, WaitingClock, assert_consistent, now_ms
 from tests.store.wire import refusal
 
 if TYPE_CHECKING:
@@ -38,22 +38,6 @@ class EndingClock(Clock):
             self.questions.pop()
             return 10.0
         return 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingClock(Clock):
-    """A clock that moves on when somebody waits, and then at once."""
-
-    waited_s: list[float] = field(default_factory=list)
-
-    def now_ms(self) -> int:
-        return super(WaitingClock, self).now_ms() + int(sum(self.waited_s) * 1000)
-
-    def remaining_s(self) -> float:
-        return super(WaitingClock, self).remaining_s() - sum(self.waited_s)
-
-    def sleep(self, seconds: float) -> None:
-        self.waited_s.append(seconds)
 
 
 def lifecycle(shop: Shop, clock: Clock | None = None) -> Lifecycle:

@@ -6,17 +6,17 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from line_requests.clock import Clock
 from line_requests.errors import Contended, ForbiddenLineType, RequestInProgress
 from line_requests.intake import Answer
 from line_requests.model import Kind, Status
 from tests.decision.examples import SUBMISSIONS
 from tests.local.ministack import ROOT
-from tests.races.shop import Shop, assert_consistent, now_ms, of_type, together
+from tests.races.shop import Shop, WaitingClock, assert_consistent, now_ms, of_type, together
 
 if TYPE_CHECKING:
     from tests.store.world import World
@@ -121,14 +121,24 @@ def test_requests_that_credit_pays_for_follow_each_other(shop: Shop) -> None:
     assert len(shop.line_invoices()) == len(assert_consistent(shop.world)) == 24
 
 
-def test_a_request_that_others_keep_from_the_lock_writes_nothing_and_says_so(shop: Shop) -> None:
-    """[34]"""
-    shop.workspace(0)
-    before = shop.world.now()
+def test_a_request_that_others_always_come_before_writes_nothing_and_says_so(shop: Shop) -> None:
+    """[34] Each time that it is about to write, the subscription has changed."""
+    shop.workspace(1)
+    clock = WaitingClock(now_ms(), 2.0)
+
+    def change() -> None:
+        now = shop.world.now()
+        assert now.subscription is not None
+        another = replace(now.subscription, id=f"sub_{now.revision}")
+        shop.world.registry.save_subscription(now, another, now_ms())
+
+    for _ in range(100):
+        shop.world.wire.before("TransactWriteItems", change)
     with pytest.raises(Contended):
-        shop.submit("line-req-001", clock=Clock(now_ms(), 0.0))
-    assert shop.world.now() == before
+        shop.submit("line-req-001", clock=clock)
+    assert clock.waited_s[:4] == [0.1, 0.2, 0.5, 0.5], "it lets others go first"
     assert assert_consistent(shop.world) == []
+    assert shop.world.now().tat_ms is None
 
 
 def test_one_key_with_different_bodies_is_one_line_too(shop: Shop) -> None:
