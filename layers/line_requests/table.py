@@ -28,7 +28,12 @@ CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "stan
 CONFLICT_ATTEMPTS = 40
 CONFLICT_WAIT_MAX_S = 0.4
 # What says nothing about the conditions; botocore repeats none of these inside of a transaction.
-CONFLICTS = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+CONFLICTS = {
+    "TransactionConflict",
+    "ThrottlingError",
+    "ProvisionedThroughputExceeded",
+    "TransactionInProgressException",  # the same token's first attempt
+}
 # From the system: a generator's state would be the same in every environment that starts from one snapshot.
 _RANDOM = random.SystemRandom()
 BATCH_GET_MAX = 100
@@ -214,17 +219,15 @@ class Table:
         for attempt in self._attempts():
             try:
                 self._client.transact_write_items(TransactItems=requests, ClientRequestToken=token)  # type: ignore[arg-type] # the stubs want the typed union
-            except self._client.exceptions.TransactionCanceledException as error:
-                reasons = error.response["CancellationReasons"]
+            except ClientError as error:
+                # By codes: a client makes its exception classes when one is first asked for, in two threads twice.
+                reasons: Any = error.response.get("CancellationReasons", [])
                 codes = [reason.get("Code", "None") for reason in reasons]
                 failed = frozenset(i for i, code in enumerate(codes) if code == "ConditionalCheckFailed")
                 if failed:
                     items = [unmarshal(reason["Item"]) if "Item" in reason else None for reason in reasons]
                     raise TransactionLost(failed, items) from error
-                if CONFLICTS.isdisjoint(codes) or attempt == CONFLICT_ATTEMPTS:
-                    raise
-            except self._client.exceptions.TransactionInProgressException:
-                if attempt == CONFLICT_ATTEMPTS:
+                if CONFLICTS.isdisjoint([error.response["Error"]["Code"], *codes]) or attempt == CONFLICT_ATTEMPTS:
                     raise
             else:
                 return

@@ -43,9 +43,10 @@ class MiniStack:
         self.session = boto3.Session(
             aws_access_key_id=ACCOUNT, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
         )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        # Bound here and handed over: of a port that is only looked up, another stack could be the first to listen.
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        port = self._socket.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{port}"
         self._environment = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -53,6 +54,7 @@ class MiniStack:
             "TMPDIR": str(self.directory),
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(port),
+            "GATEWAY_SOCKET": str(self._socket.fileno()),
             "IOT_MTLS_ENABLED": "0",  # it would listen on a port of its own
             "LOG_LEVEL": "WARNING",
             "WORKER_PYTHONPATH": str(layer_packages),
@@ -71,7 +73,7 @@ class MiniStack:
 
     def start(self) -> None:
         self.directory.mkdir(mode=0o700)
-        with self.log.open("wb") as log:
+        with self.log.open("wb") as log, self._socket:
             self._process = subprocess.Popen(
                 [interpreter(), Path(__file__).with_name("ministack_main.py")],
                 cwd=self.directory,
@@ -79,6 +81,7 @@ class MiniStack:
                 stdin=subprocess.PIPE,  # its end tells the child that we are gone
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=[self._socket.fileno()],
                 start_new_session=True,  # Ctrl-C is ours to handle, and the group is ours to end
             )
 
@@ -106,6 +109,7 @@ class MiniStack:
 
     def stop(self) -> None:
         """End the whole process group, the Lambda workers included, and remove what it wrote."""
+        self._socket.close()
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)  # nothing in it is worth saving

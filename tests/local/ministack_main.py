@@ -20,6 +20,7 @@ def _end_with_the_parent() -> None:
 def main() -> None:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     sys.path.remove(str(Path(__file__).parent))  # nothing here is a module of MiniStack's
+    from hypercorn.config import Config
     from ministack import app
     from ministack.core.lambda_runtime import Worker
 
@@ -27,6 +28,9 @@ def main() -> None:
     # not the level of MiniStack's log.
     os.environ["PYTHONPATH"] = os.environ.pop("WORKER_PYTHONPATH")
     del os.environ["LOG_LEVEL"]
+    # The socket that was bound for it, instead of one of its own.
+    inherited, create = f"fd://{os.environ.pop('GATEWAY_SOCKET')}", Config._create_sockets  # noqa: SLF001 - it has no setting
+    Config._create_sockets = lambda config, _, *kind: create(config, [inherited], *kind)  # noqa: SLF001 - likewise
     # After each invocation MiniStack waits up to 50 ms for a line of log that may never come.
     Worker._drain_stderr_bounded = _drain  # noqa: SLF001 - it has no setting
     app.main()

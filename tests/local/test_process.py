@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.local.ministack import ROOT
+from tests.local.ministack import ROOT, MiniStack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,3 +98,14 @@ def test_no_port_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_a_missing_tool_is_one_clear_line(tmp_path: Path) -> None:
     assert "make install" in refused(tmp_path, MINISTACK_PYTHON="/nowhere/python")
+
+
+def test_a_port_is_the_stack_s_own_before_anybody_listens_there(tmp_path: Path) -> None:
+    ministack = MiniStack(tmp_path)
+    port = int(ministack.endpoint.rpartition(":")[2])
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        ministack.stop()
+        other.bind(("127.0.0.1", port))

@@ -166,7 +166,7 @@ MUTANTS = (
     _bug(
         "a conflict is not tried again",
         "table",
-        "if CONFLICTS.isdisjoint(codes) or attempt == CONFLICT_ATTEMPTS:",
+        'if CONFLICTS.isdisjoint([error.response["Error"]["Code"], *codes]) or attempt == CONFLICT_ATTEMPTS:',
         "if True:",
         "waiting/cancel+poll",
         "waiting/create-B+pay",

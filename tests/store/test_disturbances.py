@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,7 @@ from line_requests.table import (
     Write,
 )
 from tests.decision.examples import ADD_ONS, NOW_MS, counts
+from tests.local.ministack import ROOT
 from tests.store.wire import canceled, refusal
 from tests.store.world import LIMIT, World, new_line
 
@@ -218,3 +220,10 @@ def test_more_than_a_hundred_lines_are_read_in_as_many_batches_as_needed(world: 
     assert world.store.lines(wanted) == [line]
     assert world.wire.operations == {"BatchGetItem": 3}
     assert world.store.lines([]) == []
+
+
+def test_errors_are_told_apart_by_their_codes() -> None:
+    """[26] A client makes its exception classes when one is first asked for: of two threads, each makes its own."""
+    for path in (ROOT / "layers/line_requests").glob("*.py"):
+        attributes = [node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
+        assert "exceptions" not in attributes, path
