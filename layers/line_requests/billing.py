@@ -153,6 +153,11 @@ class Billing:
         with _translated():
             self._client.v1.invoice_items.create(params, _keyed(line, "item"))
 
+    def items_of(self, line: Line) -> tuple[tuple[str, int], ...]:
+        """What the line's invoice is to consist of, as `Invoice.items` tells it."""
+        charge = self._charge(line)
+        return ((charge.currency, charge.unit_amount),)
+
     def finalize(self, line: Line, invoice_id: str) -> Invoice:
         """Step 3: the invoice gets its hosted page; without an amount to pay it is paid at once."""
         self._charge(line)

@@ -50,7 +50,7 @@ class Request:
             headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
             path_id=(event.get("pathParameters") or {}).get("id", ""),
             query=event.get("queryStringParameters") or {},
-            body=_bytes(event.get("body") or "", encoded=event.get("isBase64Encoded") is True),
+            body=_bytes(event.get("body") or "", encoded=bool(event.get("isBase64Encoded"))),
             at_ms=int(event["requestContext"]["timeEpoch"]),
         )
 

@@ -282,7 +282,7 @@ class Lifecycle:
 
     def _fill(self, line: Line, draft: Invoice) -> Invoice:
         """The draft with our item; with just that, finalized; with others, deleted."""
-        ours = ((line.charge.currency, line.charge.unit_amount),) if line.charge else ()
+        ours = self.billing.items_of(line)
         if not draft.items:
             self.billing.add_item(line, draft.id)
             return replace(draft, items=ours)

@@ -32,7 +32,7 @@ CONFLICTS = {
     "TransactionConflict",
     "ThrottlingError",
     "ProvisionedThroughputExceeded",
-    "TransactionInProgressException",  # the same token's first attempt
+    "TransactionInProgressException",  # the same token's first attempt; botocore waits for it only twice
 }
 # From the system: a generator's state would be the same in every environment that starts from one snapshot.
 _RANDOM = random.SystemRandom()

@@ -19,7 +19,7 @@ _PHONE = re.compile(r"\+?[0-9 \-.()]+")
 _PHONE_MIN_DIGITS, _PHONE_MAX_DIGITS = 7, 15
 
 _NAME_MAX_CHARS, _TEXT_MAX_CHARS = 256, 2048
-# What shows: neither white space nor a control or format character, of which alone a blank name may be made.
+# Something that shows: a name of white space, control and format characters alone is blank.
 VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]")
 
 

@@ -100,7 +100,8 @@ def test_after_a_pause_the_whole_burst_is_there_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("per_minute", "interval_ms"), [(120, 500), (60, 1000), (7, 8572), (700, 86), (45_000, 2), (60_000, 1)]
+    ("per_minute", "interval_ms"),
+    [(120, 500), (60, 1000), (7, 8572), (700, 86), (45_000, 2), (60_000, 1), (100_000, 1)],
 )
 def test_a_request_costs_its_share_of_a_minute(per_minute: int, interval_ms: int) -> None:
     """[35]"""

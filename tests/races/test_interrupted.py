@@ -173,12 +173,6 @@ def test_a_payment_after_the_cancel_is_found_though_the_customer_is_deleted(shop
     assert known or (line.due_at_ms or 0) > now_ms() + 24 * 3_600_000, "looked for once a day"
 
 
-def add_foreign_item(shop: Shop) -> None:
-    (draft,) = shop.line_invoices()
-    item = {"customer": shop.world.now().customer, "invoice": str(draft["id"]), "amount": 777, "currency": "usd"}
-    shop.stripe.v1.invoice_items.create(item)  # type: ignore[arg-type] # its TypedDict
-
-
 @pytest.mark.parametrize("ours", ["there", "not there yet"])
 def test_a_draft_that_was_added_to_by_hand_is_made_again(shop: Shop, ours: str) -> None:
     """[16][33][34]"""
@@ -187,7 +181,9 @@ def test_a_draft_that_was_added_to_by_hand_is_made_again(shop: Shop, ours: str) 
     with pytest.raises(BillingUnavailable):
         shop.submit("k")
     shop.double.set_faults("error_before", 0)
-    add_foreign_item(shop)
+    (draft,) = shop.line_invoices()
+    customer, invoice_id = shop.world.now().customer, str(draft["id"])
+    shop.stripe.v1.invoice_items.create({"customer": customer, "invoice": invoice_id, "amount": 777, "currency": "usd"})
     answer = shop.submit("k")
     (line,) = assert_consistent(shop.world)
     (invoice,) = shop.line_invoices()
