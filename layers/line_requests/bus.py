@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from line_requests.errors import Invalid
 from line_requests.model import Line, Status
-from line_requests.responses import iso_utc
+from line_requests.responses import iso_utc, request_body
 
 if TYPE_CHECKING:
     from mypy_boto3_events.client import EventBridgeClient
@@ -27,12 +27,12 @@ def event_id(line: Line) -> str:
 
 def state_changed(line: Line) -> dict[str, Any]:
     """The detail of the event that tells a line's present state; personal data only to provision."""
-    submission, change = line.submission, line.history[-1]
+    change = line.history[-1]
     detail: dict[str, Any] = {
         "eventId": event_id(line),
         "workspaceId": line.workspace_id,
         "lineId": line.id,
-        "kind": str(submission.kind),
+        "kind": str(line.submission.kind),
         "status": str(line.status),
         "previousStatus": str(line.history[-2].status) if line.sequence > 1 else None,
         "paymentStatus": str(line.payment_status),
@@ -40,18 +40,7 @@ def state_changed(line: Line) -> dict[str, Any]:
         "occurredAt": iso_utc(change.at_ms),
     }
     if line.status is Status.PROVISIONING:
-        detail["line"] = {
-            "firstName": submission.first_name,
-            "lastName": submission.last_name,
-            "channelType": submission.channel_type,
-            "lineType": submission.line_type,
-            "email": submission.email,
-            "phone": submission.phone,
-            "zipcode": submission.zipcode,
-            "state": submission.state,
-            "forwardCallsTo": submission.forward_calls_to,
-            "profileImageUrl": submission.profile_image_url,
-        }
+        detail["line"] = request_body(line.submission)
     return detail
 
 

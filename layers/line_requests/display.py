@@ -8,7 +8,7 @@ from tabulate import tabulate
 from line_requests import operators
 from line_requests.model import Line, Workspace
 from line_requests.registry import Plan
-from line_requests.responses import iso_utc
+from line_requests.responses import iso_utc, request_body
 
 Row = dict[str, Any]
 View = Row | list[Row]
@@ -77,14 +77,16 @@ def key_view(key: operators.ApiKey) -> Row:
 
 
 def line_view(line: Line) -> Row:
-    """A line with its history."""
+    """A line with what was asked for, what it is charged and its history."""
     return {
         "line": line.id,
         "workspace": line.workspace_id,
         "kind": str(line.submission.kind),
-        "name": f"{line.submission.first_name} {line.submission.last_name}",
+        **request_body(line.submission),
         "status": str(line.status),
         "paymentStatus": str(line.payment_status),
+        "unitAmount": line.charge and line.charge.unit_amount,
+        "currency": line.charge and line.charge.currency,
         "invoice": line.invoice_id,
         "paymentUrl": line.payment_url,
         "closing": line.closing and str(line.closing),

@@ -3,9 +3,25 @@
 import datetime
 
 from line_requests.decision import expiry_ms
-from line_requests.model import Line, PaymentStatus, Status
+from line_requests.model import Line, PaymentStatus, Status, Submission
 
 Body = dict[str, object]
+
+
+def request_body(submission: Submission) -> Body:
+    """All that was asked for, personal data too: for provisioners and operators."""
+    return {
+        "firstName": submission.first_name,
+        "lastName": submission.last_name,
+        "channelType": submission.channel_type,
+        "lineType": submission.line_type,
+        "email": submission.email,
+        "phone": submission.phone,
+        "zipcode": submission.zipcode,
+        "state": submission.state,
+        "forwardCallsTo": submission.forward_calls_to,
+        "profileImageUrl": submission.profile_image_url,
+    }
 
 
 def line_body(line: Line) -> Body:

@@ -16,16 +16,16 @@ ADA = Submission("Ada", "Lovelace", "phone", "purchased")
 AT_MS = 1_795_000_000_000
 
 
-def requested(deployment: Deployment, workspace_id: str) -> Line:
+def requested(deployment: Deployment, workspace_id: str, submission: Submission = ADA) -> Line:
     """A line as create writes it: included, or awaiting payment beyond that."""
     workspace = deployment.registry.workspace(workspace_id)
     assert workspace is not None
-    add_on = decision.judge(workspace, ADA.kind)
+    add_on = decision.judge(workspace, submission.kind)
     status = Status.AWAITING_PAYMENT if add_on else Status.PROVISIONING
     line = Line(
         id=secrets.token_hex(12),
         workspace_id=workspace_id,
-        submission=ADA,
+        submission=submission,
         status=status,
         payment_status=PaymentStatus.AWAITING_PAYMENT if add_on else PaymentStatus.NOT_REQUIRED,
         created_at_ms=AT_MS,

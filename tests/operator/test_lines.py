@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import pytest
 
 from line_requests import operators
-from line_requests.model import Status
+from line_requests.model import Status, Submission
 from line_requests.operators import Refused
+from line_requests.responses import request_body
 from line_requests.store import Store
 from tests.operator import lines
 
@@ -27,13 +29,39 @@ def test_a_line_is_shown_with_its_history_by_time_and_cause(
 ) -> None:
     line = lines.failed(deployment, acme)
     view = console.json("line", "show", acme, line.id.upper())
-    assert (view["line"], view["kind"], view["name"]) == (line.id, "purchased_phone", "Ada Lovelace")
+    assert (view["line"], view["kind"], view["firstName"]) == (line.id, "purchased_phone", "Ada")
     assert (view["status"], view["paymentStatus"], view["refundDue"]) == ("failed", "not_required", False)
     assert view["history"] == [
         {"at": "2026-11-18T11:06:40.000Z", "status": "provisioning", "cause": "included"},
         {"at": "2026-11-18T11:06:40.002Z", "status": "failed", "cause": "carrier said no"},
     ]
     assert "2026-11-18T11:06:40.002Z  failed        carrier said no" in console.text("line", "show", acme, line.id)
+
+
+def test_a_line_is_shown_with_what_was_asked_for_and_what_it_is_charged(
+    console: Console, deployment: Deployment, acme: str
+) -> None:
+    included = lines.active(deployment, acme)
+    view = console.json("line", "show", acme, included.id)
+    assert (view["unitAmount"], view["currency"]) == (None, None)
+    submission = Submission(
+        first_name="Ada",
+        last_name="Lovelace",
+        channel_type="phone",
+        line_type="purchased",
+        email="ada@example.com",
+        phone="+15551234567",
+        zipcode="94107",
+        state="CA",
+        forward_calls_to="+15557654321",
+        profile_image_url="https://example.com/ada.png",
+    )
+    charged = lines.requested(deployment, acme, submission)
+    view = console.json("line", "show", acme, charged.id)
+    assert view.items() >= request_body(submission).items()
+    assert list(request_body(submission).values()) == list(astuple(submission))
+    assert charged.charge is not None
+    assert (view["unitAmount"], view["currency"]) == (charged.charge.unit_amount, charged.charge.currency)
 
 
 def test_a_line_of_another_workspace_is_not_shown(console: Console, deployment: Deployment, acme: str) -> None:
