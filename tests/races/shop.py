@@ -39,15 +39,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class WaitingClock(Clock):
-    """A clock that moves on when somebody waits, and then at once."""
+    """A clock that only waiting moves on, and at once: what it says does not depend on the machine."""
 
     waited_s: list[float] = field(default_factory=list)
 
     def now_ms(self) -> int:
-        return super(WaitingClock, self).now_ms() + int(sum(self.waited_s) * 1000)
+        return self.started_at_ms + int(sum(self.waited_s) * 1000)
 
     def remaining_s(self) -> float:
-        return super(WaitingClock, self).remaining_s() - sum(self.waited_s)
+        return self.budget_s - sum(self.waited_s)
 
     def sleep(self, seconds: float) -> None:
         self.waited_s.append(seconds)

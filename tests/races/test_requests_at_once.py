@@ -136,7 +136,7 @@ def test_a_request_that_others_always_come_before_writes_nothing_and_says_so(sho
         shop.world.wire.before("TransactWriteItems", change)
     with pytest.raises(Contended):
         shop.submit("line-req-001", clock=clock)
-    assert clock.waited_s[:4] == [0.1, 0.2, 0.5, 0.5], "it lets others go first"
+    assert clock.waited_s == [0.1, 0.2, 0.5, 0.5, 0.5], "it lets others go first"
     assert assert_consistent(shop.world) == []
     assert shop.world.now().tat_ms is None
 
