@@ -9,11 +9,14 @@ import hypothesis
 import pytest
 
 from tests.local.stack import LocalStack
+from tests.local.terminal import forget_deployment
 from tests.page.chromium import executable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+forget_deployment()
 
 # The same examples in every run, however slow the machine is; EXAMPLES=1000 makes up so many new ones instead.
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))

@@ -8,6 +8,7 @@ import sys
 from tests.load.memory import LARGEST_WORKER
 from tests.load.run import Result, run
 from tests.local.stack import LocalStack
+from tests.local.terminal import forget_deployment
 
 # A worker may still load what it needs first in the run's first third; after that it has seen everything.
 GROWTH_MAX = 1.15
@@ -16,6 +17,7 @@ SEED = 4711
 
 def main(minutes: float, clients: int) -> int:
     print(f"{minutes:g} minutes of {clients} clients on {os.cpu_count()} cores …", flush=True)
+    forget_deployment()
     with LocalStack() as stack:
         result = run(stack, seconds=minutes * 60, clients=clients, seed=SEED)
     print(f"\n{result.table()}\n\n{_memory(result)}\n")

@@ -9,12 +9,14 @@ from types import FrameType
 from tests.local.deployment import STACK_NAME
 from tests.local.ministack import StartError
 from tests.local.stack import LocalStack
+from tests.local.terminal import forget_deployment
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
     argparse.ArgumentParser(prog="python -m tests.local", description=__doc__).parse_args()
+    forget_deployment()
     for number in SIGNALS:
         signal.signal(number, _interrupt)
     try:

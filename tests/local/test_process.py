@@ -20,13 +20,22 @@ from tests.local.ministack import ROOT, MiniStack
 if TYPE_CHECKING:
     from pathlib import Path
 
+# What an operator's terminal may be set for; `make run` prints some of it to export.
+ELSEWHERE = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "AWS_PROFILE": "nobody",
+    "BUS_NAME": "elsewhere",
+    "STRIPE_API_KEY": "sk_live_elsewhere",
+    "TABLE_NAME": "elsewhere",
+}
+
 
 def start(tmp_path: Path, **environment: str) -> subprocess.Popen[str]:
     # Everything temporary is made under `tmp_path`, so that whatever is left behind is found there.
     return subprocess.Popen(
         [sys.executable, "-m", "tests.local"],
         cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path), "PORT": "0", "PYTHONPATH": "layers", **environment},
+        env={**os.environ, **ELSEWHERE, "TMPDIR": str(tmp_path), "PORT": "0", "PYTHONPATH": "layers", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -109,3 +118,12 @@ def test_a_port_is_the_stack_s_own_before_anybody_listens_there(tmp_path: Path) 
             other.bind(("127.0.0.1", port))
         ministack.stop()
         other.bind(("127.0.0.1", port))
+
+
+@pytest.mark.parametrize(
+    "test", ["test_the_bus_has_to_be_named_to_answer", "test_without_settings_it_says_what_is_missing"]
+)
+def test_the_tests_are_the_same_whatever_the_terminal_is_set_for(test: str) -> None:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"tests/operator/test_console.py::{test}"]
+    ran = subprocess.run(command, cwd=ROOT, env=os.environ | ELSEWHERE, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout

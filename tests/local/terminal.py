@@ -1,0 +1,11 @@
+"""What the terminal is set for, such as an operator's deployment, is nothing to the local stack and the tests."""
+
+import os
+
+OF_A_DEPLOYMENT = ("AWS_", "BUS_NAME", "CLERK_", "PAYMENT_WINDOW_HOURS", "RATE_LIMIT_", "STRIPE_", "TABLE_NAME")
+
+
+def forget_deployment() -> None:
+    """Takes such settings out of this process's environment, and so out of its children's."""
+    for name in [name for name in os.environ if name.startswith(OF_A_DEPLOYMENT)]:
+        del os.environ[name]
