@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import stripe
 
-from line_requests import items, operators, plans
-from line_requests.billing import Billing
-from line_requests.model import Line
-from line_requests.registry import Registry
-from line_requests.table import Table, Write
+from line_requests.billing.account import Billing
+from line_requests.domain.model import Line
+from line_requests.operator import commands as operators
+from line_requests.operator import plan_files as plans
+from line_requests.storage import records as items
+from line_requests.storage.table import Table, Write
 from tests.local.ministack import MiniStack
 
 if TYPE_CHECKING:

@@ -56,15 +56,15 @@ MUTANTS = (
     _bug(
         "a key without the line's id",
         "billing",
-        'f"{line.id}:{step}:v{line.key_version}"',
-        'f"{line.workspace_id}:{step}:v{line.key_version}"',
+        'f"{line.id}:{step}:v{line.stripe_key_version}"',
+        'f"{line.workspace_id}:{step}:v{line.stripe_key_version}"',
         "waiting/cancel+create-B",
         "full/create-A+cancel+create-B",
     ),
     _bug(
         "a new key after a time-out",
         "billing",
-        'f"{line.id}:{step}:v{line.key_version}"',
+        'f"{line.id}:{step}:v{line.stripe_key_version}"',
         'f"{line.id}:{step}:v{line.look_after_ms}"',
         "full/insistent-A+create",
         "full/create-A+reconcile",
@@ -72,15 +72,15 @@ MUTANTS = (
     _bug(
         "canceled before the void",
         "lifecycle",
-        "            elif isinstance(move, decision.Close):\n",
-        "            elif isinstance(move, decision.Close):\n"
-        '                self._store.cancel(line, line.closing or "", self._clock.now_ms())\n',
+        "            elif isinstance(move, decision.VoidInvoice):\n",
+        "            elif isinstance(move, decision.VoidInvoice):\n"
+        '                self._store.cancel(line, line.void_reason or "", self._clock.now_ms())\n',
         "waiting/cancel+poll",
     ),
     _bug(
         "no intent before the void",
         "decision",
-        "        return Intend(closing)\n",
+        "        return Intend(void_reason)\n",
         "        return Close()\n",
         "waiting/upgrade+poll",
     ),
@@ -88,7 +88,7 @@ MUTANTS = (
         "an intent outweighs a payment",
         "decision",
         '    if status == "paid":\n',
-        '    if status == "paid" and line.closing is not None:\n        return Cancel(line.closing)\n'
+        '    if status == "paid" and line.void_reason is not None:\n        return Cancel(line.void_reason)\n'
         '    if status == "paid":\n',
         "waiting/cancel+pay",
     ),
@@ -237,7 +237,7 @@ MUTANTS = (
         "created again after a day without looking",
         (
             ("lifecycle", "        found = self.billing.find(line)\n", "        found = None\n"),
-            ("lifecycle", "found = self.billing.find(line) if line.key_version > 1 else None", "found = None"),
+            ("lifecycle", "found = self.billing.find(line) if line.stripe_key_version > 1 else None", "found = None"),
         ),
         ("old-draft/insistent-A+poll",),
     ),
@@ -259,7 +259,7 @@ MUTANTS = (
     _bug(
         "an unknown invoice is taken for canceled",
         "decision",
-        'deleted = status == "gone" and line.half_made and line.closing is not None',
+        'deleted = status == "gone" and line.half_made and line.void_reason is not None',
         'deleted = status == "gone"',
         "missing/poll+reconcile",
     ),
@@ -306,9 +306,9 @@ MUTANTS = (
     _bug(
         "the plan includes it, so why void",
         "decision",
-        "    if closing is not None:\n        return Intend(closing)\n",
-        "    if closing is Closing.INCLUDED:\n        return Include()\n"
-        "    if closing is not None:\n        return Intend(closing)\n",
+        "    if void_reason is not None:\n        return Intend(void_reason)\n",
+        "    if void_reason is VoidReason.INCLUDED:\n        return Include()\n"
+        "    if void_reason is not None:\n        return Intend(void_reason)\n",
         "waiting/upgrade+poll",
     ),
     _bug(

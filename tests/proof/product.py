@@ -27,7 +27,7 @@ from greenlet import getcurrent, greenlet
 from requests.structures import CaseInsensitiveDict
 
 from tests.proof.memory_stripe import Reply
-from tests.proof.world import DynamoDb, Lost, Pause, Publish, Result, Step, Stripe, Unprocessed, World
+from tests.proof.world import Conflict, DynamoDb, Pause, Publish, Result, Step, Stripe, Unprocessed, World
 
 ROOT = Path(__file__).parents[2]
 TABLE, API_KEY, WEBHOOK_SECRET = "line-requests", "sk_test_proof", "whsec_proof"
@@ -187,7 +187,7 @@ def _make_api_call(client: Any, operation: str, request: Mapping[str, Any]) -> A
     else:
         step = DynamoDb(operation, request)
     result = current().ask(step)
-    if isinstance(result, Lost):
+    if isinstance(result, Conflict):
         raise ReadTimeoutError(endpoint_url="https://aws.example")
     if isinstance(step, Publish):
         return result
@@ -202,7 +202,7 @@ def _batch_get(request: Mapping[str, Any]) -> dict[str, Any]:
     found, left = [], []
     for key in wanted["Keys"]:
         result = current().ask(DynamoDb("GetItem", {"TableName": table, "Key": key}, of_batch=True))
-        if isinstance(result, Lost):
+        if isinstance(result, Conflict):
             raise ReadTimeoutError(endpoint_url="https://aws.example")
         if isinstance(result, Unprocessed):
             left.append(key)
@@ -234,7 +234,7 @@ class _Http(stripe.HTTPClient):
         params = dict(urllib.parse.parse_qsl(post_data if method == "post" else parts.query))
         key = current().key((headers or {}).get("Idempotency-Key"))
         result = current().ask(Stripe(method.upper(), parts.path, params, key))
-        if isinstance(result, Lost):
+        if isinstance(result, Conflict):
             raise stripe.APIConnectionError("timed out", should_retry=result.again)  # type: ignore[no-untyped-call] # as the SDK declares it
         assert isinstance(result, Reply)
         return result.body, result.status, CaseInsensitiveDict(result.headers)
@@ -274,12 +274,12 @@ class Product:
         sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "layers")) if path not in sys.path]
         import aws_lambda_powertools
 
-        import line_requests.billing
+        import line_requests.billing.account
         import line_requests.clock
-        import line_requests.intake
-        import line_requests.items
-        import line_requests.reconciliation
+        import line_requests.flows.create
+        import line_requests.flows.reconciler
         import line_requests.settings
+        import line_requests.storage.records
 
         session = boto3.Session(region_name="eu-central-1")
         for service in ("dynamodb", "events"):
@@ -302,9 +302,8 @@ class Product:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        from line_requests.bus import Bus
+        from line_requests.bus.events import Bus
         from line_requests.clock import Clock
-        from line_requests.store import Store
 
         table = self.settings.table()
         grounds = {
@@ -335,9 +334,9 @@ def _sleep(seconds: float) -> None:
 
 
 def _settings(session: boto3.Session) -> Any:  # noqa: ANN401 - a subclass of what is imported late, so that a mutant can come first
-    from line_requests import billing
+    from line_requests.billing import account as billing
     from line_requests.settings import Settings
-    from line_requests.table import Table
+    from line_requests.storage.table import Table
 
     class SimulatedBilling(billing.Billing):
         def __init__(self, remaining_s: Callable[[], float]) -> None:

@@ -336,8 +336,7 @@ def records_of(world: World) -> Json | None:
 
 def empty(product: Product) -> World:
     """A workspace with an active subscription to the small plan, and no line."""
-    from line_requests import items
-    from line_requests.registry import Registry
+    from line_requests.storage import records as items
 
     world = World()
     stripe = world.stripe.subscribe(SUBSCRIPTION, CUSTOMER, SMALL, world.now_ms // 1000 - 86_400 * 3)
@@ -346,7 +345,7 @@ def empty(product: Product) -> World:
 
     def prepare() -> None:
         registry.create_workspace(WORKSPACE, CUSTOMER, livemode=False)
-        registry.save_api_key(WORKSPACE, items.hash_of(API_KEY), "proof", world.now_ms)
+        registry.save_api_key(WORKSPACE, items.sha256_hex(API_KEY), "proof", world.now_ms)
 
     alone.start(prepare)
     return with_plans(product, alone.worlds[-1])
@@ -354,9 +353,9 @@ def empty(product: Product) -> World:
 
 def with_plans(product: Product, world: World, *, included: int = 1, cap: int = 3) -> World:
     """The world once these plans were applied, and the workspace synced."""
-    from line_requests import subscriptions
-    from line_requests.model import AddOn, Allowance, Kind
-    from line_requests.registry import Plan, Registry
+    from line_requests.domain.model import AddOn, Allowance, Plan
+    from line_requests.domain.submission import Kind
+    from line_requests.flows import subscriptions
 
     def allowances(count: int, most: int) -> dict[Kind, Allowance]:
         return {
