@@ -154,7 +154,7 @@ class Account:
         if not 1 <= limit <= _MAX_PAGE:
             raise bad_request(f"Invalid integer: limit must be between 1 and {_MAX_PAGE}", "limit")
         bounds = params.get("created", {})
-        rows: Iterator[Json] = (o for o in self.newest(kind) if _in_bounds(o["created"], bounds) and keep(o))
+        rows: Iterator[Json] = (o for o in self.newest(kind) if _in_bounds(o, bounds) and keep(o))
         if before := params.get("ending_before"):
             self.get(kind, before, "ending_before")
             newer = _until(rows, before)
@@ -221,7 +221,8 @@ def _until(rows: Iterator[Json], object_id: str) -> list[Json]:
     return newer
 
 
-def _in_bounds(created: int, bounds: int | dict[str, int]) -> bool:
+def _in_bounds(listed: Json, bounds: int | dict[str, int]) -> bool:
+    created: int = listed["date"] if "date" in listed else listed["created"]
     if isinstance(bounds, int):
         return created == bounds
     return all(_BOUNDS[name](created, bound) for name, bound in bounds.items())
