@@ -24,7 +24,7 @@ hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("new", max_examples=EXAMPLES or 100, deadline=None)
 hypothesis.settings.load_profile("new" if EXAMPLES else "steady")
 
-WITH_A_STACK = {"fuzz", "load", "local", "page", "stories"}
+WITH_A_STACK = {"examples", "fuzz", "load", "local", "page", "stories"}
 
 
 @pytest.fixture(scope="session")
