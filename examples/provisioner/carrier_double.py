@@ -4,6 +4,8 @@ The line's last name decides: `Sold-Out`, `No-Address`, `No-Identity` and `Unkno
 a port-in: it stays pending until `POST /orders/{id}/complete` or `/reject`.
 """
 
+import asyncio
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -30,6 +32,8 @@ class CarrierDouble:
         self.orders: list[dict[str, str]] = []
         self.lost_answers = 0
         """How many orders it makes from now on without anybody hearing of it: the answer is a 500."""
+        self.delay_s = 0.0
+        """How long it thinks about each request."""
         self._token = token
         self.app = Starlette(
             routes=[
@@ -40,12 +44,12 @@ class CarrierDouble:
         )
 
     async def _find(self, request: Request) -> JSONResponse:
-        self._authorize(request)
+        await self._admit(request)
         reference = request.query_params["clientReference"]
         return JSONResponse({"orders": [order for order in self.orders if order["clientReference"] == reference]})
 
     async def _create(self, request: Request) -> JSONResponse:
-        self._authorize(request)
+        await self._admit(request)
         body = await request.json()
         line, number = body["line"], len(self.orders) + 1
         if refusal := REFUSALS.get(line["lastName"]):
@@ -65,13 +69,14 @@ class CarrierDouble:
         return JSONResponse(order, 201)
 
     async def _act(self, request: Request) -> JSONResponse:
-        self._authorize(request)
+        await self._admit(request)
         order = next(order for order in self.orders if order["id"] == request.path_params["id"])
         if order["status"] in {"rejected", "released"}:
             raise HTTPException(409)
         order |= ACTIONS[request.path_params["action"]]
         return JSONResponse(order)
 
-    def _authorize(self, request: Request) -> None:
+    async def _admit(self, request: Request) -> None:
         if request.headers.get("Authorization") != f"Bearer {self._token}":
             raise HTTPException(401)
+        await asyncio.sleep(self.delay_s)

@@ -52,10 +52,11 @@ def test_provisioner_orders_once_when_the_event_is_doubled(provisioner: Provisio
 
 
 def test_provisioner_orders_once_when_four_invocations_get_the_event_at_once(
-    provisioner: Provisioner, change: Change
+    provisioner: Provisioner, change: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """[48] One of them works, the others leave the event in the queue or repeat its answer."""
     heard = change(1, "provisioning")
+    monkeypatch.setattr(provisioner.carrier, "delay_s", 0.3)
     with ThreadPoolExecutor(4) as pool:
         assert any(pool.map(provisioner.hear, [heard] * 4))
     assert provisioner.orders(heard["lineId"]) == ["completed"]
@@ -89,6 +90,17 @@ def test_provisioner_answers_failed_with_a_reason_code(
     assert (answer["outcome"], answer["reasonCode"]) == ("failed", reason_code)
     assert answer["reason"]
     assert "delivered" not in answer
+
+
+def test_provisioner_keeps_its_answer_when_the_carrier_changes_its_mind(
+    provisioner: Provisioner, change: Change
+) -> None:
+    """[48] The line is failed by then: an order for the same event again would never be given back."""
+    assert provisioner.hear(change(1, "provisioning", lastName="Sold-Out"))
+    in_stock_again = change(1, "provisioning")
+    assert provisioner.hear(in_stock_again)
+    assert provisioner.orders(in_stock_again["lineId"]) == []
+    assert [answer["outcome"] for answer in provisioner.answers(in_stock_again["lineId"], 2)] == ["failed"] * 2
 
 
 def test_provisioner_finds_its_order_after_a_crash_between_order_and_answer(
