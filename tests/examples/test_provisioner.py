@@ -56,7 +56,7 @@ def test_provisioner_orders_once_when_four_invocations_get_the_event_at_once(
 ) -> None:
     """[48] One of them works, the others leave the event in the queue or repeat its answer."""
     heard = change(1, "provisioning")
-    monkeypatch.setattr(provisioner.carrier, "delay_s", 0.3)
+    monkeypatch.setattr(provisioner.carrier, "delay_s", 1.0)
     with ThreadPoolExecutor(4) as pool:
         assert any(pool.map(provisioner.hear, [heard] * 4))
     assert provisioner.orders(heard["lineId"]) == ["completed"]
