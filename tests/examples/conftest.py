@@ -79,6 +79,36 @@ def eventually(look: Callable[[], Any], within_s: float = 30) -> Any:  # noqa: A
     return seen
 
 
+class Listener:
+    """A queue that hears one kind of event on the bus."""
+
+    def __init__(self, aws: Callable[[str], Any], bus: str, name: str, pattern: Json) -> None:
+        self._sqs, self._events = aws("sqs"), aws("events")
+        self._rule = {"Rule": name, "EventBusName": bus}
+        self._url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
+        queue = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]
+        self._events.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps(pattern))
+        self._events.put_targets(**self._rule, Targets=[{"Id": "queue", "Arn": queue["QueueArn"]}])
+
+    def receive(self, line_id: str, count: int) -> list[Json]:
+        """Waits for so many events about this line; returns their details."""
+        found: list[Json] = []
+
+        def enough() -> bool:
+            got = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10)
+            details = [json.loads(message["Body"])["detail"] for message in got.get("Messages", [])]
+            found.extend(detail for detail in details if detail["lineId"] == line_id)
+            return len(found) >= count
+
+        eventually(enough)
+        return found
+
+    def close(self) -> None:
+        self._events.remove_targets(**self._rule, Ids=["queue"])
+        self._events.delete_rule(Name=self._rule["Rule"], EventBusName=self._rule["EventBusName"])
+        self._sqs.delete_queue(QueueUrl=self._url)
+
+
 @dataclass(frozen=True)
 class Provisioner:
     """The example's stack, deployed, and the carrier double that it orders at."""
@@ -87,26 +117,14 @@ class Provisioner:
     carrier_url: str
     aws: Callable[[str], Any]
     function: str
-    answers_url: str
+    changes: Listener
+    answers: Listener
 
     def hear(self, change: Json) -> bool:
         """Invokes the function as its queue would; returns whether the queue may delete the message."""
         event = {"Records": [{"body": json.dumps({"detail": change})}]}
         done = self.aws("lambda").invoke(FunctionName=self.function, Payload=json.dumps(event))
         return "FunctionError" not in done
-
-    def answers(self, line_id: str, count: int) -> list[Json]:
-        """Waits for so many answers about this line on the bus."""
-        found: list[Json] = []
-
-        def receive() -> bool:
-            got = self.aws("sqs").receive_message(QueueUrl=self.answers_url, MaxNumberOfMessages=10)
-            details = [json.loads(message["Body"])["detail"] for message in got.get("Messages", [])]
-            found.extend(detail for detail in details if detail["lineId"] == line_id)
-            return len(found) >= count
-
-        eventually(receive)
-        return found
 
     def orders(self, line_id: str) -> list[str]:
         """The status of each order of this line."""
@@ -131,14 +149,11 @@ def provisioner(running_stack: LocalStack) -> Iterator[Provisioner]:
             "CarrierSecretArn": aws("secretsmanager").create_secret(Name="carrier", SecretString=CARRIER_TOKEN)["ARN"],
         }
         function = _deploy(aws, parameters)
-        answers_url = aws("sqs").create_queue(QueueName="answers")["QueueUrl"]
-        queue = aws("sqs").get_queue_attributes(QueueUrl=answers_url, AttributeNames=["QueueArn"])["Attributes"]
-        pattern = json.dumps({"detail-type": ["Line Provisioning Result"]})
-        aws("events").put_rule(Name="answers", EventBusName=bus, EventPattern=pattern)
-        aws("events").put_targets(Rule="answers", EventBusName=bus, Targets=[{"Id": "q", "Arn": queue["QueueArn"]}])
-        yield Provisioner(carrier, carrier_url, aws, function, answers_url)
-        aws("events").remove_targets(Rule="answers", EventBusName=bus, Ids=["q"])
-        aws("events").delete_rule(Name="answers", EventBusName=bus)
+        changes = Listener(aws, bus, "changes", {"detail-type": ["Line State Changed"]})
+        answers = Listener(aws, bus, "answers", {"detail-type": ["Line Provisioning Result"]})
+        yield Provisioner(carrier, carrier_url, aws, function, changes, answers)
+        changes.close()
+        answers.close()
         aws("cloudformation").delete_stack(StackName=STACK_NAME)
         aws("secretsmanager").delete_secret(SecretId="carrier", ForceDeleteWithoutRecovery=True)
 

@@ -38,11 +38,11 @@ def test_provisioner_makes_a_line_failed_that_the_carrier_refuses(
 
 
 def test_provisioner_orders_once_when_the_event_is_doubled(provisioner: Provisioner, change: Change) -> None:
-    """[48, 60] The answer says what was delivered, and is the same for the same event."""
+    """[48] The answer says what was delivered, and is the same for the same event."""
     heard = change(1, "provisioning")
     assert [provisioner.hear(heard), provisioner.hear(heard)] == [True, True]
     assert provisioner.orders(heard["lineId"]) == ["completed"]
-    first, second = provisioner.answers(heard["lineId"], 2)
+    first, second = provisioner.answers.receive(heard["lineId"], 2)
     assert first == second
     assert first["outcome"] == "succeeded"
     assert {name: first[name] for name in ("eventId", "workspaceId", "lineId")} == {
@@ -63,10 +63,10 @@ def test_provisioner_orders_once_when_four_invocations_get_the_event_at_once(
 
 
 def test_provisioner_delivers_the_email_of_an_email_line(provisioner: Provisioner, change: Change) -> None:
-    """[60] `delivered` names only what there is."""
+    """`delivered` names only what there is."""
     heard = change(1, "provisioning", "email", email="ada@example.com")
     assert provisioner.hear(heard)
-    [answer] = provisioner.answers(heard["lineId"], 1)
+    [answer] = provisioner.answers.receive(heard["lineId"], 1)
     assert answer["delivered"].items() >= {"email": "ada@example.com"}.items()
     assert "phone" not in answer["delivered"]
 
@@ -83,10 +83,10 @@ def test_provisioner_delivers_the_email_of_an_email_line(provisioner: Provisione
 def test_provisioner_answers_failed_with_a_reason_code(
     provisioner: Provisioner, change: Change, last_name: str, reason_code: str
 ) -> None:
-    """[60]"""
+    """Each of the codes that the contract names."""
     heard = change(1, "provisioning", lastName=last_name)
     assert provisioner.hear(heard)
-    [answer] = provisioner.answers(heard["lineId"], 1)
+    [answer] = provisioner.answers.receive(heard["lineId"], 1)
     assert (answer["outcome"], answer["reasonCode"]) == ("failed", reason_code)
     assert answer["reason"]
     assert "delivered" not in answer
@@ -100,7 +100,7 @@ def test_provisioner_keeps_its_answer_when_the_carrier_changes_its_mind(
     in_stock_again = change(1, "provisioning")
     assert provisioner.hear(in_stock_again)
     assert provisioner.orders(in_stock_again["lineId"]) == []
-    assert [answer["outcome"] for answer in provisioner.answers(in_stock_again["lineId"], 2)] == ["failed"] * 2
+    assert [answer["outcome"] for answer in provisioner.answers.receive(in_stock_again["lineId"], 2)] == ["failed"] * 2
 
 
 def test_provisioner_finds_its_order_after_a_crash_between_order_and_answer(
@@ -112,12 +112,12 @@ def test_provisioner_finds_its_order_after_a_crash_between_order_and_answer(
     assert not provisioner.hear(heard)
     assert provisioner.hear(heard)
     assert provisioner.orders(heard["lineId"]) == ["completed"]
-    [answer] = provisioner.answers(heard["lineId"], 1)
+    [answer] = provisioner.answers.receive(heard["lineId"], 1)
     assert answer["outcome"] == "succeeded"
 
 
 def test_provisioner_gives_a_canceled_line_back_once(provisioner: Provisioner, change: Change) -> None:
-    """[63] The second `canceled` finds nothing to give back, and an old event orders nothing new."""
+    """The second `canceled` finds nothing to give back, and an old event orders nothing new."""
     heard, canceled = change(1, "provisioning"), change(3, "canceled")
     for event in (heard, canceled, canceled, heard):
         assert provisioner.hear(event)
@@ -141,7 +141,7 @@ def test_provisioner_orders_again_when_an_operator_retries_a_failed_line(
     assert provisioner.hear(change(1, "provisioning", lastName="Sold-Out"))
     retried = change(3, "provisioning")
     assert provisioner.hear(retried)
-    first, second = provisioner.answers(retried["lineId"], 2)
+    first, second = provisioner.answers.receive(retried["lineId"], 2)
     assert {first["outcome"], second["outcome"]} == {"failed", "succeeded"}
 
 
@@ -157,12 +157,12 @@ def test_provisioner_answers_a_port_in_when_it_is_through(
     assert provisioner.orders(heard["lineId"]) == ["pending"]
     _end_order(provisioner, heard["lineId"], end)
     assert provisioner.hear(heard)
-    [answer] = provisioner.answers(heard["lineId"], 1)
+    [answer] = provisioner.answers.receive(heard["lineId"], 1)
     assert answer.items() >= expected.items()
 
 
 def test_provisioner_stops_a_port_in_that_is_no_longer_wanted(provisioner: Provisioner, change: Change) -> None:
-    """[63] A pending order is released too."""
+    """A pending order is released too."""
     heard = change(1, "provisioning", "byon_phone", phone="+1 415 555 0100")
     for event in (heard, change(3, "canceled")):
         assert provisioner.hear(event)
