@@ -25,14 +25,14 @@ call() {
 # field NAME: the first string of that name in the answer. Programs use a JSON parser.
 field() { grep -o "\"$1\": *\"[^\"]*\"" <<<"$answer" | head -n 1 | cut -d '"' -f 4 || true; }
 
-retry_after() { tr -d '\r' <"$directory/headers" | awk -F ': ' 'tolower($1) == "retry-after" { print $2 }'; }
+retry_after() { tr -d '\r' <"$directory/headers" | awk -F ': ' 'tolower($1) == "retry-after" && $2 ~ /^[0-9]+$/ { print $2 }'; }
 
-# Sleeps as long as the server asks for, 5 seconds if it does not say.
+# Sleeps as long as the server asks for, 2 seconds if it does not say.
 wait_a_little() {
     local seconds
     seconds=$(retry_after)
     ((SECONDS < deadline)) || stop "Still $1 after a long wait. Run this again with KEY=$key."
-    sleep "${seconds:-5}"
+    sleep "${seconds:-2}"
 }
 
 stop() {

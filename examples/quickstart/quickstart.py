@@ -46,10 +46,11 @@ def _json_or_empty(content: bytes) -> Json:
 
 
 def wait(headers: Message, state: str, key: str) -> None:
-    """Sleeps as long as the server asks for, 5 seconds if it does not say."""
+    """Sleeps as long as the server asks for, 2 seconds if it does not say."""
     if time.monotonic() > DEADLINE_S:
         stop(f"Still {state} after a long wait. Run this again with KEY={key}.")
-    time.sleep(float(headers.get("Retry-After", "5")))
+    retry_after = headers.get("Retry-After", "")
+    time.sleep(int(retry_after) if retry_after.isdecimal() else 2)
 
 
 def stop(message: str) -> NoReturn:

@@ -36,16 +36,16 @@ async function call(
   try {
     const signal = AbortSignal.timeout(35_000);
     const response = await fetch(api + path, { method, headers: { ...headers, [name]: value }, body, signal });
-    const waitS = Number(response.headers.get("Retry-After") ?? "5");
+    const waitS = Number(response.headers.get("Retry-After")) || 2;
     // A proxy's error page is not JSON. The API's bodies are described in openapi.yaml.
     const answer = await response.json().catch(() => ({}));
     return { http: response.status, body: answer, waitS } as Reply;
   } catch {
-    return { http: 0, body: {}, waitS: 5 };
+    return { http: 0, body: {}, waitS: 2 };
   }
 }
 
-/** Sleeps as long as the server asks for, 5 seconds if it does not say. */
+/** Sleeps as long as the server asks for, 2 seconds if it does not say. */
 async function wait(seconds: number, state: string, key: string): Promise<void> {
   if (Date.now() > deadline) stop(`Still ${state} after a long wait. Run this again with KEY=${key}.`);
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
@@ -124,7 +124,7 @@ async function follow(created: Created, key: string): Promise<void> {
 async function main(): Promise<void> {
   const line = process.argv[2] ?? '{"firstName":"Ada","lastName":"Lovelace","channelType":"phone"}';
   // One key for one line. Save it before the first call, so that whoever repeats the call uses the same key.
-  const key = process.env["KEY"] ?? crypto.randomUUID();
+  const key = process.env["KEY"] || crypto.randomUUID();
   await follow(await create(line, key), key);
 }
 

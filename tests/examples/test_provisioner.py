@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from tests.examples.conftest import CARRIER_TOKEN, Provisioner, Workspace, eventually
+from tests.examples.conftest import CARRIER_TOKEN, PROVISIONER, Provisioner, Workspace, eventually
+from tests.local.deployment import STACK_NAME
+
+if TYPE_CHECKING:
+    from tests.local.stack import LocalStack
 
 Json = dict[str, Any]
 Change = Callable[..., Json]
 
 
 def test_provisioner_serves_the_product_end_to_end(
-    workspace: Callable[..., Workspace], provisioner: Provisioner
+    workspace: Callable[..., Workspace], provisioner: Provisioner, stack: LocalStack
 ) -> None:
-    """[48] A line becomes active through rule, queue, function and carrier."""
+    """[48] A line becomes active through rule, queue, function and carrier; released, it is given back."""
     scale = workspace("scale")
     scale.control("provisioning", mode="manual")
     line_id = scale.create(lastName="Hopper").json()["line"]["_id"]
     eventually(lambda: scale.get(line_id)["status"] == "active")
     assert provisioner.orders(line_id) == ["completed"]
+    release = ["line", "release", scale.id, line_id, "--stack", STACK_NAME]
+    environment = {"PATH": os.environ["PATH"]} | stack.ministack.aws_environment
+    subprocess.run([Path(sys.executable).with_name("line-requests"), *release], env=environment, check=True)
+    eventually(lambda: provisioner.orders(line_id) == ["released"])
+
+
+def test_provisioner_template_is_short_enough_to_read() -> None:
+    assert len((PROVISIONER / "template.yaml").read_text().splitlines()) <= 150
 
 
 def test_provisioner_makes_a_line_failed_that_the_carrier_refuses(

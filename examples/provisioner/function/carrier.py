@@ -13,7 +13,7 @@ import urllib3
 Order = dict[str, Any]
 """`id clientReference note status`, then `phone` or `email` once completed, `code` and `message` if rejected."""
 
-HTTP = urllib3.PoolManager(timeout=8.0, retries=False)
+HTTP = urllib3.PoolManager(timeout=urllib3.Timeout(total=10), retries=False)
 LIVE = {"pending", "completed"}
 REASON_CODES = {
     "no_inventory": "unavailable",
