@@ -30,10 +30,10 @@ class CarrierDouble:
 
     def __init__(self, token: str) -> None:
         self.orders: list[dict[str, str]] = []
-        self.lost_answers = 0
-        """How many orders it makes from now on without anybody hearing of it: the answer is a 500."""
+        self.lost_responses = 0
+        """How many of the next orders are made but answered with a 500."""
         self.delay_s = 0.0
-        """How long it thinks about each request."""
+        """How long each request takes."""
         self._token = token
         self.app = Starlette(
             routes=[
@@ -63,8 +63,8 @@ class CarrierDouble:
             case _:
                 order |= {"status": "completed", "phone": f"+1415555{number:04}"}
         self.orders.append(order)
-        if self.lost_answers:
-            self.lost_answers -= 1
+        if self.lost_responses:
+            self.lost_responses -= 1
             raise HTTPException(500)
         return JSONResponse(order, 201)
 

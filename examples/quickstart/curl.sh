@@ -13,17 +13,17 @@ deadline=$((SECONDS + ${GIVE_UP_AFTER_S:-600}))
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT
 
-# call METHOD PATH [CURL OPTION…]: sets $status and $answer; the status is 000 if nobody answered.
+# call METHOD PATH [CURL OPTION…]: sets $status and $reply; the status is 000 if there was no response.
 call() {
     : >"$directory/headers"
-    : >"$directory/answer"
-    status=$(curl -sS -m 35 -X "$1" "$API$2" -H "$AUTH" -D "$directory/headers" -o "$directory/answer" \
+    : >"$directory/reply"
+    status=$(curl -sS -m 35 -X "$1" "$API$2" -H "$AUTH" -D "$directory/headers" -o "$directory/reply" \
         -w '%{http_code}' "${@:3}") || status=000
-    answer=$(<"$directory/answer")
+    reply=$(<"$directory/reply")
 }
 
-# field NAME: the first string of that name in the answer. Programs use a JSON parser.
-field() { grep -o "\"$1\": *\"[^\"]*\"" <<<"$answer" | head -n 1 | cut -d '"' -f 4 || true; }
+# field NAME: the first string of that name in the reply. Programs use a JSON parser.
+field() { grep -o "\"$1\": *\"[^\"]*\"" <<<"$reply" | head -n 1 | cut -d '"' -f 4 || true; }
 
 retry_after() { tr -d '\r' <"$directory/headers" | awk -F ': ' 'tolower($1) == "retry-after" && $2 ~ /^[0-9]+$/ { print $2 }'; }
 
@@ -57,8 +57,8 @@ while :; do
     409) stop "$(field message) Pay at $(field paymentLinkUrl) or cancel $(field _id), then run this again." ;;
     502) [ -z "$(field error)" ] || stop "$(field error) Nothing is charged. An operator has to fix this in Stripe." ;;
     esac
-    # 429, 500, 503, a proxy's 502 or no answer at all. The same key never makes a second line.
-    wait_a_little "without an answer ($status)"
+    # 429, 500, 503, a proxy's 502 or no response at all. The same key never makes a second line.
+    wait_a_little "without a response ($status)"
 done
 
 # --- pay and poll ---
@@ -80,7 +80,7 @@ while :; do
         echo "Pay here: $url"
         shown=$url
     fi
-    wait_a_little "${state:-without an answer ($status)}"
+    wait_a_little "${state:-without a response ($status)}"
     call GET "/api/line-requests/$id"
     case $status in
     401 | 404) stop "Line request $id cannot be read with this API key ($status)." ;;

@@ -23,7 +23,7 @@ DEADLINE_S = time.monotonic() + float(os.environ.get("GIVE_UP_AFTER_S", "600"))
 
 
 def call(method: str, path: str, body: Json | None = None, **headers: str) -> tuple[int, Json, Message]:
-    """Returns status, body and headers; the status is 0 if nobody answered."""
+    """Returns status, body and headers; the status is 0 if there was no response."""
     content = None if body is None else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(API + path, content, named | {AUTH_NAME: AUTH_VALUE}, method=method)
@@ -39,10 +39,10 @@ def call(method: str, path: str, body: Json | None = None, **headers: str) -> tu
 def _json_or_empty(content: bytes) -> Json:
     """A proxy's error page is not JSON."""
     try:
-        answer = json.loads(content)
+        parsed = json.loads(content)
     except ValueError:
         return {}
-    return answer if isinstance(answer, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def wait(headers: Message, state: str, key: str) -> None:
@@ -59,36 +59,36 @@ def stop(message: str) -> NoReturn:
 
 
 def create(line: Json, key: str) -> tuple[Json, Message]:
-    """Requests the line until there is a final answer; returns the 201's body and headers."""
+    """Requests the line until there is a final response; returns the 201's body and headers."""
     while True:
-        status, answer, headers = call("POST", "/api/line-requests", line, Idempotency_Key=key)
+        status, body, headers = call("POST", "/api/line-requests", line, Idempotency_Key=key)
         match status:
             case 201:
-                return answer, headers
+                return body, headers
             case 400:
-                stop(f"Fix the request: {answer['error']}")
+                stop(f"Fix the request: {body['error']}")
             case 401:
                 stop("The API key is missing, unknown or revoked. Check AUTH.")
-            case 403 if answer.get("status") == "subscription_required":
-                stop(f"{answer['message']} Subscribe at {answer['redirect']}.")
+            case 403 if body.get("status") == "subscription_required":
+                stop(f"{body['message']} Subscribe at {body['redirect']}.")
             case 403:
-                stop(f"{answer['message']} Choose another kind of line or another plan.")
+                stop(f"{body['message']} Choose another kind of line or another plan.")
             case 409:
-                holder = answer["existingLine"]
+                holder = body["existingLine"]
                 pay = f"Pay at {holder['paymentLinkUrl']} or cancel {holder['_id']}, then run this again."
-                stop(f"{answer['message']} {pay}")
-            case 502 if "error" in answer:
-                stop(f"{answer['error']} Nothing is charged. An operator has to fix this in Stripe.")
+                stop(f"{body['message']} {pay}")
+            case 502 if "error" in body:
+                stop(f"{body['error']} Nothing is charged. An operator has to fix this in Stripe.")
             case _:
-                # 429, 500, 503, a proxy's 502 or no answer at all. The same key never makes a second line.
-                wait(headers, f"without an answer ({status})", key)
+                # 429, 500, 503, a proxy's 502 or no response at all. The same key never makes a second line.
+                wait(headers, f"without a response ({status})", key)
 
 
-def follow(answer: Json, headers: Message, key: str) -> None:
+def follow(body: Json, headers: Message, key: str) -> None:
     """Polls until the line is active; shows where to pay when that is due."""
-    line_id, shown = answer["line"]["_id"], None
+    line_id, shown = body["line"]["_id"], None
     while True:
-        state = answer.get("status", "without an answer")
+        state = body.get("status", "without a response")
         match state:
             case "active":
                 print(f"Line {line_id} is active.")
@@ -99,12 +99,12 @@ def follow(answer: Json, headers: Message, key: str) -> None:
             case "canceled":
                 advice = "Nothing will be charged; request the line again with a new key."
                 stop(f"Line request {line_id} was canceled. {advice}")
-        url = answer.get("paymentUrl")
+        url = body.get("paymentUrl")
         if url and url != shown:
             print(f"Pay here: {url}", flush=True)
             shown = url
         wait(headers, state, key)
-        status, answer, headers = call("GET", f"/api/line-requests/{line_id}")
+        status, body, headers = call("GET", f"/api/line-requests/{line_id}")
         if status in {401, 404}:
             stop(f"Line request {line_id} cannot be read with this API key ({status}).")
 
@@ -114,8 +114,8 @@ def main() -> None:
     line = json.loads(sys.argv[1]) if len(sys.argv) > 1 else LINE
     # One key for one line. Save it before the first call, so that whoever repeats the call uses the same key.
     key = os.environ.get("KEY") or str(uuid.uuid4())
-    answer, headers = create(line, key)
-    follow(answer, headers, key)
+    body, headers = create(line, key)
+    follow(body, headers, key)
 
 
 if __name__ == "__main__":

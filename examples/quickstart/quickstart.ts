@@ -10,7 +10,7 @@ declare const process: { argv: string[]; env: Record<string, string | undefined>
 type Line = { _id: string; paymentLinkUrl?: string | null };
 type Status = "awaiting_payment" | "provisioning" | "active" | "failed" | "canceled";
 type LineState = { status: Status; paymentUrl?: string | null; line: Line };
-type Answer =
+type ApiReply =
   | { http: 200 | 201; body: LineState }
   | { http: 400 | 401 | 404; body: { error: string } }
   | { http: 403; body: { status: "subscription_required"; message: string; redirect: string } }
@@ -18,14 +18,14 @@ type Answer =
   | { http: 409; body: { message: string; existingLine: Line } }
   | { http: 429 | 500 | 503 | 0; body: unknown }
   | { http: 502; body: { error?: string } };
-type Reply = Answer & { waitS: number };
+type Reply = ApiReply & { waitS: number };
 type Created = { http: 200 | 201; body: LineState; waitS: number };
 
 const api = process.env["API"] ?? stop("Set API.");
 const auth = process.env["AUTH"] ?? stop("Set AUTH.");
 const deadline = Date.now() + 1000 * Number(process.env["GIVE_UP_AFTER_S"] ?? "600");
 
-/** Returns status, body and the seconds to wait; the status is 0 if nobody answered. */
+/** Returns status, body and the seconds to wait; the status is 0 if there was no response. */
 async function call(
   method: "GET" | "POST",
   path: string,
@@ -38,8 +38,8 @@ async function call(
     const response = await fetch(api + path, { method, headers: { ...headers, [name]: value }, body, signal });
     const waitS = Number(response.headers.get("Retry-After")) || 2;
     // A proxy's error page is not JSON. The API's bodies are described in openapi.yaml.
-    const answer = await response.json().catch(() => ({}));
-    return { http: response.status, body: answer, waitS } as Reply;
+    const parsed = await response.json().catch(() => ({}));
+    return { http: response.status, body: parsed, waitS } as Reply;
   } catch {
     return { http: 0, body: {}, waitS: 2 };
   }
@@ -56,45 +56,45 @@ function stop(message: string): never {
   process.exit(1);
 }
 
-/** Requests the line until there is a final answer; returns the 201. */
+/** Requests the line until there is a final response; returns the 201. */
 async function create(line: string, key: string): Promise<Created> {
   for (;;) {
-    const answer = await call("POST", "/api/line-requests", { "Idempotency-Key": key }, line);
-    switch (answer.http) {
+    const reply = await call("POST", "/api/line-requests", { "Idempotency-Key": key }, line);
+    switch (reply.http) {
       case 201:
-        return answer;
+        return reply;
       case 400:
-        return stop(`Fix the request: ${answer.body.error}`);
+        return stop(`Fix the request: ${reply.body.error}`);
       case 401:
         return stop("The API key is missing, unknown or revoked. Check AUTH.");
       case 403:
-        if (answer.body.status === "subscription_required") {
-          return stop(`${answer.body.message} Subscribe at ${answer.body.redirect}.`);
+        if (reply.body.status === "subscription_required") {
+          return stop(`${reply.body.message} Subscribe at ${reply.body.redirect}.`);
         }
-        return stop(`${answer.body.message} Choose another kind of line or another plan.`);
+        return stop(`${reply.body.message} Choose another kind of line or another plan.`);
       case 409: {
-        const { message, existingLine: holder } = answer.body;
+        const { message, existingLine: holder } = reply.body;
         return stop(`${message} Pay at ${holder.paymentLinkUrl} or cancel ${holder._id}, then run this again.`);
       }
       case 502:
-        if (answer.body.error !== undefined) {
-          return stop(`${answer.body.error} Nothing is charged. An operator has to fix this in Stripe.`);
+        if (reply.body.error !== undefined) {
+          return stop(`${reply.body.error} Nothing is charged. An operator has to fix this in Stripe.`);
         }
     }
-    // 429, 500, 503, a proxy's 502 or no answer at all. The same key never makes a second line.
-    await wait(answer.waitS, `without an answer (${answer.http})`, key);
+    // 429, 500, 503, a proxy's 502 or no response at all. The same key never makes a second line.
+    await wait(reply.waitS, `without a response (${reply.http})`, key);
   }
 }
 
 /** Polls until the line is active; shows where to pay when that is due. */
 async function follow(created: Created, key: string): Promise<void> {
   const id = created.body.line._id;
-  let answer: Reply = created;
+  let reply: Reply = created;
   let shown: string | null = null;
   for (;;) {
-    let state = "without an answer";
-    if (answer.http === 200 || answer.http === 201) {
-      const { status, paymentUrl } = answer.body;
+    let state = "without a response";
+    if (reply.http === 200 || reply.http === 201) {
+      const { status, paymentUrl } = reply.body;
       state = status;
       switch (status) {
         case "active":
@@ -113,10 +113,10 @@ async function follow(created: Created, key: string): Promise<void> {
         shown = paymentUrl;
       }
     }
-    await wait(answer.waitS, state, key);
-    answer = await call("GET", `/api/line-requests/${id}`);
-    if (answer.http === 401 || answer.http === 404) {
-      return stop(`Line request ${id} cannot be read with this API key (${answer.http}).`);
+    await wait(reply.waitS, state, key);
+    reply = await call("GET", `/api/line-requests/${id}`);
+    if (reply.http === 401 || reply.http === 404) {
+      return stop(`Line request ${id} cannot be read with this API key (${reply.http}).`);
     }
   }
 }

@@ -48,12 +48,12 @@ class Workspace:
         return self.http.post("/api/line-requests", json=line)
 
     def get(self, line_id: str) -> Json:
-        answer: Json = self.http.get(f"/api/line-requests/{line_id}").raise_for_status().json()
-        return answer
+        body: Json = self.http.get(f"/api/line-requests/{line_id}").raise_for_status().json()
+        return body
 
     def control(self, route: str, **body: object) -> Json:
-        answer: Json = self.http.post(f"/_local/{route}", json=body).raise_for_status().json()
-        return answer
+        result: Json = self.http.post(f"/_local/{route}", json=body).raise_for_status().json()
+        return result
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def eventually(look: Callable[[], Any], within_s: float = 30) -> Any:  # noqa: A
 
 
 class Listener:
-    """A queue that hears one kind of event on the bus."""
+    """A queue that receives one kind of event from the bus."""
 
     def __init__(self, aws: Callable[[str], Any], bus: str, name: str, pattern: Json) -> None:
         self._sqs, self._events = aws("sqs"), aws("events")
@@ -118,9 +118,9 @@ class Provisioner:
     aws: Callable[[str], Any]
     function: str
     changes: Listener
-    answers: Listener
+    results: Listener
 
-    def hear(self, change: Json) -> bool:
+    def invoke(self, change: Json) -> bool:
         """Invokes the function as its queue would; returns whether the queue may delete the message."""
         event = {"Records": [{"body": json.dumps({"detail": change})}]}
         done = self.aws("lambda").invoke(FunctionName=self.function, Payload=json.dumps(event))
@@ -150,10 +150,10 @@ def provisioner(running_stack: LocalStack) -> Iterator[Provisioner]:
         }
         function = _deploy(aws, parameters)
         changes = Listener(aws, bus, "changes", {"detail-type": ["Line State Changed"]})
-        answers = Listener(aws, bus, "answers", {"detail-type": ["Line Provisioning Result"]})
-        yield Provisioner(carrier, carrier_url, aws, function, changes, answers)
+        results = Listener(aws, bus, "results", {"detail-type": ["Line Provisioning Result"]})
+        yield Provisioner(carrier, carrier_url, aws, function, changes, results)
         changes.close()
-        answers.close()
+        results.close()
         aws("cloudformation").delete_stack(StackName=STACK_NAME)
         aws("secretsmanager").delete_secret(SecretId="carrier", ForceDeleteWithoutRecovery=True)
 

@@ -1,4 +1,4 @@
-"""The pages about the examples: their code is in the examples, their commands run, their events are heard."""
+"""The pages about the examples: their code is in the examples, their commands run, their events are real."""
 
 from __future__ import annotations
 
@@ -63,16 +63,16 @@ def test_commands_of_the_integration_page_print_what_it_shows(workspace: Callabl
         assert re.fullmatch(pattern, done.stdout.strip()), done.stdout
 
 
-def test_events_of_the_provisioner_page_are_what_the_reference_hears_and_answers(provisioner: Provisioner) -> None:
-    """The page's own event is handled; its answers are the published ones, but for the order's number."""
-    heard, succeeded, failed = (json.loads(text) for text in blocks("docs/provisioner.md", "json"))
-    assert provisioner.hear(heard)
-    [answer] = provisioner.answers.receive(heard["lineId"], 1)
-    assert answer["delivered"].keys() == succeeded["delivered"].keys()
-    assert answer | {"delivered": succeeded["delivered"]} == succeeded
+def test_events_of_the_provisioner_page_are_what_the_reference_receives_and_publishes(provisioner: Provisioner) -> None:
+    """The page's results are those that its event leads to, but for the order's number."""
+    event, succeeded, failed = (json.loads(text) for text in blocks("docs/provisioner.md", "json"))
+    assert provisioner.invoke(event)
+    [result] = provisioner.results.receive(event["lineId"], 1)
+    assert result["delivered"].keys() == succeeded["delivered"].keys()
+    assert result | {"delivered": succeeded["delivered"]} == succeeded
     other: Json = {"eventId": f"{'0' * 24}:1", "lineId": "0" * 24}
-    assert provisioner.hear(heard | other | {"line": heard["line"] | {"lastName": "Sold-Out"}})
-    assert provisioner.answers.receive(other["lineId"], 1) == [failed | other]
+    assert provisioner.invoke(event | other | {"line": event["line"] | {"lastName": "Sold-Out"}})
+    assert provisioner.results.receive(other["lineId"], 1) == [failed | other]
 
 
 def test_event_of_the_provisioner_page_has_the_fields_of_the_bus(
@@ -81,9 +81,9 @@ def test_event_of_the_provisioner_page_has_the_fields_of_the_bus(
     """The product's own event for a new line."""
     [shown, *_] = (json.loads(text) for text in blocks("docs/provisioner.md", "json"))
     line_id = workspace().create().json()["line"]["_id"]
-    [told] = provisioner.changes.receive(line_id, 1)
-    assert (told.keys(), told["line"].keys()) == (shown.keys(), shown["line"].keys())
-    assert told["eventId"] == f"{line_id}:1"
+    [published] = provisioner.changes.receive(line_id, 1)
+    assert (published.keys(), published["line"].keys()) == (shown.keys(), shown["line"].keys())
+    assert published["eventId"] == f"{line_id}:1"
 
 
 def test_llms_txt_is_small_and_names_every_route_status_and_error() -> None:
@@ -94,8 +94,8 @@ def test_llms_txt_is_small_and_names_every_route_status_and_error() -> None:
     routes = {f"{method.upper()} {path}" for path, methods in description["paths"].items() for method in methods}
     named = set(re.findall(r"^- `((?:GET|POST|DELETE|PUT|PATCH) /\S+?)`", text, re.MULTILINE))
     assert named == {route for route in routes if not route.startswith("PARAMETERS")}
-    answers: Any = description["paths"]["/api/line-requests"]["post"]["responses"]
-    assert {found[:3] for found in re.findall(r"^- (\d{3} .)", text, re.MULTILINE)} == set(answers)
+    responses: Any = description["paths"]["/api/line-requests"]["post"]["responses"]
+    assert {found[:3] for found in re.findall(r"^- (\d{3} .)", text, re.MULTILINE)} == set(responses)
     assert set(re.findall(r"^- `([a-z_]+)`:", text, re.MULTILINE)) == set(
         description["components"]["schemas"]["Status"]["enum"]
     )
@@ -121,5 +121,6 @@ def test_integration_page_names_every_status_and_error() -> None:
 
 @pytest.mark.parametrize("page", [*PAGES, "llms.txt"])
 def test_page_links_to_files_that_are_there(page: str) -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
+    links = re.findall(r"\]\((?!https:)([^)#]+)\)", (ROOT / page).read_text())
+    assert links
     assert all((ROOT / page).parent.joinpath(link).exists() for link in links), links

@@ -53,16 +53,16 @@ def test_provisioner_makes_a_line_failed_that_the_carrier_refuses(
     assert provisioner.orders(line_id) == []
 
 
-def test_provisioner_orders_once_when_the_event_is_doubled(provisioner: Provisioner, change: Change) -> None:
-    """[48] The answer says what was delivered, and is the same for the same event."""
-    heard = change(1, "provisioning")
-    assert [provisioner.hear(heard), provisioner.hear(heard)] == [True, True]
-    assert provisioner.orders(heard["lineId"]) == ["completed"]
-    first, second = provisioner.answers.receive(heard["lineId"], 2)
+def test_provisioner_orders_once_when_the_event_is_duplicated(provisioner: Provisioner, change: Change) -> None:
+    """[48] The result says what was delivered, and is the same for the same event."""
+    event = change(1, "provisioning")
+    assert [provisioner.invoke(event), provisioner.invoke(event)] == [True, True]
+    assert provisioner.orders(event["lineId"]) == ["completed"]
+    first, second = provisioner.results.receive(event["lineId"], 2)
     assert first == second
     assert first["outcome"] == "succeeded"
     assert {name: first[name] for name in ("eventId", "workspaceId", "lineId")} == {
-        name: heard[name] for name in ("eventId", "workspaceId", "lineId")
+        name: event[name] for name in ("eventId", "workspaceId", "lineId")
     }
     assert first["delivered"].keys() == {"phone", "reference"}
 
@@ -70,21 +70,21 @@ def test_provisioner_orders_once_when_the_event_is_doubled(provisioner: Provisio
 def test_provisioner_orders_once_when_four_invocations_get_the_event_at_once(
     provisioner: Provisioner, change: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """[48] One of them works, the others leave the event in the queue or repeat its answer."""
-    heard = change(1, "provisioning")
+    """[48] One of them works, the others leave the event in the queue or publish its result again."""
+    event = change(1, "provisioning")
     monkeypatch.setattr(provisioner.carrier, "delay_s", 1.0)
     with ThreadPoolExecutor(4) as pool:
-        assert any(pool.map(provisioner.hear, [heard] * 4))
-    assert provisioner.orders(heard["lineId"]) == ["completed"]
+        assert any(pool.map(provisioner.invoke, [event] * 4))
+    assert provisioner.orders(event["lineId"]) == ["completed"]
 
 
 def test_provisioner_delivers_the_email_of_an_email_line(provisioner: Provisioner, change: Change) -> None:
     """`delivered` names only what there is."""
-    heard = change(1, "provisioning", "email", email="ada@example.com")
-    assert provisioner.hear(heard)
-    [answer] = provisioner.answers.receive(heard["lineId"], 1)
-    assert answer["delivered"].items() >= {"email": "ada@example.com"}.items()
-    assert "phone" not in answer["delivered"]
+    event = change(1, "provisioning", "email", email="ada@example.com")
+    assert provisioner.invoke(event)
+    [result] = provisioner.results.receive(event["lineId"], 1)
+    assert result["delivered"].items() >= {"email": "ada@example.com"}.items()
+    assert "phone" not in result["delivered"]
 
 
 @pytest.mark.parametrize(
@@ -96,93 +96,93 @@ def test_provisioner_delivers_the_email_of_an_email_line(provisioner: Provisione
         ("Unknown", "other"),
     ],
 )
-def test_provisioner_answers_failed_with_a_reason_code(
+def test_provisioner_publishes_failed_with_a_reason_code(
     provisioner: Provisioner, change: Change, last_name: str, reason_code: str
 ) -> None:
     """Each of the codes that the contract names."""
-    heard = change(1, "provisioning", lastName=last_name)
-    assert provisioner.hear(heard)
-    [answer] = provisioner.answers.receive(heard["lineId"], 1)
-    assert (answer["outcome"], answer["reasonCode"]) == ("failed", reason_code)
-    assert answer["reason"]
-    assert "delivered" not in answer
+    event = change(1, "provisioning", lastName=last_name)
+    assert provisioner.invoke(event)
+    [result] = provisioner.results.receive(event["lineId"], 1)
+    assert (result["outcome"], result["reasonCode"]) == ("failed", reason_code)
+    assert result["reason"]
+    assert "delivered" not in result
 
 
-def test_provisioner_keeps_its_answer_when_the_carrier_changes_its_mind(
+def test_provisioner_publishes_the_same_result_when_the_carrier_would_now_accept(
     provisioner: Provisioner, change: Change
 ) -> None:
-    """[48] The line is failed by then: an order for the same event again would never be given back."""
-    assert provisioner.hear(change(1, "provisioning", lastName="Sold-Out"))
+    """[48] The line is failed by then: nobody would release a new order for the same event."""
+    assert provisioner.invoke(change(1, "provisioning", lastName="Sold-Out"))
     in_stock_again = change(1, "provisioning")
-    assert provisioner.hear(in_stock_again)
+    assert provisioner.invoke(in_stock_again)
     assert provisioner.orders(in_stock_again["lineId"]) == []
-    assert [answer["outcome"] for answer in provisioner.answers.receive(in_stock_again["lineId"], 2)] == ["failed"] * 2
+    assert [result["outcome"] for result in provisioner.results.receive(in_stock_again["lineId"], 2)] == ["failed"] * 2
 
 
-def test_provisioner_finds_its_order_after_a_crash_between_order_and_answer(
+def test_provisioner_finds_its_order_after_a_crash_between_order_and_result(
     provisioner: Provisioner, change: Change
 ) -> None:
-    """[48] The order is made, its answer is lost, the event comes again: one order, one answer."""
-    heard = change(1, "provisioning")
-    provisioner.carrier.lost_answers = 1
-    assert not provisioner.hear(heard)
-    assert provisioner.hear(heard)
-    assert provisioner.orders(heard["lineId"]) == ["completed"]
-    [answer] = provisioner.answers.receive(heard["lineId"], 1)
-    assert answer["outcome"] == "succeeded"
+    """[48] The order is made, the response is lost, the event is delivered again: one order, one result."""
+    event = change(1, "provisioning")
+    provisioner.carrier.lost_responses = 1
+    assert not provisioner.invoke(event)
+    assert provisioner.invoke(event)
+    assert provisioner.orders(event["lineId"]) == ["completed"]
+    [result] = provisioner.results.receive(event["lineId"], 1)
+    assert result["outcome"] == "succeeded"
 
 
-def test_provisioner_gives_a_canceled_line_back_once(provisioner: Provisioner, change: Change) -> None:
-    """The second `canceled` finds nothing to give back, and an old event orders nothing new."""
-    heard, canceled = change(1, "provisioning"), change(3, "canceled")
-    for event in (heard, canceled, canceled, heard):
-        assert provisioner.hear(event)
-    assert provisioner.orders(heard["lineId"]) == ["released"]
+def test_provisioner_releases_a_canceled_line_once(provisioner: Provisioner, change: Change) -> None:
+    """The second `canceled` finds no order to release, and an old event orders nothing."""
+    event, canceled = change(1, "provisioning"), change(3, "canceled")
+    for each in (event, canceled, canceled, event):
+        assert provisioner.invoke(each)
+    assert provisioner.orders(event["lineId"]) == ["released"]
 
 
 def test_provisioner_orders_nothing_for_a_line_that_was_canceled_first(
     provisioner: Provisioner, change: Change
 ) -> None:
     """[48] Events arrive out of order: `canceled` overtakes `provisioning`."""
-    heard = change(1, "provisioning")
-    assert provisioner.hear(change(3, "canceled"))
-    assert provisioner.hear(heard)
-    assert provisioner.orders(heard["lineId"]) == []
+    event = change(1, "provisioning")
+    assert provisioner.invoke(change(3, "canceled"))
+    assert provisioner.invoke(event)
+    assert provisioner.orders(event["lineId"]) == []
 
 
 def test_provisioner_orders_again_when_an_operator_retries_a_failed_line(
     provisioner: Provisioner, change: Change
 ) -> None:
     """[49] failed → provisioning is a new event, so a new attempt."""
-    assert provisioner.hear(change(1, "provisioning", lastName="Sold-Out"))
+    assert provisioner.invoke(change(1, "provisioning", lastName="Sold-Out"))
     retried = change(3, "provisioning")
-    assert provisioner.hear(retried)
-    first, second = provisioner.answers.receive(retried["lineId"], 2)
+    assert provisioner.invoke(retried)
+    first, second = provisioner.results.receive(retried["lineId"], 2)
     assert {first["outcome"], second["outcome"]} == {"failed", "succeeded"}
 
 
 @pytest.mark.parametrize(
     ("end", "expected"), [("complete", {"outcome": "succeeded"}), ("reject", {"reasonCode": "rejected"})]
 )
-def test_provisioner_answers_a_port_in_when_it_is_through(
+def test_provisioner_publishes_a_port_in_when_it_is_complete(
     provisioner: Provisioner, change: Change, end: str, expected: Json
 ) -> None:
-    """[48] While the port-in is pending there is no answer; the event that is told again finds it settled."""
-    heard = change(1, "provisioning", "byon_phone", phone="+1 415 555 0100")
-    assert [provisioner.hear(heard), provisioner.hear(heard)] == [True, True]
-    assert provisioner.orders(heard["lineId"]) == ["pending"]
-    _end_order(provisioner, heard["lineId"], end)
-    assert provisioner.hear(heard)
-    [answer] = provisioner.answers.receive(heard["lineId"], 1)
-    assert answer.items() >= expected.items()
+    """[48] No result while the port-in is pending; a later delivery of the event finds it complete."""
+    event = change(1, "provisioning", "byon_phone", phone="+1 415 555 0100")
+    assert [provisioner.invoke(event), provisioner.invoke(event)] == [True, True]
+    assert provisioner.orders(event["lineId"]) == ["pending"]
+    _end_order(provisioner, event["lineId"], end)
+    assert provisioner.invoke(event)
+    [result] = provisioner.results.receive(event["lineId"], 1)
+    assert result.items() >= expected.items()
 
 
 def test_provisioner_stops_a_port_in_that_is_no_longer_wanted(provisioner: Provisioner, change: Change) -> None:
     """A pending order is released too."""
-    heard = change(1, "provisioning", "byon_phone", phone="+1 415 555 0100")
-    for event in (heard, change(3, "canceled")):
-        assert provisioner.hear(event)
-    assert provisioner.orders(heard["lineId"]) == ["released"]
+    event = change(1, "provisioning", "byon_phone", phone="+1 415 555 0100")
+    for each in (event, change(3, "canceled")):
+        assert provisioner.invoke(each)
+    assert provisioner.orders(event["lineId"]) == ["released"]
 
 
 def _end_order(provisioner: Provisioner, line_id: str, end: str) -> None:

@@ -1,4 +1,4 @@
-"""The quickstarts, run as a new integrator runs them: in every language the same words for the same answer."""
+"""The quickstarts, run as a new integrator runs them: in every language, with the same words for the same response."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_quickstart_passes_on_what_stripe_refuses_for_good(
 
 
 def test_quickstart_repeats_its_key_until_stripe_is_back(command: list[str], workspace: Make) -> None:
-    """[34] 503 and no answer at all are repeated with the same key: one line more, one link."""
+    """[34] 503 and no response at all are repeated with the same key: one line more, one link."""
     starter = workspace()
     starter.create().raise_for_status()
     starter.control("stripe/faults", kind="error_before", count=1000)
@@ -199,7 +199,7 @@ def test_quickstart_repeats_its_key_until_stripe_is_back(command: list[str], wor
     assert (len(lines(starter)), half_made["paymentLinkUrl"]) == (2, url)
 
 
-def test_quickstart_gives_up_when_nobody_answers(command: list[str], workspace: Make) -> None:
-    """The key is told, so that the next run goes on with it."""
+def test_quickstart_gives_up_without_a_response(command: list[str], workspace: Make) -> None:
+    """It prints the key, so that the next run continues with it."""
     code, printed = run(command, workspace(), API="http://127.0.0.1:9", KEY="mine", GIVE_UP_AFTER_S="0")
     assert (code, "Run this again with KEY=mine" in printed) == (1, True)

@@ -1,6 +1,6 @@
-"""A reference provisioner: orders a line at the carrier, answers what was delivered, gives it back when it is canceled.
+"""A reference provisioner: orders a line at the carrier, publishes what was delivered, releases it when it is canceled.
 
-It gets one event at a time from its queue. An exception leaves the event in the queue, which tries again.
+Its queue delivers one event at a time. An exception leaves the event in the queue, which delivers it again.
 """
 
 import json
@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 Json = dict[str, Any]
 
-LEASE_S = 60  # longer than the function's timeout: the holder has ended when the lease has
+LEASE_S = 60  # longer than the function's timeout, so that the holder has ended when its lease expires
 
 EVENTS = boto3.client("events")
 LINES = boto3.resource("dynamodb").Table(os.environ["TABLE_NAME"])
@@ -25,41 +25,41 @@ LOGGER = logging.getLogger(__name__)
 
 
 class LineBusyError(Exception):
-    """Another invocation works on this line: try again later."""
+    """Another invocation works on this line; the queue retries."""
 
 
 def handler(event: Json, _context: object) -> None:
     """Handles `Line State Changed` events with status `provisioning` or `canceled`."""
     for record in event["Records"]:
         change = json.loads(record["body"])["detail"]
-        with _lease(change) as last_answer:
-            if last_answer is not None:
-                _handle(change, last_answer)
+        with _lease(change) as last_result:
+            if last_result is not None:
+                _handle(change, last_result)
 
 
-def _handle(change: Json, last_answer: Json) -> None:
+def _handle(change: Json, last_result: Json) -> None:
     if change["status"] == "canceled":
-        _give_back(change)
+        _release(change)
         return
-    # A repeated event gets the same answer again, and nothing is ordered.
-    answer = last_answer if last_answer.get("eventId") == change["eventId"] else _provision(change)
-    if answer is not None:
-        _publish(answer)
+    # A duplicate event gets the same result again, and nothing is ordered.
+    result = last_result if last_result.get("eventId") == change["eventId"] else _provision(change)
+    if result is not None:
+        _publish(result)
 
 
 def _provision(change: Json) -> Json | None:
-    """Returns the answer, or None while the carrier is still working on the order."""
+    """Returns the result, or None while the carrier is still working on the order."""
     order = _find_or_order(change)
     if order["status"] == "pending":
         return None
-    answer = _answer(change, order)
-    # Saved before it is published: what was answered once stays the answer, whatever the carrier says by then.
+    result = _result(change, order)
+    # Saved before it is published, so that a duplicate event gets the same result, whatever the carrier says by then.
     LINES.update_item(
-        Key={"lineId": answer["lineId"]},
-        UpdateExpression="SET answer = :answer",
-        ExpressionAttributeValues={":answer": json.dumps(answer)},
+        Key={"lineId": result["lineId"]},
+        UpdateExpression="SET lastResult = :result",
+        ExpressionAttributeValues={":result": json.dumps(result)},
     )
-    return answer
+    return result
 
 
 def _find_or_order(change: Json) -> carrier.Order:
@@ -73,37 +73,37 @@ def _find_or_order(change: Json) -> carrier.Order:
     return order
 
 
-def _give_back(change: Json) -> None:
+def _release(change: Json) -> None:
     for order in carrier.find_orders(change["lineId"]):
         if order["status"] in carrier.LIVE:
             carrier.release_order(order["id"])
-            LOGGER.info("gave back", extra={"lineId": change["lineId"], "order": order["id"]})
+            LOGGER.info("released", extra={"lineId": change["lineId"], "order": order["id"]})
 
 
-def _answer(change: Json, order: carrier.Order) -> Json:
-    answer = {name: change[name] for name in ("eventId", "workspaceId", "lineId")}
+def _result(change: Json, order: carrier.Order) -> Json:
+    result = {name: change[name] for name in ("eventId", "workspaceId", "lineId")}
     if order["status"] == "completed":
         delivered = {name: order[name] for name in ("phone", "email") if order.get(name)}
-        return answer | {"outcome": "succeeded", "delivered": delivered | {"reference": order["id"]}}
+        return result | {"outcome": "succeeded", "delivered": delivered | {"reference": order["id"]}}
     reason_code = carrier.REASON_CODES.get(order.get("code", ""), "other")
-    return answer | {"outcome": "failed", "reasonCode": reason_code, "reason": order.get("message", order["status"])}
+    return result | {"outcome": "failed", "reasonCode": reason_code, "reason": order.get("message", order["status"])}
 
 
-def _publish(answer: Json) -> None:
+def _publish(result: Json) -> None:
     entry = {
         "EventBusName": os.environ["BUS_NAME"],
         "Source": "provisioner",
         "DetailType": "Line Provisioning Result",
-        "Detail": json.dumps(answer),
+        "Detail": json.dumps(result),
     }
     if EVENTS.put_events(Entries=[entry])["FailedEntryCount"]:  # type: ignore[list-item] # a plain dictionary
-        raise RuntimeError("the bus did not take the answer")
-    LOGGER.info("answered", extra={"lineId": answer["lineId"], "outcome": answer["outcome"]})
+        raise RuntimeError("the bus rejected the result")
+    LOGGER.info("published", extra={"lineId": result["lineId"], "outcome": result["outcome"]})
 
 
 @contextmanager
 def _lease(change: Json) -> Iterator[Json | None]:
-    """Makes one invocation at a time work on a line; yields its last answer, or None if the event is outdated.
+    """Makes one invocation at a time work on a line; yields its last result, or None if the event is outdated.
 
     Queues deliver twice and out of order. The number after the colon of `eventId` grows with each change of a line, so
     a line that was canceled is not ordered by an older event that arrives late.
@@ -127,7 +127,7 @@ def _lease(change: Json) -> Iterator[Json | None]:
         yield None
         return
     try:
-        yield json.loads(str(item.get("answer", "{}")))
+        yield json.loads(str(item.get("lastResult", "{}")))
     finally:
         LINES.update_item(
             Key={"lineId": line_id},

@@ -24,7 +24,7 @@ REASON_CODES = {
 
 
 class CarrierError(Exception):
-    """The carrier did not say yes or no: try again later."""
+    """The carrier neither accepted nor refused; the queue retries."""
 
 
 def find_orders(line_id: str) -> list[Order]:
@@ -39,21 +39,20 @@ def create_order(line_id: str, note: str, kind: str, line: dict[str, Any]) -> Or
 
 
 def release_order(order_id: str) -> None:
-    """Gives the number or mailbox back; a pending port-in is stopped."""
+    """Gives the number or mailbox back, or stops a pending port-in."""
     _call("POST", f"/orders/{quote(order_id)}/release")
 
 
 def _call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {_token()}", "Content-Type": "application/json"}
-    content = None if body is None else json.dumps(body)
-    response = HTTP.request(method, os.environ["CARRIER_URL"] + path, body=content, headers=headers)
+    response = HTTP.request(method, os.environ["CARRIER_URL"] + path, body=body and json.dumps(body), headers=headers)
     if response.status == HTTPStatus.UNAUTHORIZED:
         _token.cache_clear()  # the token may have been rotated
-    # Only 422 is a verdict about this line. Anything else is trouble that passes.
+    # Only 422 refuses this line. Any other error is temporary, or an operator has to fix it.
     if response.status not in {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.UNPROCESSABLE_ENTITY}:
         raise CarrierError(f"{method} {path.partition('?')[0]}: {response.status}")
-    answer: dict[str, Any] = json.loads(response.data)
-    return {"status": "rejected", **answer} if response.status == HTTPStatus.UNPROCESSABLE_ENTITY else answer
+    content: dict[str, Any] = json.loads(response.data)
+    return {"status": "rejected", **content} if response.status == HTTPStatus.UNPROCESSABLE_ENTITY else content
 
 
 @cache
