@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,7 +36,7 @@ def test_a_line_is_shown_with_its_history_by_time_and_cause(
         {"at": "2026-11-18T11:06:40.000Z", "status": "provisioning", "cause": "included"},
         {"at": "2026-11-18T11:06:40.002Z", "status": "failed", "cause": "carrier said no"},
     ]
-    assert "2026-11-18T11:06:40.002Z  failed        carrier said no" in console.text("line", "show", acme, line.id)
+    assert "18 Nov 2026 11:06:40 UTC  failed        carrier said no" in console.text("line", "show", acme, line.id)
 
 
 def test_a_line_is_shown_with_what_was_asked_for_and_what_it_is_charged(
@@ -45,7 +44,7 @@ def test_a_line_is_shown_with_what_was_asked_for_and_what_it_is_charged(
 ) -> None:
     included = lines.active(deployment, acme)
     view = console.json("line", "show", acme, included.id)
-    assert (view["unitAmount"], view["currency"]) == (None, None)
+    assert view["unitAmount"] is None
     submission = Submission(
         first_name="Ada",
         last_name="Lovelace",
@@ -61,9 +60,9 @@ def test_a_line_is_shown_with_what_was_asked_for_and_what_it_is_charged(
     charged = lines.requested(deployment, acme, submission)
     view = console.json("line", "show", acme, charged.id)
     assert view.items() >= submission_body(submission).items()
-    assert list(submission_body(submission).values()) == list(astuple(submission))
     assert charged.charge is not None
-    assert (view["unitAmount"], view["currency"]) == (charged.charge.unit_amount, charged.charge.currency)
+    assert view["unitAmount"] == {"amount": 1500, "currency": "usd"}
+    assert "$15.00" in console.text("line", "show", acme, charged.id)
 
 
 def test_a_line_of_another_workspace_is_not_shown(console: Console, deployment: Deployment, acme: str) -> None:

@@ -48,12 +48,20 @@ def test_an_applied_plan_is_shown_with_what_it_copied_from_stripe(shop: Shop, co
             "plan": "starter",
             "basePrices": [base],
             "tax": "automatic",
-            "lines": [{"kind": "email", "included": 2, "cap": 7, "addOn": extra, "unitAmount": {"amount": 500, "currency": "usd"}}],
+            "lines": [
+                {
+                    "kind": "email",
+                    "included": 2,
+                    "cap": 7,
+                    "addOn": extra,
+                    "unitAmount": {"amount": 500, "currency": "usd"},
+                }
+            ],
         }
     ]
     shown = console.text("plans", "show")
     assert shown.splitlines()[0].split() == ["plan", "starter"]
-    assert ["email", "2", "7", extra, "$5.00"] == shown.splitlines()[-1].split()
+    assert ["email", "2", "7", extra, "$5.00"] == shown.rstrip().splitlines()[-1].split()
 
 
 @pytest.mark.parametrize("behavior", ["exclusive", "inclusive", None])
