@@ -66,8 +66,8 @@ def test_a_void_means_the_intent_that_was_first(world: World) -> None:
     world.workspace(purchased_phone=FOR_SALE)
     for _ in range(4):
         line = world.added(status=Status.AWAITING_PAYMENT)
-        record = world.lines.record_void_reason
-        intents = together(*[lambda c=c, line=line: record(line, c, NOW_MS) for c in VoidReason] * 2)
+        record = partial(world.lines.record_void_reason, line)
+        intents = together(*[partial(record, reason, NOW_MS) for reason in VoidReason] * 2)
         (first,) = of_type(intents, type(line))
         assert world.line(line).void_reason is first.void_reason
         world.lines.cancel(world.line(line), str(first.void_reason), NOW_MS)

@@ -51,11 +51,14 @@ class World:
     def workspace(self, workspace_id: str = "acme", /, status: str = "active", **allowances: Allowance) -> Workspace:
         """A new workspace with this subscription."""
         assert self.workspaces.insert(workspace_id, f"cus_{workspace_id}", livemode=False)
-        new = self.now(workspace_id)
-        saved = self.workspaces.save_subscription(new, examples.subscription(status, **allowances), NOW_MS)
+        return self.subscribe(workspace_id, status, **allowances)
+
+    def subscribe(self, workspace_id: str = "acme", /, status: str = "active", **allowances: Allowance) -> Workspace:
+        """The workspace with another subscription, and no quantities due."""
+        subscription = examples.subscription(status, **allowances)
+        saved = self.workspaces.save_subscription(self.now(workspace_id), subscription, NOW_MS)
         assert saved is not None
-        self.workspaces.finish_quantities(saved, asked_at_ms=0)
-        return self.now(workspace_id)
+        return self.workspaces.finish_quantities(saved, asked_at_ms=0)
 
     def now(self, workspace_id: str = "acme") -> Workspace:
         found = self.workspaces.get(workspace_id)
