@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from hypothesis import strategies as st
@@ -40,20 +41,33 @@ ADD_ONS = {
     Kind.EMAIL: AddOn("price_email", "prod_email", "usd", 500),
 }
 SUBMISSIONS = {
-    Kind.PURCHASED_PHONE: Submission("Ada", "Lovelace", "phone", "purchased"),
-    Kind.BYON_PHONE: Submission("Ada", "Lovelace", "phone", "byon", "ada@example.com", "+15550100200"),
-    Kind.EMAIL: Submission("Ada", "Lovelace", "email", "purchased", "ada@example.com"),
+    Kind.PURCHASED_PHONE: Submission(first_name="Ada", last_name="Lovelace", channel_type="phone", line_type="purchased"),
+    Kind.BYON_PHONE: Submission(
+        first_name="Ada",
+        last_name="Lovelace",
+        channel_type="phone",
+        line_type="byon",
+        email="ada@example.com",
+        phone="+15550100200",
+    ),
+    Kind.EMAIL: Submission(
+        first_name="Ada",
+        last_name="Lovelace",
+        channel_type="email",
+        line_type="purchased",
+        email="ada@example.com",
+    ),
 }
 
 
-def counts(**of: int) -> dict[Kind, int]:
-    """Zero of every kind but those named."""
-    return {kind: of.get(kind, 0) for kind in Kind}
+def counts(**of: int) -> Counter[Kind]:
+    """Zero of every kind but those named; a Counter, for which absent counts equal 0."""
+    return Counter({kind: of.get(kind, 0) for kind in Kind})
 
 
 def subscription(status: str = "active", /, **allowances: Allowance) -> Subscription:
     """One of every kind included, more for sale, unless the kinds are named."""
-    granted = {Kind(kind): allowance for kind, allowance in allowances.items()}
+    granted = {Kind[kind.upper()]: allowance for kind, allowance in allowances.items()}
     usual = {kind: Allowance(1, add_on=add_on) for kind, add_on in ADD_ONS.items()}
     return Subscription("sub_1", status, "starter", granted or usual)
 
