@@ -12,7 +12,7 @@ from line_requests.api import http
 from line_requests.domain import errors
 from line_requests.domain.model import Status
 from line_requests.domain.submission import Kind
-from tests.decision.examples import line, waiting
+from tests.decision.examples import line, payable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,14 +36,14 @@ CASES: list[tuple[Exception, int, dict[str, Any]]] = [
         {"success": False, "status": "forbidden_line_type", "message": "Not on the plan."},
     ),
     (
-        errors.RequestInProgress(waiting()),
+        errors.RequestInProgress(payable()),
         409,
         {
             "success": False,
             "status": "request_in_progress",
             "message": "Another line request of this workspace is waiting for payment.",
             "existingLine": {
-                "_id": waiting().id,
+                "_id": payable().id,
                 "firstName": "Ada",
                 "lastName": "Lovelace",
                 "channelType": "phone",
