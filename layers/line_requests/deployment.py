@@ -1,7 +1,8 @@
 """The composition root: settings become clients, clients become stores, stores become flows. Only here."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 class Deployment:
     """One deployment's parts, wired; made once per process, at import, so that a snapshot holds the clients."""
 
-    def __init__(self, settings: Settings, session: boto3.Session | None = None) -> None:
-        client = partial((session or boto3.Session()).client, config=CLIENT_CONFIG)
+    def __init__(self, settings: Settings, client: Callable[..., Any] = boto3.client) -> None:
+        client = partial(client, config=CLIENT_CONFIG)
         self.settings = settings
         table = Table(client("dynamodb"), settings.table_name)
         self.stores = Stores(table)
