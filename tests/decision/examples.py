@@ -164,12 +164,13 @@ def submissions(draw: st.DrawFn) -> Submission:
     """Submissions as the table may hold them: of a known kind, with any texts."""
     kind = draw(kinds)
     optional = ("email", "phone", "zipcode", "state", "forward_calls_to", "profile_image_url")
+    values: dict[str, Any] = {name: draw(st.none() | texts) for name in optional}
     return Submission.model_construct(
         first_name=draw(texts),
         last_name=draw(texts),
         channel_type=kind.channel_type,
         line_type=kind.line_type,
-        **{name: draw(st.none() | texts) for name in optional},
+        **values,
     )
 
 

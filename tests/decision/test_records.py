@@ -115,6 +115,7 @@ def test_due_lines_spread_over_all_shards() -> None:
 def test_workspace_without_counts_reads_as_zero_of_every_kind() -> None:
     """[19]"""
     item = records.new_workspace_item("acme", "cus_1", livemode=False)
+    absent: Item
     for absent in ({}, {"held": {}, "unpaid": {}}):
         workspace = records.workspace(
             stored({name: item[name] for name in item if name not in {"held", "unpaid"}} | absent)
