@@ -2,109 +2,95 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
-
-from tests.page.chromium import Browser
+from playwright.sync_api import Page, expect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from tests.local.stack import LocalStack
-
-STATUSES = "[...document.querySelectorAll('#lines .line .top .tag:last-child')].map((tag) => tag.textContent).join()"
+    from tests.page.conftest import OpenPage
 
 
 @pytest.fixture
-def page(stack: LocalStack, tmp_path: Path) -> Iterator[Browser]:
+def page(open_page: OpenPage) -> Page:
     """The console, showing a fresh workspace on the plan `starter`."""
-    with Browser(tmp_path) as browser:
-        browser.open(f"{stack.origin}/")
-        first = browser.wait_for("document.querySelector('#workspace')?.value")
-        choose(browser, "#new-workspace", "starter")
-        browser.wait_for(f"document.querySelector('#workspace').value !== '{first}'")
-        browser.wait_for("document.querySelector('#count').textContent === '0'")
-        yield browser
+    page = open_page("/")
+    first = page.locator("#workspace option").first.inner_text()
+    page.locator("#new-workspace").select_option("starter")
+    expect(page.locator("#workspace")).not_to_have_value(first)
+    expect_statuses(page)
+    return page
 
 
-def click(page: Browser, text: str) -> None:
-    button = f"[...document.querySelectorAll('button')].find((b) => b.offsetParent && b.textContent === '{text}')"
-    page.wait_for(f"Boolean({button})")
-    page.run(f"{button}.click()")
+def click(page: Page, text: str) -> None:
+    page.get_by_role("button", name=text, exact=True).click()
 
 
-def choose(page: Browser, selector: str, value: str) -> None:
-    page.run(
-        f"(() => {{ const select = document.querySelector('{selector}'); select.value = '{value}';"
-        " select.dispatchEvent(new Event('change')); })()"
-    )
+def expect_statuses(page: Page, *statuses: str) -> None:
+    expect(page.locator("#lines .line .top .tag:last-child")).to_have_text(list(statuses))
 
 
-def pay(page: Browser) -> None:
-    """Pay as the customer does who follows the link: the hosted page is on Stripe's origin."""
-    url = page.wait_for("document.querySelector('#lines a.pay')?.href")
-    page.run(f"fetch('{url}/pay', {{ method: 'POST', mode: 'no-cors' }}).then(() => true)")
+def pay(page: Page) -> None:
+    """Pay as the customer does who follows the link."""
+    with page.expect_popup() as opened:
+        page.locator("#lines a.pay").click()
+    opened.value.get_by_role("button", name="Pay").click()
+    expect(opened.value.get_by_role("status")).to_have_text("Paid")
 
 
-def test_an_included_line_becomes_active_before_ones_eyes(page: Browser) -> None:
+def test_included_line_becomes_active(page: Page) -> None:
     click(page, "Request this line")
-    page.wait_for("document.querySelector('.idea .lit')?.classList.contains('included')")
-    page.wait_for(f"{STATUSES} === 'active'")
-    assert page.problems == []
+    expect(page.locator(".idea .lit.included")).to_be_visible()
+    expect_statuses(page, "active")
 
 
-def test_a_paid_line_waits_for_its_payment_and_goes_on(page: Browser) -> None:
+def test_paid_line_waits_for_its_payment(page: Page) -> None:
     click(page, "Request this line")
-    page.wait_for(f"{STATUSES} === 'active'")
+    expect_statuses(page, "active")
     click(page, "Request this line")
-    page.wait_for("document.querySelector('.idea .lit')?.classList.contains('payable')")
-    page.wait_for(f"{STATUSES} === 'awaiting payment,active'")
+    expect(page.locator(".idea .lit.payable")).to_be_visible()
+    expect_statuses(page, "awaiting payment", "active")
     pay(page)
-    page.wait_for(f"{STATUSES} === 'active,active'")
-    assert page.problems == []
+    expect_statuses(page, "active", "active")
 
 
-def test_without_webhooks_and_polls_the_reconciler_finds_the_payment(page: Browser, stack: LocalStack) -> None:
+def test_reconciler_finds_payment_without_webhooks_and_polls(page: Page, stack: LocalStack) -> None:
     click(page, "drop")
-    page.wait_for("document.querySelector('[data-value=drop]').ariaPressed === 'true'")
+    expect(page.locator("[data-value=drop]")).to_have_attribute("aria-pressed", "true")
     assert stack.webhook_mode == "drop"
-    page.run("document.querySelector('#heal').click()")
-    for _ in range(2):
-        click(page, "Request this line")
-        page.wait_for("!document.querySelector('#send').disabled")
+    page.locator("#heal").uncheck()
+    click(page, "Request this line")
+    expect_statuses(page, "active")
+    click(page, "Request this line")
     pay(page)
-    time.sleep(2)  # two rounds of looking at the list, which never heals
-    assert page.run(STATUSES).startswith("awaiting payment")
+    page.wait_for_timeout(2000)  # the page reads the list twice, which never heals
+    expect_statuses(page, "awaiting payment", "active")
     click(page, "Run it once")
-    page.wait_for(f"{STATUSES} === 'active,active'")
-    page.wait_for("!document.querySelector('#reconcile').disabled")  # the run goes on when its line is settled
-    assert page.problems == []
+    expect_statuses(page, "active", "active")
+    expect(page.locator("#reconcile")).to_be_enabled()  # the run goes on when its line is settled
 
 
-def test_a_manual_provisioner_answers_by_button(page: Browser) -> None:
+def test_manual_provisioner_answers_by_button(page: Page) -> None:
     click(page, "manual")
-    page.wait_for("document.querySelector('[data-value=manual]').ariaPressed === 'true'")
+    expect(page.locator("[data-value=manual]")).to_have_attribute("aria-pressed", "true")
     click(page, "Request this line")
     click(page, "Provisioner: failed")
-    page.wait_for(f"{STATUSES} === 'failed'")
-    assert page.problems == []
+    expect_statuses(page, "failed")
 
 
-def test_a_refusal_says_why(page: Browser) -> None:
+def test_refusal_says_why(page: Page, problems: list[str]) -> None:
     click(page, "Bring your own")
     click(page, "Request this line")
-    answer = page.wait_for("document.querySelector('#answer').innerText")
-    assert answer.startswith("403 forbidden line type")
-    page.wait_for("document.querySelector('.idea .lit')?.classList.contains('refused')")
+    expect(page.locator("#answer")).to_contain_text("403 forbidden line type")
+    expect(page.locator(".idea .lit.refused")).to_be_visible()
+    assert len(problems) == 1
+    assert "status of 403" in problems.pop()
 
 
-def test_it_is_usable_on_a_phone_and_in_the_dark(stack: LocalStack, tmp_path: Path) -> None:
-    with Browser(tmp_path, width=390, height=800, dark=True) as browser:
-        browser.open(f"{stack.origin}/")
-        browser.wait_for("document.querySelector('#workspace')?.value")
-        assert browser.run("document.documentElement.scrollWidth <= innerWidth")
-        red, green, blue = browser.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
-        assert red + green + blue < 200
+def test_it_fits_a_phone_in_the_dark(open_page: OpenPage) -> None:
+    page = open_page("/", viewport={"width": 390, "height": 800}, color_scheme="dark")
+    expect(page.locator("#workspace")).not_to_have_value("")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    rgb = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert sum(rgb) < 200
