@@ -167,6 +167,7 @@ def test_charges_are_those_of_stripe(page: Page) -> None:
 def test_keyboard_keeps_its_place_while_lines_change(page: Page) -> None:
     choose(page, "manual")
     request_lines(page, "provisioning")
+    expect(page.get_by_role("button", name="Request this line")).to_be_enabled()
     page.get_by_label("First name").focus()
     page.keyboard.press("Enter")
     expect_statuses(page, "awaiting payment", "provisioning")

@@ -17,14 +17,14 @@ export const link = (href, textContent, className = "") =>
 export const button = (textContent, action) =>
   element("button", { type: "button", textContent, onclick: ({ currentTarget }) => whileBusy([currentTarget], action) });
 
-/** Act unless one of the buttons is busy. A busy button is not disabled, which would take the focus from it. */
+/** Act unless one of the buttons is busy. The attribute `disabled` would take the focus from a busy button. */
 export async function whileBusy(buttons, act) {
-  if (buttons.some((each) => each.ariaBusy === "true")) return;
-  for (const each of buttons) each.ariaBusy = "true";
+  if (buttons.some((each) => each.ariaDisabled === "true")) return;
+  for (const each of buttons) each.ariaDisabled = "true";
   try {
     await act();
   } finally {
-    for (const each of buttons) each.ariaBusy = null;
+    for (const each of buttons) each.ariaDisabled = null;
   }
 }
 
