@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 if TYPE_CHECKING:
     from tests.local.stack import LocalStack
@@ -162,6 +162,21 @@ def test_charges_are_those_of_stripe(page: Page) -> None:
     expect(charged.locator("#invoices li").first).to_contain_text("paid")
     click(page, "Run it once")
     expect(charged.locator("#subscription")).to_contain_text(f"Purchased phone line1 {TIMES} $15.00 a month")
+
+
+@pytest.mark.parametrize(("button", "days"), [("A day later", 1), ("A month later", 31)])
+def test_time_is_advanced_by_button(page: Page, button: str, days: int) -> None:
+    asked = []
+
+    def answer(route: Route) -> None:
+        """Instead of the stack, whose time must not jump for the tests that follow."""
+        asked.append(route.request.post_data_json)
+        route.fulfill(json={"now": "2030-01-01T00:00:00Z"})
+
+    page.route("**/_local/clock", answer)
+    click(page, button)
+    expect(page.locator("#advanced")).to_have_text("Time has passed.")
+    assert asked == [{"advanceSeconds": days * 24 * 60 * 60}]
 
 
 def test_keyboard_keeps_its_place_while_lines_change(page: Page) -> None:
