@@ -4,13 +4,11 @@ from typing import Any
 
 from line_requests import items
 from line_requests.bus import Bus
-from line_requests.model import Line, Status
+from line_requests.model import Line
 from line_requests.settings import Settings
-from line_requests.store import RETELL_AFTER_MS, Store
 from line_requests.table import unmarshal
 
 SETTINGS = Settings.from_environment()
-STORE = Store(SETTINGS.table())
 BUS = Bus(SETTINGS.events_client(), SETTINGS.bus_name)
 
 
@@ -18,10 +16,6 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Publishes a batch of stream records; those that failed come again."""
     changed = {record["dynamodb"]["SequenceNumber"]: _changed(record) for record in event["Records"]}
     lines = {number: line for number, line in changed.items() if line is not None}
-    for line in lines.values():
-        # An included line comes into the reconciler's sight here, off its client's path, whatever the bus does.
-        if line.status is Status.PROVISIONING and line.due_at_ms is None:
-            STORE.due_at(line, line.history[-1].at_ms + RETELL_AFTER_MS)
     rejected = BUS.publish(list(lines.values()))
     failed = [number for number, line in lines.items() if line in rejected]
     return {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}
