@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from line_requests.bus import event_id
+from line_requests.bus.events import event_id
 from tests.local.demo import PLANS, SUBSCRIPTION_STATUSES
 from tests.local.provisioner import Mode
 from tests.local.stripe_double.idempotency import FaultKind

@@ -2,18 +2,21 @@
 
 import secrets
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import stripe
 
-from line_requests import items, operators, plans
-from line_requests.billing import Billing
-from line_requests.model import Line
-from line_requests.registry import Registry
-from line_requests.table import Table, Write
+from line_requests.billing.account import Billing
+from line_requests.clock import Clock, wall_time_ms
+from line_requests.deployment import Deployment
+from line_requests.domain.model import Line
+from line_requests.operator import commands, plan_files
+from line_requests.settings import Settings
+from line_requests.storage import records
+from line_requests.storage.table import Write
 from tests.local.ministack import MiniStack
 
 if TYPE_CHECKING:
@@ -79,9 +82,12 @@ class Demo:
     def __init__(self, ministack: MiniStack, table: str, double: "StripeDouble") -> None:
         self._double = double
         self._stripe = stripe.StripeClient(OPERATOR_API_KEY, base_addresses={"api": double.url})
-        dynamodb = ministack.session.client("dynamodb", endpoint_url=ministack.endpoint)
-        self._table = Table(dynamodb, table)
-        self._registry = Registry(self._table)
+        # What an operator's shell sets: the deployment's table, and a Stripe key of their own.
+        settings = {"TABLE_NAME": table, "STRIPE_API_KEY": OPERATOR_API_KEY, "STRIPE_API_BASE": double.url}
+        client = partial(ministack.session.client, endpoint_url=ministack.endpoint)
+        self._deployment = Deployment(Settings.from_environment(settings), client)
+        self._stores = self._deployment.stores
+        self._table = self._stores.table
         self._workspaces: dict[str, DemoWorkspace] = {}
         self._changing = threading.Lock()
         self._base_prices = self._apply_plans()
@@ -134,7 +140,7 @@ class Demo:
     def find_line(self, line_id: str) -> Line | None:
         """A line of any workspace, as it is now."""
         found = self._table.scan("#sk = :sk", {"sk": f"LINE#{line_id}"})
-        return next((items.line(item) for item in found), None)
+        return next((records.line(item) for item in found), None)
 
     def forget_due(self) -> None:
         """Nothing that lies in the table is the reconciler's business any more."""
@@ -157,7 +163,7 @@ class Demo:
         ).id
 
     def _billing(self) -> Billing:
-        return Billing(OPERATOR_API_KEY, api_base=self._double.url, remaining_s=lambda: 30)
+        return self._deployment.billing(Clock.start(30))
 
     def _apply_plans(self) -> Mapping[str, str]:
         """Make the prices, apply the plans that name them; the base price of each."""
@@ -174,18 +180,19 @@ class Demo:
             }
             for plan, lines in PLANS.items()
         }
-        plans.apply(plans.parse(tables), self._registry, self._billing())
+        plan_files.apply(plan_files.parse(tables), self._stores.plans, self._billing())
         return base_prices
 
     def _enter(self, workspace: DemoWorkspace) -> str:
         """What an operator does for a new workspace: create it, sync its subscription, issue a key."""
-        now_ms = int(time.time() * 1000)
-        operators.create_workspace(
-            self._registry,
+        now_ms = wall_time_ms()
+        commands.create_workspace(
+            self._stores.workspaces,
+            self._deployment.lifecycle.subscriptions,
             self._billing(),
             workspace.id,
             customer=workspace.customer,
             organisation=workspace.organisation,
             now_ms=now_ms,
         )
-        return operators.issue_key(self._registry, workspace.id, "demo", now_ms)
+        return commands.issue_key(self._stores.workspaces, self._stores.api_keys, workspace.id, "demo", now_ms)

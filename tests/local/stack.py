@@ -18,7 +18,7 @@ from botocore.config import Config
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from line_requests.hints import INVOICE_EVENTS, SUBSCRIPTION_EVENTS
+from line_requests.billing.events import INVOICE_EVENTS, SUBSCRIPTION_EVENTS
 from tests.local import control
 from tests.local.demo import PRODUCT_API_KEY, Demo
 from tests.local.deployment import Deployment, deploy, layer_packages
