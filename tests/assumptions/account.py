@@ -1,0 +1,300 @@
+"""The Stripe account that experiments use: short ways to make things, time, and the removal of all that was made."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import requests
+import stripe
+
+from tests.assumptions.registry import NotTriedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+DAY_S = 86_400
+# A month of any length and the hour for which Stripe keeps a renewal's invoice as a draft.
+A_MONTH_AND_A_DAY_S = 32 * DAY_S
+# https://docs.stripe.com/billing/testing/test-clocks/api-advanced-usage: advancing is asynchronous.
+CLOCK_WAIT_S = 180.0
+EVENT_WAIT_S = 30.0
+
+
+class Account:
+    """One Stripe account in test mode; what is made through it is deleted, voided or archived by `clean_up`."""
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        restricted_key: str | None = None,
+        live_customer: str | None = None,
+        api_base: str | None = None,
+    ) -> None:
+        self._api_base = api_base
+        self._restricted_key = restricted_key
+        self._live_customer = live_customer
+        self._session = requests.Session()
+        self._clean_ups: list[tuple[str, Callable[[], object]]] = []
+        self._clock: str | None = None
+        self.client = self.client_of(api_key)
+
+    def client_of(self, api_key: str) -> stripe.StripeClient:
+        return stripe.StripeClient(
+            api_key,
+            base_addresses={"api": self._api_base} if self._api_base else {},
+            http_client=stripe.RequestsClient(timeout=60, session=self._session),
+            max_network_retries=0,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    @property
+    def v1(self) -> stripe.V1Services:
+        return self.client.v1
+
+    def later(self, what: str, clean_up: Callable[[], object]) -> None:
+        """Remember how to remove something."""
+        self._clean_ups.append((what, clean_up))
+
+    def clean_up(self) -> list[str]:
+        """Remove everything, the newest first; returns what could not be removed."""
+        left = []
+        while self._clean_ups:
+            what, remove = self._clean_ups.pop()
+            try:
+                remove()
+            except stripe.StripeError as error:
+                left.append(f"{what} ({error.user_message or error})")
+        self._clock = None
+        return left
+
+    # Making things
+
+    @staticmethod
+    def key() -> stripe.RequestOptions:
+        """Return options with a fresh idempotency key."""
+        return {"idempotency_key": f"assumption-{secrets.token_hex(12)}"}
+
+    def new_customer(
+        self,
+        *,
+        card: str | None = "pm_card_visa",
+        balance: int = 0,
+        timed: bool = False,
+        params: stripe.params.CustomerCreateParams | None = None,
+    ) -> str:
+        """Return a customer with a card that pays; `timed` ones live on the clock that `advance` moves."""
+        wanted: stripe.params.CustomerCreateParams = {"name": "An assumption", "balance": balance}
+        if card:
+            wanted |= {"payment_method": card, "invoice_settings": {"default_payment_method": card}}
+        if timed and (clock := self.clock()):
+            wanted["test_clock"] = clock
+        customer = self.v1.customers.create(wanted | (params or {})).id
+        self.later(f"customer {customer}", partial(self._remove_customer, customer))
+        return customer
+
+    def _remove_customer(self, customer: str) -> None:
+        if getattr(self.v1.customers.retrieve(customer), "deleted", False):
+            return
+        for subscription in self.v1.subscriptions.list({"customer": customer}).data:
+            self.v1.subscriptions.cancel(subscription.id)
+        for invoice in self.v1.invoices.list({"customer": customer, "limit": 100}).data:
+            # What is partly paid, or whose debit is on its way, can only be kept.
+            with suppress(stripe.InvalidRequestError):
+                if invoice.status == "draft":
+                    self.v1.invoices.delete(invoice.id)
+                elif invoice.status in {"open", "uncollectible"}:
+                    self.v1.invoices.void_invoice(invoice.id)
+        for item in self.v1.invoice_items.list({"customer": customer, "pending": True, "limit": 100}).data:
+            self.v1.invoice_items.delete(item.id)
+        self.v1.customers.delete(customer)
+
+    def new_product(self) -> str:
+        product = self.v1.products.create({"name": "Extra line (an assumption)"}).id
+        self.later(f"product {product}", lambda: self.v1.products.update(product, {"active": False}))
+        return product
+
+    def new_price(
+        self,
+        unit_amount: int = 1500,
+        *,
+        interval: str | None = "month",
+        params: stripe.params.PriceCreateParams | None = None,
+    ) -> str:
+        """Return a price in US dollars; without an interval it does not recur."""
+        wanted: stripe.params.PriceCreateParams = {
+            "product": self.new_product(),
+            "currency": "usd",
+            "unit_amount": unit_amount,
+        }
+        if interval:
+            wanted["recurring"] = {"interval": interval}
+        price = self.v1.prices.create(wanted | (params or {})).id
+        self.later(f"price {price}", lambda: self.v1.prices.update(price, {"active": False}))
+        return price
+
+    def new_draft(
+        self,
+        customer: str,
+        amount: int | None = 1500,
+        *,
+        params: stripe.params.InvoiceCreateParams | None = None,
+    ) -> stripe.Invoice:
+        """Return a draft as the product makes one, with one item of that amount (none: without)."""
+        wanted: stripe.params.InvoiceCreateParams = {
+            "customer": customer,
+            "currency": "usd",
+            "auto_advance": False,
+            "collection_method": "charge_automatically",
+            "pending_invoice_items_behavior": "exclude",
+        }
+        invoice = self.v1.invoices.create(wanted | (params or {}))
+        if amount is not None:
+            self.add_item(customer, invoice.id, amount)
+        return invoice
+
+    def add_item(self, customer: str, invoice: str | None, amount: int = 1500) -> stripe.InvoiceItem:
+        """Return an invoice item priced inline; without an invoice it is pending."""
+        wanted: stripe.params.InvoiceItemCreateParams = {
+            "customer": customer,
+            "price_data": {"currency": "usd", "product": self.new_product(), "unit_amount": amount},
+        }
+        if invoice:
+            wanted["invoice"] = invoice
+        return self.v1.invoice_items.create(wanted)
+
+    def new_open_invoice(
+        self,
+        customer: str,
+        amount: int = 1500,
+        *,
+        params: stripe.params.InvoiceCreateParams | None = None,
+    ) -> stripe.Invoice:
+        """Return a finalized invoice that awaits its payment."""
+        draft = self.new_draft(customer, amount, params=params)
+        return self.v1.invoices.finalize_invoice(draft.id, {"auto_advance": False})
+
+    def new_paid_invoice(self, customer: str, amount: int = 1500) -> stripe.Invoice:
+        """Return an invoice paid by the customer's card."""
+        return self.v1.invoices.pay(self.new_open_invoice(customer, amount).id)
+
+    def new_subscription(
+        self,
+        customer: str,
+        *prices: str,
+        params: stripe.params.SubscriptionCreateParams | None = None,
+    ) -> stripe.Subscription:
+        """Return a subscription to these prices, one of each."""
+        wanted: stripe.params.SubscriptionCreateParams = {
+            "customer": customer,
+            "items": [{"price": price} for price in prices],
+        }
+        return self.v1.subscriptions.create(wanted | (params or {}))
+
+    # Time
+
+    def clock(self) -> str | None:
+        """Return the test clock of this experiment; none where the whole account's time moves."""
+        if self._clock is None:
+            clocks = self.v1.test_helpers.test_clocks
+            clock = clocks.create({"name": "An assumption", "frozen_time": int(time.time())}).id
+            self.later(f"test clock {clock}", lambda: clocks.delete(clock))
+            self._clock = clock
+        return self._clock
+
+    def now(self) -> int:
+        """Return the time of timed customers, in epoch seconds."""
+        if self._clock is None:
+            return int(time.time())
+        return self.v1.test_helpers.test_clocks.retrieve(self._clock).frozen_time
+
+    def advance(self, seconds: int) -> None:
+        """Let time pass for timed customers."""
+        if self._clock is None:
+            raise NotTriedError("this experiment has no timed customer")
+        clocks = self.v1.test_helpers.test_clocks
+        clocks.advance(self._clock, {"frozen_time": self.now() + seconds})
+        clock = self._clock
+        if not self.eventually(lambda: clocks.retrieve(clock).status == "ready", timeout_s=CLOCK_WAIT_S):
+            raise NotTriedError(f"the test clock did not arrive within {CLOCK_WAIT_S:.0f} s")
+
+    def eventually(self, look: Callable[[], T], *, timeout_s: float = EVENT_WAIT_S) -> T:
+        """Return the first true answer, or the last one when the time is over."""
+        deadline = time.monotonic() + timeout_s
+        while not (answer := look()) and time.monotonic() < deadline:
+            time.sleep(1)
+        return answer
+
+    def event(self, event_type: str, since_s: int, about: Callable[[stripe.Event], bool]) -> stripe.Event | None:
+        """Return the newest event of this type about something, which Stripe may record a little later."""
+        params: stripe.params.EventListParams = {"type": event_type, "created": {"gte": since_s}, "limit": 100}
+        return self.eventually(lambda: next(filter(about, self.v1.events.list(params).data), None))
+
+    # What only other hands can do, each in its own way on a real account
+
+    def keys_forgotten(self) -> None:
+        """Let the day pass after which Stripe forgets idempotency keys."""
+        raise NotTriedError("idempotency keys follow real time: it would take a day")
+
+    def fail_next_call(self) -> None:
+        """Make the next call take effect and be answered with a 500."""
+        raise NotTriedError("a real account cannot be made to answer 500")
+
+    def receive_event(self, trigger: Callable[[], object], secret: str) -> tuple[bytes, str]:
+        """Return the body and the Stripe-Signature of an event's delivery."""
+        raise NotTriedError(f"deliveries need a public address, and {trigger.__name__} has none for {secret[:6]}")
+
+    def start_bank_debit(self, invoice: stripe.Invoice) -> None:
+        """Put a bank debit on its way that does not arrive during the experiment."""
+        intent = self.v1.setup_intents.create(
+            {
+                "customer": str(invoice.customer),
+                "allowed_payment_method_types": ["us_bank_account"],
+                "payment_method": "pm_usBankAccount_processing",  # https://docs.stripe.com/testing#ach-direct-debit
+                "mandate_data": {"customer_acceptance": {"type": "offline", "offline": {}}},
+                "confirm": True,
+            }
+        )
+        self.v1.invoices.pay(invoice.id, {"payment_method": str(intent.payment_method)})
+
+    def pay_part(self, invoice: stripe.Invoice, amount: int) -> None:
+        """Pay a part of an invoice by card."""
+        payment = self.v1.payment_intents.create(
+            {
+                "amount": amount,
+                "currency": invoice.currency,
+                "customer": str(invoice.customer),
+                "payment_method": "pm_card_visa",
+                "allowed_payment_method_types": ["card"],
+                "confirm": True,
+            }
+        )
+        self.v1.invoices.attach_payment(invoice.id, {"payment_intent": payment.id})
+
+    def new_disputed_invoice(self) -> stripe.Invoice:
+        """Return a paid invoice whose payment the bank disputes."""
+        # https://docs.stripe.com/testing#disputes
+        return self.new_paid_invoice(self.new_customer(card="pm_card_createDispute"))
+
+    def narrow_client(self) -> stripe.StripeClient:
+        """Return a client whose restricted key may not read invoices."""
+        if not self._restricted_key:
+            raise NotTriedError("set STRIPE_RESTRICTED_KEY to an rk_test_ key that may not read invoices")
+        return self.client_of(self._restricted_key)
+
+    def live_customer(self) -> str:
+        """Return the id of a customer of the live mode."""
+        if not self._live_customer:
+            raise NotTriedError("set STRIPE_LIVE_CUSTOMER to the id of any live customer of this account")
+        return self._live_customer

@@ -1,0 +1,118 @@
+"""What an assumption is, how its experiment is run, and what an experiment may say."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import stripe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.assumptions.account import Account
+
+
+class Verdict(StrEnum):
+    TRUE = "TRUE"
+    FALSE = "FALSE"
+    NOT_TRIED = "NOT TRIED"
+
+
+class DisprovedError(AssertionError):
+    """Stripe does something else than assumed."""
+
+
+class NotTriedError(Exception):
+    """This account cannot answer the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """One thing believed of Stripe; `if_true` and `if_false` say what the product then does."""
+
+    name: str
+    """Subject, behaviour, condition."""
+    claim: str
+    source: str
+    """A page's address, or the dotted name in the SDK whose docstring says it."""
+    if_true: str
+    if_false: str
+    experiment: Callable[[Account], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    assumption: Assumption
+    verdict: Verdict
+    detail: str = ""
+    left_behind: tuple[str, ...] = ()
+
+
+def assumption(*, source: str, if_true: str, if_false: str) -> Callable[[Callable[[Account], None]], Assumption]:
+    """Declare an experiment; its name is the assumption's name and its docstring the claim."""
+
+    def declare(experiment: Callable[[Account], None]) -> Assumption:
+        claim = " ".join((experiment.__doc__ or "").split())
+        name = experiment.__name__.replace("_", "-")
+        return Assumption(name, claim, source, if_true, if_false, experiment)
+
+    return declare
+
+
+def run(tried: Assumption, account: Account) -> Result:
+    """Run one experiment and remove what it made."""
+    try:
+        tried.experiment(account)
+        verdict, detail = Verdict.TRUE, ""
+    except DisprovedError as disproved:
+        verdict, detail = Verdict.FALSE, str(disproved)
+    except NotTriedError as not_tried:
+        verdict, detail = Verdict.NOT_TRIED, str(not_tried)
+    except stripe.StripeError as error:
+        verdict, detail = Verdict.NOT_TRIED, f"Stripe refused the preparation: {described(error)}"
+    return Result(tried, verdict, detail, tuple(account.clean_up()))
+
+
+def expect(what: str, seen: object, assumed: object) -> None:
+    """Disprove the assumption unless Stripe shows what is assumed."""
+    if seen != assumed:
+        raise DisprovedError(f"{what}: assumed {assumed!r}, Stripe says {seen!r}")
+
+
+@contextmanager
+def refused(
+    status: int, *, code: str | None = None, kind: type[stripe.StripeError] = stripe.StripeError
+) -> Iterator[None]:
+    """Disprove the assumption unless Stripe refuses what is done inside, in this way."""
+    try:
+        yield
+    except stripe.StripeError as error:
+        same = error.http_status == status and code in (None, code_of(error)) and isinstance(error, kind)
+        if not same:
+            wanted = f"{kind.__name__} {status} {code or ''}".strip()
+            raise DisprovedError(f"assumed {wanted}, Stripe says {described(error)}") from error
+        return
+    raise DisprovedError(f"assumed a refusal ({status} {code or ''}), Stripe did it".replace(" )", ")"))
+
+
+@contextmanager
+def accepted(what: str) -> Iterator[None]:
+    """Disprove the assumption if Stripe refuses what is done inside."""
+    try:
+        yield
+    except stripe.StripeError as error:
+        raise DisprovedError(f"{what}: assumed to be accepted, Stripe says {described(error)}") from error
+
+
+def code_of(error: stripe.StripeError) -> str | None:
+    """Return the code in Stripe's answer: the SDK copies it only for some kinds of errors."""
+    return error.code or (error.error.code if error.error else None)
+
+
+def described(error: stripe.StripeError) -> str:
+    """Kind, status, code and message of an error, on one line."""
+    parts = (type(error).__name__, error.http_status, code_of(error), error.user_message)
+    return " ".join(str(part) for part in parts if part)
