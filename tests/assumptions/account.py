@@ -189,6 +189,12 @@ class Account:
         """Return an invoice paid by the customer's card."""
         return self.v1.invoices.pay(self.new_open_invoice(customer, amount).id)
 
+    def payment_intent_of(self, invoice: stripe.Invoice) -> str:
+        """Return the payment intent that paid an invoice."""
+        shown = self.v1.invoices.retrieve(invoice.id, {"expand": ["payments"]})
+        payments = shown.payments.data if shown.payments else []
+        return next(str(p.payment.payment_intent) for p in payments if p.status == "paid")
+
     def new_subscription(
         self,
         customer: str,
@@ -254,6 +260,20 @@ class Account:
     def receive_event(self, trigger: Callable[[], object], secret: str) -> tuple[bytes, str]:
         """Return the body and the Stripe-Signature of an event's delivery."""
         raise NotTriedError(f"deliveries need a public address, and {trigger.__name__} has none for {secret[:6]}")
+
+    def discount_customer(self, customer: str, percent: int) -> None:
+        """Give a customer a lasting discount, as one can in the Dashboard."""
+        coupon = self.v1.coupons.create({"percent_off": percent, "duration": "forever"}).id
+        self.later(f"coupon {coupon}", lambda: self.v1.coupons.delete(coupon))
+        # The pinned version has no parameter for it any more: https://docs.stripe.com/changelog/clover
+        path, version = f"/v1/customers/{customer}", "2024-06-20"
+        self.client.raw_request("post", path, coupon=coupon, stripe_version=version)
+
+    def break_card(self, customer: str) -> None:
+        """Let every further charge of the customer's card fail."""
+        # https://docs.stripe.com/testing#declined-payments: it can be attached, and then fails.
+        card = self.v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": customer}).id
+        self.v1.customers.update(customer, {"invoice_settings": {"default_payment_method": card}})
 
     def start_bank_debit(self, invoice: stripe.Invoice) -> None:
         """Put a bank debit on its way that does not arrive during the experiment."""

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.assumptions.experiments import idempotency
+from tests.assumptions.experiments import idempotency, invoices, renewals, settlement, subscriptions
 from tests.assumptions.registry import Assumption
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-MODULES: tuple[ModuleType, ...] = (idempotency,)
+MODULES: tuple[ModuleType, ...] = (
+    idempotency,
+    invoices,
+    settlement,
+    subscriptions,
+    renewals,
+)
 
 
 def of_module(module: ModuleType) -> list[Assumption]:

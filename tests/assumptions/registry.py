@@ -84,18 +84,23 @@ def expect(what: str, seen: object, assumed: object) -> None:
 
 @contextmanager
 def refused(
-    status: int, *, code: str | None = None, kind: type[stripe.StripeError] = stripe.StripeError
+    status: int,
+    *,
+    code: str | None = None,
+    param: str | None = None,
+    kind: type[stripe.StripeError] = stripe.StripeError,
 ) -> Iterator[None]:
     """Disprove the assumption unless Stripe refuses what is done inside, in this way."""
+    wanted = " ".join(str(part) for part in (kind.__name__, status, code, param) if part)
     try:
         yield
     except stripe.StripeError as error:
-        same = error.http_status == status and code in (None, code_of(error)) and isinstance(error, kind)
-        if not same:
-            wanted = f"{kind.__name__} {status} {code or ''}".strip()
+        same_param = param in (None, getattr(error, "param", None))
+        same_code = error.http_status == status and code in (None, code_of(error))
+        if not (same_code and same_param and isinstance(error, kind)):
             raise DisprovedError(f"assumed {wanted}, Stripe says {described(error)}") from error
         return
-    raise DisprovedError(f"assumed a refusal ({status} {code or ''}), Stripe did it".replace(" )", ")"))
+    raise DisprovedError(f"assumed {wanted}, Stripe did what was asked")
 
 
 @contextmanager
@@ -113,6 +118,7 @@ def code_of(error: stripe.StripeError) -> str | None:
 
 
 def described(error: stripe.StripeError) -> str:
-    """Kind, status, code and message of an error, on one line."""
-    parts = (type(error).__name__, error.http_status, code_of(error), error.user_message)
+    """Kind, status, code, parameter and message of an error, on one line."""
+    param = getattr(error, "param", None)
+    parts = (type(error).__name__, error.http_status, code_of(error), param, error.user_message)
     return " ".join(str(part) for part in parts if part)

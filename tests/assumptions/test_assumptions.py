@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def double() -> Iterator[StripeDouble]:
-    with StripeDouble(latency_ms=2) as running:
+    with StripeDouble() as running:
+        running.latency_ms = 2  # so that simultaneous calls meet
         yield running
 
 
