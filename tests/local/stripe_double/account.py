@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+import heapq
 import secrets
-import time
 from collections import defaultdict
-from itertools import dropwhile, islice
+from itertools import count, dropwhile, islice
 from typing import TYPE_CHECKING, Any
 
 import stripe
 
-from .refusals import Json, bad_request, no_such
+from .errors import Json, bad_request, no_such
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from .clock import Clock
 
 _PREFIXES = {
     "customer": "cus",
@@ -42,20 +44,36 @@ _BOUNDS: dict[str, Callable[[int, int], bool]] = {
 class Account:
     """One Stripe account in test mode; not thread-safe, the server holds one lock around it."""
 
-    def __init__(self, on_event: Callable[[Json], None], page_url: Callable[[str], str]) -> None:
-        """Start empty; `on_event` is told every event in order, `page_url` names hosted pages."""
+    def __init__(self, on_event: Callable[[Json], None], url: str, clock: Clock) -> None:
+        """Start empty; `on_event` gets every event in order, hosted pages are under `url`."""
         self.tables: defaultdict[str, dict[str, Json]] = defaultdict(dict)
         # What is shown only when expanded, or is not shown at all, by object id.
         self.hidden: defaultdict[str, Json] = defaultdict(dict)
         self.request: Json = {"id": None, "idempotency_key": None}
-        self.clock_offset_s = 0
-        self.page_url = page_url
+        self.clock = clock
+        self.url = url
         self.invoice_id_by_page_token: dict[str, str] = {}
         self._on_event = on_event
+        self._timers: list[tuple[int, int, Callable[[], None]]] = []
+        self._timer_order = count()
+        self._at: int | None = None  # the moment of the timer that runs
 
     def now(self) -> int:
         """Return the account's time in epoch seconds."""
-        return int(time.time()) + self.clock_offset_s
+        return self.clock.now() if self._at is None else self._at
+
+    def at(self, moment: int, act: Callable[[], None]) -> None:
+        """Call `act` once that moment has come; it checks for itself whether it still applies."""
+        heapq.heappush(self._timers, (moment, next(self._timer_order), act))
+
+    def catch_up(self) -> None:
+        """Do what has fallen due, in order, each at its own moment."""
+        while self._timers and self._timers[0][0] <= self.clock.now():
+            self._at, _, act = heapq.heappop(self._timers)
+            try:
+                act()
+            finally:
+                self._at = None
 
     def add(self, kind: str, fields: Json, object_id: str | None = None) -> Json:
         """Store a new object and return it."""

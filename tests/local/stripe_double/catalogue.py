@@ -6,8 +6,8 @@ import copy
 from decimal import Decimal
 
 from .account import Account, merge_metadata, whole_list
+from .errors import Json, bad_request
 from .objects import CUSTOMER, PRODUCT
-from .refusals import Json, bad_request
 
 
 def create_product(account: Account, params: Json) -> Json:

@@ -8,11 +8,20 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
 from .invoices import payment_is_processing, settle
-from .refusals import Answer, Json
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
     from .account import Account
+    from .errors import Json
+
+    Act = Callable[[Account, str], Response]
+    Endpoint = Callable[[Request], Awaitable[Response]]
 
 _PAGE = Template(Path(__file__).with_name("hosted_page.html").read_text(encoding="utf-8"))
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
@@ -28,7 +37,7 @@ _WORDS = {
 _PAYABLE = ("open", "uncollectible")
 
 
-def show(account: Account, token: str) -> Answer:
+def show(account: Account, token: str) -> Response:
     """GET the page."""
     invoice = _find(account, token)
     if invoice is None:
@@ -36,7 +45,7 @@ def show(account: Account, token: str) -> Answer:
     return _html(_render(account, invoice))
 
 
-def pay(account: Account, token: str) -> Answer:
+def pay(account: Account, token: str) -> Response:
     """POST the button: back to the page when this call paid the invoice, else 409."""
     invoice = _find(account, token)
     if invoice is None:
@@ -44,7 +53,7 @@ def pay(account: Account, token: str) -> Answer:
     if _state(account, invoice) not in _PAYABLE:
         return _html(_render(account, invoice), 409)
     settle(account, invoice)
-    return Answer(303, b"", (("Location", f"/i/{token}"),))
+    return RedirectResponse(f"/i/{token}", 303)
 
 
 def money(amount: int, currency: str) -> str:
@@ -105,10 +114,9 @@ def _credit(invoice: Json) -> str:
     return "".join(f"<tr><td>{name}</td><td>{sign}{text}</td></tr>" for name, text, sign in cells)
 
 
-def _html(page: str, status: int = 200) -> Answer:
-    headers = (("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store"))
-    return Answer(status, page.encode(), headers)
+def _html(page: str, status: int = 200) -> Response:
+    return HTMLResponse(page, status, {"Cache-Control": "no-store"})
 
 
-def _not_found() -> Answer:
+def _not_found() -> Response:
     return _html("<!doctype html><title>Not found</title><p>There is no such invoice.", 404)

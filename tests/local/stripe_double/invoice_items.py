@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from .account import Account, merge_metadata
 from .catalogue import inline_price
-from .refusals import Json, bad_request
+from .errors import Json, bad_request
 
 _PRICE_SOURCES = ("amount", "price_data", "pricing", "unit_amount_decimal")
 

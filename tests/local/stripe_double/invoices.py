@@ -6,9 +6,9 @@ import copy
 import secrets
 
 from .account import Account, merge_metadata, whole_list
+from .errors import ApiError, Json, bad_request
 from .invoice_items import pending_items, put_on_invoice, retotal
 from .objects import INVOICE
-from .refusals import Json, RefusalError, bad_request
 
 # Invoice parameters that are stored as they come.
 _STORED = (
@@ -142,8 +142,8 @@ def finalize(account: Account, params: Json, invoice_id: str) -> Json:
     invoice |= {
         "auto_advance": params.get("auto_advance", invoice["auto_advance"]),
         "effective_at": invoice["effective_at"] or now,
-        "hosted_invoice_url": account.page_url(token),
-        "invoice_pdf": account.page_url(token) + "/pdf",
+        "hosted_invoice_url": f"{account.url}/i/{token}",
+        "invoice_pdf": f"{account.url}/i/{token}/pdf",
         "number": number,
         "status": "open",
     }
@@ -226,7 +226,7 @@ def payment_is_processing(account: Account, invoice: Json) -> bool:
     return "debit" in account.hidden[invoice["id"]]
 
 
-def _not_editable(message: str) -> RefusalError:
+def _not_editable(message: str) -> ApiError:
     return bad_request(message, code="invoice_not_editable")
 
 

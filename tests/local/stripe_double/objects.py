@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .refusals import Json
+    from .errors import Json
 
 INVOICE: Json = {
     "account_country": "US",

@@ -14,7 +14,7 @@ import stripe.params
 from stripe import RequestOptions
 from typing_extensions import is_typeddict
 
-from .refusals import RefusalError, bad_request
+from .errors import ApiError, bad_request
 
 # A parsed form: every leaf is a string, lists are still maps from index to value.
 Form = dict[str, Any]
@@ -101,11 +101,11 @@ def _coerce_union(raw: object, members: tuple[object, ...], param: str) -> objec
         return raw
     # `Literal[…]|str` is the SDK's open enumeration: Stripe itself takes only what it knows.
     others = [m for m in members if get_origin(m) is not Literal and not (m is str and choices) and _is_checkable(m)]
-    refusal: RefusalError | None = None
+    refusal: ApiError | None = None
     for member in others:
         try:
             return _coerce(raw, member, param)
-        except RefusalError as refused:
+        except ApiError as refused:
             refusal = refused
     if refusal is not None:
         raise refusal

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import catalogue, invoice_items, invoices, subscriptions
-from .refusals import Json, RefusalError, bad_request
+from .errors import ApiError, Json, bad_request
 
 if TYPE_CHECKING:
     from .account import Account
@@ -120,4 +120,4 @@ def find_route(method: str, path: str) -> tuple[Route, tuple[Any, ...]]:
         if route.method == method and (match := pattern.fullmatch(path)):
             return route, match.groups()
     message = f"Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs."
-    raise RefusalError(404, message)
+    raise ApiError(404, message)

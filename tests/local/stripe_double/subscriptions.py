@@ -7,9 +7,9 @@ from decimal import Decimal
 
 from . import invoices
 from .account import Account, merge_metadata, whole_list
+from .errors import Json, bad_request, no_such
 from .invoice_items import add_line, pricing
 from .objects import SUBSCRIPTION
-from .refusals import Json, bad_request, no_such
 
 _DAY_S = 86_400
 _INTERVAL_DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import urllib3
 
 if TYPE_CHECKING:
-    from .refusals import Json
+    from .errors import Json
 
 WebhookMode = Literal["deliver", "drop", "duplicate", "reverse"]
 

@@ -1,0 +1,90 @@
+"""What customers, banks, other people and time do: controls that are no API calls."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+from . import invoices, subscriptions
+
+if TYPE_CHECKING:
+    import threading
+
+    from .account import Account
+    from .errors import Json
+
+
+class Controls:
+    """Controls of one account; every method is thread-safe."""
+
+    _account: Account
+    _lock: threading.RLock
+
+    def advance(self, seconds: int) -> int:
+        """Let time pass and do what falls due meanwhile, in order; return the new time."""
+        with self._lock:
+            self._account.clock.advance(seconds)
+            self._account.catch_up()
+            return self._account.now()
+
+    advance_seconds = advance
+
+    def invoice(self, invoice_id: str) -> Json:
+        """Return an invoice without an API call."""
+        with self._lock:
+            return copy.deepcopy(self._account.get("invoice", invoice_id))
+
+    def all_of(self, kind: str) -> list[Json]:
+        """Return every object of a kind ("invoice", "event", "subscription", …), newest first."""
+        with self._lock:
+            return copy.deepcopy(list(self._account.newest(kind)))
+
+    def pay_invoice(self, invoice_id: str) -> None:
+        """Pay an invoice as its customer would."""
+        with self._lock:
+            invoices.pay(self._account, {}, invoice_id)
+
+    def forget_invoice(self, invoice_id: str) -> None:
+        """Make an invoice unknown from now on, as a key of another account would find it."""
+        with self._lock:
+            del self._account.tables["invoice"][invoice_id]
+
+    def forget_events(self) -> None:
+        """Empty the feed, as a month does."""
+        with self._lock:
+            self._account.tables["event"].clear()
+
+    def age_events(self, seconds: int) -> None:
+        """Make every event so much older."""
+        with self._lock:
+            for event in self._account.tables["event"].values():
+                event["created"] -= seconds
+
+    def start_bank_debit(self, invoice_id: str) -> None:
+        """Start a payment by bank debit: the invoice stays open and void fails."""
+        with self._lock:
+            invoices.start_bank_debit(self._account, invoice_id)
+
+    def settle_bank_debit(self, invoice_id: str, *, succeeded: bool) -> None:
+        """End a bank debit: paid, or still open."""
+        with self._lock:
+            invoices.settle_bank_debit(self._account, invoice_id, succeeded=succeeded)
+
+    def set_subscription_status(
+        self,
+        subscription_id: str,
+        status: str | None = None,
+        *,
+        cancel_at_period_end: bool | None = None,
+        pause_collection: Json | str | None = None,
+    ) -> Json:
+        """Force a subscription into any of Stripe's states; `""` ends `pause_collection`."""
+        with self._lock:
+            forced = subscriptions.set_status(
+                self._account,
+                subscription_id,
+                status,
+                cancel_at_period_end=cancel_at_period_end,
+                pause_collection=pause_collection,
+            )
+            return copy.deepcopy(forced)
