@@ -307,6 +307,11 @@ class Account:
         # https://docs.stripe.com/testing#disputes
         return self.new_paid_invoice(self.new_customer(card="pm_card_createDispute"))
 
+    def tax_settings(self) -> str | None:
+        """Return the account's default tax behaviour, empty when it has none; None when Stripe Tax is not set up."""
+        settings = self.v1.tax.settings.retrieve()
+        return (settings.defaults.tax_behavior or "") if settings.status == "active" else None
+
     def narrow_client(self) -> stripe.StripeClient:
         """Return a client whose restricted key may not read invoices."""
         if not self._restricted_key:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.assumptions.experiments import idempotency, invoices, renewals, settlement, subscriptions
+from tests.assumptions.experiments import (
+    events,
+    idempotency,
+    invoices,
+    keys,
+    renewals,
+    reversals,
+    settlement,
+    subscriptions,
+    taxes,
+)
 from tests.assumptions.registry import Assumption
 
 if TYPE_CHECKING:
@@ -16,6 +26,10 @@ MODULES: tuple[ModuleType, ...] = (
     settlement,
     subscriptions,
     renewals,
+    reversals,
+    taxes,
+    events,
+    keys,
 )
 
 

@@ -50,6 +50,9 @@ class DoubleAccount(Account):
     def fail_next_call(self) -> None:
         self._double.set_faults("error_after", 1)
 
+    def tax_settings(self) -> str:
+        return ""
+
     def start_bank_debit(self, invoice: stripe.Invoice) -> None:
         self._double.start_bank_debit(invoice.id)
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from tests.assumptions.account import Account
 
 
+# Refusals that are about how a call is written, not about what it wants.
+MALFORMED = frozenset({"parameter_missing", "parameter_unknown", "parameter_invalid_empty"})
+
+
 class Verdict(StrEnum):
     TRUE = "TRUE"
     FALSE = "FALSE"
@@ -63,17 +67,24 @@ def assumption(*, source: str, if_true: str, if_false: str) -> Callable[[Callabl
 
 
 def run(tried: Assumption, account: Account) -> Result:
-    """Run one experiment and remove what it made."""
+    """Run one experiment, and remove what it made however it ends."""
+    try:
+        verdict, detail = _answer(tried, account)
+    finally:
+        left_behind = tuple(account.clean_up())
+    return Result(tried, verdict, detail, left_behind)
+
+
+def _answer(tried: Assumption, account: Account) -> tuple[Verdict, str]:
     try:
         tried.experiment(account)
-        verdict, detail = Verdict.TRUE, ""
     except DisprovedError as disproved:
-        verdict, detail = Verdict.FALSE, str(disproved)
+        return Verdict.FALSE, str(disproved)
     except NotTriedError as not_tried:
-        verdict, detail = Verdict.NOT_TRIED, str(not_tried)
+        return Verdict.NOT_TRIED, str(not_tried)
     except stripe.StripeError as error:
-        verdict, detail = Verdict.NOT_TRIED, f"Stripe refused the preparation: {described(error)}"
-    return Result(tried, verdict, detail, tuple(account.clean_up()))
+        return Verdict.NOT_TRIED, f"Stripe refused the preparation: {described(error)}"
+    return Verdict.TRUE, ""
 
 
 def expect(what: str, seen: object, assumed: object) -> None:
@@ -95,6 +106,8 @@ def refused(
     try:
         yield
     except stripe.StripeError as error:
+        if code is None and code_of(error) in MALFORMED:
+            raise NotTriedError(f"the experiment's own call is wrong: {described(error)}") from error
         same_param = param in (None, getattr(error, "param", None))
         same_code = error.http_status == status and code in (None, code_of(error))
         if not (same_code and same_param and isinstance(error, kind)):

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, cast
 from tests.assumptions.registry import accepted, assumption, expect, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import stripe
 
     from tests.assumptions.account import Account
@@ -36,6 +34,17 @@ def pending_of(account: Account, customer: str) -> list[int]:
     return sorted(item.amount for item in items)
 
 
+def new_price_in_two_currencies(account: Account) -> str:
+    """Return a monthly price of $15.00 or 14.00 €."""
+    return account.new_price(
+        params={
+            "product": account.new_product(),
+            "currency": "usd",
+            "currency_options": {"eur": {"unit_amount": 1400}},
+        }
+    )
+
+
 @assumption(
     source="https://docs.stripe.com/api/subscription_items/create",
     if_true="`plans apply` accepts recurring prices only, for both the item and the copied first charge.",
@@ -54,7 +63,7 @@ def subscription_item_needs_recurring_price(account: Account) -> None:
 @assumption(
     source="https://docs.stripe.com/billing/subscriptions/multiple-products",
     if_true="Of two writers that add an add-on, the second is refused, looks, and sets the quantity.",
-    if_false="An add-on could stand on two items and be charged twice; the lease on the workspace prevents two writers.",
+    if_false="An add-on could stand on two items and be charged twice; the workspace's lease keeps writers apart.",
 )
 def subscription_item_of_a_price_exists_once(account: Account) -> None:
     """A second item with the same price on one subscription is refused with 400."""
@@ -136,7 +145,7 @@ def item_added_and_removed_without_proration_charges_nothing_now(account: Accoun
 
 @assumption(
     source=PRORATIONS,
-    if_true="A person who edits quantities in the Dashboard charges by Stripe's rules; the product takes that as it is.",
+    if_true="Quantities edited in the Dashboard charge by Stripe's rules; the product takes that as it is.",
     if_false="The ledger's tolerance for other people's edits is wider than needed.",
 )
 def quantity_set_with_proration_leaves_pending_items_by_the_second(account: Account) -> None:
@@ -214,7 +223,9 @@ def interval_change_begins_a_new_period_and_charges_it(account: Account) -> None
 
     (yearly,) = items_of(changed)
     expect("starts now", abs(yearly.current_period_start - account.now()) <= 1, assumed=True)
-    expect("ends in a year", 365 <= (yearly.current_period_end - yearly.current_period_start) / 86_400 <= 366, assumed=True)
+    expect(
+        "ends in a year", 365 <= (yearly.current_period_end - yearly.current_period_start) / 86_400 <= 366, assumed=True
+    )
     expect("totals", [invoice.total for invoice in invoices_of(account, subscription)], [1500, 12_000])
 
 
@@ -350,12 +361,11 @@ def item_quantity_may_be_zero(account: Account) -> None:
 )
 def price_has_an_amount_per_currency(account: Account) -> None:
     """A price's currency_options, shown when expanded, hold the amount of each of its currencies."""
-    options: Mapping[str, stripe.params.PriceCreateParamsCurrencyOptions] = {"eur": {"unit_amount": 1400}}
-    price = account.new_price(1500, params={"currency_options": dict(options), "product": account.new_product(), "currency": "usd"})
+    price = new_price_in_two_currencies(account)
     shown = account.v1.prices.retrieve(price, {"expand": ["currency_options"]})
 
-    amounts = {currency: option.unit_amount for currency, option in (shown.currency_options or {}).items()}
-    expect("amounts", amounts, {"usd": 1500, "eur": 1400})
+    options = shown.to_dict()["currency_options"]
+    expect("amounts", {currency: options[currency]["unit_amount"] for currency in options}, {"usd": 1500, "eur": 1400})
 
 
 @assumption(
@@ -365,9 +375,7 @@ def price_has_an_amount_per_currency(account: Account) -> None:
 )
 def subscription_charges_in_its_own_currency(account: Account) -> None:
     """A subscription in a currency of its price's currency_options charges that amount."""
-    price = account.new_price(
-        1500, params={"currency_options": {"eur": {"unit_amount": 1400}}, "product": account.new_product(), "currency": "usd"}
-    )
+    price = new_price_in_two_currencies(account)
     subscription = account.new_subscription(account.new_customer(), price, params={"currency": "eur"})
     (invoice,) = invoices_of(account, subscription)
 
