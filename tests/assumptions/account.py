@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import requests
 import stripe
 
-from tests.assumptions.registry import NotTriedError
+from tests.assumptions.registry import NotTriedError, single
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ A_MONTH_AND_A_DAY_S = 32 * DAY_S
 # https://docs.stripe.com/billing/testing/test-clocks/api-advanced-usage: advancing is asynchronous.
 CLOCK_WAIT_S = 180.0
 EVENT_WAIT_S = 30.0
+CLOCK_SKEW_S = 60  # this machine's clock and Stripe's
 
 
 class Account:
@@ -193,7 +194,8 @@ class Account:
         """Return the payment intent that paid an invoice."""
         shown = self.v1.invoices.retrieve(invoice.id, {"expand": ["payments"]})
         payments = shown.payments.data if shown.payments else []
-        return next(str(p.payment.payment_intent) for p in payments if p.status == "paid")
+        paid = [str(payment.payment.payment_intent) for payment in payments if payment.status == "paid"]
+        return single("paid payments of the invoice", paid)
 
     def new_subscription(
         self,
@@ -243,8 +245,9 @@ class Account:
         return answer
 
     def event(self, event_type: str, since_s: int, about: Callable[[stripe.Event], bool]) -> stripe.Event | None:
-        """Return the newest event of this type about something, which Stripe may record a little later."""
-        params: stripe.params.EventListParams = {"type": event_type, "created": {"gte": since_s}, "limit": 100}
+        """Return the newest event of this type about something; Stripe may record it a little later."""
+        created: stripe.params.EventListParamsCreated = {"gte": since_s - CLOCK_SKEW_S}
+        params: stripe.params.EventListParams = {"type": event_type, "created": created, "limit": 100}
         return self.eventually(lambda: next(filter(about, self.v1.events.list(params).data), None))
 
     # What only other hands can do, each in its own way on a real account

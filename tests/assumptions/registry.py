@@ -5,15 +5,17 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import stripe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.assumptions.account import Account
 
+
+T = TypeVar("T")
 
 # Refusals that are about how a call is written, not about what it wants.
 MALFORMED = frozenset({"parameter_missing", "parameter_unknown", "parameter_invalid_empty"})
@@ -84,6 +86,8 @@ def _answer(tried: Assumption, account: Account) -> tuple[Verdict, str]:
         return Verdict.NOT_TRIED, str(not_tried)
     except stripe.StripeError as error:
         return Verdict.NOT_TRIED, f"Stripe refused the preparation: {described(error)}"
+    except Exception as error:  # noqa: BLE001 - an answer of a shape that nobody thought of must not end the others
+        return Verdict.NOT_TRIED, f"the answer could not be read: {error!r}"
     return Verdict.TRUE, ""
 
 
@@ -91,6 +95,12 @@ def expect(what: str, seen: object, assumed: object) -> None:
     """Disprove the assumption unless Stripe shows what is assumed."""
     if seen != assumed:
         raise DisprovedError(f"{what}: assumed {assumed!r}, Stripe says {seen!r}")
+
+
+def single(what: str, found: Sequence[T]) -> T:
+    """Return the only one; disprove the assumption unless Stripe shows exactly one."""
+    expect(f"number of {what}", len(found), 1)
+    return found[0]
 
 
 @contextmanager

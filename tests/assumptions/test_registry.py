@@ -12,7 +12,7 @@ import stripe.params
 from tests.assumptions import catalogue, document
 from tests.assumptions.__main__ import main, refusal_of
 from tests.assumptions.double_account import API_KEY, DoubleAccount
-from tests.assumptions.registry import Assumption, Verdict, accepted, assumption, expect, refused, run
+from tests.assumptions.registry import Assumption, Verdict, accepted, assumption, expect, refused, run, single
 from tests.local.stripe_double import StripeDouble
 
 if TYPE_CHECKING:
@@ -80,6 +80,18 @@ def customer_is_unknown(account: Account) -> None:
     account.new_draft("cus_unknown")
 
 
+@assumption(source="", if_true="", if_false="")
+def draft_has_a_line(account: Account) -> None:
+    """A new draft has a line."""
+    single("lines", account.new_draft(account.new_customer(), amount=None).lines.data)
+
+
+@assumption(source="", if_true="", if_false="")
+def draft_has_metadata(account: Account) -> None:
+    """The experiment cannot read the answer."""
+    account.new_draft(account.new_customer(), amount=None)["nonsense"]
+
+
 @pytest.mark.parametrize(
     ("tried", "verdict", "detail"),
     [
@@ -91,6 +103,8 @@ def customer_is_unknown(account: Account) -> None:
             "assumed StripeError 404, Stripe says InvalidRequestError 400",
         ),
         (draft_is_voided, Verdict.FALSE, "void: assumed to be accepted, Stripe says InvalidRequestError 400"),
+        (draft_has_a_line, Verdict.FALSE, "number of lines: assumed 1, Stripe says 0"),
+        (draft_has_metadata, Verdict.NOT_TRIED, "the answer could not be read: KeyError"),
         (call_is_malformed, Verdict.NOT_TRIED, "the experiment's own call is wrong: InvalidRequestError 400"),
         (customer_is_unknown, Verdict.NOT_TRIED, "Stripe refused the preparation: InvalidRequestError 400"),
     ],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import stripe
 
-from tests.assumptions.registry import accepted, assumption, expect, refused
+from tests.assumptions.registry import accepted, assumption, expect, refused, single
 
 if TYPE_CHECKING:
     from tests.assumptions.account import Account
@@ -231,7 +231,7 @@ def invoice_item_takes_inline_price_of_existing_product(account: Account) -> Non
             }
         )
 
-    (line,) = account.v1.invoices.retrieve(draft.id).lines.data
+    line = single("lines", account.v1.invoices.retrieve(draft.id).lines.data)
     details = line.pricing.price_details if line.pricing else None
     expect("amount and quantity", (line.amount, line.quantity), (733, 1))
     expect("product", details and details.product, product)
@@ -256,7 +256,7 @@ def invoice_item_period_is_shown_on_the_invoice_line(account: Account) -> None:
         }
     )
 
-    (line,) = account.v1.invoices.retrieve(draft.id).lines.data
+    line = single("lines", account.v1.invoices.retrieve(draft.id).lines.data)
     expect("period", (line.period.start, line.period.end), (start, start + PERIOD_S))
     expect("description", line.description, "Extra phone line, until the next renewal")
 

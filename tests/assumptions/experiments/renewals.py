@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from tests.assumptions.account import A_MONTH_AND_A_DAY_S, DAY_S
 from tests.assumptions.experiments.subscriptions import CANCEL, NO_PRORATION, invoices_of, items_of, pending_of
-from tests.assumptions.registry import assumption, expect
+from tests.assumptions.registry import assumption, expect, single
 
 if TYPE_CHECKING:
+    import stripe
+
     from tests.assumptions.account import Account
 
 SUBSCRIPTION_INVOICES = "https://docs.stripe.com/billing/invoices/subscription"
@@ -27,14 +29,14 @@ TRIALS = "https://docs.stripe.com/billing/subscriptions/trials/free-trials"
 def renewal_charges_the_next_period_without_a_gap(account: Account) -> None:
     """A renewal makes one paid invoice for a period that begins where the last one ended."""
     subscription = account.new_subscription(account.new_customer(timed=True), account.new_price())
-    (before,) = items_of(subscription)
+    before = single("items", items_of(subscription))
     account.advance(A_MONTH_AND_A_DAY_S)
-    (after,) = items_of(account.v1.subscriptions.retrieve(subscription.id))
-    _, renewal = invoices_of(account, subscription)
+    after = single("items", items_of(account.v1.subscriptions.retrieve(subscription.id)))
+    renewal = renewal_of(account, subscription)
 
     expect("the next period starts", after.current_period_start, before.current_period_end)
     expect("invoice", (renewal.status, renewal.total, renewal.billing_reason), ("paid", 1500, "subscription_cycle"))
-    (line,) = renewal.lines.data
+    line = single("lines", renewal.lines.data)
     expect("its line", (line.period.start, line.period.end), (after.current_period_start, after.current_period_end))
 
 
@@ -46,10 +48,10 @@ def renewal_charges_the_next_period_without_a_gap(account: Account) -> None:
 def renewal_charges_the_quantity_set_before_it(account: Account) -> None:
     """A quantity set in mid-period without proration is charged by the next renewal, for the whole next period."""
     subscription = account.new_subscription(account.new_customer(timed=True), account.new_price())
-    (item,) = items_of(subscription)
+    item = single("items", items_of(subscription))
     account.v1.subscription_items.update(item.id, {"quantity": 3, "proration_behavior": NO_PRORATION})
     account.advance(A_MONTH_AND_A_DAY_S)
-    _, renewal = invoices_of(account, subscription)
+    renewal = renewal_of(account, subscription)
 
     expect("total", renewal.total, 4500)
     expect("lines", [(line.amount, line.quantity) for line in renewal.lines.data], [(4500, 3)])
@@ -64,7 +66,7 @@ def renewal_ignores_a_quantity_set_after_it(account: Account) -> None:
     """A quantity set after a renewal without proration leaves that period's charge as it was."""
     customer = account.new_customer(timed=True)
     subscription = account.new_subscription(customer, account.new_price())
-    (item,) = items_of(subscription)
+    item = single("items", items_of(subscription))
     account.advance(A_MONTH_AND_A_DAY_S)
     account.v1.subscription_items.update(item.id, {"quantity": 3, "proration_behavior": NO_PRORATION})
 
@@ -91,7 +93,7 @@ def renewal_collects_pending_items_of_its_subscription(account: Account) -> None
         }
     )
     account.advance(A_MONTH_AND_A_DAY_S)
-    _, renewal = invoices_of(account, subscription)
+    renewal = renewal_of(account, subscription)
 
     expect("amounts", sorted(line.amount for line in renewal.lines.data), [333, 1500])
     periods = [(line.period.start, line.period.end) for line in renewal.lines.data if line.amount == 333]
@@ -132,7 +134,7 @@ def renewal_follows_the_calendar_by_its_anchor(account: Account) -> None:
     subscription = account.new_subscription(account.new_customer(timed=True), account.new_price())
     anchor = subscription.billing_cycle_anchor
     account.advance(A_MONTH_AND_A_DAY_S)
-    (item,) = items_of(account.v1.subscriptions.retrieve(subscription.id))
+    item = single("items", items_of(account.v1.subscriptions.retrieve(subscription.id)))
 
     expect("start of the second period", item.current_period_start, months_after(anchor, 1))
     expect("end of the second period", item.current_period_end, months_after(anchor, 2))
@@ -150,7 +152,7 @@ def trial_ends_in_an_active_subscription_charged_from_then_on(account: Account) 
     )
     account.advance(15 * DAY_S)
     active = account.v1.subscriptions.retrieve(subscription.id)
-    (item,) = items_of(active)
+    item = single("items", items_of(active))
 
     expect("status", active.status, "active")
     expect("totals", [invoice.total for invoice in invoices_of(account, subscription)], [0, 1500])
@@ -183,7 +185,7 @@ def renewal_that_cannot_be_paid_leaves_the_subscription_past_due(account: Accoun
     subscription = account.new_subscription(customer, account.new_price())
     account.break_card(customer)
     account.advance(A_MONTH_AND_A_DAY_S)
-    _, renewal = invoices_of(account, subscription)
+    renewal = renewal_of(account, subscription)
 
     expect("status", account.v1.subscriptions.retrieve(subscription.id).status, "past_due")
     expect("invoice", (renewal.status, renewal.amount_paid), ("open", 0))
@@ -220,10 +222,17 @@ def paused_collection_still_makes_invoices_and_voids_them(account: Account) -> N
     subscription = account.new_subscription(account.new_customer(timed=True), account.new_price())
     account.v1.subscriptions.update(subscription.id, {"pause_collection": {"behavior": "void"}})
     account.advance(A_MONTH_AND_A_DAY_S)
-    _, renewal = invoices_of(account, subscription)
+    renewal = renewal_of(account, subscription)
 
     expect("status", account.v1.subscriptions.retrieve(subscription.id).status, "active")
     expect("invoice", (renewal.status, renewal.total), ("void", 1500))
+
+
+def renewal_of(account: Account, subscription: stripe.Subscription) -> stripe.Invoice:
+    """Return the invoice of a subscription's first renewal."""
+    invoices = invoices_of(account, subscription)
+    expect("number of invoices", len(invoices), 2)
+    return invoices[1]
 
 
 def months_after(at_s: int, months: int) -> int:

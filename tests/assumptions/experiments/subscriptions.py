@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from tests.assumptions.registry import accepted, assumption, expect, refused
+from tests.assumptions.registry import accepted, assumption, expect, refused, single
 
 if TYPE_CHECKING:
     import stripe
@@ -82,7 +82,7 @@ def subscription_item_of_a_price_exists_once(account: Account) -> None:
 def subscription_period_stands_on_its_items(account: Account) -> None:
     """Each item carries current_period_start and current_period_end, a month apart; the subscription has neither."""
     subscription = account.new_subscription(account.new_customer(), account.new_price())
-    (item,) = items_of(subscription)
+    item = single("items", items_of(subscription))
     days = (item.current_period_end - item.current_period_start) / 86_400
 
     expect("starts with the subscription", item.current_period_start, subscription.start_date)
@@ -98,7 +98,7 @@ def subscription_period_stands_on_its_items(account: Account) -> None:
 def new_subscription_is_active_and_paid_at_once(account: Account) -> None:
     """A subscription of a customer with a working card is active, and its first invoice paid, when the call returns."""
     subscription = account.new_subscription(account.new_customer(), account.new_price())
-    (invoice,) = invoices_of(account, subscription)
+    invoice = single("invoices", invoices_of(account, subscription))
 
     expect("status", (subscription.status, invoice.status, invoice.amount_paid), ("active", "paid", 1500))
     expect("billing reason", invoice.billing_reason, "subscription_create")
@@ -113,7 +113,7 @@ def quantity_set_without_proration_charges_nothing_now(account: Account) -> None
     """A quantity set with proration_behavior=none makes neither an invoice nor a pending item."""
     customer = account.new_customer()
     subscription = account.new_subscription(customer, account.new_price())
-    (item,) = items_of(subscription)
+    item = single("items", items_of(subscription))
     account.v1.subscription_items.update(item.id, {"quantity": 3, "proration_behavior": NO_PRORATION})
 
     expect("invoices", len(invoices_of(account, subscription)), 1)
@@ -152,7 +152,7 @@ def quantity_set_with_proration_leaves_pending_items_by_the_second(account: Acco
     """A quantity raised with create_prorations leaves pending items for the rest of the period, to the second."""
     customer = account.new_customer(timed=True)
     subscription = account.new_subscription(customer, account.new_price(3000))
-    (item,) = items_of(subscription)
+    item = single("items", items_of(subscription))
     account.advance(WEEK_S)
     now = account.now()
     account.v1.subscription_items.update(item.id, {"quantity": 2, "proration_behavior": "create_prorations"})
@@ -173,7 +173,7 @@ def quantity_set_with_proration_leaves_pending_items_by_the_second(account: Acco
 def price_change_sets_the_quantity_to_one(account: Account) -> None:
     """Changing an item's price without a quantity sets it to 1."""
     subscription = account.new_subscription(account.new_customer(), account.new_price())
-    (item,) = items_of(subscription)
+    item = single("items", items_of(subscription))
     account.v1.subscription_items.update(item.id, {"quantity": 4, "proration_behavior": NO_PRORATION})
     changed = account.v1.subscription_items.update(
         item.id, {"price": account.new_price(2000), "proration_behavior": NO_PRORATION}
@@ -211,7 +211,7 @@ def interval_change_begins_a_new_period_and_charges_it(account: Account) -> None
     """Changing a monthly price to a yearly one starts a year now and charges it at once, even without proration."""
     customer = account.new_customer(timed=True)
     subscription = account.new_subscription(customer, account.new_price())
-    (item,) = items_of(subscription)
+    item = single("items", items_of(subscription))
     account.advance(WEEK_S)
     changed = account.v1.subscriptions.update(
         subscription.id,
@@ -221,7 +221,7 @@ def interval_change_begins_a_new_period_and_charges_it(account: Account) -> None
         },
     )
 
-    (yearly,) = items_of(changed)
+    yearly = single("items", items_of(changed))
     expect("starts now", abs(yearly.current_period_start - account.now()) <= 1, assumed=True)
     expect(
         "ends in a year", 365 <= (yearly.current_period_end - yearly.current_period_start) / 86_400 <= 366, assumed=True
@@ -239,7 +239,8 @@ def trial_charges_nothing_until_its_end(account: Account) -> None:
     subscription = account.new_subscription(
         account.new_customer(), account.new_price(), params={"trial_period_days": 14}
     )
-    (item,), (invoice,) = items_of(subscription), invoices_of(account, subscription)
+    item = single("items", items_of(subscription))
+    invoice = single("invoices", invoices_of(account, subscription))
 
     expect("status", subscription.status, "trialing")
     expect("invoice", (invoice.status, invoice.total), ("paid", 0))
@@ -297,7 +298,7 @@ def canceled_subscription_keeps_its_items(account: Account) -> None:
 def canceled_subscription_refuses_new_quantities(account: Account) -> None:
     """The quantity of a canceled subscription's item cannot be set: 4xx."""
     subscription = account.new_subscription(account.new_customer(), account.new_price())
-    (item,) = items_of(subscription)
+    item = single("items", items_of(subscription))
     account.v1.subscriptions.cancel(subscription.id)
 
     with refused(400):
@@ -331,10 +332,10 @@ def list_shows_a_subscription_change_right_after_it(account: Account) -> None:
     """A list by customer shows a quantity set just before."""
     customer = account.new_customer()
     subscription = account.new_subscription(customer, account.new_price())
-    (item,) = items_of(subscription)
+    item = single("items", items_of(subscription))
     for quantity in (2, 5, 3):
         account.v1.subscription_items.update(item.id, {"quantity": quantity, "proration_behavior": NO_PRORATION})
-        (listed,) = account.v1.subscriptions.list({"customer": customer, "status": "all"}).data
+        listed = single("subscriptions", account.v1.subscriptions.list({"customer": customer, "status": "all"}).data)
         expect("quantity", items_of(listed)[0].quantity, quantity)
 
 
@@ -377,7 +378,7 @@ def subscription_charges_in_its_own_currency(account: Account) -> None:
     """A subscription in a currency of its price's currency_options charges that amount."""
     price = new_price_in_two_currencies(account)
     subscription = account.new_subscription(account.new_customer(), price, params={"currency": "eur"})
-    (invoice,) = invoices_of(account, subscription)
+    invoice = single("invoices", invoices_of(account, subscription))
 
     expect("currency", subscription.currency, "eur")
     expect("invoice", (invoice.currency, invoice.total), ("eur", 1400))
