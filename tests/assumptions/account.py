@@ -250,7 +250,7 @@ class Account:
         params: stripe.params.EventListParams = {"type": event_type, "created": created, "limit": 100}
         return self.eventually(lambda: next(filter(about, self.v1.events.list(params).data), None))
 
-    # What only other hands can do, each in its own way on a real account
+    # What customers, banks and time do: subclasses for a double replace these
 
     def keys_forgotten(self) -> None:
         """Let the day pass after which Stripe forgets idempotency keys."""

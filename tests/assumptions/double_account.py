@@ -1,4 +1,4 @@
-"""The Stripe double in the place of a test account: what other hands and time do, it does on command."""
+"""The Stripe double as a test account: its controls replace customers, banks and time."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _answer(tried: Assumption, account: Account) -> tuple[Verdict, str]:
         return Verdict.NOT_TRIED, str(not_tried)
     except stripe.StripeError as error:
         return Verdict.NOT_TRIED, f"Stripe refused the preparation: {described(error)}"
-    except Exception as error:  # noqa: BLE001 - an answer of a shape that nobody thought of must not end the others
+    except Exception as error:  # noqa: BLE001 - an answer of an unforeseen shape must not stop the other experiments
         return Verdict.NOT_TRIED, f"the answer could not be read: {error!r}"
     return Verdict.TRUE, ""
 

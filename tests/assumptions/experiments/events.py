@@ -77,11 +77,11 @@ def event_list_is_newest_first_within_its_bounds(account: Account) -> None:
 
 @assumption(
     source="https://docs.stripe.com/api/events/object",
-    if_true="An event tells by its metadata whose it is, so that others' are acknowledged without a call.",
+    if_true="The event's metadata says whether it is ours; others are acknowledged without a call.",
     if_false="Every event would cost a retrieve.",
 )
 def event_shows_the_object_with_its_metadata_as_it_was_then(account: Account) -> None:
-    """An event carries a snapshot of the whole object, metadata included, however it changes later."""
+    """An event carries a snapshot of the whole object, metadata included, as it was at that moment."""
     customer = account.new_customer()
     draft = account.new_draft(customer, None, params={"metadata": {"line_id": "l1"}})
     account.v1.invoices.update(draft.id, {"metadata": {"line_id": "l2"}})
@@ -93,17 +93,17 @@ def event_shows_the_object_with_its_metadata_as_it_was_then(account: Account) ->
 
 @assumption(
     source="https://docs.stripe.com/api/events/types",
-    if_true="invoice.paid is the event that promotes a line, however it was paid.",
+    if_true="invoice.paid promotes a line, whichever way it was paid.",
     if_false="invoice.payment_succeeded would have to be listened to as well.",
 )
-def payment_is_told_by_invoice_paid_however_it_was_made(account: Account) -> None:
-    """invoice.paid comes for a card payment, a payment outside Stripe and an invoice over 0 alike."""
+def invoice_paid_event_is_sent_for_every_kind_of_payment(account: Account) -> None:
+    """Stripe sends invoice.paid for a card payment, a payment outside Stripe and an invoice of 0."""
     since = account.now()
     by_card = account.new_paid_invoice(account.new_customer())
     elsewhere = account.new_open_invoice(account.new_customer())
     account.v1.invoices.pay(elsewhere.id, {"paid_out_of_band": True})
     for_nothing = account.new_open_invoice(account.new_customer(), 0)
-    for how, invoice in (("by card", by_card), ("outside Stripe", elsewhere), ("over 0", for_nothing)):
+    for how, invoice in (("by card", by_card), ("outside Stripe", elsewhere), ("of 0", for_nothing)):
         event = account.event("invoice.paid", since, partial(is_about, invoice.id))
         expect(f"event of the invoice paid {how}", event is not None, assumed=True)
 
@@ -113,7 +113,7 @@ def payment_is_told_by_invoice_paid_however_it_was_made(account: Account) -> Non
     if_true="A changed plan, status or quantity refreshes the workspace within seconds.",
     if_false="Workspaces would be refreshed by the reconciler alone.",
 )
-def subscription_changes_are_told_by_events(account: Account) -> None:
+def subscription_events_are_sent_for_every_change(account: Account) -> None:
     """Creation, a changed item and the end of a subscription come as customer.subscription.* events."""
     since = account.now()
     subscription = account.new_subscription(account.new_customer(), account.new_price())

@@ -43,10 +43,10 @@ def idempotency_key_replays_first_answer_for_equal_parameters(account: Account) 
 
 @assumption(
     source=IDEMPOTENT_REQUESTS,
-    if_true="A replayed draft may be old news, so the product retrieves the invoice before it goes on.",
-    if_false="The extra retrieve after a replay is superfluous, and harmless.",
+    if_true="A replayed draft may be out of date, so the product retrieves the invoice before the next step.",
+    if_false="The retrieve after a replay is not needed; it does no harm.",
 )
-def idempotency_replay_is_the_first_answer_however_the_object_changed(account: Account) -> None:
+def idempotency_key_replays_first_answer_after_object_changed(account: Account) -> None:
     """A replay shows the object as it was at the first call, not as it is."""
     customer, key = account.new_customer(), account.key()
     first = account.v1.invoices.create({"customer": customer, "currency": "usd"}, key)
@@ -61,7 +61,7 @@ def idempotency_replay_is_the_first_answer_however_the_object_changed(account: A
 
 @assumption(
     source=IDEMPOTENT_REQUESTS,
-    if_true="The product looks at Stripe and takes fresh keys: a deploy changed what a call says.",
+    if_true="The product retrieves the invoice and takes fresh keys: a deploy changed the call's parameters.",
     if_false="A changed call would be answered with the first one's object; the comparison of the draft finds that.",
 )
 def idempotency_key_is_refused_with_other_parameters(account: Account) -> None:
@@ -90,7 +90,7 @@ def idempotency_key_is_refused_at_another_endpoint(account: Account) -> None:
 
 @assumption(
     source=ERRORS,
-    if_true="The product waits and looks again: another caller holds the key and is about to finish.",
+    if_true="The product waits and retrieves again: another caller holds the key and is about to finish.",
     if_false="Both calls would take effect at once; the lease on the line already keeps them apart.",
 )
 def idempotency_key_is_in_use_while_the_first_call_runs(account: Account) -> None:
@@ -122,7 +122,7 @@ def idempotency_key_is_in_use_while_the_first_call_runs(account: Account) -> Non
 
 @assumption(
     source=IDEMPOTENT_REQUESTS,
-    if_true="A replayed refusal says nothing about now: the product looks, then takes fresh keys.",
+    if_true="A replayed refusal may be out of date: the product retrieves the invoice, then takes fresh keys.",
     if_false="Fresh keys are taken once more than needed, which costs one call.",
 )
 def idempotency_key_replays_refusal_of_a_call_that_ran(account: Account) -> None:
@@ -139,7 +139,7 @@ def idempotency_key_replays_refusal_of_a_call_that_ran(account: Account) -> None
 
 @assumption(
     source=LOW_LEVEL_ERRORS,
-    if_true="After a 500 the product retries with the same key; a replayed 500 then makes it look and take fresh keys.",
+    if_true="After a 500 the product retries with the same key; after a replayed 500 it takes fresh keys.",
     if_false="The retry would take effect, which is what the product wants.",
 )
 def idempotency_key_replays_server_error(account: Account) -> None:
@@ -156,7 +156,7 @@ def idempotency_key_replays_server_error(account: Account) -> None:
 
 @assumption(
     source=IDEMPOTENT_REQUESTS,
-    if_true="A plan mended by the operator works at the next retry with the same key.",
+    if_true="After the operator fixed a plan, the next retry with the same key works.",
     if_false="The retry would get the refusal once more, marked as replayed, and then fresh keys.",
 )
 def idempotency_key_is_free_after_rejected_parameters(account: Account) -> None:

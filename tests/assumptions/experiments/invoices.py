@@ -63,7 +63,7 @@ def invoice_stays_open_without_auto_advance_despite_saved_card(account: Account)
     if_true="The line's invoice charges the line alone; what is pending waits for the renewal.",
     if_false="The draft would have foreign items; the product notices before it finalizes and makes another draft.",
 )
-def invoice_leaves_pending_items_alone_when_told_to_exclude(account: Account) -> None:
+def invoice_leaves_pending_items_alone_with_exclude(account: Account) -> None:
     """A draft made with pending_invoice_items_behavior=exclude does not take the customer's pending items."""
     customer = account.new_customer()
     pending = account.add_item(customer, None)
@@ -76,7 +76,7 @@ def invoice_leaves_pending_items_alone_when_told_to_exclude(account: Account) ->
 
 @assumption(
     source="https://github.com/stripe/stripe-node/issues/1918",
-    if_true="Only invoices that ask for them take pending items, so nobody else's manual invoice takes the product's.",
+    if_true="Manual invoices of operators do not take the product's pending items.",
     if_false="An operator's manual invoice would charge what the renewal was to charge: the ledger still sees it once.",
 )
 def invoice_leaves_pending_items_alone_by_default(account: Account) -> None:
@@ -132,7 +132,7 @@ def draft_cannot_be_voided(account: Account) -> None:
 
 @assumption(
     source="https://docs.stripe.com/error-codes#invoice-not-editable",
-    if_true="Of two callers that finalize, the second looks and finds the invoice open.",
+    if_true="Of two callers that finalize, the second retrieves the invoice and finds it open.",
     if_false="Nothing changes: the product believes what it retrieves, not the refusal.",
 )
 def invoice_cannot_be_finalized_twice(account: Account) -> None:
@@ -146,7 +146,7 @@ def invoice_cannot_be_finalized_twice(account: Account) -> None:
 @assumption(
     source="stripe.params.InvoiceItemCreateParams.invoice",
     if_true="What the customer sees on the page is what the line was frozen with.",
-    if_false="The open invoice's items would have to be compared at every look.",
+    if_false="The open invoice's items would have to be compared at every retrieve.",
 )
 def finalized_invoice_takes_no_more_items(account: Account) -> None:
     """An item for an open invoice is refused with 400."""
@@ -283,8 +283,8 @@ def invoice_item_refuses_other_currency_than_its_invoice(account: Account) -> No
 
 @assumption(
     source="https://docs.stripe.com/api/errors",
-    if_true="The line is canceled and the operator told which customer to fix: a final refusal about a parameter.",
-    if_false="The request would be kept and retried until somebody looks at the alarm.",
+    if_true="The refusal is final: the line is canceled and the error names the customer to fix.",
+    if_false="The request would be kept and retried until an operator reacts to the alarm.",
 )
 def unknown_customer_is_refused_as_a_parameter(account: Account) -> None:
     """An invoice for an unknown customer is refused with 400 resource_missing about `customer`."""
@@ -294,8 +294,8 @@ def unknown_customer_is_refused_as_a_parameter(account: Account) -> None:
 
 @assumption(
     source="https://docs.stripe.com/api/errors",
-    if_true="`gone` is a status that the product tells from every other refusal; it alone cancels nobody.",
-    if_false="A wrong key could look like a refusal about the line.",
+    if_true="The product distinguishes a missing invoice from every other refusal, and cancels no line for it.",
+    if_false="A wrong API key would be taken for a refusal about the line.",
 )
 def unknown_invoice_is_404(account: Account) -> None:
     """Retrieving an unknown invoice is 404 resource_missing."""
@@ -320,7 +320,7 @@ def list_shows_an_invoice_right_after_its_creation(account: Account) -> None:
 @assumption(
     source="https://docs.stripe.com/api/pagination",
     if_true="Sweeps and the event feed follow starting_after until has_more is false and miss nothing.",
-    if_false="Lines beyond the first page would only be looked at one by one.",
+    if_false="Lines beyond the first page would have to be retrieved one by one.",
 )
 def list_pages_follow_each_other_until_has_more_is_false(account: Account) -> None:
     """Pages are newest first, do not overlap, and has_more is false on the last one only."""
@@ -358,7 +358,7 @@ def list_is_limited_to_the_time_of_creation(account: Account) -> None:
 @assumption(
     source="stripe.CustomerService.delete",
     if_true="A deleted customer's subscription is ended, so its waiting requests are canceled.",
-    if_false="The workspace would stay subscribed until somebody cancels it.",
+    if_false="The workspace would stay subscribed until an operator cancels it.",
 )
 def deleted_customer_is_retrieved_as_a_stub_and_unsubscribed(account: Account) -> None:
     """A deleted customer is still answered, with deleted=true, and its subscriptions are canceled."""

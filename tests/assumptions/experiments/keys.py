@@ -41,7 +41,7 @@ def unknown_key_is_401(account: Account) -> None:
 @assumption(
     source="https://docs.stripe.com/error-codes#livemode-mismatch",
     if_true="Before any refusal counts as final, the key's mode is compared with the mode of the line's customer.",
-    if_false="The wrong mode would have a code of its own, and the comparison would be superfluous.",
+    if_false="The wrong mode would have its own code, and the comparison would not be needed.",
 )
 def object_of_the_other_mode_is_unknown(account: Account) -> None:
     """A live customer asked for with a test key is 404 resource_missing, like one that never existed."""

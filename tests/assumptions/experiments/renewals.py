@@ -24,7 +24,7 @@ TRIALS = "https://docs.stripe.com/billing/subscriptions/trials/free-trials"
 @assumption(
     source=BILLING_CYCLE,
     if_true="A workspace is due for the reconciler at its period's end, when the next period begins.",
-    if_false="Time between two periods would be covered by nobody.",
+    if_false="The time between two periods would be covered by no charge.",
 )
 def renewal_charges_the_next_period_without_a_gap(account: Account) -> None:
     """A renewal makes one paid invoice for a period that begins where the last one ended."""

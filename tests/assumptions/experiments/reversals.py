@@ -66,7 +66,7 @@ def credit_note_credits_the_balance_of_the_customer(account: Account) -> None:
 
 @assumption(
     source=CREDIT_NOTE,
-    if_true="What was paid outside Stripe is credited outside it: the operator is told to send it back.",
+    if_true="What was paid outside Stripe is credited outside it; the command says how much to send back.",
     if_false="Such an invoice could not be credited at all.",
 )
 def credit_note_notes_what_is_given_back_outside_stripe(account: Account) -> None:
@@ -83,7 +83,7 @@ def credit_note_notes_what_is_given_back_outside_stripe(account: Account) -> Non
 @assumption(
     source=CREDIT_NOTE,
     if_true="The command splits the amount exactly as it was paid, or Stripe refuses the whole note.",
-    if_false="A note could credit more or less than it gives back.",
+    if_false="A credit note could credit more or less than the customer gets.",
 )
 def credit_note_is_refused_when_its_parts_do_not_add_up(account: Account) -> None:
     """A credit note whose refund, credit and out-of-band amounts are not its amount is refused with 400."""
@@ -96,7 +96,7 @@ def credit_note_is_refused_when_its_parts_do_not_add_up(account: Account) -> Non
 @assumption(
     source=CREDIT_NOTE,
     if_true="A refund command that is repeated under another key cannot give the money back twice.",
-    if_false="The operator could refund twice; the command looks at the invoice's notes first.",
+    if_false="The operator could refund twice; the command lists the invoice's credit notes first.",
 )
 def credit_note_is_refused_beyond_the_invoice(account: Account) -> None:
     """A credit note for more than what is left of the invoice is refused with 400."""
@@ -110,9 +110,9 @@ def credit_note_is_refused_beyond_the_invoice(account: Account) -> None:
 @assumption(
     source=CREDIT_NOTE,
     if_true="`paid` alone promotes no line: an invoice whose credit notes reach its total counts as void.",
-    if_false="The invoice would stay open over nothing, and the comparison with its total still holds.",
+    if_false="The invoice would stay open with nothing due, and the comparison with its total still holds.",
 )
-def open_invoice_that_is_fully_credited_becomes_paid_over_nothing(account: Account) -> None:
+def open_invoice_that_is_fully_credited_becomes_paid(account: Account) -> None:
     """An open invoice whose credit note reaches its total becomes paid, with nothing paid."""
     invoice = account.new_open_invoice(account.new_customer())
     note = credit(account, invoice, 1500)
@@ -157,10 +157,10 @@ def partly_paid_invoice_can_be_credited_in_full(account: Account) -> None:
 @assumption(
     source=EVENT_TYPES,
     if_true="Credit notes made in the Dashboard are heard and written in the line's history.",
-    if_false="They would be found at the reconciler's next look at the invoice.",
+    if_false="The reconciler would find them when it next retrieves the invoice.",
 )
-def credit_note_is_told_by_an_event(account: Account) -> None:
-    """A credit note makes a credit_note.created event that names its invoice."""
+def credit_note_event_names_the_invoice(account: Account) -> None:
+    """Stripe sends credit_note.created for a credit note, with its invoice."""
     since = account.now()
     invoice = account.new_paid_invoice(account.new_customer())
     note = credit(account, invoice, 1500, refund=1500)
@@ -171,11 +171,11 @@ def credit_note_is_told_by_an_event(account: Account) -> None:
 
 @assumption(
     source=EVENT_TYPES,
-    if_true="refund.* events, which name the payment intent, are traced to the line by the invoice's payments.",
+    if_true="The invoice's payments lead from a refund's payment intent to the line.",
     if_false="charge.refunded would have to be listened to as well.",
 )
-def refund_is_told_by_an_event_that_names_the_payment_intent(account: Account) -> None:
-    """A refund makes a refund.created event with the payment intent, and the invoice stays paid."""
+def refund_event_names_the_payment_intent(account: Account) -> None:
+    """Stripe sends refund.created for a refund, with the payment intent, and the invoice stays paid."""
     since = account.now()
     invoice = account.new_paid_invoice(account.new_customer())
     intent = account.payment_intent_of(invoice)
@@ -189,7 +189,7 @@ def refund_is_told_by_an_event_that_names_the_payment_intent(account: Account) -
 @assumption(
     source="stripe.RefundService.create",
     if_true="Stripe itself refuses to give the same money back twice.",
-    if_false="The operator could refund twice; the command looks at the refunds first.",
+    if_false="The operator could refund twice; the command lists the refunds first.",
 )
 def payment_cannot_be_refunded_twice(account: Account) -> None:
     """A second refund of a whole payment is refused with 400 charge_already_refunded."""
@@ -227,10 +227,10 @@ def credit_note_can_link_an_earlier_refund(account: Account) -> None:
 @assumption(
     source=EVENT_TYPES,
     if_true="A dispute is written in the line's history and raises an alarm; the line stays as it is.",
-    if_false="Disputes would be found in the Dashboard only.",
+    if_false="Disputes would be visible in the Dashboard only.",
 )
-def dispute_is_told_by_an_event_and_leaves_the_invoice_paid(account: Account) -> None:
-    """A disputed payment makes charge.dispute.created with the payment intent, and the invoice stays paid."""
+def dispute_event_names_the_payment_intent(account: Account) -> None:
+    """Stripe sends charge.dispute.created for a disputed payment, with its intent, and the invoice stays paid."""
     since = account.now()
     invoice = account.new_disputed_invoice()
     intent = account.payment_intent_of(invoice)
@@ -262,7 +262,7 @@ def revision_copies_items_and_metadata(account: Account) -> None:
 
 @assumption(
     source="stripe.Invoice.latest_revision",
-    if_true="A void invoice with a revision cancels nobody: the revision becomes the line's invoice.",
+    if_true="A void invoice with a revision cancels no line: the revision becomes the line's invoice.",
     if_false="The line would be canceled when its invoice is revised, and the revision flagged when it is paid.",
 )
 def finalized_revision_voids_the_original_which_names_it(account: Account) -> None:

@@ -17,7 +17,7 @@ BELOW_MINIMUM = 30  # https://docs.stripe.com/currencies#minimum-and-maximum-cha
 
 @assumption(
     source="https://docs.stripe.com/invoicing/overview",
-    if_true="The product never finalizes a draft without exactly its own item: it would be given away.",
+    if_true="The product finalizes only a draft with exactly its own item; an empty one would make the line free.",
     if_false="The check before finalize still protects the amount.",
 )
 def empty_draft_is_paid_by_finalizing(account: Account) -> None:
@@ -33,7 +33,7 @@ def empty_draft_is_paid_by_finalizing(account: Account) -> None:
     if_false="The client would be sent to a page that asks for nothing.",
 )
 def zero_amount_is_paid_by_finalizing(account: Account) -> None:
-    """An invoice over 0 is paid as soon as it is finalized."""
+    """An invoice of 0 is paid as soon as it is finalized."""
     invoice = account.new_open_invoice(account.new_customer(), amount=0)
 
     expect("status and amounts", (invoice.status, invoice.amount_due, invoice.amount_paid), ("paid", 0, 0))
@@ -83,7 +83,7 @@ def debt_on_the_balance_is_added_to_what_is_due(account: Account) -> None:
     if_false="The operator would have to give the credit back by hand.",
 )
 def void_returns_the_credit_that_was_applied(account: Account) -> None:
-    """Voiding an invoice gives back the credit that finalize took."""
+    """Voiding an invoice returns the credit that finalize applied."""
     customer = account.new_customer(balance=-500)
     invoice = account.new_open_invoice(customer)
     account.v1.invoices.void_invoice(invoice.id)
@@ -147,8 +147,8 @@ def paid_invoice_cannot_be_paid_again(account: Account) -> None:
 
 @assumption(
     source=TRANSITIONS,
-    if_true="A void that fails is followed by a look: paid wins over every reason to cancel.",
-    if_false="A paid line could be canceled. The look before each void makes it unlikely only.",
+    if_true="After a refused void the product retrieves the invoice: paid wins over every reason to cancel.",
+    if_false="A paid line could be canceled; the retrieve before each void only makes that unlikely.",
 )
 def paid_invoice_cannot_be_voided(account: Account) -> None:
     """Voiding a paid invoice is refused with 400 and it stays paid."""
@@ -176,7 +176,7 @@ def void_invoice_cannot_be_paid(account: Account) -> None:
 @assumption(
     source=TRANSITIONS,
     if_true="`uncollectible` is no end: the line goes on waiting and can still be paid.",
-    if_false="Lines that an operator wrote off would wait for ever; the payment window ends them.",
+    if_false="Lines that an operator wrote off would wait until the payment window ends them.",
 )
 def uncollectible_invoice_can_be_paid(account: Account) -> None:
     """An invoice marked uncollectible can still be paid."""
@@ -205,7 +205,7 @@ def uncollectible_invoice_can_be_voided(account: Account) -> None:
 
 @assumption(
     source="https://docs.stripe.com/api/invoices/void",
-    if_true="A repeated void is refused; the look that follows finds it void, which is what was wanted.",
+    if_true="A repeated void is refused; the retrieve that follows finds the invoice void, as wanted.",
     if_false="A repeated void would be answered like the first.",
 )
 def void_invoice_cannot_be_voided_again(account: Account) -> None:

@@ -62,7 +62,7 @@ def subscription_item_needs_recurring_price(account: Account) -> None:
 
 @assumption(
     source="https://docs.stripe.com/billing/subscriptions/multiple-products",
-    if_true="Of two writers that add an add-on, the second is refused, looks, and sets the quantity.",
+    if_true="Of two writers that add an add-on, the second is refused, retrieves the item and sets its quantity.",
     if_false="An add-on could stand on two items and be charged twice; the workspace's lease keeps writers apart.",
 )
 def subscription_item_of_a_price_exists_once(account: Account) -> None:
@@ -188,7 +188,7 @@ def price_change_sets_the_quantity_to_one(account: Account) -> None:
     if_false="Free base plans could have add-ons.",
 )
 def free_subscription_that_becomes_paid_charges_at_once(account: Account) -> None:
-    """The first paid item of a free subscription is charged at once, proration_behavior=none notwithstanding."""
+    """The first paid item of a free subscription is charged at once, even with proration_behavior=none."""
     subscription = account.new_subscription(account.new_customer(), account.new_price(0))
     account.v1.subscription_items.create(
         {
@@ -235,7 +235,7 @@ def interval_change_begins_a_new_period_and_charges_it(account: Account) -> None
     if_false="A trial would charge a period: the ledger would show it.",
 )
 def trial_charges_nothing_until_its_end(account: Account) -> None:
-    """A trialing subscription has one paid invoice over 0, and its period ends with the trial."""
+    """A trialing subscription has one paid invoice of 0, and its period ends with the trial."""
     subscription = account.new_subscription(
         account.new_customer(), account.new_price(), params={"trial_period_days": 14}
     )
@@ -276,8 +276,8 @@ def paused_collection_leaves_the_subscription_active(account: Account) -> None:
 
 @assumption(
     source="stripe.SubscriptionService.cancel",
-    if_true="The product still reads the plan of an ended subscription, to tell what it had.",
-    if_false="An ended subscription would look like one with an unknown plan and raise an alarm.",
+    if_true="The product still reads the plan of an ended subscription, for what the workspace had.",
+    if_false="An ended subscription would be taken for one with an unknown plan and raise an alarm.",
 )
 def canceled_subscription_keeps_its_items(account: Account) -> None:
     """A canceled subscription is still retrieved with its items, prices and quantities."""
@@ -292,7 +292,7 @@ def canceled_subscription_keeps_its_items(account: Account) -> None:
 
 @assumption(
     source="stripe.SubscriptionService.cancel",
-    if_true="Quantities of ended subscriptions are left alone; a race is refused and looked at again.",
+    if_true="Quantities of ended subscriptions stay as they are; after a lost race the product retrieves again.",
     if_false="A quantity could be set on an ended subscription, where it charges nothing.",
 )
 def canceled_subscription_refuses_new_quantities(account: Account) -> None:
@@ -308,7 +308,7 @@ def canceled_subscription_refuses_new_quantities(account: Account) -> None:
 @assumption(
     source="stripe.SubscriptionService.list",
     if_true="The product lists with status=all: an ended subscription must be seen to end what waits for it.",
-    if_false="status=all is superfluous.",
+    if_false="The parameter status=all is not needed.",
 )
 def list_hides_canceled_subscriptions_unless_all_are_wanted(account: Account) -> None:
     """A list by customer omits canceled subscriptions; with status=all it has them, newest first."""
@@ -326,7 +326,7 @@ def list_hides_canceled_subscriptions_unless_all_are_wanted(account: Account) ->
 @assumption(
     source="stripe.SubscriptionService.list",
     if_true="The snapshot read after a change is the newest one; an older one never overwrites it.",
-    if_false="A POST could be judged by the plan before; the next webhook or reconcile mends it.",
+    if_false="A POST could be decided by the previous plan; the next webhook or reconcile fixes it.",
 )
 def list_shows_a_subscription_change_right_after_it(account: Account) -> None:
     """A list by customer shows a quantity set just before."""

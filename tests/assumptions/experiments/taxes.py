@@ -44,7 +44,7 @@ def tax_rate_of_an_item_is_added_to_what_is_due(account: Account) -> None:
 
 @assumption(
     source="https://docs.stripe.com/error-codes#customer-tax-location-invalid",
-    if_true="The request is canceled and the operator told: this customer's address needs fixing.",
+    if_true="The refusal is final: the line is canceled and the error names the customer's address.",
     if_false="The invoice would be finalized without tax.",
 )
 def automatic_tax_needs_the_address_of_the_customer(account: Account) -> None:
