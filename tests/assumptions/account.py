@@ -145,6 +145,12 @@ class Account:
         self.later(f"price {price}", lambda: self.v1.prices.update(price, {"active": False}))
         return price
 
+    def new_tax_rate(self, percentage: int) -> str:
+        """Return a rate that is added to prices."""
+        rate = self.v1.tax_rates.create({"display_name": "VAT", "percentage": percentage, "inclusive": False}).id
+        self.later(f"tax rate {rate}", lambda: self.v1.tax_rates.update(rate, {"active": False}))
+        return rate
+
     def new_draft(
         self,
         customer: str,

@@ -50,6 +50,14 @@ class DoubleAccount(Account):
     def fail_next_call(self) -> None:
         self._double.set_faults("error_after", 1)
 
+    def break_card(self, customer: str) -> None:
+        card = "pm_card_chargeCustomerFail"
+        self.v1.customers.update(customer, {"invoice_settings": {"default_payment_method": card}})
+
+    def new_tax_rate(self, percentage: int) -> str:
+        # The double cannot archive one.
+        return self.v1.tax_rates.create({"display_name": "VAT", "percentage": percentage, "inclusive": False}).id
+
     def tax_settings(self) -> str:
         return ""
 

@@ -24,9 +24,7 @@ ADDRESS: stripe.params.CustomerCreateParams = {
 )
 def tax_rate_of_an_item_is_added_to_what_is_due(account: Account) -> None:
     """An exclusive tax rate on an item is added to the total; the line's amount stays before tax."""
-    rate = account.v1.tax_rates.create({"display_name": "VAT", "percentage": 20, "inclusive": False}).id
-    account.later(f"tax rate {rate}", lambda: account.v1.tax_rates.update(rate, {"active": False}))
-    customer, product = account.new_customer(), account.new_product()
+    customer, product, rate = account.new_customer(), account.new_product(), account.new_tax_rate(20)
     draft = account.new_draft(customer, amount=None)
     account.v1.invoice_items.create(
         {
