@@ -7,11 +7,12 @@ import heapq
 import secrets
 from collections import defaultdict
 from itertools import count, dropwhile, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import stripe
 
 from .errors import Json, bad_request, no_such
+from .objects import TAX_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,16 +20,28 @@ if TYPE_CHECKING:
     from .clock import Clock
 
 _PREFIXES = {
+    "billing_portal.configuration": "bpc",
+    "charge": "ch",
+    "coupon": "coupon",
+    "credit_note": "cn",
+    "credit_note_line_item": "cnli",
     "customer": "cus",
+    "discount": "di",
+    "dispute": "du",
     "event": "evt",
     "invoice": "in",
+    "invoice_payment": "inpay",
     "invoiceitem": "ii",
     "line_item": "il",
+    "payment_intent": "pi",
+    "payment_record": "pr",
     "price": "price",
     "product": "prod",
+    "refund": "re",
     "subscription": "sub",
     "subscription_item": "si",
     "tax_rate": "txr",
+    "webhook_endpoint": "we",
 }
 _MAX_PAGE = 100
 _DEFAULT_PAGE = 10
@@ -39,6 +52,13 @@ _BOUNDS: dict[str, Callable[[int, int], bool]] = {
     "lt": int.__lt__,
     "lte": int.__le__,
 }
+
+
+class Page(NamedTuple):
+    """A hosted invoice page."""
+
+    invoice_id: str
+    expires_at: int
 
 
 class Account:
@@ -52,7 +72,10 @@ class Account:
         self.request: Json = {"id": None, "idempotency_key": None}
         self.clock = clock
         self.url = url
-        self.invoice_id_by_page_token: dict[str, str] = {}
+        self.pages: dict[str, Page] = {}  # hosted pages by their token
+        # docs.stripe.com/billing/revenue-recovery/smart-retries: what becomes of a subscription in the end.
+        self.after_failed_payments: Literal["cancel", "unpaid", "past_due"] = "cancel"
+        self.tax_settings = copy.deepcopy(TAX_SETTINGS)
         self._on_event = on_event
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._timer_order = count()
@@ -77,10 +100,14 @@ class Account:
 
     def add(self, kind: str, fields: Json, object_id: str | None = None) -> Json:
         """Store a new object and return it."""
-        object_id = object_id or f"{_PREFIXES[kind]}_{secrets.token_hex(12)}"
+        object_id = object_id or self.new_id(kind)
         stored = {"id": object_id, "object": kind, "created": self.now(), "livemode": False} | fields
         self.tables[kind][object_id] = stored
         return stored
+
+    @staticmethod
+    def new_id(kind: str) -> str:
+        return f"{_PREFIXES[kind]}_{secrets.token_hex(12)}"
 
     def get(self, kind: str, object_id: str, param: str | None = None) -> Json:
         """Return an object; `param` names the parameter that refers to it (none: the path)."""

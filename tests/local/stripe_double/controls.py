@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-from . import invoices, subscriptions
+from . import invoice_states, renewals, subscription_status
 
 if TYPE_CHECKING:
     import threading
@@ -42,7 +42,7 @@ class Controls:
     def pay_invoice(self, invoice_id: str) -> None:
         """Pay an invoice as its customer would."""
         with self._lock:
-            invoices.pay(self._account, {}, invoice_id)
+            invoice_states.pay(self._account, {}, invoice_id)
 
     def forget_invoice(self, invoice_id: str) -> None:
         """Make an invoice unknown from now on, as a key of another account would find it."""
@@ -63,12 +63,12 @@ class Controls:
     def start_bank_debit(self, invoice_id: str) -> None:
         """Start a payment by bank debit: the invoice stays open and void fails."""
         with self._lock:
-            invoices.start_bank_debit(self._account, invoice_id)
+            invoice_states.start_bank_debit(self._account, invoice_id)
 
     def settle_bank_debit(self, invoice_id: str, *, succeeded: bool) -> None:
         """End a bank debit: paid, or still open."""
         with self._lock:
-            invoices.settle_bank_debit(self._account, invoice_id, succeeded=succeeded)
+            invoice_states.settle_bank_debit(self._account, invoice_id, succeeded=succeeded)
 
     def set_subscription_status(
         self,
@@ -80,11 +80,12 @@ class Controls:
     ) -> Json:
         """Force a subscription into any of Stripe's states; `""` ends `pause_collection`."""
         with self._lock:
-            forced = subscriptions.set_status(
+            forced = subscription_status.set_status(
                 self._account,
                 subscription_id,
                 status,
                 cancel_at_period_end=cancel_at_period_end,
                 pause_collection=pause_collection,
             )
+            renewals.schedule(self._account, forced)
             return copy.deepcopy(forced)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from .invoices import payment_is_processing, settle
+from .collection import settle
+from .invoice_states import payment_is_processing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,7 +65,8 @@ def money(amount: int, currency: str) -> str:
 
 
 def _find(account: Account, token: str) -> Json | None:
-    return account.tables["invoice"].get(account.invoice_id_by_page_token.get(token, ""))
+    page = account.pages.get(token)
+    return account.tables["invoice"].get(page.invoice_id) if page and page.expires_at > account.now() else None
 
 
 def _state(account: Account, invoice: Json) -> str:
@@ -75,7 +77,7 @@ def _render(account: Account, invoice: Json) -> str:
     state = _state(account, invoice)
     badge, sentence = _WORDS[state]
     currency = invoice["currency"]
-    shown = invoice["amount_paid"] if state == "paid" else invoice["amount_due"]
+    shown = invoice["amount_paid"] if state == "paid" else invoice["amount_remaining"]
     finalized = datetime.fromtimestamp(invoice["status_transitions"]["finalized_at"], UTC)
     button = f'<button type="submit">Pay {money(shown, currency)}</button>'
     path = f"/i/{invoice['hosted_invoice_url'].rsplit('/', 1)[-1]}/pay"
@@ -90,7 +92,7 @@ def _render(account: Account, invoice: Json) -> str:
         "number": invoice["number"],
         "issued": f"{finalized:%B} {finalized.day}, {finalized.year}",
         "customer": invoice["customer_name"] or invoice["customer_email"] or invoice["customer"],
-        "due": money(invoice["amount_due"], currency),
+        "due": money(invoice["amount_remaining"], currency),
     }
     values = {name: html.escape(value) for name, value in escaped.items()}
     values["lines"] = "".join(_line(line) for line in invoice["lines"]["data"])
@@ -107,9 +109,15 @@ def _line(line: Json) -> str:
 
 
 def _credit(invoice: Json) -> str:
-    tax = invoice["total"] - invoice["subtotal"]
+    discount = sum(one["amount"] for one in invoice["total_discount_amounts"])
+    tax = invoice["total"] - invoice["subtotal"] + discount
     credit = (invoice["ending_balance"] or 0) - invoice["starting_balance"]
-    rows = [("Tax", tax), ("Applied credit", -credit)]
+    rows = [
+        ("Discount", -discount),
+        ("Tax", tax),
+        ("Applied credit", -credit),
+        ("Amount paid", -invoice["amount_paid"] if invoice["amount_remaining"] else 0),
+    ]
     cells = [(n, money(abs(v), invoice["currency"]), "-" if v < 0 else "") for n, v in rows if v]
     return "".join(f"<tr><td>{name}</td><td>{sign}{text}</td></tr>" for name, text, sign in cells)
 
@@ -119,4 +127,4 @@ def _html(page: str, status: int = 200) -> Response:
 
 
 def _not_found() -> Response:
-    return _html("<!doctype html><title>Not found</title><p>There is no such invoice.", 404)
+    return _html("<!doctype html><title>Not found</title><p>There is no such invoice, or this link has expired.", 404)

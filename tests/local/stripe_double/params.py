@@ -7,10 +7,13 @@ import types
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
+from operator import attrgetter
 from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
 import stripe.params
+import stripe.params.billing_portal
+import stripe.params.tax
 from stripe import RequestOptions
 from typing_extensions import is_typeddict
 
@@ -43,7 +46,7 @@ def parse_form(encoded: str) -> Form:
 
 def check(params_type: str, form: Form) -> Form:
     """Return the form with typed leaves, or refuse it as Stripe does."""
-    checked: dict[str, Any] = _coerce_fields(getattr(stripe.params, params_type), form, "")
+    checked: dict[str, Any] = _coerce_fields(attrgetter(params_type)(stripe.params), form, "")
     _check_metadata(checked.get("metadata"))
     return checked
 

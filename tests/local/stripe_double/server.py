@@ -42,6 +42,8 @@ class StripeDouble(Api, Controls):
         product_api_key: str | None = None,
         webhook_endpoint: str | None = None,
         webhook_secrets: list[str] | None = None,
+        latency_ms: float = 0,
+        calls_per_second_per_endpoint: float | None = None,
         hang_s: float = _HANG_S,
         clock: Clock | None = None,
     ) -> None:
@@ -53,6 +55,8 @@ class StripeDouble(Api, Controls):
         self._webhooks = WebhookSender(webhook_endpoint, webhook_secrets or [])
         super().__init__(Account(self._webhooks.send, self.url, clock or Clock()), hang_s)
         self.product_api_key = product_api_key
+        self.latency_ms = latency_ms
+        self.calls_per_second_per_endpoint = calls_per_second_per_endpoint
         self._application = Starlette(
             routes=[
                 Route("/i/{token}", self._page(hosted_page.show), methods=["GET"]),
