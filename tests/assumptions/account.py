@@ -181,6 +181,24 @@ class Account:
             wanted["invoice"] = invoice
         return self.v1.invoice_items.create(wanted)
 
+    def add_pending_item(
+        self,
+        customer: str,
+        subscription: stripe.Subscription,
+        amount: int,
+        *,
+        period: stripe.params.InvoiceItemCreateParamsPeriod | None = None,
+    ) -> stripe.InvoiceItem:
+        """Return an item for the next invoice of a subscription."""
+        wanted: stripe.params.InvoiceItemCreateParams = {
+            "customer": customer,
+            "subscription": subscription.id,
+            "price_data": {"currency": "usd", "product": self.new_product(), "unit_amount": amount},
+        }
+        if period:
+            wanted["period"] = period
+        return self.v1.invoice_items.create(wanted)
+
     def new_open_invoice(
         self,
         customer: str,
@@ -200,8 +218,12 @@ class Account:
         """Return the payment intent that paid an invoice."""
         shown = self.v1.invoices.retrieve(invoice.id, {"expand": ["payments"]})
         payments = shown.payments.data if shown.payments else []
-        paid = [str(payment.payment.payment_intent) for payment in payments if payment.status == "paid"]
+        paid = [str(one.payment.payment_intent) for one in payments if one.status == "paid"]
         return single("paid payments of the invoice", paid)
+
+    def new_refund(self, invoice: stripe.Invoice) -> stripe.Refund:
+        """Return the refund of all that an invoice's payment intent paid."""
+        return self.v1.refunds.create({"payment_intent": self.payment_intent_of(invoice)})
 
     def new_subscription(
         self,
@@ -256,11 +278,15 @@ class Account:
         params: stripe.params.EventListParams = {"type": event_type, "created": created, "limit": 100}
         return self.eventually(lambda: next(filter(about, self.v1.events.list(params).data), None))
 
+    def page_opens(self, url: str | None) -> bool:
+        """Return whether an address shows a page."""
+        return url is not None and self._session.get(url, timeout=60).ok
+
     # What customers, banks and time do: subclasses for a double replace these
 
-    def keys_forgotten(self) -> None:
-        """Let the day pass after which Stripe forgets idempotency keys."""
-        raise NotTriedError("idempotency keys follow real time: it would take a day")
+    def pass_real_time(self, seconds: int) -> None:
+        """Let time pass for what follows no test clock."""
+        raise NotTriedError(f"this would take {seconds / DAY_S:.0f} days of real time")
 
     def fail_next_call(self) -> None:
         """Make the next call take effect and be answered with a 500."""
@@ -320,6 +346,11 @@ class Account:
         """Return the account's default tax behaviour, empty when it has none; None when Stripe Tax is not set up."""
         settings = self.v1.tax.settings.retrieve()
         return (settings.defaults.tax_behavior or "") if settings.status == "active" else None
+
+    def new_failed_refund(self) -> stripe.Refund:
+        """Return a refund that the bank refuses, now or a little later."""
+        # https://docs.stripe.com/testing#refunds
+        return self.new_refund(self.new_paid_invoice(self.new_customer(card="pm_card_refundFail")))
 
     def narrow_client(self) -> stripe.StripeClient:
         """Return a client whose restricted key may not read invoices."""

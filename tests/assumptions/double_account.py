@@ -44,15 +44,30 @@ class DoubleAccount(Account):
     def eventually(self, look: Callable[[], T], *, timeout_s: float = 0) -> T:  # noqa: ARG002 - the double answers at once
         return look()
 
-    def keys_forgotten(self) -> None:
-        self.advance(86_400)
+    def pass_real_time(self, seconds: int) -> None:
+        self.advance(seconds)
 
     def fail_next_call(self) -> None:
         self._double.set_faults("error_after", 1)
 
+    def discount_customer(self, customer: str, percent: int) -> None:
+        self._double.discount_customer(customer, percent_off=percent)
+
     def break_card(self, customer: str) -> None:
-        card = "pm_card_chargeCustomerFail"
-        self.v1.customers.update(customer, {"invoice_settings": {"default_payment_method": card}})
+        self._double.set_payments(customer, succeed=False)
+
+    def pay_part(self, invoice: stripe.Invoice, amount: int) -> None:
+        self._double.touch_invoice(invoice.id, "pay_part", amount)
+
+    def new_disputed_invoice(self) -> stripe.Invoice:
+        invoice = self.new_paid_invoice(self.new_customer())
+        self._double.touch_invoice(invoice.id, "dispute")
+        return invoice
+
+    def new_failed_refund(self) -> stripe.Refund:
+        refund = self.new_refund(self.new_paid_invoice(self.new_customer()))
+        self._double.fail_refund(refund.id)
+        return refund
 
     def new_tax_rate(self, percentage: int) -> str:
         # The double cannot archive one.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import stripe
 
+from tests.assumptions.account import DAY_S
 from tests.assumptions.registry import NotTriedError, assumption, code_of, expect, refused
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def idempotency_key_is_forgotten_after_a_day(account: Account) -> None:
     """A key that was first used more than 24 hours ago makes a new object."""
     customer, key = account.new_customer(), account.key()
     first = account.v1.invoices.create({"customer": customer}, key)
-    account.keys_forgotten()
+    account.pass_real_time(DAY_S)
 
     again = account.v1.invoices.create({"customer": customer}, key)
     expect("made a new invoice", again.id != first.id, assumed=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import stripe
 
+from tests.assumptions.account import DAY_S
 from tests.assumptions.registry import accepted, assumption, expect, refused, single
 
 if TYPE_CHECKING:
@@ -42,6 +43,22 @@ def invoice_has_hosted_page_once_finalized(account: Account) -> None:
     invoice = account.new_open_invoice(account.new_customer())
 
     expect("has a page", str(invoice.hosted_invoice_url).startswith("http"), assumed=True)
+
+
+@assumption(
+    source="https://docs.stripe.com/invoicing/hosted-invoice-page",
+    if_true="The stored payment link is refreshed whenever the product retrieves the invoice.",
+    if_false="The first link would do for as long as the line awaits payment.",
+)
+def hosted_page_expires_and_a_retrieved_invoice_has_a_new_one(account: Account) -> None:
+    """After 30 days the page's address no longer works, and the invoice has another address that does."""
+    invoice = account.new_open_invoice(account.new_customer())
+    expect("the page at first", account.page_opens(invoice.hosted_invoice_url), assumed=True)
+    account.pass_real_time(31 * DAY_S)
+    later = account.v1.invoices.retrieve(invoice.id)
+
+    expect("the first page", account.page_opens(invoice.hosted_invoice_url), assumed=False)
+    expect("the new page", account.page_opens(later.hosted_invoice_url), assumed=True)
 
 
 @assumption(

@@ -84,19 +84,12 @@ def renewal_collects_pending_items_of_its_subscription(account: Account) -> None
     customer = account.new_customer(timed=True)
     subscription = account.new_subscription(customer, account.new_price())
     start = account.now()
-    account.v1.invoice_items.create(
-        {
-            "customer": customer,
-            "subscription": subscription.id,
-            "price_data": {"currency": "usd", "product": account.new_product(), "unit_amount": 333},
-            "period": {"start": start, "end": start + DAY_S},
-        }
-    )
+    account.add_pending_item(customer, subscription, 733, period={"start": start, "end": start + DAY_S})
     account.advance(A_MONTH_AND_A_DAY_S)
     renewal = renewal_of(account, subscription)
 
-    expect("amounts", sorted(line.amount for line in renewal.lines.data), [333, 1500])
-    periods = [(line.period.start, line.period.end) for line in renewal.lines.data if line.amount == 333]
+    expect("amounts", sorted(line.amount for line in renewal.lines.data), [733, 1500])
+    periods = [(line.period.start, line.period.end) for line in renewal.lines.data if line.amount == 733]
     expect("period of the item", periods, [(start, start + DAY_S)])
     expect("pending items", pending_of(account, customer), [])
 
@@ -111,17 +104,11 @@ def renewal_ignores_pending_items_of_another_subscription(account: Account) -> N
     customer = account.new_customer(timed=True)
     renewing = account.new_subscription(customer, account.new_price())
     other = account.new_subscription(customer, account.new_price(interval="year"))
-    account.v1.invoice_items.create(
-        {
-            "customer": customer,
-            "subscription": other.id,
-            "price_data": {"currency": "usd", "product": account.new_product(), "unit_amount": 333},
-        }
-    )
+    account.add_pending_item(customer, other, 733)
     account.advance(A_MONTH_AND_A_DAY_S)
 
     expect("totals", [invoice.total for invoice in invoices_of(account, renewing)], [1500, 1500])
-    expect("pending items", pending_of(account, customer), [333])
+    expect("pending items", pending_of(account, customer), [733])
 
 
 @assumption(
@@ -200,16 +187,27 @@ def canceled_subscription_leaves_pending_items(account: Account) -> None:
     """A pending item of a subscription is still pending after it is canceled."""
     customer = account.new_customer()
     subscription = account.new_subscription(customer, account.new_price())
-    account.v1.invoice_items.create(
-        {
-            "customer": customer,
-            "subscription": subscription.id,
-            "price_data": {"currency": "usd", "product": account.new_product(), "unit_amount": 333},
-        }
-    )
+    account.add_pending_item(customer, subscription, 733)
     account.v1.subscriptions.cancel(subscription.id)
 
-    expect("pending items", pending_of(account, customer), [333])
+    expect("pending items", pending_of(account, customer), [733])
+
+
+@assumption(
+    source="stripe.SubscriptionService.cancel",
+    if_true="What a workspace owes when it cancels for the period's end is collected then.",
+    if_false="It stays pending, as after an immediate cancel.",
+)
+def subscription_that_ends_with_its_period_collects_pending_items(account: Account) -> None:
+    """A subscription set to cancel at the period's end charges its pending items when it ends."""
+    customer = account.new_customer(timed=True)
+    subscription = account.new_subscription(customer, account.new_price())
+    account.add_pending_item(customer, subscription, 733)
+    account.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": True})
+    account.advance(A_MONTH_AND_A_DAY_S)
+
+    expect("totals", [invoice.total for invoice in invoices_of(account, subscription)], [1500, 733])
+    expect("pending items", pending_of(account, customer), [])
 
 
 @assumption(

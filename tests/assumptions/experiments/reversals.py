@@ -179,11 +179,27 @@ def refund_event_names_the_payment_intent(account: Account) -> None:
     since = account.now()
     invoice = account.new_paid_invoice(account.new_customer())
     intent = account.payment_intent_of(invoice)
-    refund = account.v1.refunds.create({"payment_intent": intent})
+    refund = account.new_refund(invoice)
     event = account.event("refund.created", since, partial(is_about, refund.id))
 
     expect("its payment intent", event and event.data.object["payment_intent"], intent)
     expect("status of the invoice", account.v1.invoices.retrieve(invoice.id).status, "paid")
+
+
+@assumption(
+    source="https://docs.stripe.com/refunds#failed-refunds",
+    if_true="A failed refund sets `refund_due` again.",
+    if_false="The operator would believe that the customer has the money.",
+)
+def failed_refund_event_names_the_payment_intent(account: Account) -> None:
+    """Stripe sends refund.failed when the bank refuses a refund, with the payment intent and a reason."""
+    since = account.now()
+    refund = account.new_failed_refund()
+    event = account.event("refund.failed", since, partial(is_about, refund.id))
+    seen = event and (event.data.object["status"], event.data.object["payment_intent"])
+
+    expect("status and payment intent", seen, ("failed", refund.payment_intent))
+    expect("has a reason", bool(event and event.data.object["failure_reason"]), assumed=True)
 
 
 @assumption(
@@ -194,11 +210,10 @@ def refund_event_names_the_payment_intent(account: Account) -> None:
 def payment_cannot_be_refunded_twice(account: Account) -> None:
     """A second refund of a whole payment is refused with 400 charge_already_refunded."""
     invoice = account.new_paid_invoice(account.new_customer())
-    intent = account.payment_intent_of(invoice)
-    account.v1.refunds.create({"payment_intent": intent})
+    account.new_refund(invoice)
 
     with refused(400, code="charge_already_refunded"):
-        account.v1.refunds.create({"payment_intent": intent})
+        account.new_refund(invoice)
 
 
 @assumption(
@@ -209,8 +224,7 @@ def payment_cannot_be_refunded_twice(account: Account) -> None:
 def credit_note_can_link_an_earlier_refund(account: Account) -> None:
     """A credit note can name a refund that was made before, and makes no second one."""
     invoice = account.new_paid_invoice(account.new_customer())
-    intent = account.payment_intent_of(invoice)
-    refund = account.v1.refunds.create({"payment_intent": intent})
+    intent, refund = account.payment_intent_of(invoice), account.new_refund(invoice)
     with accepted("an earlier refund"):
         account.v1.credit_notes.create(
             {

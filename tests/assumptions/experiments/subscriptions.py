@@ -203,6 +203,39 @@ def free_subscription_that_becomes_paid_charges_at_once(account: Account) -> Non
 
 
 @assumption(
+    source="https://docs.stripe.com/billing/subscriptions/billing-cycle",
+    if_true="A paid base price whose quantity is 0 is no free plan: add-ons beside it charge as usual.",
+    if_false="Setting the first add-on's quantity would charge it at once, on top of the line's invoice.",
+)
+def quantity_raised_from_zero_without_proration_charges_nothing_now(account: Account) -> None:
+    """A subscription whose paid prices all have quantity 0 is not free: raising one charges nothing at once."""
+    subscription = account.new_subscription(
+        account.new_customer(), params={"items": [{"price": account.new_price(), "quantity": 0}]}
+    )
+    item = single("items", items_of(subscription))
+    account.v1.subscription_items.update(item.id, {"quantity": 2, "proration_behavior": NO_PRORATION})
+
+    expect("totals", [invoice.total for invoice in invoices_of(account, subscription)], [0])
+
+
+@assumption(
+    source="stripe.Subscription.status",
+    if_true="A workspace whose first payment failed has no plan yet: every POST is 403.",
+    if_false="A workspace could order lines without ever having paid for its plan.",
+)
+def subscription_is_incomplete_until_its_first_invoice_is_paid(account: Account) -> None:
+    """A subscription whose first charge fails is incomplete, and active once that invoice is paid."""
+    customer = account.new_customer()
+    account.break_card(customer)
+    subscription = account.new_subscription(customer, account.new_price())
+    invoice = single("invoices", invoices_of(account, subscription))
+    expect("status at first", (subscription.status, invoice.status), ("incomplete", "open"))
+    account.v1.invoices.pay(invoice.id, {"paid_out_of_band": True})
+
+    expect("status once paid", account.v1.subscriptions.retrieve(subscription.id).status, "active")
+
+
+@assumption(
     source=UPDATE,
     if_true="A new interval begins a new period: lines not covered to its end are charged for the rest by one item.",
     if_false="The old period's end stays, and with it what is covered.",
