@@ -54,6 +54,9 @@ _BOUNDS: dict[str, Callable[[int, int], bool]] = {
 }
 
 
+AfterRetries = Literal["cancel", "unpaid", "past_due"]
+
+
 class Page(NamedTuple):
     """A hosted invoice page."""
 
@@ -74,7 +77,7 @@ class Account:
         self.url = url
         self.pages: dict[str, Page] = {}  # hosted pages by their token
         # docs.stripe.com/billing/revenue-recovery/smart-retries: what becomes of a subscription in the end.
-        self.after_failed_payments: Literal["cancel", "unpaid", "past_due"] = "cancel"
+        self.after_failed_payments: AfterRetries = "cancel"
         self.tax_settings = copy.deepcopy(TAX_SETTINGS)
         self._on_event = on_event
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
@@ -86,8 +89,8 @@ class Account:
         return self.clock.now() if self._at is None else self._at
 
     def at(self, moment: int, act: Callable[[], None]) -> None:
-        """Call `act` once that moment has come; it checks for itself whether it still applies."""
-        heapq.heappush(self._timers, (moment, next(self._timer_order), act))
+        """Call `act` when that moment comes, a past one at once; `act` checks whether it still applies."""
+        heapq.heappush(self._timers, (max(moment, self.now()), next(self._timer_order), act))
 
     def catch_up(self) -> None:
         """Do what has fallen due, in order, each at its own moment."""

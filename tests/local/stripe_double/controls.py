@@ -1,24 +1,21 @@
-"""What customers, banks, other people and time do: controls that are no API calls."""
+"""What customers, banks and time do: controls that are no API calls."""
 
 from __future__ import annotations
 
 import copy
 from typing import TYPE_CHECKING
 
-from . import invoice_states, renewals, subscription_status
+from . import discounts, invoice_states, renewals, subscription_status
+from .other_hands import OtherHands
+from .payments import DECLINED_CARD
 
 if TYPE_CHECKING:
-    import threading
-
-    from .account import Account
+    from .account import AfterRetries
     from .errors import Json
 
 
-class Controls:
+class Controls(OtherHands):
     """Controls of one account; every method is thread-safe."""
-
-    _account: Account
-    _lock: threading.RLock
 
     def advance(self, seconds: int) -> int:
         """Let time pass and do what falls due meanwhile, in order; return the new time."""
@@ -69,6 +66,22 @@ class Controls:
         """End a bank debit: paid, or still open."""
         with self._lock:
             invoice_states.settle_bank_debit(self._account, invoice_id, succeeded=succeeded)
+
+    def set_payments(self, customer_id: str, *, succeed: bool, in_the_end: AfterRetries = "cancel") -> None:
+        """Choose whether automatic payments of a customer succeed; if not, what its subscriptions become in the end."""
+        with self._lock:
+            settings = self._account.get("customer", customer_id)["invoice_settings"]
+            settings["default_payment_method"] = None if succeed else DECLINED_CARD
+            self._account.after_failed_payments = in_the_end
+
+    def discount_customer(self, customer_id: str, *, percent_off: float) -> Json:
+        """Give a customer a discount on every invoice, as the dashboard can."""
+        with self._lock:
+            customer = self._account.get("customer", customer_id)
+            coupon = discounts.create_coupon(self._account, {"duration": "forever", "percent_off": percent_off})
+            discount = discounts.redeem(self._account, coupon["id"], customer=customer_id)
+            self._account.change("customer.updated", customer, {"discount": discount})
+            return copy.deepcopy(discount)
 
     def set_subscription_status(
         self,

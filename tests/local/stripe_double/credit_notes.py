@@ -19,6 +19,8 @@ from .errors import bad_request
 from .payments import charges_of
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from .account import Account
     from .errors import Json
 
@@ -137,25 +139,31 @@ def _linked_amount(account: Account, given: Json) -> int:
     return int(given["amount_refunded"] if "amount_refunded" in given else refund["amount"])
 
 
-def _require_creditable(account: Account, invoice: Json, total: int, params: Json) -> None:
-    credited = invoice["pre_payment_credit_notes_amount"] + invoice["post_payment_credit_notes_amount"]
+def creditable(account: Account, invoice: Json, linked: AbstractSet[str] = frozenset()) -> int:
+    """Return how much of an invoice may still be credited; refunds that are linked to notes do not count twice."""
     notes = [note for note in account.newest("credit_note") if note["invoice"] == invoice["id"]]
-    linked = {one["refund"] for note in notes for one in note["refunds"]} | {
-        one.get("refund") for one in params.get("refunds", [])
-    }
-    charges = charges_of(account, invoice)
-    of_invoice = {charge["id"] for charge in charges}
+    linked = linked | {one["refund"] for note in notes for one in note["refunds"]}
+    of_invoice = {charge["id"] for charge in charges_of(account, invoice)}
     elsewhere = sum(
         refund["amount"]
         for refund in account.newest("refund")
         if refund["charge"] in of_invoice and refund["id"] not in linked and refund["status"] != "failed"
     )
-    left = invoice["total"] - credited - elsewhere
+    credited = sum(note["total"] for note in notes)
+    return int(invoice["total"] - credited - elsewhere)
+
+
+def refundable(account: Account, invoice: Json) -> int:
+    """Return how much of what was charged has not been refunded."""
+    return sum(charge["amount"] - charge["amount_refunded"] for charge in charges_of(account, invoice))
+
+
+def _require_creditable(account: Account, invoice: Json, total: int, params: Json) -> None:
+    left = creditable(account, invoice, {one.get("refund", "") for one in params.get("refunds", [])})
     if not 0 < total <= left:
         raise bad_request(f"The credit note amount ({total}) must be between 1 and the creditable {left}.", "amount")
-    refundable = sum(charge["amount"] - charge["amount_refunded"] for charge in charges)
-    if params.get("refund_amount", 0) > refundable:
-        raise bad_request(f"The refund amount is greater than what can be refunded ({refundable}).", "refund_amount")
+    if params.get("refund_amount", 0) > (most := refundable(account, invoice)):
+        raise bad_request(f"The refund amount is greater than what can be refunded ({most}).", "refund_amount")
 
 
 def _lines(account: Account, invoice: Json, params: Json) -> list[Json]:
