@@ -111,15 +111,21 @@ class Account:
         for subscription in self.v1.subscriptions.list({"customer": customer}).data:
             self.v1.subscriptions.cancel(subscription.id)
         for invoice in self.v1.invoices.list({"customer": customer, "limit": 100}).data:
-            # What is partly paid, or whose debit is on its way, can only be kept.
-            with suppress(stripe.InvalidRequestError):
-                if invoice.status == "draft":
-                    self.v1.invoices.delete(invoice.id)
-                elif invoice.status in {"open", "uncollectible"}:
-                    self.v1.invoices.void_invoice(invoice.id)
+            with suppress(stripe.InvalidRequestError):  # a bank debit on its way: nothing ends this invoice
+                self._close(invoice)
         for item in self.v1.invoice_items.list({"customer": customer, "pending": True, "limit": 100}).data:
             self.v1.invoice_items.delete(item.id)
         self.v1.customers.delete(customer)
+
+    def _close(self, invoice: stripe.Invoice) -> None:
+        """Delete a draft, void what is open; what is partly paid can only be marked as paid elsewhere."""
+        if invoice.status == "draft":
+            self.v1.invoices.delete(invoice.id)
+        elif invoice.status in {"open", "uncollectible"}:
+            if invoice.amount_paid:
+                self.v1.invoices.pay(invoice.id, {"paid_out_of_band": True})
+            else:
+                self.v1.invoices.void_invoice(invoice.id)
 
     def new_product(self) -> str:
         product = self.v1.products.create({"name": "Extra line (an assumption)"}).id

@@ -14,6 +14,8 @@ from tests.local.stripe_double import StripeDouble
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ENDED = {"canceled", "incomplete_expired"}
+
 
 @pytest.fixture
 def double() -> Iterator[StripeDouble]:
@@ -29,3 +31,15 @@ def test_assumption_is_true_of_double(double: StripeDouble, tried: Assumption) -
 
     assert (result.verdict, result.detail) == (Verdict.TRUE, "")
     assert result.left_behind == ()
+    assert _still_there(double) == ([] if "bank-debit" not in tried.name else ["open invoice"])
+
+
+def _still_there(double: StripeDouble) -> list[str]:
+    """Return what an experiment left that could still charge somebody or be chosen."""
+    return [
+        *("customer" for _ in double.all_of("customer")),
+        *(kind for kind in ("product", "price") for one in double.all_of(kind) if one["active"]),
+        *("subscription" for one in double.all_of("subscription") if one["status"] not in ENDED),
+        *(f"{one['status']} invoice" for one in double.all_of("invoice") if one["status"] in {"draft", "open"}),
+        *("pending item" for one in double.all_of("invoiceitem") if one["invoice"] is None),
+    ]
