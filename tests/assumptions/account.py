@@ -51,7 +51,7 @@ class Account:
             api_key,
             base_addresses={"api": self._api_base} if self._api_base else {},
             http_client=stripe.RequestsClient(timeout=60, session=self._session),
-            max_network_retries=0,
+            max_network_retries=2,
         )
 
     def __enter__(self) -> Self:
@@ -84,8 +84,8 @@ class Account:
 
     @staticmethod
     def key() -> stripe.RequestOptions:
-        """Return options with a fresh idempotency key."""
-        return {"idempotency_key": f"assumption-{secrets.token_hex(12)}"}
+        """Return options with a fresh idempotency key, and without the SDK's own retries."""
+        return {"idempotency_key": f"assumption-{secrets.token_hex(12)}", "max_network_retries": 0}
 
     def new_customer(
         self,
@@ -224,8 +224,8 @@ class Account:
         """Return the payment intent that paid an invoice."""
         shown = self.v1.invoices.retrieve(invoice.id, {"expand": ["payments"]})
         payments = shown.payments.data if shown.payments else []
-        paid = [str(one.payment.payment_intent) for one in payments if one.status == "paid"]
-        return single("paid payments of the invoice", paid)
+        paid = [one.payment for one in payments if one.status == "paid" and one.payment.type == "payment_intent"]
+        return str(single("payment intents that paid the invoice", paid).payment_intent)
 
     def new_refund(self, invoice: stripe.Invoice) -> stripe.Refund:
         """Return the refund of all that an invoice's payment intent paid."""
@@ -288,19 +288,19 @@ class Account:
         """Return whether an address shows a page."""
         return url is not None and self._session.get(url, timeout=60).ok
 
-    # What customers, banks and time do: subclasses for a double replace these
+    # What customers, banks and time do; a double has controls for it instead
 
     def pass_real_time(self, seconds: int) -> None:
         """Let time pass for what follows no test clock."""
-        raise NotTriedError(f"this would take {seconds / DAY_S:.0f} days of real time")
+        raise NotTriedError(f"this would take {seconds // 3600} hours of real time")
 
     def fail_next_call(self) -> None:
         """Make the next call take effect and be answered with a 500."""
         raise NotTriedError("a real account cannot be made to answer 500")
 
-    def receive_event(self, trigger: Callable[[], object], secret: str) -> tuple[bytes, str]:
-        """Return the body and the Stripe-Signature of an event's delivery."""
-        raise NotTriedError(f"deliveries need a public address, and {trigger.__name__} has none for {secret[:6]}")
+    def receive_event(self, trigger: Callable[[], object], secret: str) -> tuple[bytes, str]:  # noqa: ARG002
+        """Return the body and the Stripe-Signature of the delivery of an event that `trigger` causes."""
+        raise NotTriedError("Stripe delivers events to public addresses only")
 
     def discount_customer(self, customer: str, percent: int) -> None:
         """Give a customer a lasting discount, as one can in the Dashboard."""

@@ -38,7 +38,7 @@ class DoubleAccount(Account):
         return super().now() + self._passed_s
 
     def advance(self, seconds: int) -> None:
-        self._double.advance_seconds(seconds)
+        self._double.advance(seconds)
         self._passed_s += seconds
 
     def eventually(self, look: Callable[[], T], *, timeout_s: float = 0) -> T:  # noqa: ARG002 - the double answers at once
@@ -72,9 +72,6 @@ class DoubleAccount(Account):
     def new_tax_rate(self, percentage: int) -> str:
         # The double cannot archive one.
         return self.v1.tax_rates.create({"display_name": "VAT", "percentage": percentage, "inclusive": False}).id
-
-    def tax_settings(self) -> str:
-        return ""
 
     def start_bank_debit(self, invoice: stripe.Invoice) -> None:
         self._double.start_bank_debit(invoice.id)

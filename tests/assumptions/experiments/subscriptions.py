@@ -166,20 +166,20 @@ def quantity_set_with_proration_leaves_pending_items_by_the_second(account: Acco
 
 
 @assumption(
-    source="stripe.params.SubscriptionItemUpdateParams.price",
-    if_true="A customer who switches the base plan keeps its item and gets quantity 1; add-ons are other items.",
-    if_false="A base price with another quantity would have to be read as several plans.",
+    source="https://docs.stripe.com/billing/subscriptions/billing-mode/compare#credit-proration-calculations",
+    if_true="The product never mixes both ways: a place raised with `none` would not be credited when it is given up.",
+    if_false="Stripe would credit places that were never charged; the product still sets `none` always.",
 )
-def price_change_sets_the_quantity_to_one(account: Account) -> None:
-    """Changing an item's price without a quantity sets it to 1."""
-    subscription = account.new_subscription(account.new_customer(), account.new_price())
+def proration_credits_what_was_debited_and_not_the_quantity(account: Account) -> None:
+    """Places added with proration_behavior=none earn no credit when they are removed with create_prorations."""
+    customer = account.new_customer(timed=True)
+    subscription = account.new_subscription(customer, account.new_price(3000))
     item = single("items", items_of(subscription))
-    account.v1.subscription_items.update(item.id, {"quantity": 4, "proration_behavior": NO_PRORATION})
-    changed = account.v1.subscription_items.update(
-        item.id, {"price": account.new_price(2000), "proration_behavior": NO_PRORATION}
-    )
+    account.v1.subscription_items.update(item.id, {"quantity": 3, "proration_behavior": NO_PRORATION})
+    account.advance(WEEK_S)
+    account.v1.subscription_items.update(item.id, {"quantity": 1, "proration_behavior": "create_prorations"})
 
-    expect("item and quantity", (changed.id, changed.quantity), (item.id, 1))
+    expect("sum of pending items", sum(pending_of(account, customer)), 0)
 
 
 @assumption(
