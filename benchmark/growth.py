@@ -9,9 +9,10 @@ from benchmark.budget import Cost, Meter
 from benchmark.reconcile import put
 from benchmark.side_by_side import CREATE, GET
 from benchmark.world import Tenant, World
-from line_requests import items
-from line_requests.items import Item
-from line_requests.model import Change, Line, PaymentStatus, Status, Submission
+from line_requests.domain.model import Change, Line, PaymentStatus, Status
+from line_requests.domain.submission import Submission
+from line_requests.storage import records as items
+from line_requests.storage.table import Item
 
 WORKSPACES = 1000
 LINES = (10, 1_000, 100_000)

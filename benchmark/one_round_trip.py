@@ -12,10 +12,9 @@ from benchmark.calls import Calls
 from benchmark.functions import Context, load
 from benchmark.side_by_side import CREATE, DELAYS
 from benchmark.world import TABLE, Tenant, World
-from line_requests import items
-from line_requests.rate_limit import RateLimit
-from line_requests.store import Store
-from line_requests.table import Table, TransactionLost, Write, aws_client
+from line_requests.domain.rate_limit import RateLimit
+from line_requests.storage import records as items
+from line_requests.storage.table import Table, TransactionCanceled, Write, aws_client
 
 LIMIT = RateLimit(60_000, 60_000)
 
@@ -58,19 +57,21 @@ def _blind(table: Table, tenant: Tenant, key: str) -> None:
             names={"kind": "purchased_phone"},
         ),
         Write(items.line_key(tenant.id, line_id), put={"status": "provisioning"}, condition=absent),
-        Write(items.record_key(tenant.id, items.hash_of(f"blind-{key}")), put={"line_id": line_id}, condition=absent),
+        Write(
+            items.record_key(tenant.id, items.sha256_hex(f"blind-{key}")), put={"line_id": line_id}, condition=absent
+        ),
         Write(
             items.keys_key(tenant.id),
             update="SET #seen = :now",
             condition="attribute_exists(#keys.#hash) AND attribute_not_exists(#keys.#hash.#revoked_at)",
             values={"now": now_ms},
-            names={"hash": items.hash_of(tenant.token)},
+            names={"hash": items.sha256_hex(tenant.token)},
         ),
     ]
     try:
         table.transact(writes)
-    except TransactionLost:
+    except TransactionCanceled:
         store = Store(table)
-        opening = store.opening(tenant.id, key_hash=items.hash_of(f"blind-{key}"))
+        opening = store.opening(tenant.id, idempotency_key_hash=items.sha256_hex(f"blind-{key}"))
         if opening.workspace is not None:
             store.charge_rate(opening.workspace, LIMIT, now_ms)

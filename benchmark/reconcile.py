@@ -16,14 +16,14 @@ from benchmark.calls import Calls
 from benchmark.functions import Context, handler, load
 from benchmark.side_by_side import DELAYS
 from benchmark.world import API_KEY, TABLE, World
-from line_requests import decision, items
-from line_requests.billing import Billing
+from line_requests.billing.account import Billing
 from line_requests.clock import Clock
-from line_requests.items import Item
-from line_requests.lifecycle import Lifecycle
-from line_requests.model import Change, Kind, Line, PaymentStatus, Status, Submission, Subscription, Workspace
-from line_requests.store import Store
-from line_requests.table import marshal
+from line_requests.domain import decision
+from line_requests.domain.model import Change, Line, PaymentStatus, Status, Subscription, Workspace
+from line_requests.domain.submission import Kind, Submission
+from line_requests.flows.lifecycle import Lifecycle
+from line_requests.storage import records as items
+from line_requests.storage.table import Item, marshal
 
 HOUR_S = 3600
 STRIPE_LATENCY_MS, STRIPE_CALLS_PER_SECOND = 80, 25
@@ -139,7 +139,7 @@ class Reconciled:
             created_at_ms=now_ms,
             history=(Change(now_ms, Status.AWAITING_PAYMENT, "requested"),),
             charge=charge,
-            keyed_at_ms=now_ms,
+            stripe_keyed_at_ms=now_ms,
             invoice_id=invoice,
             payment_url=f"{self.world.double.url}/i/{line_id}",
             due_at_ms=now_ms + 24 * HOUR_S * 1000,

@@ -10,11 +10,11 @@ from typing import Any, Self
 import stripe
 from botocore.session import Session
 
-from line_requests import auth, items
-from line_requests.model import AddOn, Allowance, Kind, Subscription
-from line_requests.registry import Plan, Registry
-from line_requests.store import Store
-from line_requests.table import Table, aws_session, marshal
+from line_requests.api import auth
+from line_requests.domain.model import AddOn, Allowance, Plan, Subscription
+from line_requests.domain.submission import Kind
+from line_requests.storage import records as items
+from line_requests.storage.table import Table, aws_session, marshal
 from tests.local.deployment import layer_packages
 from tests.local.ministack import ACCOUNT, REGION, MiniStack
 from tests.local.stripe_double import StripeDouble
@@ -122,7 +122,7 @@ class World:
         self.registry.quantities_set(saved, asked_at_ms=0)
         tokens = [auth.new_api_key(name) for _ in range(3)]
         for token in tokens:
-            self.registry.save_api_key(name, items.hash_of(token), "production", now_ms)
+            self.registry.save_api_key(name, items.sha256_hex(token), "production", now_ms)
         self._enter_at_peer(name, tokens[0])
         return Tenant(name, customer, subscribed.id, tokens[0])
 
@@ -130,7 +130,7 @@ class World:
         """The same workspace as the peer keeps it."""
         kinds = {str(kind): ROOM for kind in Kind}
         entries: list[Json] = [
-            {"pk": f"KEY#{items.hash_of(token)}", "sk": "KEY", "workspace_id": name},
+            {"pk": f"KEY#{items.sha256_hex(token)}", "sk": "KEY", "workspace_id": name},
             {
                 "pk": f"W#{name}",
                 "sk": "WORKSPACE",

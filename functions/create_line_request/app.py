@@ -2,54 +2,47 @@
 
 from typing import Any
 
-from line_requests import auth, http, validation
+from line_requests.api import responses
+from line_requests.api.door import authenticate
+from line_requests.api.http import Request, Response
+from line_requests.api.requests import read_line_request
 from line_requests.clock import Clock
-from line_requests.errors import Invalid, Unauthorized
-from line_requests.intake import Intake
-from line_requests.items import hash_of
-from line_requests.lifecycle import REQUEST_BUDGET_S, Lifecycle
-from line_requests.model import Submission
-from line_requests.registry import Registry
-from line_requests.settings import Settings
-from line_requests.store import Store
+from line_requests.deployment import Deployment
+from line_requests.domain.errors import Invalid
+from line_requests.domain.ids import sha256_hex
+from line_requests.domain.submission import Submission
+from line_requests.telemetry import logger
 
-# Made while the environment starts, where the CPU is not billed to a request.
-SETTINGS = Settings.from_environment()
-TABLE = SETTINGS.table()
-STORE = Store(TABLE)
+# Below API Gateway's 30 s, whatever Stripe does (contract 34).
+BUDGET_S = 20.0
+
+DEPLOYMENT = Deployment.from_environment()
 
 
-def handler(event: dict[str, Any], _context: object) -> http.Response:
+@logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)
+def handler(event: dict[str, Any], _context: object) -> Response:
     """Answers one HTTP request."""
     try:
-        return _create(http.receive(event))
+        return _create(Request.of(event))
     except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer
-        return http.failure(error)
+        return responses.failure(error)
 
 
-def _create(request: http.Request) -> http.Response:
+def _create(request: Request) -> Response:
     """401, then 429, then 400, then the decision (the contract's order of checks)."""
-    clock = Clock(request.at_ms, REQUEST_BUDGET_S)
-    credential = auth.read(request.headers.get("authorization"), SETTINGS, STORE, request.at_ms)
-    form, key_hash = _form(request)
-    opening = STORE.opening(credential.workspace_id, key_hash=key_hash)
-    credential.confirm(opening.api_keys)
-    if opening.workspace is None:
-        raise Unauthorized
-
-    lifecycle = Lifecycle(STORE, Registry(TABLE), SETTINGS.open_billing, clock, SETTINGS.window_ms)
-    intake = Intake(STORE, lifecycle, clock, SETTINGS.limit, SETTINGS.window_ms)
+    creation = DEPLOYMENT.creation(Clock.at_event(request.at_ms, BUDGET_S))
+    form, key_hash = _read(request)
+    workspace, snapshot = authenticate(DEPLOYMENT, request, idempotency_key_hash=key_hash)
     if isinstance(form, Invalid):
-        raise intake.refuse(opening.workspace, form)
-    answer = intake.submit(opening.workspace, opening.record, form, key_hash)
-    flags = {"Idempotency_Replayed": answer.replayed, "Idempotency_Mismatch": answer.mismatch}
-    return http.respond(201, answer.body, **{name: "true" for name, flag in flags.items() if flag})
+        creation.count(workspace)
+        raise form
+    return responses.created(creation.create(workspace, snapshot.idempotency_record, form, key_hash))
 
 
-def _form(request: http.Request) -> tuple[Submission | Invalid, str | None]:
-    """What is asked for, or why it is not valid, which counts only after 401 and 429; and the key's hash."""
+def _read(request: Request) -> tuple[Submission | Invalid, str | None]:
+    """What is asked for, or why it is invalid, which counts only after 401 and 429; and the hash of its key."""
     try:
-        submission, key = validation.read(request)
+        submission, key = read_line_request(request)
     except Invalid as error:
         return error, None
-    return submission, hash_of(key) if key else None
+    return submission, sha256_hex(key) if key else None

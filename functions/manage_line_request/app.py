@@ -1,63 +1,58 @@
-"""POST /api/line-requests/{id}: cancel a request that awaits payment, or ask for its payment link."""
+"""POST /api/line-requests/{id}: cancels a request that awaits payment, or returns its payment link."""
 
 from typing import Any
 
-from line_requests import auth, http, responses, validation
+from line_requests.api import responses
+from line_requests.api.door import open_line
+from line_requests.api.http import Request, Response
+from line_requests.api.requests import read_action
 from line_requests.clock import Clock
-from line_requests.errors import Invalid, NotInThisStatus
-from line_requests.lifecycle import REQUEST_BUDGET_S, Lifecycle
-from line_requests.model import Closing, Line, Status
-from line_requests.registry import Registry
-from line_requests.settings import Settings
-from line_requests.store import Store
+from line_requests.deployment import Deployment
+from line_requests.domain.errors import NotInThisStatus
+from line_requests.domain.model import Line, Status, VoidReason
+from line_requests.flows.lifecycle import Until
+from line_requests.telemetry import logger
 
-SETTINGS = Settings.from_environment()
-TABLE = SETTINGS.table()
-STORE = Store(TABLE)
+# Below API Gateway's 30 s, whatever Stripe does.
+BUDGET_S = 20.0
+
+DEPLOYMENT = Deployment.from_environment()
 
 
-def handler(event: dict[str, Any], _context: object) -> http.Response:
+@logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)
+def handler(event: dict[str, Any], _context: object) -> Response:
     """Answers one HTTP request."""
     try:
-        return _manage(http.receive(event))
+        return _manage(Request.of(event))
     except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer
-        return http.failure(error)
+        return responses.failure(error)
 
 
-def _manage(request: http.Request) -> http.Response:
+def _manage(request: Request) -> Response:
     """401, 400 for the id, 404, 400 for the action, then 409 or 200 (contract 41)."""
-    line = auth.open_line(request, SETTINGS, STORE)
-    clock = Clock(request.at_ms, REQUEST_BUDGET_S)
-    lifecycle = Lifecycle(STORE, Registry(TABLE), SETTINGS.open_billing, clock, SETTINGS.window_ms)
-    actions = {"cancel": _cancel, "payment_link": _payment_link}
-    return actions[_action(request)](lifecycle, line)
+    line = open_line(DEPLOYMENT, request)
+    act = ACTIONS[read_action(request, ACTIONS)]
+    return act(Clock.at_event(request.at_ms, BUDGET_S), line)
 
 
-def _action(request: http.Request) -> str:
-    try:
-        action = validation.read_object(request.body).get("action")
-    except Invalid:
-        action = None
-    if action not in ("cancel", "payment_link"):  # a set would need something hashable
-        raise Invalid("Unsupported action")
-    return str(action)
-
-
-def _cancel(lifecycle: Lifecycle, line: Line) -> http.Response:
+def _cancel(clock: Clock, line: Line) -> Response:
     if line.awaiting:
-        line = lifecycle.close(line, Closing.CANCELED)
+        line = DEPLOYMENT.lifecycle.cancel(clock, line, VoidReason.CANCELED)
     if line.awaiting:
-        raise NotInThisStatus(line, "A payment is on its way; the request is canceled if it fails.")
+        raise NotInThisStatus(line, "A payment is under way; the request is canceled if it fails.")
     if line.status is not Status.CANCELED:
         raise NotInThisStatus(line, f"A line in status {line.status} cannot be canceled.")
-    return http.respond_line(line, SETTINGS.window_ms)
+    return responses.line_status(line, DEPLOYMENT.settings.window_ms)
 
 
-def _payment_link(lifecycle: Lifecycle, line: Line) -> http.Response:
+def _payment_link(clock: Clock, line: Line) -> Response:
     if line.awaiting:
-        line = lifecycle.renew(line)
+        line = DEPLOYMENT.lifecycle.advance(clock, line, Until.CHECKED, wait=True)
     if line.awaiting:
-        return http.respond(200, responses.link_body(line))
+        return responses.payment_link(line)
     if line.status is not Status.PROVISIONING:
         raise NotInThisStatus(line, f"A line in status {line.status} has nothing to pay.")
-    return http.respond_line(line, SETTINGS.window_ms)
+    return responses.line_status(line, DEPLOYMENT.settings.window_ms)
+
+
+ACTIONS = {"cancel": _cancel, "payment_link": _payment_link}

@@ -1,35 +1,26 @@
-"""A provisioner's answer on the bus: makes its line active or failed, once."""
+"""Provisioning results from the bus: each makes its line active or failed, once."""
 
-import datetime
 from typing import Any
 
-from line_requests import bus
-from line_requests.errors import Invalid
-from line_requests.model import Status
-from line_requests.settings import Settings
-from line_requests.store import Store
-from line_requests.telemetry import about, logger
+from line_requests.bus.results import ProvisioningResult
+from line_requests.clock import Clock
+from line_requests.deployment import Deployment
+from line_requests.domain.errors import Invalid
+from line_requests.domain.ids import parse_iso_ms
+from line_requests.flows.provisioning import apply_result
+from line_requests.telemetry import logger
 
-SETTINGS = Settings.from_environment()
-STORE = Store(SETTINGS.table())
+BUDGET_S = 20.0
+
+DEPLOYMENT = Deployment.from_environment()
 
 
+@logger.inject_lambda_context(correlation_id_path="id", clear_state=True)
 def handler(event: dict[str, Any], _context: object) -> None:
-    """Applies one answer; one that is malformed, doubled or late changes nothing (contract 48)."""
-    about(event_id=str(event.get("id")))
+    """Applies one result; one that is malformed, repeated or late changes nothing (contract 48)."""
     try:
-        result = bus.Result.of(event["detail"])
+        result = ProvisioningResult.parse(event["detail"])
     except Invalid as error:
         logger.error("provisioning result refused", extra={"reason": str(error)})
         return
-    line = STORE.line(result.workspace_id, result.line_id)
-    if line is None or line.status is not Status.PROVISIONING or bus.event_id(line) != result.event_id:
-        logger.info("provisioning result is not for the line's present state", extra={"line_id": result.line_id})
-        return
-    # The bus tells whole seconds: a quick answer must not seem to be older than what it answers.
-    told_ms = int(datetime.datetime.fromisoformat(event["time"]).timestamp() * 1000)
-    now_ms = max(told_ms, line.history[-1].at_ms)
-    if result.succeeded:
-        STORE.provisioned(line, now_ms)
-    else:
-        STORE.provisioning_failed(line, result.reason, now_ms)
+    apply_result(DEPLOYMENT.stores.lines, result, Clock.at_event(parse_iso_ms(event["time"]), BUDGET_S))

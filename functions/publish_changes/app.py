@@ -1,37 +1,36 @@
-"""The table's stream: tells the deployment's bus every state that a line enters, at least once."""
+"""The table's stream: publishes every state that a line enters on the deployment's bus, at least once."""
 
 from typing import Any
 
-from line_requests import items
-from line_requests.bus import Bus
-from line_requests.model import Line, Status
-from line_requests.settings import Settings
-from line_requests.store import RETELL_AFTER_MS, Store
-from line_requests.table import unmarshal
+from line_requests.deployment import Deployment
+from line_requests.domain.errors import UnreadableRecord
+from line_requests.domain.model import Line
+from line_requests.flows.provisioning import entered_by
+from line_requests.storage import records
+from line_requests.storage.table import unmarshal
+from line_requests.telemetry import alarm, logger
 
-SETTINGS = Settings.from_environment()
-STORE = Store(SETTINGS.table())
-BUS = Bus(SETTINGS.events_client(), SETTINGS.bus_name)
+DEPLOYMENT = Deployment.from_environment()
 
 
+@logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Publishes a batch of stream records; those that failed come again."""
-    changed = {record["dynamodb"]["SequenceNumber"]: _changed(record) for record in event["Records"]}
+    """Publishes a batch of stream records; those that the bus refused come again."""
+    changed = {record["dynamodb"]["SequenceNumber"]: _changed(record["dynamodb"]) for record in event["Records"]}
     lines = {number: line for number, line in changed.items() if line is not None}
-    for line in lines.values():
-        # An included line comes into the reconciler's sight here, off its client's path, whatever the bus does.
-        if line.status is Status.PROVISIONING and line.due_at_ms is None:
-            STORE.due_at(line, line.history[-1].at_ms + RETELL_AFTER_MS)
-    rejected = BUS.publish(list(lines.values()))
-    failed = [number for number, line in lines.items() if line in rejected]
+    refused = DEPLOYMENT.bus.publish(list(lines.values()))
+    failed = [number for number, line in lines.items() if line in refused]
     return {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}
 
 
-def _changed(record: dict[str, Any]) -> Line | None:
-    """The line as the record shows it, if it entered another state with it."""
-    images = record["dynamodb"]
+def _changed(images: dict[str, Any]) -> Line | None:
+    """The line, if the record shows that it entered another state; one that only a newer release reads is set aside."""
     if "NewImage" not in images:
         return None
-    line = items.line(unmarshal(images["NewImage"]))
-    before = items.line(unmarshal(images["OldImage"])) if "OldImage" in images else None
-    return line if before is None or before.sequence != line.sequence else None
+    try:
+        line = records.line(unmarshal(images["NewImage"]))
+        before = records.line(unmarshal(images["OldImage"])) if "OldImage" in images else None
+    except UnreadableRecord as error:
+        alarm("UnreadableRecord", f"not published, it is of a newer release: {error}")
+        return None
+    return line if entered_by(before, line) else None

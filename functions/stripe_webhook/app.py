@@ -1,31 +1,27 @@
-"""POST /stripe/webhook: takes each event as a hint, asks Stripe, and applies its present state."""
+"""POST /stripe/webhook: takes each event as a hint, reads Stripe, and applies what it has now."""
 
 from typing import Any
 
-from line_requests import http, webhook
+from line_requests.api import responses
+from line_requests.api.http import Request, Response, respond
 from line_requests.clock import Clock
-from line_requests.lifecycle import Lifecycle
-from line_requests.registry import Registry
-from line_requests.settings import Settings
-from line_requests.store import Store
+from line_requests.deployment import Deployment
+from line_requests.telemetry import logger
 
 # Stripe waits some ten seconds for an answer and delivers again without one.
 BUDGET_S = 9.0
 
-SETTINGS = Settings.from_environment()
-TABLE = SETTINGS.table()
-STORE = Store(TABLE)
+DEPLOYMENT = Deployment.from_environment()
 
 
-def handler(event: dict[str, Any], _context: object) -> http.Response:
-    """Answers one delivery: 200 when it is dealt with, 400 when not Stripe's, 5xx to get it again."""
+@logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)
+def handler(event: dict[str, Any], _context: object) -> Response:
+    """Answers one delivery: 200 when it is dealt with, 400 when it is not Stripe's, 5xx to get it again."""
     try:
-        request = http.receive(event)
-        hint = webhook.verified(request, SETTINGS)
-        clock = Clock(request.at_ms, BUDGET_S)
-        registry = Registry(TABLE)
-        lifecycle = Lifecycle(STORE, registry, SETTINGS.open_billing, clock, SETTINGS.window_ms)
-        webhook.apply(hint, STORE, registry, lifecycle, clock)
-        return http.respond(200, {"received": True})
+        request = Request.of(event)
+        signature = request.headers.get("stripe-signature", "")
+        hint = DEPLOYMENT.webhook.verify(request.body, signature, request.at_ms)
+        DEPLOYMENT.webhook.apply(Clock.at_event(request.at_ms, BUDGET_S), hint)
+        return respond(200, {"received": True})
     except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer
-        return http.failure(error)
+        return responses.failure(error)

@@ -1,24 +1,47 @@
-"""Time as one invocation sees it: it starts when the event says, so that a run can be replayed."""
+"""Time as one invocation sees it. The only module that reads the wall clock."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+
+def wall_time_ms() -> int:
+    """Epoch milliseconds now."""
+    return time.time_ns() // 1_000_000
+
+
+def _monotonic_s() -> float:
+    return time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Epoch milliseconds from the event, moving on with the process; and how long is left."""
+    """Epoch milliseconds since the event, moving on with the process; and the time that is left."""
 
     started_at_ms: int
     budget_s: float
-    _started_s: float = field(default_factory=time.monotonic)
+    _started_s: float = field(default_factory=_monotonic_s)
+
+    @classmethod
+    def at_event(cls, event_ms: int, budget_s: float) -> "Clock":
+        """A clock that starts at the event's time; a time in the future counts as now (contract 58)."""
+        return cls(min(event_ms, wall_time_ms()), budget_s)
+
+    @classmethod
+    def start(cls, budget_s: float) -> "Clock":
+        """A clock that starts now: for the console script."""
+        return cls(wall_time_ms(), budget_s)
 
     def now_ms(self) -> int:
-        """The event's time plus what has passed since."""
-        return self.started_at_ms + int((time.monotonic() - self._started_s) * 1000)
+        """The start plus what has passed since."""
+        return self.started_at_ms + int((_monotonic_s() - self._started_s) * 1000)
 
     def remaining_s(self) -> float:
         """What is left of the budget."""
-        return self.budget_s - (time.monotonic() - self._started_s)
+        return self.budget_s - (_monotonic_s() - self._started_s)
+
+    def limited(self, seconds: float) -> "Clock":
+        """The same clock, with at most this much time left."""
+        return replace(self, budget_s=self.budget_s - max(0.0, self.remaining_s() - seconds))
 
     def sleep(self, seconds: float) -> None:
         """Waits."""

@@ -6,21 +6,20 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from line_requests.model import (
+from line_requests.domain.model import (
     AddOn,
     Allowance,
     Change,
     Charge,
-    Closing,
     Invoice,
-    Kind,
     Line,
     PaymentStatus,
     Status,
-    Submission,
     Subscription,
+    VoidReason,
     Workspace,
 )
+from line_requests.domain.submission import Kind, Submission
 
 NOW_MS = 1_795_305_600_000
 HOUR_MS = 3_600_000
@@ -88,7 +87,7 @@ def line(kind: Kind = Kind.PURCHASED_PHONE, status: Status = Status.AWAITING_PAY
         "created_at_ms": NOW_MS,
         "history": (Change(NOW_MS, status, "requested"),),
         "charge": CHARGE if awaiting else None,
-        "keyed_at_ms": NOW_MS,
+        "stripe_keyed_at_ms": NOW_MS,
         "due_at_ms": NOW_MS if awaiting else None,
     }
     return Line(**usual | changes)
@@ -179,12 +178,12 @@ lines = st.builds(
     created_at_ms=moments_ms,
     history=st.lists(changes, min_size=1, max_size=4).map(tuple),
     charge=st.none() | charges,
-    key_hash=st.none() | texts,
-    key_version=st.integers(1, 9),
-    keyed_at_ms=moments_ms,
+    idempotency_key_hash=st.none() | texts,
+    stripe_key_version=st.integers(1, 9),
+    stripe_keyed_at_ms=moments_ms,
     invoice_id=st.none() | texts,
     payment_url=st.none() | texts,
-    closing=st.none() | st.sampled_from(Closing),
+    void_reason=st.none() | st.sampled_from(VoidReason),
     look_after_ms=moments_ms,
     due_at_ms=st.none() | moments_ms,
     refund_due=st.booleans(),

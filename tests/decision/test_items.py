@@ -9,9 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from line_requests import items
-from line_requests.model import IdempotencyRecord, Kind, Line, Subscription, Workspace
-from line_requests.table import marshal, unmarshal
+from line_requests.domain.model import IdempotencyRecord, Line, Subscription, Workspace
+from line_requests.domain.submission import Kind
+from line_requests.storage import records as items
+from line_requests.storage.table import marshal, unmarshal
 from tests.decision.examples import LINE_ID, counts, lines, subscriptions, workspaces
 
 
@@ -85,7 +86,7 @@ def test_an_idempotency_record_comes_back_with_and_without_its_answer() -> None:
 
 def test_the_longest_idempotency_key_fits_into_a_sort_key() -> None:
     """[28]"""
-    key = items.record_key("acme", items.hash_of("\N{GRINNING FACE}" * 255))
+    key = items.record_key("acme", items.sha256_hex("\N{GRINNING FACE}" * 255))
     assert len(key["sk"].encode()) == 68
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from line_requests.decision import charge_for, judge
-from line_requests.errors import ForbiddenLineType, SubscriptionRequired
-from line_requests.model import AddOn, Allowance, Kind, Workspace
+from line_requests.domain.decision import charge_for, judge
+from line_requests.domain.errors import ForbiddenLineType, SubscriptionRequired
+from line_requests.domain.model import AddOn, Allowance, Workspace
+from line_requests.domain.submission import Kind
 from tests.decision.examples import ADD_ONS, SUBSCRIPTION_STATUSES, counts, kinds, subscription, workspace, workspaces
 
 EXTRA = ADD_ONS[Kind.EMAIL]

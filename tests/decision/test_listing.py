@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from line_requests.errors import Invalid
-from line_requests.listing import Page, cursor, line_id
-from line_requests.model import Status
+from line_requests.api.pagination import Page, cursor, line_id
+from line_requests.domain.errors import Invalid
+from line_requests.domain.model import Status
 from tests.decision.examples import LINE_ID
 
 workspace_ids = st.from_regex(r"[a-z0-9-]{1,40}", fullmatch=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from line_requests.decision import (
+from line_requests.domain.decision import (
     Cancel,
     Close,
     Include,
@@ -22,7 +22,8 @@ from line_requests.decision import (
     next_move,
     reason_to_close,
 )
-from line_requests.model import Allowance, Closing, Invoice, Kind, Line, PaymentStatus, Status, Workspace
+from line_requests.domain.model import Allowance, Invoice, Line, PaymentStatus, Status, VoidReason, Workspace
+from line_requests.domain.submission import Kind
 from tests.decision.examples import (
     ADD_ONS,
     HOUR_MS,
@@ -44,7 +45,7 @@ ROOMY = workspace(held=counts(purchased_phone=1), unpaid=counts(purchased_phone=
 UNFINISHED = line()
 WAITING = waiting()
 
-closings = st.none() | st.sampled_from(Closing)
+closings = st.none() | st.sampled_from(VoidReason)
 stripe_statuses = st.sampled_from(["draft", "open", "paid", "void", "uncollectible", "gone"])
 
 
@@ -74,11 +75,11 @@ def test_an_uncollectible_invoice_can_still_be_paid_so_it_stays() -> None:
 
 @given(closings, moments_ms, st.sampled_from([0, HOUR_MS]), workspaces())
 def test_paid_beats_every_reason_to_close(
-    closing: Closing | None, now_ms: int, window_ms: int, there: Workspace
+    void_reason: VoidReason | None, now_ms: int, window_ms: int, there: Workspace
 ) -> None:
     """[39][44]"""
     for asked in (WAITING, UNFINISHED):
-        closing_line = replace(asked, closing=closing)
+        closing_line = replace(asked, void_reason=void_reason)
         assert move(closing_line, invoice("paid"), there, now_ms=now_ms, window_ms=window_ms) == Promote()
 
 
@@ -87,9 +88,9 @@ def test_a_void_invoice_means_what_was_intended_with_it(asked: Line) -> None:
     """[39]"""
     void = invoice("void")
     assert move(asked, void) == Cancel("invoice_voided")
-    for closing in set(Closing) - {Closing.INCLUDED}:
-        assert move(replace(asked, closing=closing), void) == Cancel(closing)
-    assert move(replace(asked, closing=Closing.INCLUDED), void) == Include()
+    for void_reason in set(VoidReason) - {VoidReason.INCLUDED}:
+        assert move(replace(asked, void_reason=void_reason), void) == Cancel(void_reason)
+    assert move(replace(asked, void_reason=VoidReason.INCLUDED), void) == Include()
 
 
 def test_a_void_invoice_cancels_even_where_the_plan_now_includes_the_line() -> None:
@@ -99,14 +100,14 @@ def test_a_void_invoice_cancels_even_where_the_plan_now_includes_the_line() -> N
 
 def test_a_draft_that_was_to_be_deleted_and_is_gone_is_closed() -> None:
     """[39][41]"""
-    assert move(replace(UNFINISHED, closing=Closing.CANCELED), invoice("gone")) == Cancel(Closing.CANCELED)
-    assert move(replace(UNFINISHED, closing=Closing.INCLUDED), invoice("gone")) == Include()
+    assert move(replace(UNFINISHED, void_reason=VoidReason.CANCELED), invoice("gone")) == Cancel(VoidReason.CANCELED)
+    assert move(replace(UNFINISHED, void_reason=VoidReason.INCLUDED), invoice("gone")) == Include()
 
 
 @given(closings)
-def test_a_finished_invoice_that_stripe_does_not_know_changes_nothing(closing: Closing | None) -> None:
+def test_a_finished_invoice_that_stripe_does_not_know_changes_nothing(void_reason: VoidReason | None) -> None:
     """[39]"""
-    assert move(replace(WAITING, closing=closing), invoice("gone"), ROOMY, window_ms=1) == Missing()
+    assert move(replace(WAITING, void_reason=void_reason), invoice("gone"), ROOMY, window_ms=1) == Missing()
 
 
 def test_a_draft_that_somebody_deleted_is_made_again() -> None:
@@ -116,28 +117,28 @@ def test_a_draft_that_somebody_deleted_is_made_again() -> None:
 
 def test_a_draft_that_went_is_not_made_again_when_there_is_nothing_to_pay_any_more() -> None:
     """[27][39] Its customer may have gone with it."""
-    assert move(UNFINISHED, invoice("gone"), replace(FULL, subscription=None)) == Intend(Closing.SUBSCRIPTION_ENDED)
-    assert move(UNFINISHED, invoice("gone"), ROOMY) == Intend(Closing.INCLUDED)
+    assert move(UNFINISHED, invoice("gone"), replace(FULL, subscription=None)) == Intend(VoidReason.SUBSCRIPTION_ENDED)
+    assert move(UNFINISHED, invoice("gone"), ROOMY) == Intend(VoidReason.INCLUDED)
 
 
-@pytest.mark.parametrize("closing", Closing)
+@pytest.mark.parametrize("void_reason", VoidReason)
 @pytest.mark.parametrize("status", ["draft", "open", "uncollectible"])
-def test_an_intent_once_stored_is_carried_out_whatever_happened_since(closing: Closing, status: str) -> None:
+def test_an_intent_once_stored_is_carried_out_whatever_happened_since(void_reason: VoidReason, status: str) -> None:
     """[39][41]"""
     for there in (FULL, ROOMY, workspace(subscription=None)):
-        assert move(replace(WAITING, closing=closing), invoice(status), there) == Close()
+        assert move(replace(WAITING, void_reason=void_reason), invoice(status), there) == Close()
 
 
 def test_an_intent_on_a_line_without_an_invoice_still_closes_one_that_may_exist() -> None:
     """[34][41]"""
-    assert move(replace(UNFINISHED, closing=Closing.CANCELED), None) == Close()
+    assert move(replace(UNFINISHED, void_reason=VoidReason.CANCELED), None) == Close()
 
 
 @pytest.mark.parametrize("status", ["canceled", "incomplete_expired"])
 def test_a_subscription_that_ended_is_a_reason_to_close(status: str) -> None:
     """[39]"""
     ended = replace(FULL, subscription=subscription(status))
-    assert move(WAITING, invoice("open"), ended) == Intend(Closing.SUBSCRIPTION_ENDED)
+    assert move(WAITING, invoice("open"), ended) == Intend(VoidReason.SUBSCRIPTION_ENDED)
 
 
 @pytest.mark.parametrize("status", ["past_due", "unpaid", "incomplete", "paused"])
@@ -149,14 +150,14 @@ def test_a_subscription_that_may_come_back_is_none(status: str) -> None:
 
 def test_a_subscription_that_went_with_its_customer_has_ended() -> None:
     """[39]"""
-    assert move(WAITING, invoice("open"), replace(ROOMY, subscription=None)) == Intend(Closing.SUBSCRIPTION_ENDED)
+    assert move(WAITING, invoice("open"), replace(ROOMY, subscription=None)) == Intend(VoidReason.SUBSCRIPTION_ENDED)
 
 
 def test_a_plan_that_now_includes_the_line_is_a_reason_to_close() -> None:
     """[39]"""
-    assert move(WAITING, invoice("open"), ROOMY) == Intend(Closing.INCLUDED)
+    assert move(WAITING, invoice("open"), ROOMY) == Intend(VoidReason.INCLUDED)
     more = replace(FULL, subscription=subscription(purchased_phone=Allowance(2)))
-    assert move(WAITING, invoice("open"), more) == Intend(Closing.INCLUDED)
+    assert move(WAITING, invoice("open"), more) == Intend(VoidReason.INCLUDED)
     unknown_plan = replace(subscription(purchased_phone=Allowance(2)), plan=None)
     assert move(WAITING, invoice("open"), replace(FULL, subscription=unknown_plan)) == Rest()
 
@@ -172,14 +173,14 @@ def test_the_payment_window_ends_the_wait_at_its_very_end() -> None:
     almost = NOW_MS + HOUR_MS - 1
     assert expiry_ms(WAITING, HOUR_MS) == NOW_MS + HOUR_MS
     assert move(WAITING, invoice("open"), now_ms=almost, window_ms=HOUR_MS) == Rest()
-    assert move(WAITING, invoice("open"), now_ms=almost + 1, window_ms=HOUR_MS) == Intend(Closing.EXPIRED)
+    assert move(WAITING, invoice("open"), now_ms=almost + 1, window_ms=HOUR_MS) == Intend(VoidReason.EXPIRED)
     assert expiry_ms(WAITING, 0) is None
     assert move(WAITING, invoice("open"), now_ms=2**50) == Rest()
 
 
 def test_an_included_line_is_included_rather_than_expired() -> None:
     """[39][47]"""
-    assert reason_to_close(WAITING, ROOMY, NOW_MS + HOUR_MS, HOUR_MS) is Closing.INCLUDED
+    assert reason_to_close(WAITING, ROOMY, NOW_MS + HOUR_MS, HOUR_MS) is VoidReason.INCLUDED
 
 
 @given(lines, workspaces(), st.none() | stripe_statuses, moments_ms, st.sampled_from([0, HOUR_MS]))
@@ -192,6 +193,6 @@ def test_every_line_has_a_move_and_only_a_settled_invoice_settles_it(
     if isinstance(decided, Promote):
         assert status == "paid"
     if isinstance(decided, Include | Cancel):
-        assert status == "void" or (status == "gone" and asked.half_made and asked.closing)
+        assert status == "void" or (status == "gone" and asked.half_made and asked.void_reason)
     if isinstance(decided, Close):
-        assert asked.closing is not None, "the intent is stored before the void"
+        assert asked.void_reason is not None, "the intent is stored before the void"

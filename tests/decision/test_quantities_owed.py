@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from line_requests.decision import quantities_owed
-from line_requests.model import AddOn, Allowance, Kind, Workspace
+from line_requests.domain.decision import quantities_owed
+from line_requests.domain.model import AddOn, Allowance, Workspace
+from line_requests.domain.submission import Kind
 from tests.decision.examples import ADD_ONS, counts, subscription, workspace
 
 SHARED = AddOn("price_shared", "prod_1", "usd", 100)

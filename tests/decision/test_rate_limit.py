@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from line_requests.errors import RateLimited
-from line_requests.places import rate_move
-from line_requests.rate_limit import RateLimit
+from line_requests.domain.errors import RateLimited
+from line_requests.domain.rate_limit import RateLimit
 from tests.decision.examples import NOW_MS
 
 limits = st.builds(RateLimit, st.integers(1, 600), st.integers(1, 80))

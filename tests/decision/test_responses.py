@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from line_requests import responses
-from line_requests.model import Kind, Line, PaymentStatus, Status
+from line_requests.api import responses
+from line_requests.domain.model import Line, PaymentStatus, Status
+from line_requests.domain.submission import Kind
 from tests.decision.examples import HOUR_MS, NOW_MS, line, lines, waiting
 
 LINE = {"_id", "firstName", "lastName", "channelType", "lineType", "provisioningStatus", "paymentStatus"}

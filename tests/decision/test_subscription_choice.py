@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from line_requests.billing import StripeItem, StripeSubscription
-from line_requests.model import Allowance, Kind
-from line_requests.registry import Plan
-from line_requests.subscriptions import select
+from line_requests.billing.subscriptions import StripeItem, StripeSubscription
+from line_requests.domain.model import Allowance, Plan
+from line_requests.domain.submission import Kind
+from line_requests.flows.subscriptions import select
 from tests.decision.examples import ADD_ONS, SUBSCRIPTION_STATUSES
 
 STARTER = Plan("starter", ("price_starter", "price_starter_yearly"), {Kind.EMAIL: Allowance(1)})

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 
-from line_requests.errors import Invalid
-from line_requests.http import Request
+from line_requests.api.http import Request
+from line_requests.domain.errors import Invalid
 from tests.edges.test_validation import values
 from tests.local.ministack import ROOT
 

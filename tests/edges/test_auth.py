@@ -18,11 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from line_requests import auth
-from line_requests.errors import Unauthorized
-from line_requests.items import hash_of
+from line_requests.api import auth
+from line_requests.domain.errors import Unauthorized
+from line_requests.domain.ids import sha256_hex
 from line_requests.settings import Settings
-from line_requests.store import Store
 from tests.decision.examples import NOW_MS
 
 NOW_S = NOW_MS // 1000
@@ -99,7 +98,7 @@ def test_a_key_names_its_workspace_and_passes_its_own_checksum(workspace_id: str
     key = auth.new_api_key(workspace_id)
     assert re.fullmatch(rf"tuco_{workspace_id}_[0-9a-f]{{40}}", key)
     credential = auth.read(f"Bearer {key}", Settings.from_environment({"TABLE_NAME": "t"}), Organisations(), NOW_MS)
-    assert credential == auth.Credential(workspace_id, hash_of(key))
+    assert credential == auth.Credential(workspace_id, sha256_hex(key))
     assert key not in repr(credential)
 
 
@@ -168,8 +167,8 @@ def test_a_key_must_be_among_the_workspace_s_and_not_revoked() -> None:
     key = auth.new_api_key("acme")
     credential = read(f"Bearer {key}")
     stored: Json = {"label": "first", "created_at": NOW_MS}
-    credential.confirm({hash_of(key): stored, "other": stored})
-    for keys in ({}, {"other": stored}, {key: stored}, {hash_of(key): stored | {"revoked_at": NOW_MS}}):
+    credential.confirm({sha256_hex(key): stored, "other": stored})
+    for keys in ({}, {"other": stored}, {key: stored}, {sha256_hex(key): stored | {"revoked_at": NOW_MS}}):
         with pytest.raises(Unauthorized):
             credential.confirm(keys)
 

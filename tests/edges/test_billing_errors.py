@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import stripe as stripe_sdk
 
-from line_requests.billing import API_VERSION, Billing
+from line_requests.billing.account import Billing
+from line_requests.billing.client import API_VERSION
 from line_requests.clock import Clock
-from line_requests.errors import (
+from line_requests.domain.errors import (
     BillingMisconfigured,
     BillingRefused,
     BillingUnavailable,
     InvoiceMissing,
-    StaleAnswer,
+    ReplayedFailure,
 )
-from line_requests.model import Invoice
+from line_requests.domain.model import Invoice
 from tests.decision.examples import CHARGE, line
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def test_a_key_reused_for_other_parameters_is_kept_and_an_operator_s_matter(stri
 def test_a_replayed_failure_is_old_news_whatever_it_says(stripe: Stripe, step: str, status: int) -> None:
     """[33][34]"""
     stripe.refuse(status, Idempotent_Replayed="true", Stripe_Should_Retry="false")
-    with pytest.raises(StaleAnswer):
+    with pytest.raises(ReplayedFailure):
         STEPS[step](stripe.billing())
 
 
@@ -210,7 +211,7 @@ def test_a_500_is_tried_once_more_under_the_same_key(stripe: Stripe) -> None:
 def test_each_step_has_its_own_key_and_version(stripe: Stripe) -> None:
     """[16][33]"""
     stripe.refuse(400)
-    later = replace(LINE, key_version=7)
+    later = replace(LINE, stripe_key_version=7)
     billing = stripe.billing()
     with pytest.raises(BillingRefused):
         billing.create_invoice(later)

@@ -12,10 +12,11 @@ from botocore.stub import ANY, Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from line_requests import bus
-from line_requests.bus import Bus, Result, state_changed
-from line_requests.errors import Invalid
-from line_requests.model import Change, Kind, Status
+from line_requests.bus import events as bus
+from line_requests.bus.events import Bus, Result, state_changed
+from line_requests.domain.errors import Invalid
+from line_requests.domain.model import Change, Status
+from line_requests.domain.submission import Kind
 from tests.decision.examples import LINE_ID, NOW_MS, line, lines
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_events.client import EventBridgeClient
 
-    from line_requests.model import Line
+    from line_requests.domain.model import Line
 
 PROVISIONING = line(Kind.EMAIL, Status.PROVISIONING)
 
@@ -83,7 +84,7 @@ def test_a_first_state_has_none_before_it() -> None:
 @given(lines)
 def test_an_event_s_id_names_the_line_s_state_and_nothing_else_changes_it(told: Line) -> None:
     """[48]"""
-    looked_at = replace(told, look_after_ms=1, due_at_ms=2, payment_url="https://pay", key_version=9)
+    looked_at = replace(told, look_after_ms=1, due_at_ms=2, payment_url="https://pay", stripe_key_version=9)
     assert state_changed(told)["eventId"] == state_changed(looked_at)["eventId"] == f"{told.id}:{len(told.history)}"
     moved = replace(told, history=(*told.history, Change(1, Status.FAILED, "late")))
     assert state_changed(moved)["eventId"] != state_changed(told)["eventId"]

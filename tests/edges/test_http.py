@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests import errors, http
-from line_requests.model import Kind, Status
+from line_requests.api import http
+from line_requests.domain import errors
+from line_requests.domain.model import Status
+from line_requests.domain.submission import Kind
 from tests.decision.examples import line, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Raised between the product's own rooms or to operators; none reaches a client.
-INTERNAL = {errors.InvalidPlan, errors.StaleAnswer}
+INTERNAL = {errors.InvalidPlan, errors.ReplayedFailure}
 
 CASES: list[tuple[Exception, int, dict[str, Any]]] = [
     (errors.Unauthorized(), 401, {"error": "Unauthorized"}),
@@ -99,7 +101,7 @@ def test_an_error_is_answered_in_the_contract_s_words(error: Exception, status: 
     assert response["headers"]["Content-Type"] == "application/json"
 
 
-TROUBLE = [errors.BillingUnavailable, errors.BillingMisconfigured, errors.InvoiceMissing, errors.StaleAnswer]
+TROUBLE = [errors.BillingUnavailable, errors.BillingMisconfigured, errors.InvoiceMissing, errors.ReplayedFailure]
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)

@@ -12,10 +12,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from line_requests import validation
-from line_requests.errors import Invalid
-from line_requests.http import Request
-from line_requests.model import Submission
+from line_requests.api import requests as validation
+from line_requests.api.http import Request
+from line_requests.domain.errors import Invalid
+from line_requests.domain.submission import Submission
 from tests.local.ministack import ROOT
 
 PHONE = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}

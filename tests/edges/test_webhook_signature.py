@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stripe import WebhookSignature
 
-from line_requests import webhook
-from line_requests.billing import signed
-from line_requests.errors import InvalidSignature
-from line_requests.hints import hint_of
-from line_requests.http import Request
+from line_requests.api.http import Request
+from line_requests.billing.events import hint_of
+from line_requests.domain.errors import InvalidSignature
+from line_requests.flows import webhook
 from line_requests.settings import Settings
 from tests.decision.examples import LINE_ID, NOW_MS
 

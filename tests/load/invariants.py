@@ -7,13 +7,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from line_requests import decision, items
-from line_requests.model import Kind, Line, PaymentStatus, Status, Workspace
+from line_requests.domain import decision
+from line_requests.domain.model import Line, PaymentStatus, Status, Workspace
+from line_requests.domain.submission import Kind
+from line_requests.storage import records as items
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from line_requests.items import Item
+    from line_requests.storage.table import Item
 
 Json = dict[str, Any]
 
@@ -99,11 +101,11 @@ def _places(tenant: Tenant) -> Iterator[str]:
 def _keys(tenant: Tenant) -> Iterator[str]:
     lines_of_key = defaultdict[str, list[str]](list)
     for line in tenant.lines.values():
-        record = tenant.records.get(line.key_hash or "")
+        record = tenant.records.get(line.idempotency_key_hash or "")
         # One that was canceled before its 201 has given its key back.
         freed = line.status is Status.CANCELED and (record is None or record["line_id"] != line.id)
-        if line.key_hash is not None and not freed:
-            lines_of_key[line.key_hash].append(line.id)
+        if line.idempotency_key_hash is not None and not freed:
+            lines_of_key[line.idempotency_key_hash].append(line.id)
     for key_hash, line_ids in lines_of_key.items():
         record = tenant.records.get(key_hash)
         if len(line_ids) > 1 or record is None or record["line_id"] != line_ids[0]:
@@ -158,6 +160,6 @@ def answers_broken(seen: Json, held: Iterable[Tenant]) -> Iterator[str]:
             yield f"{workspace_id}: {line_id} was answered, and is lost"
     for name, bodies in seen["answers"].items():
         workspace_id, key = name.split(" ")
-        record = by_id[workspace_id].records.get(items.hash_of(key))
+        record = by_id[workspace_id].records.get(items.sha256_hex(key))
         if len(bodies) > 1 or record is None or json.loads(record["answer"]) != json.loads(bodies[0]):
             yield f"{workspace_id}: the key {key} was answered {bodies}, and has the record {record}"

@@ -11,8 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from line_requests.model import Status
-from line_requests.table import Table
+from line_requests.domain.model import Status
+from line_requests.storage.table import Table
 from tests.load.invariants import Tenant, answers_broken, tenants, violations
 from tests.load.memory import Memory
 from tests.local.ministack import ROOT

@@ -10,10 +10,8 @@ import pytest
 import stripe
 from moto import mock_aws
 
-from line_requests import cli
-from line_requests.registry import Registry
-from line_requests.store import Store
-from line_requests.table import Table
+from line_requests.operator import cli
+from line_requests.storage.table import Table
 from tests.local.stripe_double import StripeDouble
 from tests.operator.shop import OPERATOR_API_KEY, Shop
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from line_requests import decision
-from line_requests.items import hash_of
-from line_requests.model import Change, Line, PaymentStatus, Status, Submission
+from line_requests.domain import decision
+from line_requests.domain.ids import sha256_hex
+from line_requests.domain.model import Change, Line, PaymentStatus, Status
+from line_requests.domain.submission import Submission
 
 if TYPE_CHECKING:
     from tests.operator.conftest import Deployment
@@ -32,7 +33,9 @@ def requested(deployment: Deployment, workspace_id: str, submission: Submission 
         history=(Change(AT_MS, status, "over_plan_limit" if add_on else "included"),),
         charge=decision.charge_for(workspace, add_on) if add_on else None,
     )
-    lost = deployment.store.admit(workspace, line, fingerprint=hash_of(line.id), answer=None, limit=None, now_ms=AT_MS)
+    lost = deployment.store.admit(
+        workspace, line, fingerprint=sha256_hex(line.id), answer=None, limit=None, now_ms=AT_MS
+    )
     assert lost is None
     return line
 

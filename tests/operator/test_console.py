@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from line_requests import cli
+from line_requests.operator import cli
 
 if TYPE_CHECKING:
     from tests.operator.conftest import Console, Deployment

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from line_requests.items import hash_of
+from line_requests.domain.ids import sha256_hex
 
 if TYPE_CHECKING:
     from tests.operator.conftest import Console, Deployment
@@ -23,14 +23,14 @@ def test_a_key_is_shown_once_and_only_its_hash_is_stored(console: Console, deplo
     key = issued["key"]
     assert key.startswith("tuco_acme_")
     stored = str(boto3.client("dynamodb").scan(TableName=deployment.table_name)["Items"])
-    assert hash_of(key) in stored
+    assert sha256_hex(key) in stored
     assert key not in stored
     assert key.removeprefix("tuco_acme_")[:32] not in stored
 
     listed = console.text("key", "list", acme)
     assert key.removeprefix("tuco_acme_")[:32] not in listed
     (row,) = console.json("key", "list", acme)
-    assert (row["hash"], row["label"], row["revoked"]) == (hash_of(key)[:12], "website", None)
+    assert (row["hash"], row["label"], row["revoked"]) == (sha256_hex(key)[:12], "website", None)
     assert row["created"].endswith("Z")
 
 
@@ -45,12 +45,12 @@ def test_a_key_is_revoked_by_itself_or_by_its_hash(
     console: Console, deployment: Deployment, acme: str, by: str
 ) -> None:
     key, other = (console.json("key", "issue", acme)["key"] for _ in range(2))
-    named = key if by == "key" else hash_of(key)[:12]
+    named = key if by == "key" else sha256_hex(key)[:12]
     revoked = console.json("key", "revoke", acme, named)
     assert revoked["revoked"] is not None
     stored = deployment.registry.api_keys(acme)
-    assert "revoked_at" in stored[hash_of(key)]
-    assert "revoked_at" not in stored[hash_of(other)]
+    assert "revoked_at" in stored[sha256_hex(key)]
+    assert "revoked_at" not in stored[sha256_hex(other)]
     # Again: the first revocation counts.
     assert console.json("key", "revoke", acme, named) == revoked
 

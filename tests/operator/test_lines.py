@@ -5,17 +5,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from line_requests import operators
-from line_requests.model import Status, Submission
-from line_requests.operators import Refused
-from line_requests.responses import request_body
-from line_requests.store import Store
+from line_requests.domain.model import Status
+from line_requests.domain.submission import Submission
+from line_requests.operator import commands as operators
+from line_requests.operator.commands import Refused
 from tests.operator import lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from line_requests.model import Line, Workspace
+    from line_requests.domain.model import Line, Workspace
     from tests.operator.conftest import Console, Deployment, Listener
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests import plans
-from line_requests.errors import InvalidPlan
+from line_requests.domain.errors import InvalidPlan
+from line_requests.operator import plan_files as plans
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from line_requests import decision, operators
-from line_requests.errors import ForbiddenLineType, SubscriptionRequired
-from line_requests.model import AddOn, Allowance, Kind, Subscription, Workspace
+from line_requests.domain import decision
+from line_requests.domain.errors import ForbiddenLineType, SubscriptionRequired
+from line_requests.domain.model import AddOn, Allowance, Subscription, Workspace
+from line_requests.domain.submission import Kind
+from line_requests.operator import commands as operators
 from tests.operator import lines
 
 if TYPE_CHECKING:

@@ -45,6 +45,9 @@ class Script:
 class Context:
     """Lambda's, as far as handlers look at it."""
 
+    function_name = invoked_function_arn = aws_request_id = "proof"
+    memory_limit_in_mb = 1024
+
     def get_remaining_time_in_millis(self) -> int:
         return 60_000
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from tests.proof.actors import Call, Cast, Place, Script
-from tests.proof.world import STALL_MS, Act, DynamoDb, Lost, Pause, Result, Step, Stripe, Violation, World
+from tests.proof.world import STALL_MS, Act, DynamoDb, NoReply, Pause, Result, Step, Stripe, Violation, World
 
 NO_FAULT = "none"
 
@@ -115,7 +115,7 @@ def _faults(state: State, move: Move) -> Iterator[Move]:
         yield move._replace(fault=name, apply=apply)
     if step.writes and isinstance(step, DynamoDb | Stripe) and not state.slots[move.actor].wake_ms:
         yield move._replace(fault="stalls for 25 s before it", apply=None)
-        yield move._replace(fault="times out, and has its effect later", apply=lambda world: (world, Lost()))
+        yield move._replace(fault="times out, and has its effect later", apply=lambda world: (world, NoReply()))
 
 
 def take(state: State, move: Move, cast: Cast) -> State:

@@ -1,4 +1,4 @@
-"""What has to hold, of design.md's "Proof": after every step, and once faults have stopped.
+"""What has to hold, after every step, and once faults have stopped.
 
 All of it is read off the table and Stripe, never by the product's own code.
 """
@@ -59,7 +59,13 @@ def attributes(item: Typed) -> Json:
 
 def kind_of(line: Json) -> str:
     """The kind that a line is counted by."""
-    return "email" if line["channel_type"] == "email" else f"{line['line_type']}_phone"
+    submission = line["submission"]
+    return "email" if submission["channel_type"] == "email" else f"{submission['line_type']}_phone"
+
+
+def key_of(line: Json) -> str | None:
+    """The hash of the Idempotency-Key that a line was requested with."""
+    return line.get("idempotency_key_hash")
 
 
 class Seen(NamedTuple):
@@ -88,7 +94,7 @@ def _see(table: MemoryTable) -> tuple[Json, dict[str, Json], dict[str, Json]]:
     workspace: Json = {}
     lines, records = dict[str, Json](), dict[str, Json]()
     for (pk, sk), stored in table.items.items():
-        if pk != f"W#{stage.WORKSPACE}" or sk == "KEYS":
+        if pk != f"W#{stage.WORKSPACE}" or sk.startswith("APIKEY#"):
             continue
         kind, _, name = sk.partition("#")
         item = attributes(stored.item)
@@ -137,17 +143,19 @@ def _table(seen: Seen) -> None:
             unpaid[kind] += line["payment_status"] != "paid"
             included[kind] += line["payment_status"] == "not_required"
     allowances = seen.workspace["subscription"]["allowances"]
-    for kind, count in seen.workspace["held"].items():
+    stored_held, stored_unpaid = seen.workspace["held"], seen.workspace["unpaid"]
+    for kind in stored_held.keys() | stored_unpaid.keys() | held.keys():
+        count = stored_held.get(kind, 0)
         expect(count == held[kind], f"held says {count} {kind}, lines say {held[kind]}")
-        expect(seen.workspace["unpaid"][kind] == unpaid[kind], f"unpaid says {seen.workspace['unpaid'][kind]} {kind}")
+        expect(stored_unpaid.get(kind, 0) == unpaid[kind], f"unpaid says {stored_unpaid.get(kind, 0)} {kind}")
         if kind in allowances:
             cap, grant = allowances[kind].get("cap"), allowances[kind]["included"]
             expect(cap is None or count <= cap, f"{count} {kind} lines over the cap of {cap}")
             expect(included[kind] <= grant, f"{included[kind]} {kind} lines for {grant} included places")
     for name, record in seen.records.items():
         line = seen.lines.get(record["line_id"], {})
-        expect(line.get("key_hash") == name, f"key {name[:8]} names a line that was not asked for with it")
-    keyed = Counter(line["key_hash"] for line in seen.lines.values() if "key_hash" in line and _counts(line))
+        expect(key_of(line) == name, f"key {name[:8]} names a line that was not asked for with it")
+    keyed = Counter(key_of(line) for line in seen.lines.values() if key_of(line) and _counts(line))
     expect(all(count == 1 for count in keyed.values()), "one key, several lines")
 
 
@@ -162,7 +170,7 @@ def _admitted(before: Seen, after: Seen) -> None:
         line, subscription = after.lines[name], before.workspace["subscription"]
         expect(subscription["status"] in {"active", "trialing"}, f"line {name} is made without a subscription")
         kind = kind_of(line)
-        free = before.workspace["unpaid"][kind] < subscription["allowances"][kind]["included"]
+        free = before.workspace["unpaid"].get(kind, 0) < subscription["allowances"][kind]["included"]
         included = line["status"] == "provisioning"
         expect(included is free, f"line {name} is {line['status']}, a place was {'' if free else 'not '}free")
 
@@ -182,9 +190,9 @@ def _history(before: Seen, after: Seen) -> None:
             same = line["payment_status"] == after.lines[name]["payment_status"]
             expect(same, f"line {name} changed its payment without changing its status")
     for name, record in before.records.items():
-        if "answer" in record:
-            now_answer = after.records.get(name, {}).get("answer")
-            expect(now_answer == record["answer"], "the answer of a key changed")
+        if "response_body" in record:
+            now_answer = after.records.get(name, {}).get("response_body")
+            expect(now_answer == record["response_body"], "the answer of a key changed")
 
 
 def _paid_wins(before: Seen, after: Seen) -> None:
@@ -331,7 +339,7 @@ def _caused(seen: Seen, scenario: Scenario) -> None:
     for name, line in seen.lines.items():
         for change in line["history"]:
             causes = CAUSES.get(change["cause"])
-            if causes and change["at"] >= scenario.world.now_ms:
+            if causes and change["at_ms"] >= scenario.world.now_ms:
                 expect(
                     causes & scripts, f"line {name} moved to {change['status']} ({change['cause']}), by nobody's doing"
                 )
@@ -352,7 +360,7 @@ def _same(answered: dict[str, str], answer: Json, seen: Seen) -> None:
     if answer.get("statusCode") == 409:
         holder = seen.lines[json.loads(answer["body"])["existingLine"]["_id"]]
         own = hashlib.sha256(key.encode()).hexdigest()
-        expect(holder.get("key_hash") != own, f"key {key} is told to wait for its own line")
+        expect(key_of(holder) != own, f"key {key} is told to wait for its own line")
 
 
 def _settled(seen: Seen, world: World) -> None:
@@ -371,9 +379,10 @@ def _settled(seen: Seen, world: World) -> None:
             expect(line.get("payment_url") == own.get("hosted_invoice_url"), f"line {name} has no payment link")
             kind = kind_of(line)
             included = seen.workspace["subscription"]["allowances"][kind]["included"]
-            expect(seen.workspace["unpaid"][kind] > included, f"line {name} awaits payment though the plan includes it")
+            unpaid = seen.workspace["unpaid"].get(kind, 0)
+            expect(unpaid > included, f"line {name} awaits payment though the plan includes it")
             debit = line.get("invoice_id") in world.stripe.debits
-            expect("closing" not in line or debit, f"line {name} is still to be closed: {line.get('closing')}")
+            expect("void_reason" not in line or debit, f"line {name} is still to be voided: {line.get('void_reason')}")
         elif "paid" in invoices:
             refunded = line["payment_status"] != "canceled" or line.get("refund_due")
             expect(refunded, f"line {name} is canceled, its payment is kept")

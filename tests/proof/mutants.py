@@ -33,7 +33,7 @@ def _bug(name: str, module: str, before: str, after: str, *scenarios: str) -> Mu
 MUTANTS = (
     _bug(
         "no condition on the lock",
-        "places",
+        "storage.capacity",
         'conditions = ["#revision = :revision", "attribute_not_exists(#lock)"]',
         'conditions = ["#revision = :revision"]',
         "full/create-A+create-B",
@@ -41,60 +41,64 @@ MUTANTS = (
     Mutant(
         "the lock is freed by anyone",
         (
-            ("places", 'condition="#lock = :line"', 'condition="attribute_exists(#pk)"'),
-            ("store", 'condition = "size(#history) = :sequence"', 'condition = "attribute_exists(#pk)"'),
+            (
+                "storage.capacity",
+                'return _write(line.workspace_id, line, update, "#lock = :line", values)',
+                'return _write(line.workspace_id, line, update, "attribute_exists(#pk)", values)',
+            ),
+            ("storage._transitions", 'condition = "size(#history) = :sequence"', 'condition = "attribute_exists(#pk)"'),
         ),
         ("waiting/cancel+pay", "waiting/poll+pay"),
     ),
     _bug(
         "no key at Stripe",
-        "billing",
-        'self._client.v1.invoices.create(params, _keyed(line, "invoice"))',
+        "billing.invoices",
+        'self._client.v1.invoices.create(params, _stripe_key(line, "invoice"))',
         "self._client.v1.invoices.create(params)",
         "full/insistent-A+create",
     ),
     _bug(
         "a key without the line's id",
-        "billing",
-        'f"{line.id}:{step}:v{line.key_version}"',
-        'f"{line.workspace_id}:{step}:v{line.key_version}"',
+        "billing.invoices",
+        'f"{line.id}:{step}:v{line.stripe_key_version}"',
+        'f"{line.workspace_id}:{step}:v{line.stripe_key_version}"',
         "waiting/cancel+create-B",
         "full/create-A+cancel+create-B",
     ),
     _bug(
         "a new key after a time-out",
-        "billing",
-        'f"{line.id}:{step}:v{line.key_version}"',
-        'f"{line.id}:{step}:v{line.look_after_ms}"',
+        "billing.invoices",
+        'f"{line.id}:{step}:v{line.stripe_key_version}"',
+        'f"{line.id}:{step}:v{line.lease_until_ms}"',
         "full/insistent-A+create",
         "full/create-A+reconcile",
     ),
     _bug(
         "canceled before the void",
-        "lifecycle",
-        "            elif isinstance(move, decision.Close):\n",
-        "            elif isinstance(move, decision.Close):\n"
-        '                self._store.cancel(line, line.closing or "", self._clock.now_ms())\n',
+        "flows.lifecycle",
+        "            elif isinstance(move, decision.VoidInvoice):\n",
+        "            elif isinstance(move, decision.VoidInvoice):\n"
+        '                self._lines.cancel(line, line.void_reason or "", clock.now_ms())\n',
         "waiting/cancel+poll",
     ),
     _bug(
         "no intent before the void",
-        "decision",
-        "        return Intend(closing)\n",
-        "        return Close()\n",
+        "domain.decision",
+        "        return RecordVoidReason(reason)\n",
+        "        return VoidInvoice()\n",
         "waiting/upgrade+poll",
     ),
     _bug(
         "an intent outweighs a payment",
-        "decision",
+        "domain.decision",
         '    if status == "paid":\n',
-        '    if status == "paid" and line.closing is not None:\n        return Cancel(line.closing)\n'
+        '    if status == "paid" and line.void_reason is not None:\n        return Cancel(line.void_reason)\n'
         '    if status == "paid":\n',
         "waiting/cancel+pay",
     ),
     _bug(
         "the lock is freed in another write than the payment",
-        "store",
+        "storage._transitions",
         "            self._table.transact(writes + (extra or []))\n",
         "            self._table.transact(writes[:1] + (extra or []))\n"
         "            self._table.transact(writes[1:]) if workspace else None\n",
@@ -102,70 +106,70 @@ MUTANTS = (
     ),
     _bug(
         "an event is remembered before its effect",
-        "webhook",
-        "    if hint.about_our_invoice:\n",
-        "    from line_requests.table import ConditionFailed, Write\n"
-        '    mark = {"pk": f"EVENT#{hint.type}#{hint.object_id}", "sk": "EVENT"}\n'
-        "    try:\n"
-        '        registry._table.write(Write(mark, put={"seen": True}, condition="attribute_not_exists(#pk)"))\n'
-        "    except ConditionFailed:\n"
-        "        return\n"
-        "    if hint.about_our_invoice:\n",
+        "flows.webhook",
+        "        if hint.about_our_invoice:\n",
+        "        from line_requests.storage.table import ConditionFailed, Write\n"
+        '        mark = {"pk": f"EVENT#{hint.type}#{hint.object_id}", "sk": "EVENT"}\n'
+        "        try:\n"
+        '            self._lines._table.write(Write(mark, put={"seen": True}, condition="attribute_not_exists(#pk)"))\n'
+        "        except ConditionFailed:\n"
+        "            return\n"
+        "        if hint.about_our_invoice:\n",
         "waiting/poll+pay",
         "waiting/pay+reconcile",
     ),
     _bug(
         "quantities are raised by one, not set",
-        "subscriptions",
-        "billing.set_quantity(one.id, price, item, quantity)",
-        "billing.set_quantity(one.id, price, item, (item.quantity if item else 0) + 1 if quantity else 0)",
+        "flows.subscriptions",
+        "set_quantity(stripe_subscription.id, price, item, quantity)",
+        "set_quantity(stripe_subscription.id, price, item, (item.quantity if item else 0) + 1 if quantity else 0)",
         "provisioning/create-B+pay",
     ),
     _bug(
         "quantities follow nothing but payments",
-        "decision",
+        "domain.decision",
         "min(paid, max(0, settled - allowance.included))",
         "paid",
         "waiting/pay+upgrade",
     ),
     _bug(
         "the included number is judged outside of the transaction",
-        "places",
-        'conditions.append("#unpaid.#kind < :included")\n        if workspace',
+        "storage.capacity",
+        'conditions.append(_BELOW_INCLUDED)\n        values["included"] = allowance.included\n        if workspace',
         "if workspace",
         "room/create-A+create-B",
     ),
     _bug(
         "the cap is judged outside of the transaction",
-        "places",
-        'conditions.append("#held.#kind < :cap")\n        values["cap"] = allowance.cap\n    if line.awaiting',
+        "storage.capacity",
+        'conditions.append(_BELOW_CAP)\n        values["cap"] = allowance.cap\n    if line.awaiting',
         "pass\n    if line.awaiting",
         "capped/create-A+create-B",
     ),
     _bug(
         "a canceled line keeps its place",
-        "places",
+        "storage.capacity",
         '        sets.append("#held.#kind = #held.#kind - :one")\n    else:',
         '        sets.append("#held.#kind = #held.#kind")\n    else:',
         "waiting/cancel+poll",
     ),
     _bug(
         "a failed line keeps its place",
-        "store",
-        "self._transition(line, Status.FAILED, reason, now_ms, places.give_back(line, now_ms))",
-        "self._transition(line, Status.FAILED, reason, now_ms, None)",
+        "storage._transitions",
+        "self._transition(line, Change(now_ms, Status.FAILED, reason), capacity.give_back(line, now_ms))",
+        "self._transition(line, Change(now_ms, Status.FAILED, reason), None)",
         "provisioning/not-provisioned+poll",
     ),
     _bug(
         "a conflict is taken for a refusal",
-        "table",
+        "storage.table",
         'if code == "ConditionalCheckFailed")',
         'if code in {"ConditionalCheckFailed", "TransactionConflict"})',
         "waiting/poll+pay",
     ),
     _bug(
         "a conflict is not tried again",
-        "table",
+        "storage.table",
         'if CONFLICTS.isdisjoint([error.response["Error"]["Code"], *codes]) or attempt == CONFLICT_ATTEMPTS:',
         "if True:",
         "waiting/cancel+poll",
@@ -173,21 +177,21 @@ MUTANTS = (
     ),
     _bug(
         "reasons are read in the wrong order",
-        "store",
-        "now = lost.items[0] if 0 in lost.failed else None",
-        "now = lost.items[-1] if 0 in lost.failed else None",
+        "storage.lines",
+        "met = canceled.items[0] if 0 in canceled.failed else None",
+        "met = canceled.items[-1] if 0 in canceled.failed else None",
         "full/create-A+create-A",
     ),
     _bug(
         "a replay is told to wait for itself",
-        "intake",
+        "flows.create",
         "if record is not None or holder is None or not holder.awaiting:",
         "if holder is None or not holder.awaiting:",
         "full/create-A+create-A",
     ),
     _bug(
         "a late event takes a line back",
-        "store",
+        "storage._transitions",
         'condition = "size(#history) = :sequence"',
         'condition = "attribute_exists(#pk)"',
         "waiting/cancel+pay",
@@ -195,8 +199,8 @@ MUTANTS = (
     ),
     _bug(
         "a replayed draft is believed",
-        "lifecycle",
-        "return self.billing.retrieve(invoice.id) if invoice.replayed else invoice",
+        "flows.invoicing",
+        "return self.refetch(invoice) if invoice.replayed else invoice",
         "return invoice",
         "full/insistent-A+create",
         "full/insistent-A+insistent-A",
@@ -205,7 +209,7 @@ MUTANTS = (
     ),
     _bug(
         "the item goes before its draft",
-        "billing",
+        "billing.invoices",
         "                    self._client.v1.invoices.delete(invoice.id)\n",
         "                    for line in self._client.v1.invoices.retrieve(invoice.id).lines.data:\n"
         "                        self._client.v1.invoice_items.delete(line.parent.invoice_item_details.invoice_item)\n"
@@ -214,36 +218,40 @@ MUTANTS = (
     ),
     _bug(
         "the item outlives its draft",
-        "lifecycle",
-        '        if invoice.status == "gone" and invoice.id:\n            self.billing.drop_items(line)\n',
+        "flows.lifecycle",
+        '        if invoice.status == "gone" and invoice.id:\n            invoicing.delete_pending_items(line)\n',
         "",
         "full/create-A+cancel",
     ),
     _bug(
         "the item outlives a draft that is made again",
-        "lifecycle",
-        "        self.billing.drop_items(line)\n        line = self._store.next_key_version",
-        "        line = self._store.next_key_version",
+        "flows.invoicing",
+        "        self._invoices.delete_pending_items(line)\n        now_ms = ",
+        "        now_ms = ",
         "old-item/delete-draft",
     ),
     _bug(
         "a draft with another item stays unfinished",
-        "lifecycle",
-        "return self.billing.close(draft)",
+        "flows.invoicing",
+        "return self._invoices.void_or_delete(draft)",
         'raise BillingMisconfigured("the draft has other items than ours")',
         "old-item/add-item",
     ),
     Mutant(
         "created again after a day without looking",
         (
-            ("lifecycle", "        found = self.billing.find(line)\n", "        found = None\n"),
-            ("lifecycle", "found = self.billing.find(line) if line.key_version > 1 else None", "found = None"),
+            ("flows.invoicing", "        found = self._invoices.find_by_metadata(line)\n", "        found = None\n"),
+            (
+                "flows.invoicing",
+                "found = self._invoices.find_by_metadata(line) if line.stripe_key_version > 1 else None",
+                "found = None",
+            ),
         ),
         ("old-draft/insistent-A+poll",),
     ),
     _bug(
         "keys are trusted after a day",
-        "lifecycle",
+        "flows.invoicing",
         "KEY_LIFETIME_MS = 23 * 3_600_000",
         "KEY_LIFETIME_MS = 23 * 3_600_000_000",
         "old-draft/insistent-A+poll",
@@ -251,28 +259,28 @@ MUTANTS = (
     ),
     _bug(
         "uncollectible is taken for canceled",
-        "decision",
+        "domain.decision",
         'if status == "void" or deleted:',
         'if status in {"void", "uncollectible"} or deleted:',
         "waiting/poll+write-off",
     ),
     _bug(
         "an unknown invoice is taken for canceled",
-        "decision",
-        'deleted = status == "gone" and line.half_made and line.closing is not None',
+        "domain.decision",
+        'deleted = status == "gone" and line.half_made and line.void_reason is not None',
         'deleted = status == "gone"',
         "missing/poll+reconcile",
     ),
     _bug(
         "an older subscription overwrites a newer one",
-        "registry",
-        'condition="#revision = :seen"',
-        'condition="attribute_exists(#pk)"',
+        "storage.workspaces",
+        'return self._update(workspace.id, update, values, "#revision = :seen")',
+        'return self._update(workspace.id, update, values, "attribute_exists(#pk)")',
         "waiting/upgrade+end",
     ),
     _bug(
         "the key is not in the transaction",
-        "store",
+        "storage.lines",
         "            self._table.transact(writes)\n",
         "            self._table.transact(writes[:2])\n"
         "            [self._table.write(write) for write in writes[2:]]\n",
@@ -281,23 +289,23 @@ MUTANTS = (
     ),
     _bug(
         "the answer of a key is given twice",
-        "store",
-        'condition="#line_id = :line AND attribute_not_exists(#answer)",\n            values={"answer"',
-        'condition="#line_id = :line",\n            values={"answer"',
+        "storage.lines",
+        'condition="#line_id = :line AND attribute_not_exists(#response_body)",\n            values={"body"',
+        'condition="#line_id = :line",\n            values={"body"',
         "full/create-A+create-A+pay",
         "full/create-A+create-A",
     ),
     _bug(
         "a refused request keeps its key",
-        "store",
-        "        unanswered = self._unanswered_record(line)\n",
+        "storage._transitions",
+        "        unanswered = self._delete_unanswered_record(line)\n",
         "        unanswered: list[Write] = []\n",
         "refusing/create-A+insistent-A",
         "refusing/create-A+create-A",
     ),
     _bug(
         "keys that DynamoDB left are forgotten",
-        "table",
+        "storage.table",
         "            if left:\n",
         "            if False:\n",
         "waiting/create-B+poll",
@@ -305,15 +313,15 @@ MUTANTS = (
     ),
     _bug(
         "the plan includes it, so why void",
-        "decision",
-        "    if closing is not None:\n        return Intend(closing)\n",
-        "    if closing is Closing.INCLUDED:\n        return Include()\n"
-        "    if closing is not None:\n        return Intend(closing)\n",
+        "domain.decision",
+        "    if reason is not None:\n        return RecordVoidReason(reason)\n",
+        "    if reason is VoidReason.INCLUDED:\n        return Waive()\n"
+        "    if reason is not None:\n        return RecordVoidReason(reason)\n",
         "waiting/upgrade+poll",
     ),
     _bug(
         "a lapsed plan sells",
-        "places",
+        "storage.capacity",
         'conditions = ["#revision = :revision", "attribute_not_exists(#lock)"]',
         'conditions = ["attribute_not_exists(#lock)"]',
         "room/create-A+end",
@@ -322,26 +330,31 @@ MUTANTS = (
     ),
     _bug(
         "a crash keeps the quantities' lease",
-        "registry",
-        "(attribute_not_exists(#quantities_until) OR #quantities_until <= :now)",
-        "attribute_not_exists(#quantities_until)",
+        "storage.workspaces",
+        "(attribute_not_exists(#quantities_lease_until_ms) OR #quantities_lease_until_ms <= :now)",
+        "attribute_not_exists(#quantities_lease_until_ms)",
         "waiting/pay-unheard+reconcile",
     ),
     _bug(
         "a crash keeps the line's lease",
-        "lifecycle",
-        "\nLEASE_MS = 16_000\n",
-        "\nLEASE_MS = 16_000_000\n",
+        "flows.lifecycle",
+        "\nLEASE_MS = 13_000\n",
+        "\nLEASE_MS = 13_000_000\n",
         "full/create-A+poll",
     ),
     _bug(
         "a half-made request is nobody's to finish",
-        "intake",
-        "due_at_ms=now_ms if add_on else None",
-        "due_at_ms=None",
+        "flows.create",
+        "due_at_ms=now_ms if add_on else now_ms + REPUBLISH_AFTER_MS",
+        "due_at_ms=None if add_on else now_ms + REPUBLISH_AFTER_MS",
         "full/create-A+poll",
     ),
 )
+
+
+def path_of(module: str) -> Path:
+    """The file of a module, named from the layer's package on: `flows.create`."""
+    return LAYER.joinpath(*module.split(".")).with_suffix(".py")
 
 
 class _Patched(importlib.machinery.SourceFileLoader):
@@ -368,10 +381,10 @@ class _Finder(importlib.abc.MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         del path, target
-        package, _, module = fullname.rpartition(".")
-        if package != "line_requests" or module not in self._changes:
+        module = fullname.removeprefix("line_requests.")
+        if module == fullname or module not in self._changes:
             return None
-        file = str(LAYER / f"{module}.py")
+        file = str(path_of(module))
         loader = _Patched(fullname, file, self._changes[module])
         return importlib.util.spec_from_file_location(fullname, file, loader=loader)
 

@@ -27,7 +27,7 @@ from greenlet import getcurrent, greenlet
 from requests.structures import CaseInsensitiveDict
 
 from tests.proof.memory_stripe import Reply
-from tests.proof.world import DynamoDb, Lost, Pause, Publish, Result, Step, Stripe, Unprocessed, World
+from tests.proof.world import DynamoDb, NoReply, Pause, Publish, Result, Step, Stripe, Unprocessed, World
 
 ROOT = Path(__file__).parents[2]
 TABLE, API_KEY, WEBHOOK_SECRET = "line-requests", "sk_test_proof", "whsec_proof"
@@ -49,6 +49,7 @@ _ENVIRONMENT = {
     "POWERTOOLS_SERVICE_NAME": "line-requests",
     "TABLE_NAME": TABLE,
     "BUS_NAME": "line-requests",
+    "STRIPE_SECRET_ARN": "stripe",
 }
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -182,12 +183,14 @@ def current() -> Run:
 def _make_api_call(client: Any, operation: str, request: Mapping[str, Any]) -> Any:  # noqa: ANN401 - boto3's client
     if operation == "BatchGetItem":
         return _batch_get(request)
+    if operation == "GetSecretValue":
+        return {"SecretString": json.dumps({"api_key": API_KEY, "webhook_secrets": [WEBHOOK_SECRET]})}
     if operation == "PutEvents":
         step: Step = Publish(tuple(json.loads(entry["Detail"]) for entry in request["Entries"]))
     else:
         step = DynamoDb(operation, request)
     result = current().ask(step)
-    if isinstance(result, Lost):
+    if isinstance(result, NoReply):
         raise ReadTimeoutError(endpoint_url="https://aws.example")
     if isinstance(step, Publish):
         return result
@@ -202,7 +205,7 @@ def _batch_get(request: Mapping[str, Any]) -> dict[str, Any]:
     found, left = [], []
     for key in wanted["Keys"]:
         result = current().ask(DynamoDb("GetItem", {"TableName": table, "Key": key}, of_batch=True))
-        if isinstance(result, Lost):
+        if isinstance(result, NoReply):
             raise ReadTimeoutError(endpoint_url="https://aws.example")
         if isinstance(result, Unprocessed):
             left.append(key)
@@ -234,7 +237,7 @@ class _Http(stripe.HTTPClient):
         params = dict(urllib.parse.parse_qsl(post_data if method == "post" else parts.query))
         key = current().key((headers or {}).get("Idempotency-Key"))
         result = current().ask(Stripe(method.upper(), parts.path, params, key))
-        if isinstance(result, Lost):
+        if isinstance(result, NoReply):
             raise stripe.APIConnectionError("timed out", should_retry=result.again)  # type: ignore[no-untyped-call] # as the SDK declares it
         assert isinstance(result, Reply)
         return result.body, result.status, CaseInsensitiveDict(result.headers)
@@ -272,51 +275,40 @@ class Product:
     def __init__(self) -> None:
         os.environ.update(_ENVIRONMENT)
         sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "layers")) if path not in sys.path]
-        import aws_lambda_powertools
-
-        import line_requests.billing
         import line_requests.clock
-        import line_requests.intake
-        import line_requests.items
-        import line_requests.reconciliation
-        import line_requests.settings
+        import line_requests.deployment
+        import line_requests.domain.ids
+        import line_requests.flows.create
+        import line_requests.flows.event_feed
+        import line_requests.storage.records
+        import line_requests.storage.table
+        import line_requests.telemetry
 
-        session = boto3.Session(region_name="eu-central-1")
-        for service in ("dynamodb", "events"):
+        session = boto3.Session("id", "secret", region_name="eu-central-1")
+        for service in ("dynamodb", "events", "secretsmanager"):
             session.events.register(f"creating-client-class.{service}", _give_class)
-        self.settings = _settings(session)
         # Two shards of the index stand for all: what matters is which of them comes first.
-        _replace(line_requests.items, "DUE_SHARDS", 2)
-        _replace(aws_lambda_powertools, "single_metric", lambda **_: nullcontext())
+        _replace(line_requests.storage.records, "DUE_SHARDS", 2)
+        _replace(line_requests.telemetry, "single_metric", lambda **_: nullcontext())
         # No seam in the product for these: a clock, threads and chance are what it takes for given.
-        _replace(line_requests.clock, "time", SimpleNamespace(monotonic=_monotonic_s, sleep=_sleep))
-        for module in (line_requests.intake, line_requests.reconciliation):
+        time = SimpleNamespace(monotonic=_monotonic_s, sleep=_sleep, time_ns=lambda: int(_monotonic_s() * 1e9))
+        _replace(line_requests.clock, "time", time)
+        # NoReplys are waited out for ever so short a time, so that chance plays no part.
+        _replace(line_requests.storage.table, "time", SimpleNamespace(sleep=lambda _: None))
+        for module in (line_requests.flows.create, line_requests.flows.event_feed):
             _replace(module, "ThreadPoolExecutor", _Strands)
-        _replace(line_requests.intake, "secrets", SimpleNamespace(token_hex=lambda _size: current().draw()))
+        _replace(line_requests.domain.ids, "secrets", SimpleNamespace(token_hex=lambda _size: current().draw()))
+        self.deployment = _deployment(session)
         self.handlers = {name: self._handler(name) for name in FUNCTIONS}
 
     def _handler(self, name: str) -> Callable[[Any, Any], Any]:
-        """The function's handler, its settings, table and bus exchanged for the simulated ones."""
+        """The function's handler, on the simulated deployment."""
         spec = importlib.util.spec_from_file_location(f"proof_{name}", ROOT / "functions" / name / "app.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        from line_requests.bus import Bus
-        from line_requests.clock import Clock
-        from line_requests.store import Store
-
-        table = self.settings.table()
-        grounds = {
-            "Clock": lambda at_ms, budget_s: Clock(at_ms, budget_s, _monotonic_s()),
-            "SETTINGS": self.settings,
-            "TABLE": table,
-            "STORE": Store(table),
-            "BUS": Bus(self.settings.events_client(), self.settings.bus_name),
-        }
-        for attribute, ground in grounds.items():
-            if hasattr(module, attribute):
-                _replace(module, attribute, ground)
+        _replace(module, "DEPLOYMENT", self.deployment)
         handler: Callable[[Any, Any], Any] = module.handler
         return handler
 
@@ -334,36 +326,18 @@ def _sleep(seconds: float) -> None:
     current().ask(Pause(max(PAUSE_MIN_MS, int(seconds * 1000))))
 
 
-def _settings(session: boto3.Session) -> Any:  # noqa: ANN401 - a subclass of what is imported late, so that a mutant can come first
-    from line_requests import billing
+def _deployment(session: boto3.Session) -> Any:  # noqa: ANN401 - a subclass of what is imported late, so that a mutant can come first
+    from line_requests.billing import client
+    from line_requests.clock import Clock
+    from line_requests.deployment import Deployment
     from line_requests.settings import Settings
-    from line_requests.table import Table
 
-    class SimulatedBilling(billing.Billing):
-        def __init__(self, remaining_s: Callable[[], float]) -> None:
-            super().__init__(API_KEY, api_base="https://stripe.example", remaining_s=remaining_s)
-            self._client = stripe.StripeClient(
-                API_KEY,
-                http_client=_Http(remaining_s, billing.SMALLEST_CALL_S),
-                max_network_retries=billing.MAX_NETWORK_RETRIES,
+    class Simulated(Deployment):
+        def stripe_client(self, api_key: str, clock: Clock) -> stripe.StripeClient:
+            return stripe.StripeClient(
+                api_key,
+                http_client=_Http(clock.remaining_s, client.SMALLEST_CALL_S),
+                max_network_retries=client.MAX_NETWORK_RETRIES,
             )
 
-    dynamodb, events = session.client("dynamodb"), session.client("events")
-
-    class SimulatedSettings(Settings):
-        __slots__ = ()
-
-        def table(self) -> Table:
-            # Conflicts are waited out for ever so short a time, so that chance plays no part.
-            return Table(dynamodb, self.table_name, sleep=lambda _: None)
-
-        def events_client(self) -> Any:  # noqa: ANN401 - boto3's client
-            return events
-
-        def stripe_secret(self, *, fresh: bool = False) -> dict[str, Any]:  # noqa: ARG002 - the same in any case
-            return {"api_key": API_KEY, "webhook_secrets": [WEBHOOK_SECRET]}
-
-        def open_billing(self, remaining_s: Callable[[], float]) -> billing.Billing:
-            return SimulatedBilling(remaining_s)
-
-    return SimulatedSettings.from_environment()
+    return Simulated(Settings.from_environment(), session.client)

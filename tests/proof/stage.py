@@ -35,7 +35,7 @@ def http(now_ms: int, body: Json | None = None, *, line_id: str | None = None, k
         "headers": headers,
         "pathParameters": {"id": line_id} if line_id else None,
         "body": json.dumps(body) if body is not None else None,
-        "requestContext": {"timeEpoch": now_ms},
+        "requestContext": {"timeEpoch": now_ms, "requestId": "request"},
     }
 
 
@@ -336,17 +336,17 @@ def records_of(world: World) -> Json | None:
 
 def empty(product: Product) -> World:
     """A workspace with an active subscription to the small plan, and no line."""
-    from line_requests import items
-    from line_requests.registry import Registry
+    from line_requests.domain.ids import sha256_hex
+    from line_requests.domain.model import ApiKey
 
     world = World()
     stripe = world.stripe.subscribe(SUBSCRIPTION, CUSTOMER, SMALL, world.now_ms // 1000 - 86_400 * 3)
     alone = Alone("setup", replace(world, stripe=replace(stripe, events=())))
-    registry = Registry(product.settings.table())
+    stores = product.deployment.stores
 
     def prepare() -> None:
-        registry.create_workspace(WORKSPACE, CUSTOMER, livemode=False)
-        registry.save_api_key(WORKSPACE, items.hash_of(API_KEY), "proof", world.now_ms)
+        stores.workspaces.insert(WORKSPACE, CUSTOMER, livemode=False)
+        stores.api_keys.insert(WORKSPACE, ApiKey(sha256_hex(API_KEY), "proof", world.now_ms))
 
     alone.start(prepare)
     return with_plans(product, alone.worlds[-1])
@@ -354,25 +354,25 @@ def empty(product: Product) -> World:
 
 def with_plans(product: Product, world: World, *, included: int = 1, cap: int = 3) -> World:
     """The world once these plans were applied, and the workspace synced."""
-    from line_requests import subscriptions
-    from line_requests.model import AddOn, Allowance, Kind
-    from line_requests.registry import Plan, Registry
+    from line_requests.clock import Clock
+    from line_requests.domain.model import AddOn, Allowance, Plan
+    from line_requests.domain.submission import Kind
 
     def allowances(count: int, most: int) -> dict[Kind, Allowance]:
         return {
-            Kind(kind): Allowance(count, most, AddOn(price, f"prod_{kind}", "usd", 1500))
+            Kind[kind.upper()]: Allowance(count, most, AddOn(price, f"prod_{kind}", "usd", 1500))
             for kind, price in ADD_ONS.items()
         }
 
     alone = Alone("plans", world)
-    registry = Registry(product.settings.table())
+    deployment = product.deployment
 
     def apply() -> None:
-        registry.save_plans(
+        deployment.stores.plans.save(
             [Plan("small", (SMALL,), allowances(included, cap)), Plan("large", (LARGE,), allowances(5, 10))]
         )
-        billing = product.settings.open_billing(lambda: 9.0)
-        subscriptions.refresh(registry, billing, WORKSPACE, world.now_ms)
+        clock = Clock(world.now_ms, 9.0)
+        deployment.lifecycle.subscriptions.refresh(deployment.billing(clock), WORKSPACE, world.now_ms)
 
     alone.start(apply)
     return alone.worlds[-1]

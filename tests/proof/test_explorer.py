@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -36,7 +35,7 @@ def test_long_histories_are_as_the_model_says() -> None:
 @pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
 def test_every_planted_bug_still_has_its_place(mutant: mutants.Mutant) -> None:
     for module, before, after in mutant.changes:
-        assert Path(mutants.LAYER / f"{module}.py").read_text().count(before) == 1, before
+        assert mutants.path_of(module).read_text().count(before) == 1, before
         assert before != after
     for name in mutant.scenarios:
         beginning, _, actors = name.partition("/")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from line_requests.hints import FEED_INVOICE_EVENTS, SUBSCRIPTION_EVENTS
+from line_requests.billing.events import FEED_INVOICE_EVENTS, SUBSCRIPTION_EVENTS
 from tests.local.stripe_double import StripeDouble
 from tests.proof.memory_stripe import MemoryStripe
 

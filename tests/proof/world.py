@@ -83,7 +83,7 @@ class Crash(BaseException):
 
 
 @dataclass(frozen=True)
-class Lost:
+class NoReply:
     """No answer comes; `again`: the SDK's own retry has a chance."""
 
     again: bool = False
@@ -128,7 +128,7 @@ class DynamoDb:
         """Reads only what nobody writes in any scenario, so its place among others' steps is all one."""
         if self.operation == "Query":
             return "IndexName" not in self.request
-        return not self.writes and self.keys[0][1] in {"KEYS", "CUSTOMER"}
+        return not self.writes and (self.keys[0][1].startswith("APIKEY#") or self.keys[0][1] == "CUSTOMER")
 
     def apply(self, world: World) -> tuple[World, Result]:
         items = world.table.items
@@ -150,11 +150,11 @@ class DynamoDb:
         if self.operation == "Query" and "IndexName" in self.request:
             yield "the index is stale", self._stale
         if not self.writes:
-            yield "times out", lambda world: (world, Lost())
+            yield "times out", lambda world: (world, NoReply())
             return
         yield "the function crashes after it", lambda world: (self.apply(world)[0], Crash)
-        yield "times out before it has an effect", lambda world: (world, Lost())
-        yield "times out after it has an effect", lambda world: (self.apply(world)[0], Lost())
+        yield "times out before it has an effect", lambda world: (world, NoReply())
+        yield "times out after it has an effect", lambda world: (self.apply(world)[0], NoReply())
         if self.operation == "TransactWriteItems":
             reasons = [{"Code": "None"} for _ in self.request["TransactItems"]]
             reasons[0] = {"Code": "TransactionConflict"}
@@ -206,17 +206,17 @@ class Stripe:
 
     def faults(self) -> Iterator[Fault]:
         if not self.writes:
-            yield "times out", lambda world: (world, Lost())
+            yield "times out", lambda world: (world, NoReply())
             if self.path == "/v1/events":
                 yield "the newest event is not visible yet", self._late_event
             return
         yield "the function crashes after it", lambda world: (self.apply(world)[0], Crash)
         yield "429", lambda world: (world, Reply(429, _error("rate_limit")))
-        yield "times out before it has an effect, and so does its retry", lambda world: (world, Lost())
-        yield "times out after it has an effect, and so does its retry", lambda world: (self.apply(world)[0], Lost())
+        yield "times out before it has an effect, and so does its retry", lambda world: (world, NoReply())
+        yield "times out after it has an effect, and so does its retry", lambda world: (self.apply(world)[0], NoReply())
         yield (
             "times out after it has an effect, and the SDK asks again",
-            lambda world: (self.apply(world)[0], Lost(again=True)),
+            lambda world: (self.apply(world)[0], NoReply(again=True)),
         )
         unsaved = Reply(500, _error("api_error"), (("stripe-should-retry", "false"),))
         yield "500", lambda world: (world, unsaved)
@@ -252,7 +252,7 @@ class Publish:
 
     def faults(self) -> Iterator[Fault]:
         yield "the function crashes after it", lambda world: (self.apply(world)[0], Crash)
-        yield "times out", lambda world: (world, Lost())
+        yield "times out", lambda world: (world, NoReply())
         refused = {
             "FailedEntryCount": len(self.details),
             "Entries": [{"ErrorCode": "ThrottlingException"}] * len(self.details),

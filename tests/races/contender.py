@@ -13,18 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from line_requests.clock import Clock
-from line_requests.errors import LineRequestError
-from line_requests.intake import Intake
-from line_requests.lifecycle import Lifecycle
-from line_requests.model import Submission
-from line_requests.rate_limit import RateLimit
-from line_requests.registry import Registry
-from line_requests.store import Store
-from line_requests.table import Table
+from line_requests.domain.errors import LineRequestError
+from line_requests.domain.rate_limit import RateLimit
+from line_requests.domain.submission import Submission
+from line_requests.flows.lifecycle import Lifecycle
+from line_requests.storage.table import Table
 from tests.store.engine import dynamodb
 
 if TYPE_CHECKING:
-    from line_requests.billing import Billing
+    from line_requests.billing.account import Billing
 
 LIMIT = RateLimit(per_minute=6000, burst=1000)
 SUBMISSION = Submission("Ada", "Lovelace", "phone", "purchased")

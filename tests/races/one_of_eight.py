@@ -13,17 +13,15 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from line_requests.billing import Billing
+from line_requests.billing.account import Billing
 from line_requests.clock import Clock
-from line_requests.errors import LineRequestError
-from line_requests.intake import Intake
-from line_requests.items import hash_of
-from line_requests.lifecycle import Lifecycle
-from line_requests.model import Closing, Kind, Line, Status
-from line_requests.rate_limit import RateLimit
-from line_requests.registry import Registry
-from line_requests.store import Store
-from line_requests.table import Table
+from line_requests.domain.errors import LineRequestError
+from line_requests.domain.ids import sha256_hex
+from line_requests.domain.model import Line, Status, VoidReason
+from line_requests.domain.rate_limit import RateLimit
+from line_requests.domain.submission import Kind
+from line_requests.flows.lifecycle import Lifecycle
+from line_requests.storage.table import Table
 from tests.decision.examples import SUBMISSIONS
 from tests.store.engine import dynamodb
 
@@ -61,8 +59,8 @@ class Contender:
 
     def request(self) -> Outcome:
         key = self.chance.choice([None, f"key-{self.chance.randrange(KEYS)}"])
-        key_hash = hash_of(key) if key else None
-        opening = self.store.opening("acme", key_hash=key_hash)
+        key_hash = sha256_hex(key) if key else None
+        opening = self.store.opening("acme", idempotency_key_hash=key_hash)
         assert opening.workspace is not None
         clock = Clock(now_ms(), 18.0)
         answer = Intake(self.store, self._lifecycle(clock), clock, PLENTY, 0).submit(
@@ -78,7 +76,7 @@ class Contender:
         choice = self.chance.choice(["pay", "cancel", "look"])
         lifecycle = self._lifecycle(Clock(now_ms(), 18.0))
         if choice == "cancel":
-            lifecycle.close(line, Closing.CANCELED)
+            lifecycle.close(line, VoidReason.CANCELED)
         elif choice == "look":
             lifecycle.look(line)
         elif line.payment_url is not None and line.invoice_id is not None:

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, TypeVar
 
 import stripe
 
-from line_requests import operators
-from line_requests.billing import Billing
+from line_requests.billing.account import Billing
 from line_requests.clock import Clock
-from line_requests.errors import LineRequestError
-from line_requests.intake import Answer, Intake
-from line_requests.items import hash_of
-from line_requests.lifecycle import Lifecycle
-from line_requests.model import AddOn, Allowance, Kind, PaymentStatus, Status, Submission, Workspace
-from line_requests.rate_limit import RateLimit
-from line_requests.registry import Plan
+from line_requests.domain.errors import LineRequestError
+from line_requests.domain.ids import sha256_hex
+from line_requests.domain.model import AddOn, Allowance, PaymentStatus, Plan, Status, Workspace
+from line_requests.domain.rate_limit import RateLimit
+from line_requests.domain.submission import Kind, Submission
+from line_requests.flows.create import Answer
+from line_requests.flows.lifecycle import Lifecycle
+from line_requests.operator import commands as operators
 from tests.decision.examples import SUBMISSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from line_requests.model import Line
+    from line_requests.domain.model import Line
     from tests.local.stripe_double import StripeDouble
     from tests.store.world import World
 
@@ -94,8 +94,8 @@ class Shop:
         clock = clock or Clock(now_ms(), 18.0)
         store = self.world.store
         lifecycle = Lifecycle(store, self.world.registry, self.billing, clock, 0)
-        key_hash = hash_of(key) if key else None
-        opening = store.opening("acme", key_hash=key_hash)
+        key_hash = sha256_hex(key) if key else None
+        opening = store.opening("acme", idempotency_key_hash=key_hash)
         assert opening.workspace is not None
         return Intake(store, lifecycle, clock, PLENTY, 0).submit(
             opening.workspace, None if torn else opening.record, submission, key_hash

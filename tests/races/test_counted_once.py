@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from line_requests.clock import Clock
-from line_requests.errors import ForbiddenLineType, Invalid, RateLimited, RequestInProgress
-from line_requests.intake import Intake
-from line_requests.lifecycle import Lifecycle
-from line_requests.model import Kind
-from line_requests.rate_limit import RateLimit
+from line_requests.domain.errors import ForbiddenLineType, Invalid, RateLimited, RequestInProgress
+from line_requests.domain.rate_limit import RateLimit
+from line_requests.domain.submission import Kind
+from line_requests.flows.lifecycle import Lifecycle
 from tests.decision.examples import SUBMISSIONS
 from tests.races.shop import PLENTY, assert_consistent, now_ms
 
@@ -79,7 +78,9 @@ def test_a_used_up_budget_comes_before_everything_but_authentication(shop: Shop)
     shop.submit("k1", clock=clock)
     seen = shop.world.now()
     before = shop.world.everything()
-    known = store.opening("acme", key_hash=next(i["sk"]["S"][4:] for i in before if i["sk"]["S"].startswith("KEY#")))
+    known = store.opening(
+        "acme", idempotency_key_hash=next(i["sk"]["S"][4:] for i in before if i["sk"]["S"].startswith("KEY#"))
+    )
     assert known.record is not None
     with pytest.raises(RateLimited):
         intake(shop, clock, once).submit(seen, known.record, phone, "k")

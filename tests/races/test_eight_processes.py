@@ -7,13 +7,14 @@ import os
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from line_requests.items import hash_of
-from line_requests.model import Kind, PaymentStatus, Status
+from line_requests.domain.ids import sha256_hex
+from line_requests.domain.model import PaymentStatus, Status
+from line_requests.domain.submission import Kind
 from tests.races import one_of_eight
 from tests.races.shop import Shop, assert_consistent
 
 if TYPE_CHECKING:
-    from line_requests.model import Line
+    from line_requests.domain.model import Line
     from tests.races.one_of_eight import Outcome
 
 PROCESSES = 8
@@ -59,7 +60,7 @@ def _assert_one_line_per_key(shop: Shop, answers: list[Outcome]) -> None:
             by_key[key].add((line_id, body))
     for used, given in by_key.items():
         assert len(given) == 1, f"{used} was answered in several ways"
-        record = shop.world.store.record("acme", hash_of(str(used)))
+        record = shop.world.store.record("acme", sha256_hex(str(used)))
         assert record is not None
         assert (record.line_id, record.answer) in given
 

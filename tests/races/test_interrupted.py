@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from line_requests import webhook
-from line_requests.bus import Bus
+from line_requests.billing.events import hint_of
+from line_requests.bus.events import Bus
 from line_requests.clock import Clock
-from line_requests.errors import BillingUnavailable
-from line_requests.hints import hint_of
-from line_requests.lifecycle import REQUEST_BUDGET_S, Lifecycle
-from line_requests.model import Closing, Status
-from line_requests.reconciliation import Reconciliation
+from line_requests.domain.errors import BillingUnavailable
+from line_requests.domain.model import Status, VoidReason
+from line_requests.flows import webhook
+from line_requests.flows.lifecycle import REQUEST_BUDGET_S, Lifecycle
 from tests.races.shop import API_KEY, WaitingClock, assert_consistent, now_ms
 from tests.store.wire import refusal
 
 if TYPE_CHECKING:
-    from line_requests.model import Invoice, Line
+    from line_requests.domain.model import Invoice, Line
     from tests.races.shop import Shop
 
 
@@ -98,13 +97,13 @@ def test_an_intent_that_came_while_the_invoice_was_made_is_due_at_once(shop: Sho
 
     def cancel_and_crash() -> None:
         (line,) = assert_consistent(shop.world)
-        assert store.intend(line, Closing.CANCELED, now_ms()) is not None
+        assert store.intend(line, VoidReason.CANCELED, now_ms()) is not None
 
     wire.before("UpdateItem", lambda: None)  # the invoice's id is saved
     wire.before("UpdateItem", cancel_and_crash)  # and now its link
     shop.submit()
     (line,) = assert_consistent(shop.world)
-    assert (line.closing, line.half_made) == (Closing.CANCELED, False)
+    assert (line.void_reason, line.half_made) == (VoidReason.CANCELED, False)
     assert line.due_at_ms is not None
     assert line.due_at_ms <= now_ms()
     reconcile(shop, Clock(now_ms() + 5_000, 60.0))

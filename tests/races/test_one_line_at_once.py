@@ -8,9 +8,10 @@ from functools import partial
 
 import pytest
 
-from line_requests.errors import RateLimited
-from line_requests.model import Allowance, Closing, Kind, PaymentStatus, Status
-from line_requests.rate_limit import RateLimit
+from line_requests.domain.errors import RateLimited
+from line_requests.domain.model import Allowance, PaymentStatus, Status, VoidReason
+from line_requests.domain.rate_limit import RateLimit
+from line_requests.domain.submission import Kind
 from tests.decision.examples import ADD_ONS, NOW_MS, subscription
 from tests.races.shop import assert_consistent, of_type, together
 from tests.store.world import LIMIT, World, new_line
@@ -27,7 +28,7 @@ def test_a_line_is_promoted_or_canceled_once_whoever_is_first(world: World, *, a
     store = world.store
     outcomes = Counter[Status]()
     for attempt in range(6):
-        line = world.added(status=Status.AWAITING_PAYMENT, key_hash=f"k{attempt}")
+        line = world.added(status=Status.AWAITING_PAYMENT, idempotency_key_hash=f"k{attempt}")
         if answered:
             store.freeze_answer(line, "{}")
         promote = partial(store.promote, line, NOW_MS, invoice_id="in_1", url=None)
@@ -51,7 +52,7 @@ def test_an_answer_and_a_cancel_never_leave_a_key_that_answers_for_a_freed_line(
     world.workspace(purchased_phone=FOR_SALE)
     store = world.store
     for attempt in range(8):
-        line = world.added(status=Status.AWAITING_PAYMENT, key_hash=f"k{attempt}")
+        line = world.added(status=Status.AWAITING_PAYMENT, idempotency_key_hash=f"k{attempt}")
         freeze, cancel = partial(store.freeze_answer, line, "{}"), partial(store.cancel, line, "canceled", NOW_MS)
         answered, _ = together(freeze, cancel)
         assert world.line(line).status is Status.CANCELED
@@ -65,10 +66,10 @@ def test_a_void_means_the_intent_that_was_first(world: World) -> None:
     world.workspace(purchased_phone=FOR_SALE)
     for _ in range(4):
         line = world.added(status=Status.AWAITING_PAYMENT)
-        intents = together(*[lambda c=c, line=line: world.store.intend(line, c, NOW_MS) for c in Closing] * 2)
+        intents = together(*[lambda c=c, line=line: world.store.intend(line, c, NOW_MS) for c in VoidReason] * 2)
         (first,) = of_type(intents, type(line))
-        assert world.line(line).closing is first.closing
-        world.store.cancel(world.line(line), str(first.closing), NOW_MS)
+        assert world.line(line).void_reason is first.void_reason
+        world.store.cancel(world.line(line), str(first.void_reason), NOW_MS)
 
 
 def test_a_lease_has_one_holder(world: World) -> None:
@@ -88,7 +89,7 @@ def test_stripe_s_keys_move_on_once(world: World) -> None:
     world.workspace(purchased_phone=FOR_SALE)
     line = world.added(status=Status.AWAITING_PAYMENT)
     together(*[lambda: world.store.next_key_version(line, NOW_MS)] * THREADS)
-    assert world.line(line).key_version == 2
+    assert world.line(line).stripe_key_version == 2
 
 
 def test_places_given_back_at_once_are_all_counted_and_each_once(world: World) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from line_requests.errors import Contended, ForbiddenLineType, RequestInProgress
-from line_requests.intake import Answer
-from line_requests.model import Kind, Status
+from line_requests.domain.errors import Contended, ForbiddenLineType, RequestInProgress
+from line_requests.domain.model import Status
+from line_requests.domain.submission import Kind
+from line_requests.flows.create import Answer
 from tests.decision.examples import SUBMISSIONS
 from tests.local.ministack import ROOT
 from tests.races.shop import Shop, WaitingClock, assert_consistent, now_ms, of_type, together

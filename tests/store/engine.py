@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import yaml
 
-from line_requests.table import CLIENT_CONFIG
+from line_requests.storage.table import CLIENT_CONFIG
 from tests.local.ministack import ACCOUNT, REGION, ROOT, MiniStack
 
 if TYPE_CHECKING:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from line_requests import items, responses
-from line_requests.model import Allowance, Closing, Kind, Status, Submission
-from line_requests.table import marshal
+from line_requests.api import responses
+from line_requests.domain.model import Allowance, Status, VoidReason
+from line_requests.domain.submission import Kind, Submission
+from line_requests.storage import records as items
+from line_requests.storage.table import marshal
 from tests.decision.examples import ADD_ONS, NOW_MS, counts, subscription
 from tests.store.world import LIMIT, World, new_line
 
@@ -87,10 +89,10 @@ def test_an_included_line_with_a_key_is_read_once_and_written_once_for_six_units
     """[15][19][29]"""
     realistic(world)
     world.wire.watch()
-    opening = world.store.opening("a" * 40, key_hash="k" * 64)
+    opening = world.store.opening("a" * 40, idempotency_key_hash="k" * 64)
     assert opening.workspace is not None
     assert len(opening.api_keys) == 3
-    line = new_line(Kind.BYON_PHONE, workspace_id="a" * 40, submission=SUBMISSION, key_hash="k" * 64)
+    line = new_line(Kind.BYON_PHONE, workspace_id="a" * 40, submission=SUBMISSION, idempotency_key_hash="k" * 64)
     answer = json.dumps(responses.created_body(line, 0))
     world.wire.units = 0
     assert world.admit(opening.workspace, line, answer=answer, limit=LIMIT) is None
@@ -123,7 +125,7 @@ def test_each_step_and_each_transition_is_one_write(world: World) -> None:
     leased = world.store.take_lease(line, free_by_ms=NOW_MS, until_ms=NOW_MS + 1)
     assert leased is not None
     world.store.save_invoice(leased, "in_1")
-    world.store.intend(leased, Closing.CANCELED, NOW_MS)
+    world.store.intend(leased, VoidReason.CANCELED, NOW_MS)
     world.store.rest(leased, url="https://pay", look_after_ms=NOW_MS, due_at_ms=NOW_MS)
     assert world.wire.operations == {"UpdateItem": 4}
     world.wire.watch()

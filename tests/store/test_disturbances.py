@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from line_requests.items import workspace_key
-from line_requests.model import Allowance, Closing, Status
-from line_requests.table import (
+from line_requests.domain.model import Allowance, Status, VoidReason
+from line_requests.storage.records import workspace_key
+from line_requests.storage.table import (
     CONFLICT_ATTEMPTS,
     CONFLICT_WAIT_MAX_S,
     ConditionFailed,
-    TransactionLost,
+    TransactionCanceled,
     Write,
 )
 from tests.decision.examples import ADD_ONS, NOW_MS, counts
@@ -101,7 +101,7 @@ def test_a_condition_that_failed_is_the_outcome_even_beside_a_conflict(world: Wo
     """[19]"""
     workspace = world.workspace()
     world.wire.instead("TransactWriteItems", canceled("ConditionalCheckFailed", "TransactionConflict"))
-    with pytest.raises(TransactionLost) as lost:
+    with pytest.raises(TransactionCanceled) as lost:
         world.table.transact([NOTHING, NOTHING])
     assert lost.value.failed == {0}
     assert list(lost.value.items) == [None, None]
@@ -111,14 +111,14 @@ def test_a_condition_that_failed_is_the_outcome_even_beside_a_conflict(world: Wo
 def test_reasons_are_read_in_the_order_of_the_writes(world: World) -> None:
     """[29][31]"""
     world.workspace(purchased_phone=Allowance(5))
-    world.added(key_hash="k")
-    lost = world.admit(world.now(), new_line(key_hash="k"))
+    world.added(idempotency_key_hash="k")
+    lost = world.admit(world.now(), new_line(idempotency_key_hash="k"))
     assert lost is not None
     assert lost.workspace is None
     assert lost.record is not None
     acme = Write(workspace_key("acme"), update="SET #x = :x", condition="#revision = :no", values={"x": 1, "no": -1})
     for position, writes in enumerate([[acme, NOTHING], [NOTHING, acme]]):
-        with pytest.raises(TransactionLost) as both:
+        with pytest.raises(TransactionCanceled) as both:
             world.table.transact(writes)
         assert both.value.failed == {0, 1}
         shown = [item is not None for item in both.value.items]
@@ -139,13 +139,13 @@ def test_a_transition_is_not_lost_to_a_conflict(world: World, code: str) -> None
 def test_a_single_write_waits_for_the_transaction_that_holds_its_item(world: World) -> None:
     """[35][39]"""
     workspace = world.workspace(purchased_phone=Allowance(0, add_on=ADD_ONS[new_line().submission.kind]))
-    line = world.added(status=Status.AWAITING_PAYMENT, key_hash="k")
+    line = world.added(status=Status.AWAITING_PAYMENT, idempotency_key_hash="k")
     steps: list[Callable[[], object]] = [
         lambda: world.store.charge_rate(workspace, LIMIT, NOW_MS),
         lambda: world.store.take_lease(line, free_by_ms=NOW_MS, until_ms=NOW_MS + 1),
         lambda: world.store.save_invoice(line, "in_1"),
         lambda: world.store.freeze_answer(line, "{}"),
-        lambda: world.store.intend(line, Closing.CANCELED, NOW_MS),
+        lambda: world.store.intend(line, VoidReason.CANCELED, NOW_MS),
     ]
     for step in steps:
         world.wire.watch()
@@ -153,7 +153,7 @@ def test_a_single_write_waits_for_the_transaction_that_holds_its_item(world: Wor
         step()
         assert world.wire.operations == {"UpdateItem": 3}
     stored = world.line(line)
-    assert (stored.look_after_ms, stored.invoice_id, stored.closing) == (NOW_MS + 1, "in_1", Closing.CANCELED)
+    assert (stored.look_after_ms, stored.invoice_id, stored.void_reason) == (NOW_MS + 1, "in_1", VoidReason.CANCELED)
 
 
 def test_a_single_write_gives_up_after_as_many_conflicts(world: World) -> None:
@@ -193,7 +193,7 @@ def test_keys_that_a_batch_left_out_are_read_again(world: World) -> None:
     """[1][38]"""
     workspace = world.workspace()
     world.registry.save_api_key("acme", "a" * 64, "first", NOW_MS)
-    world.added(key_hash="k")
+    world.added(idempotency_key_hash="k")
 
     def nothing_read(keys: list[dict[str, Any]]) -> dict[str, Any]:
         return {"Responses": {}, "UnprocessedKeys": {world.table_name: {"Keys": keys}}, "ResponseMetadata": {}}
@@ -201,7 +201,7 @@ def test_keys_that_a_batch_left_out_are_read_again(world: World) -> None:
     keys = [{"pk": {"S": "W#acme"}, "sk": {"S": name}} for name in ("WORKSPACE", "KEYS", "KEY#k")]
     world.wire.watch()
     world.wire.instead("BatchGetItem", nothing_read(keys), nothing_read(keys[:2]))
-    opening = world.store.opening("acme", key_hash="k")
+    opening = world.store.opening("acme", idempotency_key_hash="k")
     assert world.wire.operations == {"BatchGetItem": 3}
     asked = world.wire.calls[-1][1]["RequestItems"][world.table_name]
     assert asked == {"Keys": keys[:2], "ConsistentRead": True}

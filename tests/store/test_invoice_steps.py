@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from line_requests.model import Allowance, Closing, Kind, Line, Status
+from line_requests.domain.model import Allowance, Line, Status, VoidReason
+from line_requests.domain.submission import Kind
 from tests.decision.examples import ADD_ONS, NOW_MS
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def test_new_keys_are_stored_once_however_many_ask(world: World, line: Line) -> 
     """[33]"""
     second = world.store.next_key_version(line, NOW_MS + 5)
     assert second is not None
-    assert (second.key_version, second.keyed_at_ms) == (2, NOW_MS + 5)
+    assert (second.stripe_key_version, second.stripe_keyed_at_ms) == (2, NOW_MS + 5)
     assert world.store.next_key_version(line, NOW_MS + 6) is None
     assert world.line(line) == second
 
@@ -76,10 +77,10 @@ def test_new_keys_are_stored_once_however_many_ask(world: World, line: Line) -> 
 def test_the_first_intent_counts_and_is_due_at_once(world: World, line: Line) -> None:
     """[39][41]"""
     world.store.rest(line, url="https://pay", look_after_ms=NOW_MS, due_at_ms=NOW_MS + 9_999)
-    intended = world.store.intend(line, Closing.INCLUDED, NOW_MS + 1)
+    intended = world.store.intend(line, VoidReason.INCLUDED, NOW_MS + 1)
     assert intended is not None
-    assert (intended.closing, intended.due_at_ms) == (Closing.INCLUDED, NOW_MS + 1)
-    assert world.store.intend(line, Closing.CANCELED, NOW_MS + 2) is None
+    assert (intended.void_reason, intended.due_at_ms) == (VoidReason.INCLUDED, NOW_MS + 1)
+    assert world.store.intend(line, VoidReason.CANCELED, NOW_MS + 2) is None
     assert world.line(line) == intended
 
 
@@ -96,7 +97,7 @@ def test_none_of_it_touches_a_line_that_no_longer_waits(world: World, line: Line
         lambda: world.store.save_invoice(line, "in_1"),
         lambda: world.store.rest(line, url="https://pay", look_after_ms=NOW_MS, due_at_ms=NOW_MS),
         lambda: world.store.next_key_version(line, NOW_MS),
-        lambda: world.store.intend(line, Closing.CANCELED, NOW_MS),
+        lambda: world.store.intend(line, VoidReason.CANCELED, NOW_MS),
     ]
     assert [step() for step in steps] == [None] * 5
     assert world.store.end_lease(line, look_after_ms=NOW_MS, due_at_ms=NOW_MS) == line

@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from line_requests.errors import RateLimited
-from line_requests.items import workspace_key
-from line_requests.model import Allowance, Kind, PaymentStatus, Status
-from line_requests.rate_limit import RateLimit
-from line_requests.table import Write
+from line_requests.domain.errors import RateLimited
+from line_requests.domain.model import Allowance, PaymentStatus, Status
+from line_requests.domain.rate_limit import RateLimit
+from line_requests.domain.submission import Kind
+from line_requests.storage.records import workspace_key
+from line_requests.storage.table import Write
 from tests.decision.examples import ADD_ONS, NOW_MS, counts
 from tests.store.world import LIMIT, World, new_line
 
 if TYPE_CHECKING:
-    from line_requests.store import Lost
+    from line_requests.storage.lines import Conflict
 
 EMAIL = ADD_ONS[Kind.EMAIL]
 
 
-def assert_lost(world: World, lost: Lost | None, before: list[dict[str, object]]) -> Lost:
+def assert_lost(world: World, lost: Conflict | None, before: list[dict[str, object]]) -> Conflict:
     assert lost is not None
     assert world.everything() == before, "nothing is written"
     return lost
@@ -30,7 +31,7 @@ def assert_lost(world: World, lost: Lost | None, before: list[dict[str, object]]
 def test_an_included_line_takes_a_place_and_its_key_answers(world: World) -> None:
     """[15][19][29]"""
     workspace = world.workspace()
-    line = new_line(key_hash="k")
+    line = new_line(idempotency_key_hash="k")
     assert world.admit(workspace, line, answer="{}", limit=LIMIT) is None
     now = world.now()
     assert (now.held, now.unpaid) == (counts(purchased_phone=1), counts(purchased_phone=1))
@@ -44,7 +45,7 @@ def test_an_included_line_takes_a_place_and_its_key_answers(world: World) -> Non
 def test_a_payable_line_takes_the_lock_too_and_its_key_has_no_answer_yet(world: World) -> None:
     """[16][23]"""
     workspace = world.workspace(email=Allowance(0, add_on=EMAIL))
-    line = new_line(Kind.EMAIL, Status.AWAITING_PAYMENT, key_hash="k")
+    line = new_line(Kind.EMAIL, Status.AWAITING_PAYMENT, idempotency_key_hash="k")
     assert world.admit(workspace, line) is None
     now = world.now()
     assert (now.lock, now.lock_kind) == (line.id, Kind.EMAIL)
@@ -60,7 +61,7 @@ def test_the_last_included_place_is_taken_once_and_the_loser_sees_who_was_faster
     workspace = world.workspace()
     world.added()
     before = world.everything()
-    lost = assert_lost(world, world.admit(workspace, new_line(key_hash="k"), answer="{}"), before)
+    lost = assert_lost(world, world.admit(workspace, new_line(idempotency_key_hash="k"), answer="{}"), before)
     assert lost.workspace == world.now()
     assert lost.record is None
 
@@ -115,9 +116,9 @@ def test_a_line_is_not_charged_for_when_a_place_has_become_free(world: World) ->
 def test_a_known_key_shows_its_record_to_the_loser(world: World) -> None:
     """[29][31]"""
     workspace = world.workspace(purchased_phone=Allowance(5))
-    first = world.added(key_hash="k")
+    first = world.added(idempotency_key_hash="k")
     before = world.everything()
-    lost = assert_lost(world, world.admit(workspace, new_line(key_hash="k"), answer="other"), before)
+    lost = assert_lost(world, world.admit(workspace, new_line(idempotency_key_hash="k"), answer="other"), before)
     assert lost.workspace is None
     assert lost.record is not None
     assert (lost.record.line_id, lost.record.answer) == (first.id, "{}")
@@ -127,8 +128,8 @@ def test_a_loser_of_both_sees_both(world: World) -> None:
     """[29][31]"""
     workspace = world.workspace()
     holder = world.added()
-    holder = world.added(status=Status.AWAITING_PAYMENT, key_hash="k")
-    same_key = new_line(status=Status.AWAITING_PAYMENT, key_hash="k")
+    holder = world.added(status=Status.AWAITING_PAYMENT, idempotency_key_hash="k")
+    same_key = new_line(status=Status.AWAITING_PAYMENT, idempotency_key_hash="k")
     lost = assert_lost(world, world.admit(workspace, same_key), world.everything())
     assert lost.workspace is not None
     assert lost.workspace.lock == holder.id
@@ -140,7 +141,7 @@ def test_a_line_s_id_is_never_used_twice(world: World) -> None:
     """[20]"""
     workspace = world.workspace(purchased_phone=Allowance(5))
     line = world.added()
-    lost = assert_lost(world, world.admit(workspace, replace(line, key_hash="k")), world.everything())
+    lost = assert_lost(world, world.admit(workspace, replace(line, idempotency_key_hash="k")), world.everything())
     assert (lost.workspace, lost.record) == (None, None)
 
 
@@ -266,7 +267,7 @@ def test_whoever_saw_an_old_window_is_counted_in_the_new_one(world: World) -> No
 def test_the_first_answer_of_a_key_is_its_answer_for_ever(world: World) -> None:
     """[29][31]"""
     world.workspace(email=Allowance(0, add_on=EMAIL))
-    line = world.added(Kind.EMAIL, Status.AWAITING_PAYMENT, key_hash="k")
+    line = world.added(Kind.EMAIL, Status.AWAITING_PAYMENT, idempotency_key_hash="k")
     assert world.store.freeze_answer(line, "first") == ("first", False)
     assert world.store.freeze_answer(line, "second") == ("first", True)
     record = world.store.record("acme", "k")
@@ -277,9 +278,9 @@ def test_the_first_answer_of_a_key_is_its_answer_for_ever(world: World) -> None:
 def test_a_key_that_no_longer_stands_for_the_line_is_not_answered(world: World) -> None:
     """[32]"""
     world.workspace(email=Allowance(0, add_on=EMAIL))
-    line = world.added(Kind.EMAIL, Status.AWAITING_PAYMENT, key_hash="k")
+    line = world.added(Kind.EMAIL, Status.AWAITING_PAYMENT, idempotency_key_hash="k")
     assert world.store.freeze_answer(replace(line, id="0" * 24), "theirs") is None
-    assert world.store.freeze_answer(replace(line, key_hash="unknown"), "theirs") is None
+    assert world.store.freeze_answer(replace(line, idempotency_key_hash="unknown"), "theirs") is None
     canceled = world.store.cancel(line, "canceled", NOW_MS)
     assert canceled.payment_status is PaymentStatus.CANCELED
     assert world.store.freeze_answer(line, "late") is None

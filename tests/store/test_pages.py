@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from line_requests.model import Kind, Line, Status
+from line_requests.domain.model import Line, Status
+from line_requests.domain.submission import Kind
 from tests.decision.examples import line as a_line
 
 if TYPE_CHECKING:

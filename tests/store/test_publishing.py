@@ -10,9 +10,9 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from line_requests.bus import Bus
-from line_requests.store import RETELL_AFTER_MS
-from line_requests.table import marshal
+from line_requests.bus.events import Bus
+from line_requests.storage.lines import REPUBLISH_AFTER_MS
+from line_requests.storage.table import marshal
 from tests.local.ministack import ROOT
 
 if TYPE_CHECKING:
@@ -55,4 +55,4 @@ def test_an_included_line_that_the_bus_refuses_is_the_reconcilers_to_tell(
             eventbridge.add_response("put_events", refused)
             answer = publish_changes.handler({"Records": [{"dynamodb": record}]}, None)
             assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
-    assert world.line(line).due_at_ms == line.history[-1].at_ms + RETELL_AFTER_MS
+    assert world.line(line).due_at_ms == line.history[-1].at_ms + REPUBLISH_AFTER_MS

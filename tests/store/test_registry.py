@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from line_requests import items
-from line_requests.model import Allowance, Kind, Status
-from line_requests.registry import PLANS_MAX, QUANTITIES_LEASE_MS, Due, Plan
-from line_requests.table import ConditionFailed
+from line_requests.domain.model import Allowance, Plan, Status
+from line_requests.domain.submission import Kind
+from line_requests.storage import records as items
+from line_requests.storage.due import Due
+from line_requests.storage.plans import PLANS_MAX
+from line_requests.storage.table import ConditionFailed
+from line_requests.storage.workspaces import QUANTITIES_LEASE_MS
 from tests.decision.examples import ADD_ONS, NOW_MS, counts, subscription
 from tests.store.world import World, new_line
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from line_requests.errors import ForbiddenLineType
-from line_requests.items import workspace_key
-from line_requests.model import Allowance, Change, Closing, Kind, Line, PaymentStatus, Status
-from line_requests.store import RETELL_AFTER_MS
-from line_requests.table import TransactionLost, Write
+from line_requests.domain.errors import ForbiddenLineType
+from line_requests.domain.model import Allowance, Change, Line, PaymentStatus, Status, VoidReason
+from line_requests.domain.submission import Kind
+from line_requests.storage.lines import REPUBLISH_AFTER_MS
+from line_requests.storage.records import workspace_key
+from line_requests.storage.table import TransactionCanceled, Write
 from tests.decision.examples import ADD_ONS, NOW_MS, counts
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ FOR_SALE = Allowance(0, add_on=EXTRA)
 def awaiting(world: World, key_hash: str | None = None) -> Line:
     """The one line of a new workspace, waiting for its payment."""
     world.workspace(purchased_phone=FOR_SALE)
-    return world.added(status=Status.AWAITING_PAYMENT, key_hash=key_hash)
+    return world.added(status=Status.AWAITING_PAYMENT, idempotency_key_hash=key_hash)
 
 
 def assert_moved(world: World, before: Line, after: Line, into: tuple[Status, PaymentStatus], cause: str) -> None:
@@ -52,20 +53,20 @@ def test_a_paid_line_is_provisioned_frees_the_lock_and_keeps_its_place(world: Wo
     paid = world.store.promote(line, LATER_MS, invoice_id="in_9", url="https://pay")
     assert_moved(world, line, paid, (Status.PROVISIONING, PaymentStatus.PAID), "invoice_paid")
     assert (paid.invoice_id, paid.payment_url) == ("in_9", "https://pay")
-    assert paid.due_at_ms == LATER_MS + RETELL_AFTER_MS
+    assert paid.due_at_ms == LATER_MS + REPUBLISH_AFTER_MS
     now = world.now()
     assert (now.lock, now.lock_kind) == (None, None)
     assert (now.held, now.unpaid) == (counts(purchased_phone=1), counts())
     assert world.raw(now)["due_at"] == LATER_MS, "the quantity follows"
 
 
-@pytest.mark.parametrize("closing", Closing)
-def test_paid_beats_an_intent_to_close(world: World, closing: Closing) -> None:
+@pytest.mark.parametrize("void_reason", VoidReason)
+def test_paid_beats_an_intent_to_close(world: World, void_reason: VoidReason) -> None:
     """[39][41][44]"""
     line = awaiting(world)
-    assert world.store.intend(line, closing, NOW_MS) is not None
+    assert world.store.intend(line, void_reason, NOW_MS) is not None
     paid = world.store.promote(line, LATER_MS, invoice_id="in_1", url=None)
-    assert (paid.status, paid.closing) == (Status.PROVISIONING, None)
+    assert (paid.status, paid.void_reason) == (Status.PROVISIONING, None)
 
 
 def test_a_second_payment_of_the_same_line_changes_nothing(world: World) -> None:
@@ -86,7 +87,7 @@ def test_what_was_canceled_is_never_provisioned(world: World) -> None:
 def test_an_included_line_is_provisioned_unpaid_and_frees_the_lock(world: World) -> None:
     """[24][39][49]"""
     line = awaiting(world)
-    intended = world.store.intend(line, Closing.INCLUDED, NOW_MS)
+    intended = world.store.intend(line, VoidReason.INCLUDED, NOW_MS)
     assert intended is not None
     included = world.store.include(intended, LATER_MS)
     assert_moved(world, line, included, (Status.PROVISIONING, PaymentStatus.NOT_REQUIRED), "plan_includes_line")
@@ -108,9 +109,9 @@ def test_a_canceled_line_gives_its_place_and_the_lock_back(world: World) -> None
 def test_an_intent_that_came_first_is_not_overtaken_by_a_caller_who_did_not_see_it(world: World) -> None:
     """[39]"""
     line = awaiting(world)
-    assert world.store.intend(line, Closing.INCLUDED, NOW_MS) is not None
+    assert world.store.intend(line, VoidReason.INCLUDED, NOW_MS) is not None
     assert_unmoved(world, lambda: world.store.cancel(line, "invoice_voided", LATER_MS))
-    other = replace(line, closing=Closing.CANCELED)
+    other = replace(line, void_reason=VoidReason.CANCELED)
     assert_unmoved(world, lambda: world.store.cancel(other, "canceled", LATER_MS))
     assert_unmoved(world, lambda: world.store.include(other, LATER_MS))
 
@@ -127,7 +128,7 @@ def test_a_lock_that_is_not_the_line_s_own_is_never_freed(world: World) -> None:
         lambda: world.store.promote(line, LATER_MS, invoice_id="in_1", url=None),
     ]
     for move in moves:
-        with pytest.raises(TransactionLost):
+        with pytest.raises(TransactionCanceled):
             move()
     assert world.everything() == before
 
@@ -137,14 +138,14 @@ def test_a_lock_that_is_not_the_line_s_own_is_never_freed(world: World) -> None:
 
 def test_a_key_that_has_not_answered_is_freed_with_its_line(world: World) -> None:
     """[32][34]"""
-    line = awaiting(world, key_hash="k")
+    line = awaiting(world, idempotency_key_hash="k")
     world.store.cancel(line, "billing_refused", LATER_MS)
     assert world.store.record("acme", "k") is None
 
 
 def test_a_key_that_has_answered_stays(world: World) -> None:
     """[29][32]"""
-    line = awaiting(world, key_hash="k")
+    line = awaiting(world, idempotency_key_hash="k")
     world.store.freeze_answer(line, "{}")
     canceled = world.store.cancel(line, "canceled", LATER_MS)
     assert canceled.status is Status.CANCELED
@@ -155,7 +156,7 @@ def test_a_key_that_has_answered_stays(world: World) -> None:
 
 def test_a_key_that_answers_while_its_line_is_canceled_stays_and_the_line_is_canceled(world: World) -> None:
     """[29][32]"""
-    line = awaiting(world, key_hash="k")
+    line = awaiting(world, idempotency_key_hash="k")
     world.wire.before("TransactWriteItems", lambda: world.store.freeze_answer(line, "{}"))
     canceled = world.store.cancel(line, "canceled", LATER_MS)
     assert_moved(world, line, canceled, (Status.CANCELED, PaymentStatus.CANCELED), "canceled")
@@ -167,9 +168,9 @@ def test_a_key_that_answers_while_its_line_is_canceled_stays_and_the_line_is_can
 
 def test_another_line_s_key_is_left_alone(world: World) -> None:
     """[32]"""
-    first = awaiting(world, key_hash="k")
+    first = awaiting(world, idempotency_key_hash="k")
     world.store.cancel(first, "canceled", LATER_MS)
-    second = world.added(status=Status.AWAITING_PAYMENT, key_hash="k")
+    second = world.added(status=Status.AWAITING_PAYMENT, idempotency_key_hash="k")
     assert_unmoved(world, lambda: world.store.cancel(first, "canceled", LATER_MS))
     record = world.store.record("acme", "k")
     assert record is not None
@@ -220,7 +221,7 @@ def test_a_failed_line_that_is_tried_again_takes_a_place_of_the_sort_it_had(worl
     failed = world.store.provisioning_failed(line, "no numbers left", NOW_MS)
     again = world.store.retry_provisioning(world.now(), failed, "operator", LATER_MS)
     assert_moved(world, failed, again, (Status.PROVISIONING, line.payment_status), "operator")
-    assert again.due_at_ms == LATER_MS + RETELL_AFTER_MS
+    assert again.due_at_ms == LATER_MS + REPUBLISH_AFTER_MS
     assert (world.now().held, world.now().unpaid) == (held, unpaid)
     assert_unmoved(world, lambda: world.store.retry_provisioning(world.now(), failed, "operator", LATER_MS))
 

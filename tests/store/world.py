@@ -6,12 +6,12 @@ import secrets
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from line_requests.items import line_item, line_key, workspace_key
-from line_requests.model import Allowance, Kind, Line, Status, Workspace
-from line_requests.rate_limit import RateLimit
-from line_requests.registry import Registry
-from line_requests.store import Lost, Store
-from line_requests.table import Table, Write
+from line_requests.domain.model import Allowance, Line, Status, Workspace
+from line_requests.domain.rate_limit import RateLimit
+from line_requests.domain.submission import Kind
+from line_requests.storage.lines import Conflict
+from line_requests.storage.records import line_item, line_key, workspace_key
+from line_requests.storage.table import Table, Write
 from tests.decision import examples
 from tests.decision.examples import NOW_MS
 from tests.store.wire import Wire
@@ -67,7 +67,7 @@ class World:
         answer: str | None = None,
         limit: RateLimit | None = None,
         now_ms: int = NOW_MS,
-    ) -> Lost | None:
+    ) -> Conflict | None:
         return self.store.admit(workspace, line, fingerprint="print", answer=answer, limit=limit, now_ms=now_ms)
 
     def added(self, kind: Kind = Kind.PURCHASED_PHONE, status: Status = Status.PROVISIONING, **changes: Any) -> Line:  # noqa: ANN401 - any of a line's fields

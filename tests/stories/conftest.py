@@ -8,9 +8,7 @@ import httpx
 import pytest
 import stripe
 
-from line_requests.registry import Registry
-from line_requests.store import Store
-from line_requests.table import Table
+from line_requests.storage.table import Table
 from tests.local.demo import OPERATOR_API_KEY
 from tests.stories.listener import Listener
 from tests.stories.world import TIMEOUT_SECONDS, Workspace, World

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests import auth, items, operators
+from line_requests.api import auth
+from line_requests.operator import commands as operators
+from line_requests.storage import records as items
 from tests.local.session_tokens import AUTHORIZED_PARTY
 from tests.stories.world import EMAIL, LINES, PHONE, Workspace, World, eventually, together
 
@@ -225,7 +227,7 @@ def test_keys_are_stored_hashed(world: World, workspace: Workspace) -> None:
     partition = {":pk": {"S": f"W#{workspace.id}"}}
     query = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": partition, "ConsistentRead": True}
     found = dynamodb.query(TableName=world.stack.deployment.table, **query)  # type: ignore[arg-type] # plain dictionaries
-    assert items.hash_of(workspace.api_key) in str(found["Items"])
+    assert items.sha256_hex(workspace.api_key) in str(found["Items"])
     assert workspace.api_key.rpartition("_")[2] not in str(found["Items"])
     assert "an-idempotency-key" not in str(found["Items"])
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests import items
-from line_requests.model import Subscription
+from line_requests.domain.model import Subscription
+from line_requests.storage import records as items
 from tests.local.demo import PRODUCT_API_KEY
 from tests.stories.functions import Functions
 from tests.stories.world import World, eventually
@@ -50,7 +50,7 @@ def acme(world: World) -> None:
     world.provisioning("manual")
     key = event("create_line_request")["headers"]["authorization"].removeprefix("Bearer ")
     if world.registry.create_workspace(WORKSPACE, CUSTOMER, livemode=False):
-        world.registry.save_api_key(WORKSPACE, items.hash_of(key), "example", 0)
+        world.registry.save_api_key(WORKSPACE, items.sha256_hex(key), "example", 0)
         created = world.registry.workspace(WORKSPACE)
         starter = next(plan for plan in world.registry.plans() if plan.name == "scale")
         assert created is not None

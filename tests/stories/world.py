@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import httpx
     import stripe
 
-    from line_requests.registry import Registry
-    from line_requests.store import Store
     from tests.local.stack import LocalStack
     from tests.local.stripe_double.server import LoggedRequest
 

@@ -17,14 +17,15 @@ import pytest
 import stripe
 import yaml
 
-from line_requests import decision, items, operators
-from line_requests.billing import Billing
+from line_requests.billing.account import Billing
 from line_requests.clock import Clock
-from line_requests.lifecycle import Lifecycle
-from line_requests.model import Change, Kind, Line, PaymentStatus, Status, Submission
-from line_requests.registry import Registry
-from line_requests.store import Store
-from line_requests.table import Table
+from line_requests.domain import decision
+from line_requests.domain.model import Change, Line, PaymentStatus, Status
+from line_requests.domain.submission import Kind, Submission
+from line_requests.flows.lifecycle import Lifecycle
+from line_requests.operator import commands as operators
+from line_requests.storage import records as items
+from line_requests.storage.table import Table
 from tests.local.demo import OPERATOR_API_KEY, PRODUCT_API_KEY
 from tests.local.deployment import layer_packages
 from tests.local.ministack import ACCOUNT, REGION, ROOT
@@ -161,7 +162,7 @@ def _enter_workspace(stack: LocalStack, registry: Registry) -> str:
     subscription = shop.v1.subscriptions.create({"customer": customer, "items": [{"price": price}]}).id
     operators.create_workspace(registry, _billing(stack), WORKSPACE, customer=customer, now_ms=NOW_MS)
     token = event("create_line_request")["headers"]["authorization"].removeprefix("Bearer ")
-    registry.save_api_key(WORKSPACE, items.hash_of(token), "events", NOW_MS)
+    registry.save_api_key(WORKSPACE, items.sha256_hex(token), "events", NOW_MS)
     return subscription
 
 
@@ -180,7 +181,7 @@ def _request_payable_line(stack: LocalStack, store: Store, registry: Registry) -
         created_at_ms=NOW_MS,
         history=(Change(NOW_MS, Status.AWAITING_PAYMENT, "requested"),),
         charge=decision.charge_for(workspace, add_on),
-        keyed_at_ms=NOW_MS,
+        stripe_keyed_at_ms=NOW_MS,
     )
     assert store.admit(workspace, line, fingerprint="", answer=None, limit=None, now_ms=NOW_MS) is None
     made = Lifecycle(store, registry, lambda _: _billing(stack), Clock(NOW_MS, 18), 0).make(line)

@@ -16,9 +16,10 @@ import httpx
 import pytest
 import stripe
 
-from line_requests.billing import Billing, StripeItem
-from line_requests.errors import LineRequestError
-from line_requests.model import Invoice
+from line_requests.billing.account import Billing
+from line_requests.billing.subscriptions import StripeItem
+from line_requests.domain.errors import LineRequestError
+from line_requests.domain.model import Invoice
 from tests.decision import examples
 from tests.local.demo import OPERATOR_API_KEY, PRODUCT_API_KEY
 from tests.local.stripe_double.routes import find_route

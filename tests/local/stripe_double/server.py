@@ -54,6 +54,7 @@ class StripeDouble(Api, Controls):
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._webhooks = WebhookSender(webhook_endpoint, webhook_secrets or [])
         super().__init__(Account(self._webhooks.send, self.url, clock or Clock()), hang_s)
+        self.clock = self._account.clock
         self.product_api_key = product_api_key
         self.latency_ms = latency_ms
         self.calls_per_second_per_endpoint = calls_per_second_per_endpoint

@@ -1,0 +1,133 @@
+"""The contract's answers: one for each outcome, one row for each error. The only module that knows status codes."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from line_requests.api.http import Response, respond
+from line_requests.domain.bodies import Body, line_body, payment_body
+from line_requests.domain.errors import (
+    BillingRefused,
+    BillingUnavailable,
+    Contended,
+    ForbiddenLineType,
+    Invalid,
+    InvalidSignature,
+    LineNotFound,
+    NotInThisStatus,
+    RateLimited,
+    RequestInProgress,
+    SubscriptionRequired,
+    Unauthorized,
+    UnreadableRecord,
+)
+from line_requests.domain.model import Line, PaymentStatus, Status
+from line_requests.flows.create import Created
+from line_requests.telemetry import alarm, logger
+
+# A line that still changes is worth another poll after this many seconds.
+POLL_AFTER_S = 2
+RETRY_AFTER_S = 5
+
+
+# --- outcomes -----------------------------------------------------------------------------------
+
+
+def created(answer: Created) -> Response:
+    """POST 201; a replayed one says so (contract 29)."""
+    flags = {"Idempotency_Replayed": answer.replayed, "Idempotency_Mismatch": answer.mismatch}
+    return respond(201, answer.body, **{name: "true" for name, flag in flags.items() if flag})
+
+
+def status_body(line: Line, window_ms: int) -> Body:
+    """GET 200."""
+    return {
+        "success": True,
+        "status": str(line.status),
+        "paymentStatus": str(line.payment_status),
+        "paymentRequired": line.payment_status is PaymentStatus.AWAITING_PAYMENT,
+        **(payment_body(line, window_ms) if line.awaiting else {}),
+        "line": line_body(line),
+    }
+
+
+def line_status(line: Line, window_ms: int) -> Response:
+    """GET 200; a line that still changes says when to poll again (contract 40)."""
+    settled = line.status in {Status.ACTIVE, Status.FAILED, Status.CANCELED}
+    again = {} if settled else {"Retry_After": str(POLL_AFTER_S)}
+    return respond(200, status_body(line, window_ms), **again)
+
+
+def payment_link(line: Line) -> Response:
+    """The answer to payment_link while the line awaits payment."""
+    body: Body = {
+        "success": True,
+        "status": str(line.status),
+        "paymentUrl": line.payment_url,
+        "invoiceId": line.invoice_id,
+        "reused": True,
+    }
+    return respond(200, body)
+
+
+def page(lines: list[Line], cursor: str | None) -> Response:
+    """One page of the list."""
+    return respond(200, {"success": True, "lines": [line_body(line) for line in lines], "nextCursor": cursor})
+
+
+# --- errors -------------------------------------------------------------------------------------
+
+
+def _in_progress(error: RequestInProgress) -> Response:
+    return _unsuccessful(409, "request_in_progress", error, existingLine=line_body(error.holder))
+
+
+def _rate_limited(error: RateLimited) -> Response:
+    body = {"error": "Rate limit exceeded", "retryAfterMs": error.retry_after_ms}
+    return respond(429, body, Retry_After=str(math.ceil(error.retry_after_ms / 1000)))
+
+
+def _unavailable(text: str) -> Response:
+    return respond(503, {"error": text}, Retry_After=str(RETRY_AFTER_S))
+
+
+def _unreadable(error: UnreadableRecord) -> Response:
+    alarm("UnreadableRecord", f"asked for a record of a newer release: {error}")
+    return _unavailable("This line was written by a newer release that is being deployed. Nothing changed; retry.")
+
+
+def _unsuccessful(http_status: int, status: str, error: Exception, **more: object) -> Response:
+    return respond(http_status, {"success": False, "status": status, "message": str(error), **more})
+
+
+STRIPE_UNAVAILABLE = (
+    "Stripe is unavailable. Your request was saved and will be completed; retry with the same Idempotency-Key."
+)
+CONTENDED = "Too many concurrent requests in this workspace. Nothing was saved; retry."
+
+# Every error that a client can meet has its row, the more special one first; a test checks it.
+REPLIES: dict[type[Exception], Callable[[Any], Response]] = {
+    Unauthorized: lambda _: respond(401, {"error": "Unauthorized"}),
+    RateLimited: _rate_limited,
+    Invalid: lambda error: respond(400, {"error": str(error)}),
+    InvalidSignature: lambda error: respond(400, {"error": str(error)}),
+    LineNotFound: lambda _: respond(404, {"error": "Line request not found"}),
+    SubscriptionRequired: lambda error: _unsuccessful(403, "subscription_required", error, redirect="/billing"),
+    ForbiddenLineType: lambda error: _unsuccessful(403, "forbidden_line_type", error),
+    RequestInProgress: _in_progress,
+    Contended: lambda _: _unavailable(CONTENDED),
+    NotInThisStatus: lambda error: _unsuccessful(409, str(error.line.status), error),
+    BillingRefused: lambda error: respond(502, {"error": str(error)}),
+    # Its own text may name what only operators should see.
+    BillingUnavailable: lambda _: _unavailable(STRIPE_UNAVAILABLE),
+    UnreadableRecord: _unreadable,
+}
+
+
+def failure(error: Exception) -> Response:
+    """The answer to any error; an unexpected one is logged and becomes a plain 500."""
+    for kind, reply in REPLIES.items():
+        if isinstance(error, kind):
+            return reply(error)
+    logger.exception("unexpected error")
+    return respond(500, {"error": "Internal server error"})

@@ -1,0 +1,1 @@
+"""Stripe, as this product uses it."""

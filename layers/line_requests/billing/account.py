@@ -1,0 +1,19 @@
+"""One Stripe account: everything that the flows ask of Stripe starts here."""
+
+import stripe
+
+from line_requests.billing.catalogue import Catalogue
+from line_requests.billing.events import Events
+from line_requests.billing.invoices import Invoices
+from line_requests.billing.subscriptions import Subscriptions
+
+
+class Billing:
+    """Stripe through one client, and so until that client's clock ends."""
+
+    def __init__(self, client: stripe.StripeClient, *, livemode: bool) -> None:
+        self.livemode = livemode
+        self.invoices = Invoices(client, livemode=livemode)
+        self.subscriptions = Subscriptions(client)
+        self.catalogue = Catalogue(client)
+        self.events = Events(client)

@@ -1,0 +1,66 @@
+"""What plans and workspaces name at Stripe: prices, tax rates, customers."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import stripe
+
+from line_requests.billing.errors import or_none
+from line_requests.domain.model import TaxBehavior
+
+
+@dataclass(frozen=True, slots=True)
+class StripePrice:
+    """A price as Stripe has it, as far as a plan depends on it."""
+
+    id: str
+    product: str
+    currency: str
+    unit_amount: int | None
+    """Minor units of the currency; None when it is no whole number of them, or there are tiers."""
+    tax_behavior: TaxBehavior
+    interval: str | None
+    """Such as `1 month`; None when it does not recur."""
+    active: bool
+    metered: bool
+    tiered: bool
+    per_package: bool
+    """Whether its amount is for several lines at once."""
+
+
+class Catalogue:
+    """The prices, tax rates and customers of one Stripe account."""
+
+    def __init__(self, client: stripe.StripeClient) -> None:
+        self._client = client
+
+    def price(self, price_id: str) -> StripePrice | None:
+        """What a plan may name; None when Stripe does not know it."""
+        price = or_none(lambda: self._client.v1.prices.retrieve(price_id))
+        return _price(price) if price else None
+
+    def tax_rate_active(self, tax_rate_id: str) -> bool:
+        """Whether an invoice item may name it."""
+        rate = or_none(lambda: self._client.v1.tax_rates.retrieve(tax_rate_id))
+        return rate is not None and rate.active
+
+    def customer_livemode(self, customer_id: str) -> bool | None:
+        """The mode that a customer lives in; None when Stripe does not know it, or deleted it."""
+        customer = or_none(lambda: self._client.v1.customers.retrieve(customer_id))
+        return None if customer is None or getattr(customer, "deleted", False) else customer.livemode
+
+
+def _price(price: stripe.Price) -> StripePrice:
+    recurring = price.recurring
+    return StripePrice(
+        id=price.id,
+        product=price.product if isinstance(price.product, str) else price.product.id,
+        currency=price.currency,
+        unit_amount=price.unit_amount,
+        tax_behavior=cast("TaxBehavior", price.tax_behavior or "unspecified"),
+        interval=f"{recurring.interval_count} {recurring.interval}" if recurring else None,
+        active=price.active,
+        metered=recurring is not None and recurring.usage_type == "metered",
+        tiered=price.billing_scheme == "tiered",
+        per_package=price.transform_quantity is not None,
+    )

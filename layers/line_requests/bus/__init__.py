@@ -1,0 +1,1 @@
+"""The event bus: state changes out, provisioning results in."""

@@ -1,0 +1,91 @@
+"""State changes out: what the deployment's EventBridge bus carries to provisioners and others."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from line_requests.domain.bodies import submission_body
+from line_requests.domain.ids import iso_utc
+from line_requests.domain.model import Line, Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_events.client import EventBridgeClient
+
+SOURCE, PROVISIONER_SOURCE = "line-requests", "line-provisioner"
+STATE_CHANGED = "Line State Changed"
+PROVISIONING_RESULT = "Line Provisioning Result"
+PUT_EVENTS_MAX = 10
+# PutEvents takes 256 KiB a request, all entries together with their names.
+PUT_EVENTS_BYTES = 200_000
+
+
+def event_id(line: Line) -> str:
+    """Stable for one state of one line, however often it is published."""
+    return f"{line.id}:{line.sequence}"
+
+
+def state_changed(line: Line) -> dict[str, Any]:
+    """The detail of the event about a line's present state; personal data only where a provisioner needs it."""
+    change = line.history[-1]
+    detail: dict[str, Any] = {
+        "eventId": event_id(line),
+        "workspaceId": line.workspace_id,
+        "lineId": line.id,
+        "kind": str(line.submission.kind),
+        "status": str(line.status),
+        "previousStatus": str(line.history[-2].status) if line.sequence > 1 else None,
+        "paymentStatus": str(line.payment_status),
+        "cause": change.cause,
+        "occurredAt": iso_utc(change.at_ms),
+    }
+    if line.status is Status.PROVISIONING:
+        detail["line"] = submission_body(line.submission)
+    return detail
+
+
+class Bus:
+    """One EventBridge bus."""
+
+    def __init__(self, client: "EventBridgeClient", name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def publish(self, lines: Sequence[Line]) -> list[Line]:
+        """Publishes the present state of each line; returns those that the bus refused."""
+        return self._put(lines, [(SOURCE, STATE_CHANGED, state_changed(line)) for line in lines])
+
+    def publish_result(self, detail: dict[str, Any]) -> bool:
+        """Publishes a provisioning result in a provisioner's place; False when the bus refused it."""
+        return not self._put([detail], [(PROVISIONER_SOURCE, PROVISIONING_RESULT, detail)])
+
+    def _put(self, subjects: Sequence[Any], events: Sequence[tuple[str, str, dict[str, Any]]]) -> list[Any]:
+        entries = [
+            {
+                "EventBusName": self._name,
+                "Source": source,
+                "DetailType": detail_type,
+                "Detail": json.dumps(detail, ensure_ascii=False),
+            }
+            for source, detail_type, detail in events
+        ]
+        refused: list[Any] = []
+        for start, end in _batches([len(entry["Detail"].encode()) for entry in entries]):
+            answer = self._client.put_events(Entries=entries[start:end])  # type: ignore[arg-type] # plain dictionaries of the entry's shape
+            if answer["FailedEntryCount"]:
+                refused += [
+                    subjects[start + position]
+                    for position, entry in enumerate(answer["Entries"])
+                    if entry.get("ErrorCode")
+                ]
+        return refused
+
+
+def _batches(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """What fits into one request each, as (start, end)."""
+    start = 0
+    while start < len(sizes):
+        end = start + 1
+        while end < min(len(sizes), start + PUT_EVENTS_MAX) and sum(sizes[start : end + 1]) <= PUT_EVENTS_BYTES:
+            end += 1
+        yield start, end
+        start = end

@@ -1,0 +1,1 @@
+"""The product's decisions and values: pure, no clock, no I/O."""

@@ -1,0 +1,151 @@
+"""The decisions: pure functions of their arguments."""
+
+from dataclasses import dataclass
+
+from line_requests.domain.errors import ForbiddenLineType, SubscriptionRequired
+from line_requests.domain.model import AddOn, Charge, Invoice, Line, VoidReason, Workspace
+from line_requests.domain.submission import Kind
+
+
+def judge(workspace: Workspace, kind: Kind) -> AddOn | None:
+    """The add-on that a new line of this kind has to pay for; None when the plan includes it.
+
+    Raises SubscriptionRequired or ForbiddenLineType (contract 17-19).
+    """
+    subscription = workspace.subscription
+    if subscription is None or not subscription.active:
+        raise SubscriptionRequired("An active subscription is required to request lines.")
+    allowance = subscription.allowances.get(kind)
+    if allowance is None:
+        raise ForbiddenLineType(f"The current plan does not offer {kind.words} lines.")
+    if allowance.cap is not None and workspace.held.get(kind, 0) >= allowance.cap:
+        raise ForbiddenLineType(f"The plan's limit of {allowance.cap} {kind.words} lines is reached.")
+    if workspace.unpaid.get(kind, 0) < allowance.included:
+        return None
+    if allowance.add_on is None:
+        raise ForbiddenLineType(f"The plan includes {allowance.included} {kind.words} lines and sells no more.")
+    return allowance.add_on
+
+
+def charge_for(workspace: Workspace, add_on: AddOn) -> Charge:
+    """The charge of one line, independent of later plan changes."""
+    subscription = workspace.subscription
+    return Charge(
+        customer=workspace.customer,
+        livemode=workspace.livemode,
+        product=add_on.product,
+        currency=add_on.currency,
+        unit_amount=add_on.unit_amount,
+        tax_behavior=add_on.tax_behavior,
+        automatic_tax=subscription is not None and subscription.automatic_tax,
+        tax_rates=subscription.tax_rates if subscription else (),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MarkPaid:
+    """The invoice is paid: provision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waive:
+    """The plan includes the line now and its invoice is void: provision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The invoice is void: cancel the request."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordVoidReason:
+    """The invoice has to be voided: store the reason first."""
+
+    reason: VoidReason
+
+
+@dataclass(frozen=True, slots=True)
+class VoidInvoice:
+    """The reason is stored: void the invoice, or delete its draft."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildInvoice:
+    """The invoice is not finalized: take the next step at Stripe."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitPayment:
+    """The invoice is open: wait for the payment."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportMissing:
+    """Stripe does not know a finalized invoice: change nothing, raise an alarm."""
+
+
+Settlement = MarkPaid | Waive | Cancel
+Move = Settlement | RecordVoidReason | VoidInvoice | BuildInvoice | AwaitPayment | ReportMissing
+
+
+def next_move(line: Line, workspace: Workspace, invoice: Invoice | None, now_ms: int, window_ms: int) -> Move:
+    """What to do for a line that awaits payment, given its invoice as just fetched (None: not created yet).
+
+    Paid outranks every reason to void; a stored reason decides what a void invoice means (contract 39, 44, 47).
+    """
+    status = invoice.status if invoice else "none"
+    # Only a draft can be deleted; an invoice with a hosted URL cannot.
+    deleted = status == "gone" and line.half_made and line.void_reason is not None
+    if status == "paid":
+        return MarkPaid()
+    if status == "void" or deleted:
+        return Waive() if line.void_reason is VoidReason.INCLUDED else Cancel(line.void_reason or "invoice_voided")
+    if status == "gone" and not line.half_made:
+        return ReportMissing()
+    if line.void_reason is not None:
+        return VoidInvoice()
+    reason = reason_to_void(line, workspace, now_ms, window_ms)
+    if reason is not None:
+        return RecordVoidReason(reason)
+    # A half-made line's invoice is a draft, which anyone with access to the Stripe account can delete.
+    return BuildInvoice() if status in {"none", "draft", "gone"} else AwaitPayment()
+
+
+def reason_to_void(line: Line, workspace: Workspace, now_ms: int, window_ms: int) -> VoidReason | None:
+    """Why an unpaid line should no longer be paid for; None when it should."""
+    subscription = workspace.subscription
+    # The line was created with a subscription; none now means that its customer was deleted.
+    if subscription is None or subscription.ended:
+        return VoidReason.SUBSCRIPTION_ENDED
+    kind = line.submission.kind
+    allowance = subscription.allowances.get(kind) if subscription.active else None
+    # The line itself is one of the unpaid.
+    if allowance is not None and workspace.unpaid.get(kind, 0) <= allowance.included:
+        return VoidReason.INCLUDED
+    expires_at_ms = expiry_ms(line, window_ms)
+    if expires_at_ms is not None and now_ms >= expires_at_ms:
+        return VoidReason.EXPIRED
+    return None
+
+
+def expiry_ms(line: Line, window_ms: int) -> int | None:
+    """When an unpaid line expires; None without a payment window (contract 16)."""
+    return line.created_at_ms + window_ms if window_ms else None
+
+
+def quantities_owed(workspace: Workspace) -> dict[str, int]:
+    """The quantity of each add-on price that the workspace's subscription should carry (contract 50)."""
+    owed: dict[str, int] = {}
+    if workspace.subscription is None:
+        return owed
+    for kind, allowance in workspace.subscription.allowances.items():
+        if allowance.add_on is None:
+            continue
+        held = workspace.held.get(kind, 0)
+        paid = held - workspace.unpaid.get(kind, 0)
+        settled = held - (workspace.lock_kind is kind)
+        price = allowance.add_on.price
+        owed[price] = owed.get(price, 0) + min(paid, max(0, settled - allowance.included))
+    return owed

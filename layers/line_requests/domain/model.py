@@ -1,0 +1,234 @@
+"""What the service knows: workspaces, lines, invoices and plans, as immutable values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from line_requests.domain.submission import Kind, Submission
+
+# Stripe's statuses in which lines may be requested (contract 17), and those that never become active again (39).
+ACTIVE = frozenset({"active", "trialing"})
+ENDED = frozenset({"canceled", "incomplete_expired"})
+
+# Whether a price contains its tax; unspecified leaves it to the Stripe account's default.
+TaxBehavior = Literal["exclusive", "inclusive", "unspecified"]
+
+
+class Status(StrEnum):
+    """Where a line stands: `provisioningStatus`, and `status` of every answer (contract 36, 49)."""
+
+    AWAITING_PAYMENT = "awaiting_payment"
+    PROVISIONING = "provisioning"
+    ACTIVE = "active"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+class PaymentStatus(StrEnum):
+    """What is known of a line's payment (contract 36)."""
+
+    NOT_REQUIRED = "not_required"
+    AWAITING_PAYMENT = "awaiting_payment"
+    PAID = "paid"
+    CANCELED = "canceled"
+
+
+class VoidReason(StrEnum):
+    """Why an invoice is about to be voided: stored first, applied by the caller that then sees it void."""
+
+    CANCELED = "canceled"
+    INCLUDED = "included"
+    EXPIRED = "expired"
+    SUBSCRIPTION_ENDED = "subscription_ended"
+    BILLING_REFUSED = "billing_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class AddOn:
+    """A paid line beyond the plan: the recurring price, and what a one-off item copies from it."""
+
+    price: str
+    product: str
+    currency: str
+    unit_amount: int
+    """Minor units of the currency."""
+    tax_behavior: TaxBehavior = "unspecified"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a plan grants for one kind of line; without an add-on nothing is for sale."""
+
+    included: int
+    cap: int | None = None
+    add_on: AddOn | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A Stripe subscription as last read, with the entitlements of the plan it stands for.
+
+    `plan` is None when no plan names its base price; a kind missing from `allowances` is not on
+    the plan.
+    """
+
+    id: str
+    status: str
+    plan: str | None
+    allowances: Mapping[Kind, Allowance] = field(default_factory=dict)
+    automatic_tax: bool = False
+    tax_rates: tuple[str, ...] = ()
+
+    @property
+    def active(self) -> bool:
+        """Whether lines may be requested (contract 17)."""
+        return self.plan is not None and self.status in ACTIVE
+
+    @property
+    def ended(self) -> bool:
+        """Whether it can never become active again."""
+        return self.status in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The consistency boundary: subscription, capacity in use, the awaiting_payment lock, the rate window."""
+
+    id: str
+    customer: str
+    livemode: bool
+    revision: int
+    """Incremented by every change of the subscription snapshot."""
+    subscription: Subscription | None = None
+    held: Mapping[Kind, int] = field(default_factory=dict)
+    """Lines that hold a place: awaiting payment, provisioning, active (contract 19)."""
+    unpaid: Mapping[Kind, int] = field(default_factory=dict)
+    """Those of `held` that are not paid for."""
+    lock: str | None = None
+    """The id of the one line that awaits payment."""
+    lock_kind: Kind | None = None
+    tat_ms: int | None = None
+    """GCRA's theoretical arrival time, epoch milliseconds."""
+    quantities_revision: int = 0
+    """Incremented by every change that may alter the add-on quantities owed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Every parameter of a line's invoice, frozen when the line is created."""
+
+    customer: str
+    livemode: bool
+    product: str
+    currency: str
+    unit_amount: int
+    tax_behavior: TaxBehavior = "unspecified"
+    automatic_tax: bool = False
+    tax_rates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One transition of a line: when (epoch ms), into which status, and why (contract 49)."""
+
+    at_ms: int
+    status: Status
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line request: its stored state is its recovery point."""
+
+    id: str
+    workspace_id: str
+    submission: Submission
+    status: Status
+    payment_status: PaymentStatus
+    created_at_ms: int
+    history: tuple[Change, ...]
+    charge: Charge | None = None
+    idempotency_key_hash: str | None = None
+    """SHA-256 of the Idempotency-Key it was requested with."""
+    stripe_key_version: int = 1
+    """The n in the Stripe idempotency keys `<line id>:<step>:v<n>`."""
+    stripe_keyed_at_ms: int = 0
+    """When that version was first stored; Stripe forgets keys after 24 hours."""
+    invoice_id: str | None = None
+    payment_url: str | None = None
+    void_reason: VoidReason | None = None
+    lease_until_ms: int = 0
+    """Until then only the lease's holder calls Stripe for this line."""
+    next_poll_at_ms: int = 0
+    """Before then a poll answers what is stored."""
+    due_at_ms: int | None = None
+    """When the reconciler looks at it next."""
+    refund_due: bool = False
+    """Paid although canceled: an operator has to refund it (contract 44)."""
+
+    @property
+    def awaiting(self) -> bool:
+        """Whether it waits for its payment, and so holds the workspace's lock."""
+        return self.status is Status.AWAITING_PAYMENT
+
+    @property
+    def refundable(self) -> bool:
+        """Whether a payment that arrives now has to be refunded: it was canceled without being paid."""
+        return self.payment_status is PaymentStatus.CANCELED
+
+    @property
+    def half_made(self) -> bool:
+        """Whether its invoice is not finalized: no hosted URL is stored yet."""
+        return self.awaiting and self.payment_url is None
+
+    @property
+    def sequence(self) -> int:
+        """The number of states it has been in; `<id>:<sequence>` is the id of the event about its present state."""
+        return len(self.history)
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """A Stripe invoice of ours as last read; `gone` when it is deleted or unknown to Stripe."""
+
+    id: str
+    status: str
+    """draft, open, paid, void or uncollectible; gone is ours."""
+    line_id: str = ""
+    customer: str = ""
+    url: str | None = None
+    items: tuple[tuple[str, int], ...] = ()
+    """(currency, amount in minor units) of each invoice item."""
+    replayed: bool = False
+    """Whether Stripe answered from an idempotency key's memory: possibly out of date."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyRecord:
+    """The line that an Idempotency-Key made, and the body of the 201 once it was answered."""
+
+    line_id: str
+    fingerprint: str
+    response_body: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan as applied: the base prices that identify it, and what it grants."""
+
+    name: str
+    base_prices: tuple[str, ...]
+    allowances: Mapping[Kind, Allowance]
+    automatic_tax: bool = False
+    tax_rates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is stored of an API key: never the key itself."""
+
+    hash: str
+    label: str
+    created_at_ms: int
+    revoked_at_ms: int | None = None

@@ -1,0 +1,135 @@
+"""Follows Stripe's event feed, for the webhooks that were lost."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+from line_requests.billing.events import Hint
+from line_requests.clock import Clock
+from line_requests.domain.model import Invoice, Line
+from line_requests.flows import webhook
+from line_requests.flows.lifecycle import Lifecycle
+from line_requests.flows.progress import Progress
+from line_requests.storage.stores import Stores
+
+DAY_S = 24 * 3600
+# Stripe keeps events for 30 days; each line's own recheck finds what is older.
+FEED_MAX_S = 29 * DAY_S
+# A new deployment has no watermark yet; it cannot have missed more than a day.
+FEED_START_S = DAY_S
+# A slice is read whole, so it has to fit into one run; one that holds more events than this is halved.
+FEED_SLICE_S = 6 * 3600
+FEED_SLICE_EVENTS = 20_000
+# Events may become visible out of order: the last minute stays open, and five are read again.
+FEED_OPEN_S = 60
+FEED_OVERLAP_S = 300
+# Stripe's clock and ours may differ by this much.
+SKEW_S = 5
+# From so many invoices on, lists of a hundred are cheaper than single reads.
+LIST_FROM = 20
+# As many as the table's client has connections, for work that reads only the table.
+THREADS = 10
+
+
+class EventFeed:
+    """One run along the feed, up to now or until half the run's time is used."""
+
+    def __init__(self, stores: Stores, lifecycle: Lifecycle, clock: Clock, progress: Progress) -> None:
+        self._lines = stores.lines
+        self._workspaces = stores.workspaces
+        self._due = stores.due
+        self._lifecycle = lifecycle
+        self._billing = lifecycle.connect(clock)
+        self._clock = clock
+        self._progress = progress
+
+    def follow(self) -> None:
+        """Reads slice after slice; the watermark moves after each whole one."""
+        now_s = self._clock.now_ms() // 1000
+        mark_s = self._due.watermark_s()
+        start_s = now_s - FEED_START_S if mark_s is None else max(mark_s, now_s - FEED_MAX_S)
+        slice_s, half_s = FEED_SLICE_S, self._clock.remaining_s() / 2  # the other half is for what is due
+        while start_s < now_s and self._clock.remaining_s() > half_s:
+            end_s = min(start_s + slice_s, now_s)
+            events = self._billing.events.between(since_s=start_s - FEED_OVERLAP_S, until_s=end_s)
+            hints = list(islice(events, FEED_SLICE_EVENTS))
+            if len(hints) == FEED_SLICE_EVENTS and end_s - start_s > FEED_OVERLAP_S:
+                slice_s = (end_s - start_s) // 2
+                continue
+            hints += events
+            self._progress.count("events", len(hints))
+            self._apply(hints)
+            if self._clock.remaining_s() <= 0:
+                return  # Some may not have been applied: the next run reads the slice again.
+            to_s = min(end_s, now_s - FEED_OPEN_S)
+            if mark_s is None or to_s > mark_s:
+                self._due.move_watermark(seen_s=mark_s, to_s=to_s)
+                mark_s = to_s
+            start_s = end_s
+
+    def _apply(self, hints: Iterable[Hint]) -> None:
+        # By invoice, because anyone can copy the metadata of ours and must not hide it.
+        invoices: dict[str, tuple[str, str]] = {}
+        paid = set[str]()
+        customers: dict[str, int] = {}
+        for hint in hints:
+            if hint.about_our_invoice and webhook.names_a_line(hint):
+                invoices[hint.object_id] = hint.workspace_id, hint.line_id
+                paid |= {hint.line_id} if hint.about_payment else set()
+            elif hint.about_subscription and hint.customer:
+                customers[hint.customer] = max(hint.created_s, customers.get(hint.customer, 0))
+        self._mark_subscriptions_due(customers)
+        # A settled line needs no check; a canceled one may have been paid all the same.
+        unsettled = {
+            (line.workspace_id, line.id): line
+            for line in self._lines.get_many(set(invoices.values()))
+            if line.awaiting or (line.refundable and line.id in paid and not line.refund_due)
+        }
+        self._apply_invoices({invoice: unsettled[ids] for invoice, ids in invoices.items() if ids in unsettled})
+
+    def _mark_subscriptions_due(self, customers: dict[str, int]) -> None:
+        """Only marks them due: this never stalls the feed, and a failure is retried."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            marked = [pool.submit(self._mark_subscription_due, *changed) for changed in customers.items()]
+        for one in marked:
+            one.result()  # a failure leaves the slice to the next run
+
+    def _mark_subscription_due(self, customer: str, changed_s: int) -> None:
+        workspace_id = self._workspaces.of_customer(customer)
+        if workspace_id is not None:
+            changed_by_ms = (changed_s + 1 + SKEW_S) * 1000
+            now_ms = self._clock.now_ms()
+            self._workspaces.mark_subscription_due(workspace_id, changed_by_ms=changed_by_ms, now_ms=now_ms)
+
+    def _apply_invoices(self, lines: dict[str, Line]) -> None:
+        """By invoice id: those of a list first, in parallel where only the table is written; the rest one by one."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            for invoice in self._listed(list(lines.values())):
+                line = lines.pop(invoice.id, None)
+                if line is not None and invoice.status in {"paid", "void"}:
+                    pool.submit(self._progress.guard, line.id, self._apply_invoice, line, invoice, invoice.id)
+                elif line is not None:
+                    self._progress.guard(line.id, self._apply_invoice, line, invoice, invoice.id)
+                if not lines:
+                    break
+            for invoice_id, line in lines.items():
+                self._progress.guard(line.id, self._apply_invoice, line, None, invoice_id)
+
+    def _listed(self, lines: list[Line]) -> Iterator[Invoice]:
+        """The invoices since the oldest of many lines, a hundred a call, while that is cheaper."""
+        if len(lines) < LIST_FROM:
+            return iter(())
+        since_s = min(line.created_at_ms for line in lines) // 1000
+        worthwhile = len(lines) * 100 // 4
+        return islice(self._billing.invoices.since(since_s=since_s), worthwhile)
+
+    def _apply_invoice(self, line: Line, invoice: Invoice | None, invoice_id: str) -> None:
+        try:
+            found = invoice or self._billing.invoices.retrieve(invoice_id)
+            if webhook.belongs(found, line):
+                self._lifecycle.apply_then_advance(self._clock, line, found)
+                self._progress.count("lines")
+        except Exception:
+            # The feed goes on without this line: the next run finds it in the index.
+            self._lines.set_due(line, self._clock.now_ms())
+            raise

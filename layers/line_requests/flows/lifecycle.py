@@ -1,0 +1,305 @@
+"""The one machine that moves a line that awaits payment: read Stripe, compare with what is stored, write one change.
+
+A client's retry, a poll, a webhook and the reconciler all run it, so each of them repairs what another left half done,
+and a repetition changes nothing.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+
+from line_requests.billing.account import Billing
+from line_requests.clock import Clock
+from line_requests.domain import decision
+from line_requests.domain.errors import BillingMisconfigured, BillingRefused, BillingUnavailable
+from line_requests.domain.model import Invoice, Line, Status, VoidReason, Workspace
+from line_requests.flows.invoicing import DELETED, Invoicing, invoice_missing
+from line_requests.flows.subscriptions import SubscriptionSync
+from line_requests.storage.stores import Stores
+from line_requests.telemetry import alarm, logger
+
+# At most one poller per line and interval asks Stripe; the others answer what is stored (contract 39).
+POLL_INTERVAL_MS = 3_000
+# Three of Stripe's slowest calls, and a margin in which the holder no longer calls Stripe.
+LEASE_MS = 13_000
+LEASE_MARGIN_S = 1.0
+# For a 409, whose client waits for it.
+HOLDER_LIMIT_S = 4.0
+# The pause between two attempts to take a lease that another caller holds.
+LEASE_PAUSE_MIN_S, LEASE_PAUSE_MAX_S = 0.05, 0.5
+# The reconciler rechecks an unpaid line after an hour, then doubles the wait, up to a day.
+RECHECK_MIN_MS = 3_600_000
+RECHECK_MAX_MS = 24 * 3_600_000
+# Create, fill, finalize, a read after each, a reason, a void and one spare.
+STEPS_MAX = 12
+
+Connect = Callable[[Clock], Billing]
+
+
+class Until(Enum):
+    """What a caller needs from `advance`."""
+
+    FINALIZED = "the invoice has its hosted page"
+    CHECKED = "Stripe was asked once"
+
+    def reached(self, line: Line) -> bool:
+        """Whether there is nothing left to do for it."""
+        return not line.half_made if self is Until.FINALIZED else not line.awaiting
+
+
+class Lifecycle:
+    """Moves lines forward. Every call brings its own clock, whose end limits its calls to Stripe."""
+
+    def __init__(self, stores: Stores, connect: Connect, window_ms: int) -> None:
+        self.connect = connect
+        self.subscriptions = SubscriptionSync(stores.workspaces, stores.plans)
+        self._lines = stores.lines
+        self._workspaces = stores.workspaces
+        self._window_ms = window_ms
+
+    # --- doors ----------------------------------------------------------------------------------
+
+    def advance(self, clock: Clock, line: Line, until: Until, *, wait: bool = False, throttled: bool = False) -> Line:
+        """Takes the line's lease, then every step that can be taken now, once.
+
+        `wait`: until another caller's lease ends; else the line comes back as it is. `throttled`: a poll, which asks
+        Stripe once per interval.
+
+        Raises BillingUnavailable when Stripe or the lease's holder takes too long, and BillingRefused once the line was
+        canceled because Stripe refuses it.
+        """
+        pause_s = LEASE_PAUSE_MIN_S
+        while not until.reached(line):
+            now_ms = clock.now_ms()
+            leased = self._lines.take_lease(line, now_ms=now_ms, until_ms=now_ms + LEASE_MS, throttled=throttled)
+            if leased is not None:
+                return self._pass(clock, leased, throttled=throttled)
+            if not wait or (throttled and line.lease_until_ms <= now_ms):
+                return line
+            if clock.remaining_s() < 2 * pause_s:
+                raise BillingUnavailable("another caller is still working on the invoice")
+            clock.sleep(pause_s)
+            pause_s = min(LEASE_PAUSE_MAX_S, pause_s * 1.5)
+            line = self._reread(line)
+        return line
+
+    def finalize_new(self, clock: Clock, line: Line) -> Line:
+        """Builds the invoice of a line that the caller has just written with its lease; raises as `advance`."""
+        return self._pass(clock, line, new=True)
+
+    def apply(self, clock: Clock, line: Line, invoice: Invoice, workspace: Workspace | None = None) -> Line:
+        """Without a lease: writes what an invoice that was just fetched settles, else returns the line as it is.
+
+        A workspace that was just read saves a read; every write has its conditions.
+        """
+        if line.refundable and invoice.status == "paid":
+            return self._flag_refund(line, invoice)
+        if not line.awaiting or line.invoice_id not in {None, invoice.id}:
+            return line
+        if invoice.status == "paid":
+            return self._settle(clock, line, invoice, decision.MarkPaid())  # whatever the workspace says
+        workspace = workspace or self._workspace(line)
+        move = decision.next_move(line, workspace, invoice, clock.now_ms(), self._window_ms)
+        if isinstance(move, decision.ReportMissing):
+            raise invoice_missing(line)
+        if not isinstance(move, decision.Settlement):
+            return line
+        if invoice.status == "gone":
+            self.connect(clock).invoices.delete_pending_items(line)
+        settled = self._settle(clock, line, invoice, move)
+        # A reason that was stored meanwhile changes what a void invoice means; it is stored once.
+        again = settled.awaiting and settled.void_reason is not line.void_reason
+        return self.apply(clock, settled, invoice, workspace) if again else settled
+
+    def apply_then_advance(
+        self, clock: Clock, line: Line, invoice: Invoice, workspace: Workspace | None = None
+    ) -> Line:
+        """For an event or a list that shows an invoice: applies it, and goes on when that needs Stripe."""
+        line = self.apply(clock, line, invoice, workspace)
+        if not line.awaiting or line.invoice_id not in {None, invoice.id}:
+            return line
+        workspace = workspace or self._workspace(line)
+        move = decision.next_move(line, workspace, invoice, clock.now_ms(), self._window_ms)
+        return line if isinstance(move, decision.AwaitPayment) else self.advance(clock, line, Until.CHECKED)
+
+    def check_holder(self, clock: Clock, line: Line, workspace: Workspace) -> Line:
+        """For a 409: the lock's holder after a short look at its invoice, without a lease."""
+        if line.half_made or line.invoice_id is None:
+            return self.advance(clock, line, Until.FINALIZED, wait=True)
+        invoice = self.connect(clock.limited(HOLDER_LIMIT_S)).invoices.retrieve(line.invoice_id)
+        return self.apply_then_advance(clock, line, invoice, workspace)
+
+    def cancel(self, clock: Clock, line: Line, reason: VoidReason) -> Line:
+        """Stores the reason, then voids the invoice.
+
+        The line comes back awaiting payment when a payment is under way, and paid when that came first.
+        """
+        line = self._record_void_reason(clock, line, reason)
+        return self.advance(clock, line, Until.CHECKED, wait=True)
+
+    def check_late_payment(self, clock: Clock, line: Line) -> None:
+        """Checks once more whether a canceled line was paid."""
+        invoices = self.connect(clock).invoices
+        next_check_ms = None
+        try:
+            invoice = invoices.find_by_metadata(line)
+        except BillingRefused:
+            # Its customer was deleted, or belongs to another account than our key.
+            invoice = invoices.retrieve(line.invoice_id) if line.invoice_id else None
+            next_check_ms = clock.now_ms() + RECHECK_MAX_MS
+        if invoice is not None and invoice.status == "paid" and not line.refund_due:
+            self._flag_refund(line, invoice)
+        else:
+            self._lines.set_due(line, next_check_ms)
+
+    def sync_subscription(self, clock: Clock, workspace_id: str) -> Workspace | None:
+        """Reads the subscription from Stripe; cancels or waives a waiting request that need not be paid any more."""
+        workspace = self.subscriptions.refresh(self.connect(clock), workspace_id, clock.now_ms())
+        if workspace is not None:
+            self.end_if_unneeded(clock, workspace)
+        return workspace
+
+    def end_if_unneeded(self, clock: Clock, workspace: Workspace) -> None:
+        """Cancels or waives the workspace's waiting request if its subscription has made the payment pointless."""
+        line = self._lines.get(workspace.id, workspace.lock) if workspace.lock else None
+        if line is None or not line.awaiting:
+            return
+        # The reason is stored only after a read: an invoice that was void before this change is not void for it.
+        if decision.reason_to_void(line, workspace, clock.now_ms(), self._window_ms) is not None:
+            self.advance(clock, line, Until.CHECKED, wait=True)
+
+    # --- one leased pass ------------------------------------------------------------------------
+
+    def _pass(self, clock: Clock, line: Line, *, new: bool = False, throttled: bool = False) -> Line:
+        """Takes every step within the lease; gives the lease back when Stripe fails.
+
+        `new`: nothing can have happened at Stripe yet, so nothing is read first.
+        """
+        limit = clock.limited((line.lease_until_ms - clock.now_ms()) / 1000 - LEASE_MARGIN_S)
+        try:
+            billing = self.connect(limit)
+            invoice = None if new else self._read(clock, line, billing)
+            return self._take_steps(clock, line, invoice, Invoicing(self._lines, billing, limit))
+        except BillingUnavailable as trouble:
+            self._release_lease(clock, line, trouble, throttled=throttled)
+            raise
+
+    def _read(self, clock: Clock, line: Line, billing: Billing) -> Invoice | None:
+        """The invoice as it is now; what happened at Stripe since the line was stored is unknown."""
+        invoice = billing.invoices.retrieve(line.invoice_id) if line.invoice_id else None
+        if invoice is not None and invoice.status == "open" and line.void_reason is None:
+            self.subscriptions.refresh(billing, line.workspace_id, clock.now_ms())
+        return invoice
+
+    def _take_steps(self, clock: Clock, line: Line, invoice: Invoice | None, invoicing: Invoicing) -> Line:
+        refusal: BillingRefused | None = None
+        workspace = self._workspace(line)
+        for _ in range(STEPS_MAX):
+            if not line.awaiting:
+                break
+            move = decision.next_move(line, workspace, invoice, clock.now_ms(), self._window_ms)
+            if isinstance(move, decision.AwaitPayment):
+                return self._await_payment(clock, line, invoice)
+            if isinstance(move, decision.BuildInvoice):
+                line, invoice, refusal = self._build(clock, line, invoice, invoicing)
+            elif isinstance(move, decision.VoidInvoice):
+                line, invoice = invoicing.void(line, invoice)
+                if invoice.status in {"open", "uncollectible"}:  # a payment is under way
+                    return self._await_payment(clock, line, invoice)
+            else:
+                line = self._write(clock, line, invoice, move, invoicing)
+        else:
+            raise BillingUnavailable("the invoice needs more steps than one pass may take")
+        if refusal is not None and line.status is Status.CANCELED:
+            raise refusal
+        return line
+
+    def _build(
+        self, clock: Clock, line: Line, invoice: Invoice | None, invoicing: Invoicing
+    ) -> tuple[Line, Invoice | None, BillingRefused | None]:
+        """The next step, and Stripe's refusal of it: final, unless the draft changed meanwhile."""
+        try:
+            return *invoicing.build(line, invoice), None
+        except BillingRefused as refusal:
+            seen = invoicing.refetch(invoice) if invoice else None
+            if seen is not None and seen.status != "draft":
+                return line, seen, None
+            # The alarm comes before the write: a crash in between repeats it rather than loses it.
+            alarm("BillingRefused", str(refusal), line_id=line.id)
+            line = self._record_void_reason(clock, line, VoidReason.BILLING_REFUSED)
+            return line, seen or DELETED, refusal
+
+    def _write(
+        self, clock: Clock, line: Line, invoice: Invoice | None, move: decision.Move, invoicing: Invoicing
+    ) -> Line:
+        """The moves that only write."""
+        if isinstance(move, decision.RecordVoidReason):
+            return self._record_void_reason(clock, line, move.reason)
+        if invoice is None or not isinstance(move, decision.Settlement):
+            raise invoice_missing(line)
+        if invoice.status == "gone" and invoice.id:
+            invoicing.delete_pending_items(line)
+        return self._settle(clock, line, invoice, move)
+
+    def _settle(self, clock: Clock, line: Line, invoice: Invoice, move: decision.Settlement) -> Line:
+        now_ms = clock.now_ms()
+        match move:
+            case decision.MarkPaid():
+                paid = self._lines.mark_paid(line, now_ms, invoice_id=invoice.id, url=invoice.url)
+                return self._flag_refund(paid, invoice) if paid.refundable else paid
+            case decision.Waive():
+                return self._lines.waive(line, now_ms)
+            case decision.Cancel(cause):
+                return self._lines.cancel(line, cause, now_ms)
+
+    def _await_payment(self, clock: Clock, line: Line, invoice: Invoice | None) -> Line:
+        """Stores where to pay and when to check next, and gives the lease back."""
+        now_ms = clock.now_ms()
+        due_at_ms = now_ms + min(RECHECK_MAX_MS, max(RECHECK_MIN_MS, now_ms - line.created_at_ms))
+        expires_at_ms = decision.expiry_ms(line, self._window_ms)
+        if expires_at_ms is not None:
+            due_at_ms = min(due_at_ms, expires_at_ms)
+        stored = self._lines.save_payment_url(
+            line,
+            url=(invoice.url if invoice else None) or line.payment_url,
+            # A new invoice was not polled yet: the first poll may ask Stripe at once.
+            next_poll_at_ms=now_ms if line.half_made else now_ms + POLL_INTERVAL_MS,
+            due_at_ms=due_at_ms if line.void_reason is None else now_ms,
+        )
+        if stored is not None:
+            return stored
+        current = self._reread(line)
+        changed = current.awaiting and current.void_reason is not line.void_reason
+        return self._await_payment(clock, current, invoice) if changed else current
+
+    # --- small steps ----------------------------------------------------------------------------
+
+    def _release_lease(self, clock: Clock, line: Line, trouble: BillingUnavailable, *, throttled: bool) -> None:
+        """After a failure: a half-made line may be retried at once, a poll only after its interval."""
+        if isinstance(trouble, BillingMisconfigured) and not trouble.alarmed:
+            trouble.alarmed = True
+            alarm("StripeRefused", f"kept, but an operator is needed: {trouble}", line_id=line.id)
+        else:
+            logger.warning("Stripe is unavailable", extra={"line_id": line.id, "reason": str(trouble)})
+        now_ms = clock.now_ms()
+        next_poll_at_ms = now_ms if line.half_made and not throttled else now_ms + POLL_INTERVAL_MS
+        self._lines.release_lease(line, next_poll_at_ms=next_poll_at_ms, due_at_ms=now_ms)
+
+    def _flag_refund(self, line: Line, invoice: Invoice) -> Line:
+        if not line.refund_due:
+            # The alarm comes before the write: a crash in between repeats it rather than loses it.
+            alarm("RefundDue", "paid after it was canceled", line_id=line.id, invoice=invoice.id)
+            self._lines.flag_refund(line, invoice.id)
+        return line
+
+    def _record_void_reason(self, clock: Clock, line: Line, reason: VoidReason) -> Line:
+        return self._lines.record_void_reason(line, reason, clock.now_ms()) or self._reread(line)
+
+    def _reread(self, line: Line) -> Line:
+        """The line as it is now; lines are never deleted."""
+        return self._lines.get(line.workspace_id, line.id) or line
+
+    def _workspace(self, line: Line) -> Workspace:
+        workspace = self._workspaces.get(line.workspace_id)
+        if workspace is None:
+            raise BillingMisconfigured(f"workspace {line.workspace_id} is missing")
+        return workspace

@@ -1,0 +1,27 @@
+"""Provisioning: a provisioner's results, and the transitions that an operator decides."""
+
+from line_requests.bus.events import event_id
+from line_requests.bus.results import ProvisioningResult
+from line_requests.clock import Clock
+from line_requests.domain.model import Line, Status
+from line_requests.storage.lines import Lines
+from line_requests.telemetry import logger
+
+
+def apply_result(lines: Lines, result: ProvisioningResult, clock: Clock) -> None:
+    """Makes a line active or failed, once; a result about another state of the line changes nothing."""
+    line = lines.get(result.workspace_id, result.line_id)
+    if line is None or line.status is not Status.PROVISIONING or event_id(line) != result.event_id:
+        logger.info("the result is not about the line's present state", extra={"line_id": result.line_id})
+        return
+    # The bus rounds to whole seconds: a fast result must not look older than the change that it answers.
+    now_ms = max(clock.now_ms(), line.history[-1].at_ms)
+    if result.outcome == "succeeded":
+        lines.mark_active(line, now_ms)
+    else:
+        lines.mark_failed(line, result.reason, now_ms)
+
+
+def entered_by(before: Line | None, after: Line) -> bool:
+    """Whether a write moved the line to another state."""
+    return before is None or before.sequence != after.sequence

@@ -1,0 +1,90 @@
+"""One run of the reconciler: without any webhook or client it finishes, settles and publishes whatever is due."""
+
+from line_requests.bus.events import Bus
+from line_requests.clock import Clock
+from line_requests.domain.errors import BillingRefused
+from line_requests.domain.model import Line, Status
+from line_requests.flows.event_feed import EventFeed
+from line_requests.flows.lifecycle import RECHECK_MAX_MS, Lifecycle, Until
+from line_requests.flows.progress import Progress
+from line_requests.storage import records
+from line_requests.storage.due import Due
+from line_requests.storage.lines import REPUBLISH_AFTER_MS
+from line_requests.storage.stores import Stores
+from line_requests.telemetry import logger
+
+MINUTE_MS = 60_000
+
+
+class Reconciler:
+    """One run, bounded by its clock; the next run goes on where it stopped."""
+
+    def __init__(self, stores: Stores, lifecycle: Lifecycle, bus: Bus, clock: Clock) -> None:
+        self._stores = stores
+        self._lines = stores.lines
+        self._lifecycle = lifecycle
+        self._bus = bus
+        self._clock = clock
+        self._progress = Progress(clock)
+
+    def run(self) -> dict[str, int]:
+        """Follows Stripe's events, then works through everything that is due; returns what it did."""
+        self._progress.guard("feed", self._follow_feed)
+        # Rotate the first shard, so that none starves.
+        first = self._clock.now_ms() // MINUTE_MS
+        for shard in range(records.DUE_SHARDS):
+            self._work_through((first + shard) % records.DUE_SHARDS)
+        summary = self._progress.summary()
+        logger.info("reconciled", extra={"done": summary})
+        return summary
+
+    def _follow_feed(self) -> None:
+        EventFeed(self._stores, self._lifecycle, self._clock, self._progress).follow()
+
+    def _work_through(self, shard: int) -> None:
+        """What was due when the run began; what it postpones is not due again in this run."""
+        started_ms, start = self._clock.now_ms(), None
+        while self._clock.remaining_s() > 0:
+            page, start = self._stores.due.page(shard, started_ms, start)
+            self._check_lines([due for due in page if due.line_id is not None])
+            for due in page:
+                if due.line_id is None:
+                    self._progress.guard(due.workspace_id, self._check_workspace, due.workspace_id)
+            if start is None:
+                return
+
+    def _check_lines(self, page: list[Due]) -> None:
+        lines = self._lines.get_many((due.workspace_id, due.line_id or "") for due in page)
+        for line in lines:
+            if line.awaiting:
+                self._progress.guard(line.id, self._advance, line)
+            elif line.refundable:
+                self._progress.guard(line.id, self._lifecycle.check_late_payment, self._clock, line)
+        unanswered = [line for line in lines if line.status is Status.PROVISIONING]
+        if unanswered:
+            self._progress.guard("republish", self._republish, unanswered)
+
+    def _advance(self, line: Line) -> None:
+        try:
+            self._lifecycle.advance(self._clock, line, Until.CHECKED)
+        except BillingRefused as refusal:
+            logger.info("canceled: Stripe refuses it", extra={"line_id": line.id, "reason": str(refusal)})
+        self._progress.count("lines")
+
+    def _republish(self, lines: list[Line]) -> None:
+        """Publishes the same event again for a provisioner that is late, at ever longer intervals."""
+        refused = self._bus.publish(lines)
+        for line in lines:
+            if line not in refused:
+                now_ms = self._clock.now_ms()
+                waited_ms = now_ms - line.history[-1].at_ms
+                self._lines.set_due(line, now_ms + min(RECHECK_MAX_MS, max(REPUBLISH_AFTER_MS, waited_ms)))
+                self._progress.count("republished")
+
+    def _check_workspace(self, workspace_id: str) -> None:
+        billing, now_ms = self._lifecycle.connect(self._clock), self._clock.now_ms()
+        workspace, changed = self._lifecycle.subscriptions.set_quantities(billing, workspace_id, now_ms)
+        self._progress.count("quantities", changed)
+        # Another plan, or a place that was given back, may include a request that awaits payment.
+        if workspace is not None:
+            self._lifecycle.end_if_unneeded(self._clock, workspace)

@@ -1,0 +1,212 @@
+"""What operators do: workspaces, their keys, and the transitions that only a person decides."""
+
+import re
+from dataclasses import dataclass
+
+from line_requests.billing.account import Billing
+from line_requests.bus.events import Bus, event_id
+from line_requests.clock import Clock
+from line_requests.domain import ids
+from line_requests.domain.errors import ForbiddenLineType
+from line_requests.domain.model import ApiKey, Change, Line, Status, Workspace
+from line_requests.domain.submission import Kind
+from line_requests.flows.lifecycle import Lifecycle
+from line_requests.flows.subscriptions import SubscriptionSync
+from line_requests.storage.keys import ApiKeys
+from line_requests.storage.lines import Lines
+from line_requests.storage.workspaces import Workspaces
+
+# Fewer digits of a hash would name a key by accident.
+HASH_PREFIX_MIN = 6
+RETRIED, RELEASED = "retried_by_operator", "released_by_operator"
+
+_ORGANISATION = re.compile(r"org_\w{1,100}", re.ASCII)
+
+
+class Refused(Exception):
+    """An operator asks for what cannot be; the text says why, in one line."""
+
+
+# --- workspaces ---------------------------------------------------------------------------------
+
+
+def create_workspace(  # noqa: PLR0913 - all that a workspace is tied to, by keyword
+    workspaces: Workspaces,
+    sync: SubscriptionSync,
+    billing: Billing,
+    workspace_id: str,
+    *,
+    customer: str,
+    organisation: str | None = None,
+    now_ms: int,
+) -> Workspace:
+    """Ties a workspace to its Stripe customer, maps its Clerk organisation, reads its subscription.
+
+    Again with the same arguments it finishes what an interruption left, and changes nothing else.
+    """
+    if not ids.is_workspace_id(workspace_id):
+        raise Refused(f"{workspace_id!r} is no workspace id: 1 to 40 of a-z, 0-9 and -")
+    if organisation is not None and not _ORGANISATION.fullmatch(organisation):
+        raise Refused(f"{organisation!r} is no Clerk organisation: org_...")
+    livemode = billing.catalogue.customer_livemode(customer)
+    if livemode is None:
+        raise Refused(f"Stripe does not know the customer {customer}, or deleted it")
+    if livemode is not billing.livemode:
+        raise Refused(f"the customer {customer} is not of the Stripe key's mode")
+    if not workspaces.insert(workspace_id, customer, livemode=livemode):
+        _refuse_another(workspaces, workspace_id, customer)
+    if organisation is not None and not workspaces.map_organisation(organisation, workspace_id):
+        raise Refused(f"{organisation} is mapped to another workspace; {workspace_id} stands without it")
+    return sync.refresh(billing, workspace_id, now_ms) or workspace(workspaces, workspace_id)
+
+
+def _refuse_another(workspaces: Workspaces, workspace_id: str, customer: str) -> None:
+    there = workspaces.get(workspace_id)
+    if there is not None and there.customer != customer:
+        raise Refused(f"the workspace {workspace_id} exists, with the customer {there.customer}")
+    owner = workspaces.of_customer(customer)
+    if owner != workspace_id:
+        raise Refused(f"the customer {customer} is tied to the workspace {owner}")
+
+
+def workspace(workspaces: Workspaces, workspace_id: str) -> Workspace:
+    """The workspace as it is now; raises Refused when there is none."""
+    found = workspaces.get(workspace_id)
+    if found is None:
+        raise Refused(f"there is no workspace {workspace_id}")
+    return found
+
+
+def sync(workspaces: Workspaces, lifecycle: Lifecycle, workspace_id: str, clock: Clock) -> Workspace:
+    """Reads the subscription from Stripe; cancels or waives a waiting request that need not be paid any more."""
+    if lifecycle.sync_subscription(clock, workspace_id) is None:
+        raise Refused(f"there is no workspace {workspace_id}")
+    return workspace(workspaces, workspace_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """One kind of line in a workspace; `included` is None when its plan does not offer it."""
+
+    kind: Kind
+    included: int | None
+    cap: int | None
+    used: int
+    paid: int
+    left: int
+    """How many more can be had without a payment."""
+    add_on: str | None
+
+
+def capacity(workspace: Workspace) -> list[Capacity]:
+    """What the workspace has of every kind of line, and how much of it is left (contract 17-19)."""
+    subscription = workspace.subscription
+    found = []
+    for kind in Kind:
+        allowance = subscription.allowances.get(kind) if subscription else None
+        held, unpaid = workspace.held.get(kind, 0), workspace.unpaid.get(kind, 0)
+        left = 0
+        if subscription is not None and subscription.active and allowance is not None:
+            room = allowance.included if allowance.cap is None else allowance.cap - held
+            left = max(0, min(allowance.included - unpaid, room))
+        found.append(
+            Capacity(
+                kind=kind,
+                included=allowance.included if allowance else None,
+                cap=allowance.cap if allowance else None,
+                used=held,
+                paid=held - unpaid,
+                left=left,
+                add_on=allowance.add_on.price if allowance and allowance.add_on else None,
+            )
+        )
+    return found
+
+
+# --- API keys -----------------------------------------------------------------------------------
+
+
+def issue_key(workspaces: Workspaces, keys: ApiKeys, workspace_id: str, label: str, now_ms: int) -> str:
+    """A new key; only its hash is stored."""
+    workspace(workspaces, workspace_id)
+    token = ids.new_api_key(workspace_id)
+    keys.insert(workspace_id, ApiKey(ids.sha256_hex(token), label, now_ms))
+    return token
+
+
+def list_keys(workspaces: Workspaces, keys: ApiKeys, workspace_id: str) -> list[ApiKey]:
+    """The workspace's keys, oldest first."""
+    workspace(workspaces, workspace_id)
+    return keys.list(workspace_id)
+
+
+def revoke_key(workspaces: Workspaces, keys: ApiKeys, workspace_id: str, key_or_hash: str, now_ms: int) -> ApiKey:
+    """Revokes the key, given itself or by the first digits of its hash; the first revocation counts."""
+    given_key = key_or_hash.startswith("tuco_")
+    prefix = ids.sha256_hex(key_or_hash) if given_key else key_or_hash.lower()
+    if len(prefix) < HASH_PREFIX_MIN:
+        raise Refused(f"at least {HASH_PREFIX_MIN} digits of the hash are needed")
+    found = [key for key in list_keys(workspaces, keys, workspace_id) if key.hash.startswith(prefix)]
+    if len(found) != 1:
+        what = "that is not a key" if given_key else f"{prefix} names {len(found) or 'no'} {'keys' if found else 'key'}"
+        raise Refused(f"{what} of the workspace {workspace_id}")
+    return keys.revoke(workspace_id, found[0].hash, now_ms)
+
+
+# --- lines --------------------------------------------------------------------------------------
+
+
+def line(lines: Lines, workspace_id: str, line_id: str) -> Line:
+    """The line as it is now; raises Refused when the workspace has none of this id."""
+    found = lines.get(workspace_id, line_id.lower())
+    if found is None:
+        raise Refused(f"the workspace {workspace_id} has no line {line_id}")
+    return found
+
+
+def retry(lines: Lines, workspaces: Workspaces, workspace_id: str, line_id: str, now_ms: int) -> Line:
+    """From failed back to provisioning, taking a place again, if there is one (contract 49)."""
+    failed = _in_status(line(lines, workspace_id, line_id), "retried", Status.FAILED)
+    before = workspace(workspaces, workspace_id)
+    try:
+        moved = lines.retry(before, failed, RETRIED, now_ms)
+    except ForbiddenLineType as error:
+        if workspace(workspaces, workspace_id).revision != before.revision:
+            raise Refused("the subscription has just changed; try again") from None
+        raise Refused(str(error)) from None
+    return _moved_by_us(moved, Change(now_ms, Status.PROVISIONING, RETRIED))
+
+
+def release(lines: Lines, workspace_id: str, line_id: str, now_ms: int) -> Line:
+    """From active or failed to canceled: the place is free again (contract 49)."""
+    settled = _in_status(line(lines, workspace_id, line_id), "released", Status.ACTIVE, Status.FAILED)
+    moved = lines.release(settled, RELEASED, now_ms)
+    return _moved_by_us(moved, Change(now_ms, Status.CANCELED, RELEASED))
+
+
+def publish_result(  # noqa: PLR0913 - a result has this many parts
+    lines: Lines, bus: Bus, workspace_id: str, line_id: str, *, succeeded: bool, reason: str | None = None
+) -> Line:
+    """Publishes a result about the line's present state in a provisioner's place; returns the line."""
+    provisioning = _in_status(line(lines, workspace_id, line_id), "answered", Status.PROVISIONING)
+    detail = {
+        "eventId": event_id(provisioning),
+        "workspaceId": workspace_id,
+        "lineId": provisioning.id,
+        "outcome": "succeeded" if succeeded else "failed",
+    } | ({"reason": reason} if reason else {})
+    if not bus.publish_result(detail):
+        raise Refused("the event bus refused the result")
+    return provisioning
+
+
+def _in_status(found: Line, what: str, *allowed: Status) -> Line:
+    if found.status not in allowed:
+        raise Refused(f"the line {found.id} is {found.status}; only {' or '.join(allowed)} lines can be {what}")
+    return found
+
+
+def _moved_by_us(moved: Line, change: Change) -> Line:
+    if moved.history[-1] != change:
+        raise Refused(f"the line {moved.id} was just changed by another process: it is {moved.status}")
+    return moved

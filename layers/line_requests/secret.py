@@ -1,0 +1,34 @@
+"""The deployment's Stripe secret in Secrets Manager."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError, TransformParameterError
+
+from line_requests.domain.errors import BillingMisconfigured
+
+MAX_AGE_S = 300
+
+
+class StripeSecret:
+    """`{"api_key": …, "webhook_secrets": […]}`, read when it is needed and cached some minutes."""
+
+    def __init__(self, provider: SecretsProvider, arn: str) -> None:
+        self._provider = provider
+        self._arn = arn
+
+    def read(self, *, force_fetch: bool = False) -> dict[str, Any]:
+        """The secret; raises BillingMisconfigured when it cannot be read."""
+        try:
+            secret = self._provider.get(self._arn, max_age=MAX_AGE_S, transform="json", force_fetch=force_fetch)
+        except (GetParameterError, TransformParameterError) as error:
+            raise BillingMisconfigured("the Stripe secret cannot be read") from error
+        return secret if isinstance(secret, dict) else {}
+
+
+def api_key_of(secret: dict[str, Any]) -> str:
+    """The API key, without white space around it; raises BillingMisconfigured without one."""
+    api_key = str(secret.get("api_key") or "").strip()
+    if not api_key:
+        raise BillingMisconfigured("the Stripe secret has no api_key")
+    return api_key

@@ -1,0 +1,1 @@
+"""The DynamoDB table: items, conditional writes, transactions."""

@@ -1,0 +1,253 @@
+"""Every write to a line after its first: each method is one conditional write or one transaction.
+
+A transition and what it means for the workspace (lock, capacity) is one transaction, so that a lock exists exactly
+while one line awaits payment, and names it.
+"""
+
+from contextlib import suppress
+from dataclasses import replace
+
+from line_requests.domain.errors import ForbiddenLineType
+from line_requests.domain.model import (
+    Change,
+    IdempotencyRecord,
+    Line,
+    PaymentStatus,
+    Status,
+    VoidReason,
+    Workspace,
+)
+from line_requests.storage import capacity, records
+from line_requests.storage.table import ConditionFailed, Item, Table, TransactionCanceled, Write
+
+# A line that waits for its provisioner is published again after ten minutes, then ever more rarely.
+REPUBLISH_AFTER_MS = 10 * 60_000
+
+
+class Transitions:
+    """The states of a deployment's lines."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def get(self, workspace_id: str, line_id: str) -> Line | None:
+        """The line as it is now."""
+        item = self._table.get(records.line_key(workspace_id, line_id))
+        return records.line(item) if item else None
+
+    def idempotency_record(self, workspace_id: str, key_hash: str) -> IdempotencyRecord | None:
+        """The idempotency record as it is now."""
+        item = self._table.get(records.idempotency_key(workspace_id, key_hash))
+        return records.idempotency_record(item) if item else None
+
+    # --- the invoice of a line that awaits payment ----------------------------------------------
+
+    def take_lease(self, line: Line, *, now_ms: int, until_ms: int, throttled: bool) -> Line | None:
+        """Lets one caller work on this line at Stripe; None while another does, or before a poll's turn."""
+        return self._update_awaiting(
+            line,
+            "SET #lease_until_ms = :until",
+            {"until": until_ms, "now": now_ms},
+            "#lease_until_ms <= :now" + (" AND #next_poll_at_ms <= :now" if throttled else ""),
+        )
+
+    def release_lease(self, line: Line, *, next_poll_at_ms: int, due_at_ms: int) -> Line:
+        """Gives the lease back, unless another caller holds it by now; says when to check next."""
+        values = {"mine": line.lease_until_ms, "free": 0, "next": next_poll_at_ms} | _due(line, due_at_ms)
+        update = "SET #lease_until_ms = :free, #next_poll_at_ms = :next, #due_at = :due, #due_shard = :shard"
+        return self._update_awaiting(line, update, values, "#lease_until_ms = :mine") or line
+
+    def save_invoice(self, line: Line, invoice_id: str) -> Line | None:
+        """Stores the draft's id; None when the line has another invoice or no longer awaits payment."""
+        condition = "attribute_not_exists(#invoice_id) OR #invoice_id = :invoice"
+        return self._update_awaiting(line, "SET #invoice_id = :invoice", {"invoice": invoice_id}, condition)
+
+    def save_payment_url(self, line: Line, *, url: str | None, next_poll_at_ms: int, due_at_ms: int) -> Line | None:
+        """Stores where to pay and when to check next, and gives the lease back.
+
+        None when the reason to void changed meanwhile: that reason decides when the line is due.
+        """
+        update = "SET #lease_until_ms = :free, #next_poll_at_ms = :next, #due_at = :due, #due_shard = :shard"
+        values: Item = {"free": 0, "next": next_poll_at_ms} | _due(line, due_at_ms)
+        if url is not None:
+            update += ", #payment_url = :url"
+            values["url"] = url
+        condition, reason = _same_void_reason(line)
+        return self._update_awaiting(line, update, values | reason, condition)
+
+    def rotate_stripe_keys(self, line: Line, now_ms: int, *, forget_invoice: bool = False) -> Line | None:
+        """Moves to new Stripe idempotency keys, stored before any is used; None when another caller did."""
+        return self._update_awaiting(
+            line,
+            "SET #stripe_key_version = #stripe_key_version + :one, #stripe_keyed_at_ms = :now"
+            + (" REMOVE #invoice_id" if forget_invoice else ""),
+            {"one": 1, "now": now_ms, "version": line.stripe_key_version},
+            "#stripe_key_version = :version",
+        )
+
+    def record_void_reason(self, line: Line, reason: VoidReason, now_ms: int) -> Line | None:
+        """Stores why the invoice is about to be voided; None when another reason came first."""
+        return self._update_awaiting(
+            line,
+            "SET #void_reason = :reason, #due_at = :due, #due_shard = :shard",
+            {"reason": str(reason)} | _due(line, now_ms),
+            "attribute_not_exists(#void_reason)",
+        )
+
+    def _update_awaiting(self, line: Line, update: str, values: Item, condition: str) -> Line | None:
+        """The line after the update; None when it no longer awaits payment or the condition does not hold."""
+        write = Write(
+            records.line_key(line.workspace_id, line.id),
+            update=update,
+            condition=f"#status = :awaiting AND ({condition})",
+            values=values | {"awaiting": str(Status.AWAITING_PAYMENT)},
+        )
+        try:
+            return records.line(self._table.write(write))
+        except ConditionFailed:
+            return None
+
+    # --- transitions ----------------------------------------------------------------------------
+
+    def mark_paid(self, line: Line, now_ms: int, *, invoice_id: str, url: str | None) -> Line:
+        """From awaiting_payment to provisioning, paid: frees the lock; the place is paid for."""
+        found = {"invoice_id": invoice_id} | ({"payment_url": url} if url else {})
+        freed = capacity.release_lock(line, paid=True, now_ms=now_ms)
+        paid = replace(line, payment_status=PaymentStatus.PAID)
+        return self._transition(paid, Change(now_ms, Status.PROVISIONING, "invoice_paid"), freed, attributes=found)
+
+    def waive(self, line: Line, now_ms: int) -> Line:
+        """From awaiting_payment to provisioning, not_required: the plan includes it by now."""
+        freed = capacity.release_lock(line, now_ms=now_ms)
+        free = replace(line, payment_status=PaymentStatus.NOT_REQUIRED)
+        change = Change(now_ms, Status.PROVISIONING, "plan_includes_line")
+        return self._transition(free, change, freed, same_void_reason=True)
+
+    def cancel(self, line: Line, cause: str, now_ms: int) -> Line:
+        """From awaiting_payment to canceled: frees lock and place, and the idempotency key unless it was answered."""
+        freed = capacity.release_lock(line, canceled=True, now_ms=now_ms)
+        gone = replace(line, payment_status=PaymentStatus.CANCELED)
+        change = Change(now_ms, Status.CANCELED, cause)
+        unanswered = self._delete_unanswered_record(line)
+        canceled = self._transition(gone, change, freed, extra=unanswered, same_void_reason=True)
+        if canceled.awaiting and unanswered and not self._delete_unanswered_record(line):
+            # The key was answered meanwhile, so its record stays: cancel without deleting it.
+            canceled = self._transition(gone, change, freed, same_void_reason=True)
+        return canceled
+
+    def _delete_unanswered_record(self, line: Line) -> list[Write]:
+        """The deletion of the line's idempotency record, if it has one that was not answered yet."""
+        key_hash = line.idempotency_key_hash
+        record = self.idempotency_record(line.workspace_id, key_hash) if key_hash else None
+        if record is None or record.line_id != line.id or record.response_body is not None:
+            return []
+        return [
+            Write(
+                records.idempotency_key(line.workspace_id, key_hash or ""),
+                condition="#line_id = :line AND attribute_not_exists(#response_body)",
+                values={"line": line.id},
+            )
+        ]
+
+    def mark_active(self, line: Line, now_ms: int) -> Line:
+        """From provisioning to active."""
+        return self._transition(line, Change(now_ms, Status.ACTIVE, "provisioned"), None)
+
+    def mark_failed(self, line: Line, reason: str, now_ms: int) -> Line:
+        """From provisioning to failed: gives the place back."""
+        return self._transition(line, Change(now_ms, Status.FAILED, reason), capacity.give_back(line, now_ms))
+
+    def retry(self, workspace: Workspace, line: Line, cause: str, now_ms: int) -> Line:
+        """From failed back to provisioning, taking a place again; raises ForbiddenLineType without one."""
+        place = capacity.take_again(workspace, line, now_ms)
+        try:
+            return self._transition(line, Change(now_ms, Status.PROVISIONING, cause), place)
+        except TransactionCanceled as canceled:
+            raise ForbiddenLineType("The plan has no place left for this line.") from canceled
+
+    def release(self, line: Line, cause: str, now_ms: int) -> Line:
+        """From active or failed to canceled; an active line gives its place back."""
+        place = capacity.give_back(line, now_ms) if line.status is Status.ACTIVE else None
+        return self._transition(line, Change(now_ms, Status.CANCELED, cause), place)
+
+    def _transition(  # noqa: PLR0913 - a transition has this many parts
+        self,
+        line: Line,
+        change: Change,
+        workspace: Write | None,
+        *,
+        attributes: Item | None = None,
+        extra: list[Write] | None = None,
+        same_void_reason: bool = False,
+    ) -> Line:
+        """Moves a line to its next state, once; returns the line as stored, moved by this call or by another."""
+        provisioning = change.status is Status.PROVISIONING
+        due_at_ms = change.at_ms + REPUBLISH_AFTER_MS if provisioning else None
+        values: Item = {
+            "status": str(change.status),
+            "payment_status": str(line.payment_status),
+            "change": [records.change_item(change)],
+            "sequence": line.sequence,
+        }
+        sets = ["#status = :status", "#payment_status = :payment_status", "#history = list_append(#history, :change)"]
+        sets += [f"#{name} = :{name}" for name in attributes or {}]
+        removes = ["#void_reason"]
+        if due_at_ms is None:
+            removes += ["#due_at", "#due_shard"]
+        else:
+            sets += ["#due_at = :due", "#due_shard = :shard"]
+            values |= _due(line, due_at_ms)
+        condition = "size(#history) = :sequence"
+        if same_void_reason:
+            unchanged, reason = _same_void_reason(line)
+            condition += f" AND {unchanged}"
+            values |= reason
+        key = records.line_key(line.workspace_id, line.id)
+        update = f"SET {', '.join(sets)} REMOVE {', '.join(removes)}"
+        writes = [Write(key, update=update, condition=condition, values=values | (attributes or {}))]
+        writes += [workspace] if workspace else []
+        try:
+            self._table.transact(writes + (extra or []))
+        except TransactionCanceled as canceled:
+            current = self.get(line.workspace_id, line.id)
+            # Either the line has moved on, which settles it, or its workspace does not allow the move.
+            if current is None or (current.sequence == line.sequence and canceled.failed == {1}):
+                raise
+            return current
+        moved = replace(
+            line, status=change.status, history=(*line.history, change), void_reason=None, due_at_ms=due_at_ms
+        )
+        return replace(moved, **attributes) if attributes else moved
+
+    def flag_refund(self, line: Line, invoice_id: str) -> None:
+        """Marks a canceled line whose invoice was paid."""
+        write = Write(
+            records.line_key(line.workspace_id, line.id),
+            update="SET #refund_due = :yes, #invoice_id = :invoice REMOVE #due_at, #due_shard",
+            condition="#payment_status = :canceled AND #refund_due <> :yes",
+            values={"yes": True, "invoice": invoice_id, "canceled": str(PaymentStatus.CANCELED)},
+        )
+        with suppress(ConditionFailed):
+            self._table.write(write)
+
+    def set_due(self, line: Line, at_ms: int | None) -> None:
+        """Has the reconciler check the line then, or never again, unless it has moved on."""
+        write = Write(
+            records.line_key(line.workspace_id, line.id),
+            update="REMOVE #due_at, #due_shard" if at_ms is None else "SET #due_at = :due, #due_shard = :shard",
+            condition="size(#history) = :sequence",
+            values={"sequence": line.sequence} | ({} if at_ms is None else _due(line, at_ms)),
+        )
+        with suppress(ConditionFailed):
+            self._table.write(write)
+
+
+def _due(line: Line, at_ms: int) -> Item:
+    return {"due": at_ms, "shard": records.due_shard(line.id)}
+
+
+def _same_void_reason(line: Line) -> tuple[str, Item]:
+    """The condition that the reason to void is still what was read, and its values."""
+    if line.void_reason is None:
+        return "attribute_not_exists(#void_reason)", {}
+    return "#void_reason = :void_reason", {"void_reason": str(line.void_reason)}

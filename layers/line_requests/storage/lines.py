@@ -1,0 +1,126 @@
+"""Line requests in the table: reads, new lines, and the frozen answer of an idempotency key."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from line_requests.domain.model import IdempotencyRecord, Line, Status, Workspace
+from line_requests.domain.rate_limit import RateLimit
+from line_requests.storage import capacity, records
+from line_requests.storage._transitions import REPUBLISH_AFTER_MS, Transitions
+from line_requests.storage.snapshot import load_snapshot
+from line_requests.storage.table import ConditionFailed, Item, TransactionCanceled, Write
+
+__all__ = ["REPUBLISH_AFTER_MS", "Conflict", "Lines"]
+
+# A filtered page stops after so many queries, so that one call stays bounded.
+FILTERED_QUERIES_MAX = 10
+FILTERED_PAGE = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Why a new line was not inserted: the items that the conditions found instead."""
+
+    workspace: Workspace | None
+    idempotency_record: IdempotencyRecord | None
+
+
+class Lines(Transitions):
+    """The line requests of a deployment; the base class has every write after the first."""
+
+    def get_many(self, ids: Iterable[tuple[str, str]]) -> list[Line]:
+        """Many lines as they are now, by (workspace id, line id)."""
+        found = self._table.batch_get(records.line_key(*names) for names in ids)
+        return records.readable(records.line, found.values())
+
+    def page(
+        self, workspace_id: str, *, limit: int, before: str | None, status: Status | None
+    ) -> tuple[list[Line], str | None]:
+        """Up to `limit` lines, newest first, older than line `before`; and the line to go on from.
+
+        A filtered page reads a bounded number of items, so it may be short and still have a next page.
+        """
+        start = None if before is None else records.line_key(workspace_id, before)
+        found: list[Line] = []
+        values: Item = {"pk": f"W#{workspace_id}", "prefix": "LINE#"}
+        if status is not None:
+            values["status"] = str(status)
+        for _ in range(FILTERED_QUERIES_MAX):
+            page, start = self._table.query(
+                "#pk = :pk AND begins_with(#sk, :prefix)",
+                values=values,
+                descending=True,
+                # One more than asked for shows whether there is a next page; a filter reads wider.
+                limit=limit + 1 if status is None else FILTERED_PAGE,
+                filter_expression=None if status is None else "#status = :status",
+                start=start,
+            )
+            found += records.readable(records.line, page)
+            if start is None or len(found) > limit:
+                break
+        if len(found) > limit:
+            return found[:limit], found[limit - 1].id
+        return found, records.line_id_of(start) if start else None
+
+    def workspace_and_record(
+        self, workspace_id: str, key_hash: str | None
+    ) -> tuple[Workspace | None, IdempotencyRecord | None]:
+        """What an attempt to insert a line starts from, in one batch."""
+        snapshot = load_snapshot(self._table, workspace_id, idempotency_key_hash=key_hash)
+        return snapshot.workspace, snapshot.idempotency_record
+
+    # --- a new line -----------------------------------------------------------------------------
+
+    def insert_line(
+        self,
+        workspace: Workspace,
+        line: Line,
+        record: IdempotencyRecord,
+        *,
+        limit: RateLimit | None,
+        now_ms: int,
+    ) -> Conflict | None:
+        """Writes a new line with its capacity, its lock and its idempotency record, all or none.
+
+        The conditions repeat what `decision.judge` relied on, so that two requests cannot take the last place; `limit`
+        is None when the request was counted already. `record` is stored when the line has an idempotency key.
+        """
+        absent = "attribute_not_exists(#pk)"
+        writes = [
+            capacity.take(workspace, line, limit, now_ms),
+            Write(records.line_key(workspace.id, line.id), put=records.line_item(line), condition=absent),
+        ]
+        if line.idempotency_key_hash is not None:
+            key = records.idempotency_key(workspace.id, line.idempotency_key_hash)
+            writes.append(Write(key, put=records.idempotency_item(record), condition=absent))
+        try:
+            self._table.transact(writes)
+        except TransactionCanceled as canceled:
+            met = canceled.items[0] if 0 in canceled.failed else None
+            keyed = canceled.items[2] if 2 in canceled.failed else None  # noqa: PLR2004 - the third write
+            return Conflict(
+                records.workspace(met) if met else None, records.idempotency_record(keyed) if keyed else None
+            )
+        return None
+
+    def freeze_response(self, line: Line, body: str) -> tuple[str, bool] | None:
+        """Makes `body` the one answer of the line's idempotency key.
+
+        Returns the key's answer and whether it was given before; None when the key no longer belongs to this line.
+        """
+        if line.idempotency_key_hash is None:
+            return body, False
+        write = Write(
+            records.idempotency_key(line.workspace_id, line.idempotency_key_hash),
+            update="SET #response_body = :body",
+            condition="#line_id = :line AND attribute_not_exists(#response_body)",
+            values={"body": body, "line": line.id},
+        )
+        try:
+            self._table.write(write)
+        except ConditionFailed as failure:
+            record = records.idempotency_record(failure.item) if failure.item else None
+            if record is None or record.line_id != line.id or record.response_body is None:
+                return None
+            return record.response_body, True
+        return body, False

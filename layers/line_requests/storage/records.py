@@ -1,0 +1,221 @@
+"""Keys of the table, and each value as an item.
+
+Attributes are the fields of the dataclass, so a new field needs no code here. Readers ignore attributes that they do
+not know and use the default of those that are absent, because two releases share the items during every deploy.
+"""
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from line_requests.domain.errors import UnreadableRecord
+from line_requests.domain.model import (
+    ApiKey,
+    Change,
+    IdempotencyRecord,
+    Line,
+    Plan,
+    Subscription,
+    Workspace,
+)
+from line_requests.domain.submission import Kind, Submission
+from line_requests.storage.table import Item
+from line_requests.telemetry import alarm
+
+T = TypeVar("T")
+
+DUE_SHARDS = 4  # Four partitions carry 4,000 index writes a second; a run queries each once.
+
+_KINDS = frozenset(Kind)
+_LINE = TypeAdapter(Line)
+_WORKSPACE = TypeAdapter(Workspace)
+_PLAN = TypeAdapter(Plan)
+_SUBSCRIPTION = TypeAdapter(Subscription)
+_CHANGE = TypeAdapter(Change)
+_API_KEY = TypeAdapter(ApiKey)
+_IDEMPOTENCY_RECORD = TypeAdapter(IdempotencyRecord)
+
+
+# --- keys ---------------------------------------------------------------------------------------
+
+
+def workspace_key(workspace_id: str) -> Item:
+    """The item that every decision of a workspace goes through."""
+    return {"pk": f"W#{workspace_id}", "sk": "WORKSPACE"}
+
+
+def api_key_key(workspace_id: str, api_key_hash: str) -> Item:
+    """One API key of a workspace."""
+    return {"pk": f"W#{workspace_id}", "sk": f"APIKEY#{api_key_hash}"}
+
+
+def line_key(workspace_id: str, line_id: str) -> Item:
+    """One line request."""
+    return {"pk": f"W#{workspace_id}", "sk": f"LINE#{line_id}"}
+
+
+def idempotency_key(workspace_id: str, key_hash: str) -> Item:
+    """One idempotency record."""
+    return {"pk": f"W#{workspace_id}", "sk": f"IDEMPOTENCY#{key_hash}"}
+
+
+def customer_key(customer: str) -> Item:
+    """Which workspace a Stripe customer is."""
+    return {"pk": f"CUSTOMER#{customer}", "sk": "CUSTOMER"}
+
+
+def organisation_key(organisation: str) -> Item:
+    """Which workspace a Clerk organisation is."""
+    return {"pk": f"ORG#{organisation}", "sk": "ORG"}
+
+
+def plan_key(name: str) -> Item:
+    """One applied plan; all of them share a partition."""
+    return {"pk": "PLAN", "sk": f"PLAN#{name}"}
+
+
+FEED_KEY: Item = {"pk": "RECONCILER", "sk": "FEED"}
+
+
+def due_shard(identifier: str) -> str:
+    """The partition of the `due` index that a line or a workspace waits in."""
+    return str(zlib.crc32(identifier.encode()) % DUE_SHARDS)
+
+
+def workspace_id_of(item: Mapping[str, Any]) -> str:
+    """The workspace whose partition an item is in."""
+    return str(item["pk"]).removeprefix("W#")
+
+
+def line_id_of(item: Mapping[str, Any]) -> str | None:
+    """The line that an item is; None for every other item."""
+    sort_key = str(item["sk"])
+    return sort_key.removeprefix("LINE#") if sort_key.startswith("LINE#") else None
+
+
+# --- values to items ----------------------------------------------------------------------------
+
+
+def _dump(adapter: "TypeAdapter[Any]", value: object, *without: str) -> Item:
+    item: Item = adapter.dump_python(value, mode="json", exclude_none=True, exclude=set(without))
+    return item
+
+
+def line_item(line: Line) -> Item:
+    """A line, with the index attribute while something is due."""
+    item = line_key(line.workspace_id, line.id) | _dump(_LINE, line, "id", "workspace_id", "due_at_ms")
+    if line.due_at_ms is not None:
+        item |= {"due_shard": due_shard(line.id), "due_at": line.due_at_ms}
+    return item
+
+
+def new_workspace_item(workspace_id: str, customer: str, *, livemode: bool) -> Item:
+    """A workspace before its subscription was read from Stripe."""
+    workspace = Workspace(workspace_id, customer, livemode, revision=0)
+    return workspace_key(workspace_id) | _dump(_WORKSPACE, workspace, "id")
+
+
+def subscription_item(subscription: Subscription) -> Item:
+    """The snapshot with its entitlements, as an attribute of the workspace."""
+    return _dump(_SUBSCRIPTION, subscription)
+
+
+def plan_item(plan: Plan) -> Item:
+    """A plan as it was applied."""
+    return plan_key(plan.name) | _dump(_PLAN, plan, "name")
+
+
+def change_item(change: Change) -> Item:
+    """One entry of a line's history."""
+    return _dump(_CHANGE, change)
+
+
+def api_key_item(api_key: ApiKey) -> Item:
+    """What is stored of an API key, beside its hash in the sort key."""
+    return _dump(_API_KEY, api_key, "hash")
+
+
+def idempotency_item(record: IdempotencyRecord) -> Item:
+    """What is stored under an Idempotency-Key."""
+    return _dump(_IDEMPOTENCY_RECORD, record)
+
+
+# --- items to values ----------------------------------------------------------------------------
+
+
+def _load(adapter: TypeAdapter[T], item: Mapping[str, Any], **fields: object) -> T:
+    """Raises UnreadableRecord for a value that only a newer release knows."""
+    try:
+        return adapter.validate_python({**item, **fields})
+    except ValidationError as error:
+        # Not str(error): it quotes the values, which can be personal.
+        where = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
+        raise UnreadableRecord(f"{item['pk']} {item['sk']}: {where}") from None
+
+
+def _known_kinds(by_kind: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the kinds that only a newer release knows."""
+    return {kind: value for kind, value in by_kind.items() if kind in _KINDS}
+
+
+def line(item: Mapping[str, Any]) -> Line:
+    """Reads a line item; raises UnreadableRecord for an unknown status or kind."""
+    submission = Submission.model_construct(**item["submission"])
+    try:
+        _ = submission.kind
+    except ValueError:
+        raise UnreadableRecord(f"{item['pk']} {item['sk']}: submission.kind") from None
+    return _load(
+        _LINE,
+        item,
+        id=line_id_of(item),
+        workspace_id=workspace_id_of(item),
+        submission=submission,
+        due_at_ms=item.get("due_at"),
+    )
+
+
+def workspace(item: Mapping[str, Any]) -> Workspace:
+    """Reads a workspace item; absent counts are 0, unknown kinds are skipped."""
+    counts = {name: _known_kinds(item.get(name, {})) for name in ("held", "unpaid")}
+    subscription = item.get("subscription")
+    if subscription is not None:
+        subscription = {**subscription, "allowances": _known_kinds(subscription.get("allowances", {}))}
+    lock_kind = item.get("lock_kind")
+    return _load(
+        _WORKSPACE,
+        item,
+        id=workspace_id_of(item),
+        subscription=subscription,
+        lock_kind=lock_kind if lock_kind in _KINDS else None,
+        **counts,
+    )
+
+
+def plan(item: Mapping[str, Any]) -> Plan:
+    """Reads a plan item."""
+    name = str(item["sk"]).removeprefix("PLAN#")
+    return _load(_PLAN, item, name=name, allowances=_known_kinds(item.get("allowances", {})))
+
+
+def api_key(item: Mapping[str, Any]) -> ApiKey:
+    """Reads an API key's item."""
+    return _load(_API_KEY, item, hash=str(item["sk"]).removeprefix("APIKEY#"))
+
+
+def idempotency_record(item: Mapping[str, Any]) -> IdempotencyRecord:
+    """Reads an idempotency record."""
+    return _load(_IDEMPOTENCY_RECORD, item)
+
+
+def readable(read: Callable[[Mapping[str, Any]], T], items: Iterable[Mapping[str, Any]]) -> list[T]:
+    """Reads many items; sets aside, with an alarm, those that only a newer release can read."""
+    found = []
+    for item in items:
+        try:
+            found.append(read(item))
+        except UnreadableRecord as error:
+            alarm("UnreadableRecord", f"skipped a record of a newer release: {error}")
+    return found

@@ -1,0 +1,150 @@
+"""Workspaces: who they are at Stripe and Clerk, their subscription snapshot, rate window and quantities' lease."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from line_requests.domain.model import Subscription, Workspace
+from line_requests.domain.rate_limit import RateLimit
+from line_requests.storage import capacity, records
+from line_requests.storage.table import ConditionFailed, Item, Table, TransactionCanceled, Write
+
+# Longer than the few Stripe calls of one workspace can take, even if each of them times out.
+QUANTITIES_LEASE_MS = 120_000
+
+
+class Workspaces:
+    """The workspaces of a deployment."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def insert(self, workspace_id: str, customer: str, *, livemode: bool) -> bool:
+        """Ties a new workspace to a Stripe customer; False when either is tied already."""
+        item = records.new_workspace_item(workspace_id, customer, livemode=livemode)
+        absent = "attribute_not_exists(#pk)"
+        writes = [
+            Write(records.workspace_key(workspace_id), put=item, condition=absent),
+            Write(records.customer_key(customer), put={"workspace_id": workspace_id}, condition=absent),
+        ]
+        try:
+            self._table.transact(writes)
+        except TransactionCanceled:
+            return False
+        return True
+
+    def map_organisation(self, organisation: str, workspace_id: str) -> bool:
+        """Lets the sessions of a Clerk organisation act for a workspace; False when they act for another."""
+        write = Write(
+            records.organisation_key(organisation),
+            put={"workspace_id": workspace_id},
+            condition="attribute_not_exists(#pk) OR #workspace_id = :workspace",
+            values={"workspace": workspace_id},
+        )
+        try:
+            self._table.write(write)
+        except ConditionFailed:
+            return False
+        return True
+
+    def get(self, workspace_id: str) -> Workspace | None:
+        """The workspace as it is now."""
+        item = self._table.get(records.workspace_key(workspace_id))
+        return records.workspace(item) if item else None
+
+    def ids(self) -> Iterator[str]:
+        """Every workspace; for operators only, it reads the whole table."""
+        for item in self._table.scan("#sk = :sk", {"sk": "WORKSPACE"}):
+            yield records.workspace_id_of(item)
+
+    def of_customer(self, customer: str) -> str | None:
+        """The workspace that is tied to a Stripe customer."""
+        return self._named_by(records.customer_key(customer))
+
+    def of_organisation(self, organisation: str) -> str | None:
+        """The workspace that a Clerk organisation acts for."""
+        return self._named_by(records.organisation_key(organisation))
+
+    def _named_by(self, key: Item) -> str | None:
+        item = self._table.get(key)
+        return item["workspace_id"] if item else None
+
+    # --- subscription snapshot ------------------------------------------------------------------
+
+    def save_subscription(
+        self, workspace: Workspace, subscription: Subscription | None, now_ms: int
+    ) -> Workspace | None:
+        """Stores a snapshot; None when another one was stored since the workspace was read."""
+        values: Item = {"seen": workspace.revision, "one": 1}
+        values |= capacity.quantities_due_values(workspace.id, now_ms)
+        update = f"SET #revision = #revision + :one, {capacity.QUANTITIES_DUE}"
+        if subscription is None:
+            update += " REMOVE #subscription"
+        else:
+            update += ", #subscription = :subscription"
+            values["subscription"] = records.subscription_item(subscription)
+        return self._update(workspace.id, update, values, "#revision = :seen")
+
+    def mark_subscription_due(self, workspace_id: str, *, changed_by_ms: int, now_ms: int) -> None:
+        """Has the reconciler read a subscription that changed by then, unless it has read it since."""
+        values = {"shard": records.due_shard(workspace_id), "now": now_ms, "changed": changed_by_ms}
+        update = "SET #due_shard = :shard, #due_at = if_not_exists(#due_at, :now)"
+        condition = "attribute_exists(#pk) AND (attribute_not_exists(#asked_at_ms) OR #asked_at_ms <= :changed)"
+        self._update(workspace_id, update, values, condition)
+
+    # --- rate window ----------------------------------------------------------------------------
+
+    def consume_rate(self, workspace: Workspace, limit: RateLimit, now_ms: int) -> None:
+        """Counts a request that changes nothing else; raises RateLimited."""
+        tat_ms = workspace.tat_ms
+        while True:
+            limit.check(tat_ms, now_ms)
+            update, condition, values = capacity.rate_update(tat_ms, limit, now_ms)
+            write = Write(
+                records.workspace_key(workspace.id), update=f"SET {update}", condition=condition, values=values
+            )
+            try:
+                self._table.write(write)
+            except ConditionFailed as failure:
+                if failure.item is None:
+                    return
+                tat_ms = records.workspace(failure.item).tat_ms
+            else:
+                return
+
+    # --- add-on quantities ----------------------------------------------------------------------
+
+    def lease_quantities(self, workspace_id: str, now_ms: int) -> Workspace | None:
+        """Lets one writer set a due workspace's quantities; None while another does, or when nothing is due."""
+        return self._update(
+            workspace_id,
+            "SET #quantities_lease_until_ms = :until",
+            {"until": now_ms + QUANTITIES_LEASE_MS, "now": now_ms},
+            "attribute_exists(#due_at) AND "
+            "(attribute_not_exists(#quantities_lease_until_ms) OR #quantities_lease_until_ms <= :now)",
+        )
+
+    def finish_quantities(self, workspace: Workspace, *, asked_at_ms: int) -> Workspace:
+        """Ends the lease; the workspace is no longer due unless its counts changed meanwhile.
+
+        Its subscription was read from Stripe at `asked_at_ms` or later.
+        """
+        finished = self._update(
+            workspace.id,
+            "SET #asked_at_ms = :asked REMOVE #quantities_lease_until_ms, #due_shard, #due_at",
+            {"seen": workspace.quantities_revision, "asked": asked_at_ms},
+            "#quantities_revision = :seen",
+        )
+        return finished or self.abandon_quantities(workspace)
+
+    def abandon_quantities(self, workspace: Workspace) -> Workspace:
+        """Ends the lease and keeps the workspace due, even if a faster writer finished."""
+        values = {"shard": records.due_shard(workspace.id), "overdue": 0}
+        update = "SET #due_shard = :shard, #due_at = if_not_exists(#due_at, :overdue) REMOVE #quantities_lease_until_ms"
+        return self._update(workspace.id, update, values) or workspace
+
+    def _update(self, workspace_id: str, update: str, values: Item, condition: str | None = None) -> Workspace | None:
+        """The workspace after the update; None when the condition does not hold."""
+        write = Write(records.workspace_key(workspace_id), update=update, condition=condition, values=values)
+        with suppress(ConditionFailed):
+            return records.workspace(self._table.write(write))
+        return None
