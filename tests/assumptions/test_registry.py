@@ -126,6 +126,18 @@ def test_experiment_leaves_nothing_behind_when_it_fails(double: StripeDouble, ac
     assert double.all_of("customer") == []
 
 
+def test_experiment_leaves_nothing_behind_when_it_is_interrupted(double: StripeDouble, account: DoubleAccount) -> None:
+    @assumption(source="", if_true="", if_false="")
+    def somebody_presses_ctrl_c(account: Account) -> None:
+        account.new_open_invoice(account.new_customer())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(somebody_presses_ctrl_c, account)
+
+    assert [invoice["status"] for invoice in double.all_of("invoice")] == ["void"]
+
+
 def test_what_cannot_be_removed_is_named(double: StripeDouble, account: DoubleAccount) -> None:
     customer = account.new_customer()
     double.revoked_api_keys.add(API_KEY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import stripe
 
 from tests.assumptions.account import DAY_S
-from tests.assumptions.registry import NotTriedError, assumption, code_of, expect, refused
+from tests.assumptions.registry import NotTriedError, accepted, assumption, code_of, expect, refused
 
 if TYPE_CHECKING:
     from tests.assumptions.account import Account
@@ -197,3 +198,18 @@ def idempotency_key_does_nothing_for_delete(account: Account) -> None:
 
     with refused(404, code="resource_missing"):
         account.v1.invoices.delete(draft.id, None, key)
+
+
+@assumption(
+    source=IDEMPOTENT_REQUESTS,
+    if_true="The product's keys (line id, step, version) are well below the limit.",
+    if_false="Keys could be longer, or would have to be hashed.",
+)
+def idempotency_key_is_refused_beyond_255_characters(account: Account) -> None:
+    """A key of 255 characters is used; one of 256 is refused with 400."""
+    customer, long = account.new_customer(), secrets.token_hex(128)
+    with accepted("255 characters"):
+        account.v1.invoices.create({"customer": customer}, {"idempotency_key": long[:255]})
+
+    with refused(400):
+        account.v1.invoices.create({"customer": customer}, {"idempotency_key": long})

@@ -358,6 +358,20 @@ def list_pages_follow_each_other_until_has_more_is_false(account: Account) -> No
 
 
 @assumption(
+    source="https://docs.stripe.com/api/pagination",
+    if_true="The product lists a hundred objects a call.",
+    if_false="Sweeps would be refused, or could take larger pages.",
+)
+def list_page_is_refused_beyond_100_objects(account: Account) -> None:
+    """A list takes a limit of 100 and refuses 101 with 400."""
+    with accepted("100 objects"):
+        account.v1.invoices.list({"limit": 100})
+
+    with refused(400):
+        account.v1.invoices.list({"limit": 101})
+
+
+@assumption(
     source="stripe.params.InvoiceListParams.created",
     if_true="The reconciler sweeps all invoices since the oldest waiting line, a hundred a call.",
     if_false="The sweep would have to list everything.",
@@ -399,3 +413,18 @@ def deleted_customer_gets_no_new_invoice(account: Account) -> None:
 
     with refused(400):
         account.v1.invoices.create({"customer": customer})
+
+
+@assumption(
+    source="stripe.CustomerService.delete",
+    if_true="After the refusal the product retrieves the customer, finds it deleted and counts it as unsubscribed.",
+    if_false="The list has the canceled subscriptions, from which the same follows.",
+)
+def deleted_customer_has_no_subscription_list(account: Account) -> None:
+    """Listing the subscriptions of a deleted customer is refused with 400 (Stripe does not say)."""
+    customer = account.new_customer()
+    account.new_subscription(customer, account.new_price())
+    account.v1.customers.delete(customer)
+
+    with refused(400):
+        account.v1.subscriptions.list({"customer": customer, "status": "all"})
