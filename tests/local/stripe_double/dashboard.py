@@ -1,4 +1,4 @@
-"""What other people do to an invoice in Stripe's dashboard."""
+"""What people do to an invoice in Stripe's dashboard."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from .errors import Json
 
 
-class OtherHands:
+class Dashboard:
     """Controls of one account's invoices; every method is thread-safe and refuses as Stripe would."""
 
     _account: Account
     _lock: threading.RLock
 
-    def touch_invoice(self, invoice_id: str, action: str, amount: int | None = None) -> Json:
+    def act_on_invoice(self, invoice_id: str, action: str, amount: int | None = None) -> Json:
         """Do one of `ACTIONS` to an invoice; return what it made or changed."""
         with self._lock:
             self._account.catch_up()
