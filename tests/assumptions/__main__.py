@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     parser = argparse.ArgumentParser(prog="python -m tests.assumptions", description=__doc__)
     parser.add_argument("--docs", action="store_true", help="write docs/assumptions.md instead")
     parser.add_argument("--only", default="", help="assumptions whose name contains this")
-    parser.add_argument("--api-base", help="a Stripe double instead of Stripe")
+    parser.add_argument("--api-base", help="another address than Stripe's, such as a double's")
     options = parser.parse_args(arguments)
     if options.docs:
         document.PAGE.parent.mkdir(exist_ok=True)
@@ -70,7 +70,7 @@ def _try_all(account: Account, only: str) -> int:
     console.print(", ".join(counts), highlight=False)
     left_behind = [what for result in results for what in result.left_behind]
     for what in left_behind:
-        console.print(f"left behind: {what}", style="red", markup=False, highlight=False)
+        console.print(f"left behind: {what}", style="red", markup=False, highlight=False, soft_wrap=True)
     return 1 if left_behind or any(result.verdict is Verdict.FALSE for result in results) else 0
 
 
