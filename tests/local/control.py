@@ -66,7 +66,7 @@ def routes(stack: "LocalStack") -> list[Route]:
         control("POST", "provisioning", _provisioning),
         control("POST", "line-requests/{line_id}/provisioning", _provision_line),
         control("POST", "stripe/faults", _faults),
-        control("POST", "stripe/invoices/{invoice_id}", _act_on_invoice),
+        control("POST", "stripe/invoices/{invoice_id}", _touch_invoice),
         control("POST", "clock", _advance_clock),
     ]
 
@@ -163,11 +163,11 @@ def _faults(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Js
     return 200, {"kind": kind, "count": count, "path": path}
 
 
-def _act_on_invoice(stack: "LocalStack", body: Json, path: dict[str, str]) -> tuple[int, Json]:
+def _touch_invoice(stack: "LocalStack", body: Json, path: dict[str, str]) -> tuple[int, Json]:
     action = _one_of(body, "action", ACTIONS)
     amount = _whole(body, "amount", 1, None) if body.get("amount") is not None else None
     try:
-        return 200, stack.double.act_on_invoice(path["invoice_id"], action, amount)
+        return 200, stack.double.touch_invoice(path["invoice_id"], action, amount)
     except ApiError as refused:
         raise InputError(str(refused), 404 if refused.status == 404 else 400) from refused
 

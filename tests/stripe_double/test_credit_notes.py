@@ -59,7 +59,7 @@ def test_credit_note_after_payment_splits_into_refund_balance_and_out_of_band(sh
 
 def test_credit_note_links_earlier_refund_or_counts_it_as_credited(shop: Shop) -> None:
     invoice = shop.v1.invoices.pay(shop.open_invoice().id)
-    refund = shop.double.act_on_invoice(invoice.id, "refund", 600)["id"]
+    refund = shop.double.touch_invoice(invoice.id, "refund", 600)["id"]
 
     with pytest.raises(stripe.InvalidRequestError, match="creditable 900"):
         shop.v1.credit_notes.create({"invoice": invoice.id, "amount": 1500, "refund_amount": 1500})
@@ -77,9 +77,9 @@ def test_credit_note_links_earlier_refund_or_counts_it_as_credited(shop: Shop) -
 
 def test_credit_note_is_mixed_when_invoice_is_partly_paid(shop: Shop) -> None:
     invoice = shop.open_invoice()
-    shop.double.act_on_invoice(invoice.id, "pay_part", 600)
+    shop.double.touch_invoice(invoice.id, "pay_part", 600)
 
-    note = shop.double.act_on_invoice(invoice.id, "credit_note")
+    note = shop.double.touch_invoice(invoice.id, "credit_note")
 
     assert (note["type"], note["pre_payment_amount"], note["post_payment_amount"]) == ("mixed", 900, 600)
     assert shop.v1.invoices.retrieve(invoice.id).status == "paid"
@@ -89,7 +89,7 @@ def test_dashboard_credit_note_returns_money_as_it_was_paid(shop: Shop) -> None:
     customer = shop.customer(balance=-500)
     elsewhere = shop.v1.invoices.pay(shop.open_invoice(customer).id, {"paid_out_of_band": True})
 
-    note = shop.double.act_on_invoice(elsewhere.id, "credit_note")
+    note = shop.double.touch_invoice(elsewhere.id, "credit_note")
 
     assert (note["out_of_band_amount"], note["refunds"]) == (1000, [])
     assert shop.v1.customers.retrieve(customer).balance == -500

@@ -54,7 +54,7 @@ def test_void_cancels_default_payment(shop: Shop) -> None:
 def test_part_payment_leaves_invoice_open_unvoidable_and_payable(shop: Shop) -> None:
     invoice = shop.open_invoice()
 
-    shop.double.act_on_invoice(invoice.id, "pay_part", 600)
+    shop.double.touch_invoice(invoice.id, "pay_part", 600)
 
     after = shop.v1.invoices.retrieve(invoice.id)
     assert (after.status, after.amount_paid, after.amount_remaining) == ("open", 600, 900)
@@ -62,7 +62,7 @@ def test_part_payment_leaves_invoice_open_unvoidable_and_payable(shop: Shop) -> 
     with pytest.raises(stripe.InvalidRequestError, match="partially paid"):
         shop.v1.invoices.void_invoice(invoice.id)
     with pytest.raises(ApiError, match="between 1 and the remaining 900"):
-        shop.double.act_on_invoice(invoice.id, "pay_part", 901)
+        shop.double.touch_invoice(invoice.id, "pay_part", 901)
     rest = shop.v1.invoices.pay(invoice.id)
     assert (rest.status, rest.amount_paid) == ("paid", 1500)
     assert sorted((p.amount_paid, p.is_default) for p in payments(shop, invoice)) == [(600, False), (900, True)]
@@ -71,8 +71,8 @@ def test_part_payment_leaves_invoice_open_unvoidable_and_payable(shop: Shop) -> 
 def test_invoice_is_paid_when_parts_add_up(shop: Shop) -> None:
     invoice = shop.open_invoice(amount=1000)
 
-    shop.double.act_on_invoice(invoice.id, "pay_part")
-    last = shop.double.act_on_invoice(invoice.id, "pay_part", 500)
+    shop.double.touch_invoice(invoice.id, "pay_part")
+    last = shop.double.touch_invoice(invoice.id, "pay_part", 500)
 
     assert last["status"] == "paid"
     assert [payment.status for payment in payments(shop, invoice)] == ["paid", "paid"]
@@ -122,7 +122,7 @@ def test_revision_refused_when_paid_or_of_subscription(shop: Shop) -> None:
 
     for invoice_id in (paid_invoice(shop).id, str(subscription.latest_invoice)):
         with pytest.raises(ApiError, match="can't revise"):
-            shop.double.act_on_invoice(invoice_id, "revise")
+            shop.double.touch_invoice(invoice_id, "revise")
 
 
 def test_paid_copy_leaves_original_open(shop: Shop) -> None:
@@ -130,7 +130,7 @@ def test_paid_copy_leaves_original_open(shop: Shop) -> None:
     shop.v1.invoices.update(draft, {"metadata": {"line_id": "l1"}})
     original = shop.v1.invoices.finalize_invoice(draft)
 
-    copied = shop.double.act_on_invoice(original.id, "copy_and_pay")
+    copied = shop.double.touch_invoice(original.id, "copy_and_pay")
 
     assert (copied["status"], copied["total"], copied["metadata"]) == ("paid", 1500, {"line_id": "l1"})
     assert (copied["customer"], copied["from_invoice"]) == (original.customer, None)
@@ -142,7 +142,7 @@ def test_refund_leaves_invoice_paid_and_cannot_exceed_charge(shop: Shop) -> None
     charge = charge_of(shop, invoice)
 
     refund = shop.v1.refunds.create({"charge": charge.id, "amount": 500})
-    shop.double.act_on_invoice(invoice.id, "refund")
+    shop.double.touch_invoice(invoice.id, "refund")
 
     assert (refund.status, refund.payment_intent, refund.charge) == ("succeeded", charge.payment_intent, charge.id)
     assert [r.amount for r in shop.v1.refunds.list({"charge": charge.id}).data] == [1000, 500]
@@ -156,7 +156,7 @@ def test_refund_leaves_invoice_paid_and_cannot_exceed_charge(shop: Shop) -> None
 
 def test_failed_refund_restores_charge_and_emits_refund_failed(shop: Shop) -> None:
     invoice = paid_invoice(shop)
-    refund = shop.double.act_on_invoice(invoice.id, "refund")["id"]
+    refund = shop.double.touch_invoice(invoice.id, "refund")["id"]
 
     shop.double.advance(5 * DAY)
     shop.double.fail_refund(refund)
@@ -170,7 +170,7 @@ def test_failed_refund_restores_charge_and_emits_refund_failed(shop: Shop) -> No
 def test_dispute_opens_and_closes(shop: Shop, won: bool, last: str) -> None:  # noqa: FBT001
     invoice = paid_invoice(shop)
 
-    dispute = shop.double.act_on_invoice(invoice.id, "dispute")["id"]
+    dispute = shop.double.touch_invoice(invoice.id, "dispute")["id"]
     shop.double.close_dispute(dispute, won=won)
 
     found = shop.v1.disputes.retrieve(dispute)
@@ -184,7 +184,7 @@ def test_dispute_opens_and_closes(shop: Shop, won: bool, last: str) -> None:  # 
 @pytest.mark.parametrize("action", ["refund", "dispute"])
 def test_refund_and_dispute_refused_without_charge(shop: Shop, action: str) -> None:
     with pytest.raises(ApiError, match="No charge"):
-        shop.double.act_on_invoice(shop.open_invoice().id, action)
+        shop.double.touch_invoice(shop.open_invoice().id, action)
 
 
 def test_hosted_page_expires_after_30_days_and_retrieve_refreshes_it(shop: Shop) -> None:
