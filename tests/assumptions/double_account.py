@@ -57,11 +57,11 @@ class DoubleAccount(Account):
         self._double.set_payments(customer, succeed=False)
 
     def pay_part(self, invoice: stripe.Invoice, amount: int) -> None:
-        self._double.act_on_invoice(invoice.id, "pay_part", amount)
+        self._double.touch_invoice(invoice.id, "pay_part", amount)
 
     def new_disputed_invoice(self) -> stripe.Invoice:
         invoice = self.new_paid_invoice(self.new_customer())
-        self._double.act_on_invoice(invoice.id, "dispute")
+        self._double.touch_invoice(invoice.id, "dispute")
         return invoice
 
     def new_failed_refund(self) -> stripe.Refund:
