@@ -130,6 +130,16 @@ class Charge:
     tax_rates: tuple[str, ...] = ()
 
 
+class ReasonCode(StrEnum):
+    """Why a provisioner could not deliver a line (contract 60)."""
+
+    UNAVAILABLE = "unavailable"
+    ADDRESS_REQUIRED = "address_required"
+    IDENTITY_REQUIRED = "identity_required"
+    REJECTED = "rejected"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One transition of a line: when (epoch ms), into which status, and why (contract 49)."""
@@ -137,6 +147,18 @@ class Change:
     at_ms: int
     status: Status
     cause: str
+    reason_code: ReasonCode | None = None
+    reason: str | None = None
+    """The provisioner's own words about a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What a line became: the number or address, and the provisioner's reference (contract 60)."""
+
+    phone: str | None = None
+    email: str | None = None
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +191,7 @@ class Line:
     """When the reconciler looks at it next."""
     refund_due: bool = False
     """Paid although canceled: an operator has to refund it (contract 44)."""
+    delivered: Delivered | None = None
 
     @property
     def awaiting(self) -> bool:
