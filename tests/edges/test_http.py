@@ -41,7 +41,7 @@ CASES: list[tuple[Exception, int, dict[str, Any]]] = [
         {
             "success": False,
             "status": "request_in_progress",
-            "message": "Another line request of this workspace is waiting for payment.",
+            "message": "Another line request of this workspace awaits payment. Pay or cancel it, then retry.",
             "existingLine": {
                 "_id": payable().id,
                 "firstName": "Ada",

@@ -64,7 +64,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     except ValueError:
         raise Invalid("The body is not valid JSON in UTF-8; send one JSON object") from None
     if not isinstance(document, dict):
-        raise Invalid('The body must be a JSON object, such as {"firstName": "Ada", …}')
+        raise Invalid('The body must be a JSON object, such as {"firstName": "Ada"}')
     return document
 
 
