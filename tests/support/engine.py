@@ -59,8 +59,8 @@ _PlainTags.add_multi_constructor("!", lambda *_: None)
 @cache
 def _definition() -> dict[str, Any]:
     template = yaml.load((ROOT / "template.yaml").read_text(), Loader=_PlainTags)  # noqa: S506 - a SafeLoader
-    tables = [r for r in template["Resources"].values() if r["Type"] == "AWS::DynamoDB::Table"]
-    return {name: value for name, value in tables[0]["Properties"].items() if name in CREATED_WITH}
+    table = template["Resources"]["Table"]["Properties"]
+    return {name: value for name, value in table.items() if name in CREATED_WITH}
 
 
 @contextmanager
