@@ -14,9 +14,9 @@ from tests.local import pages
 from tests.local.charges import charges
 from tests.local.demo import CURRENCIES, INTERVALS, PLANS, SUBSCRIPTION_STATUSES, NotPossible
 from tests.local.provisioner import Mode
+from tests.local.stripe_double.dashboard import ACTIONS
 from tests.local.stripe_double.errors import ApiError
 from tests.local.stripe_double.idempotency import FaultKind
-from tests.local.stripe_double.other_hands import ACTIONS
 from tests.local.stripe_double.webhooks import WebhookMode
 
 if TYPE_CHECKING:

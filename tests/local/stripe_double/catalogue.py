@@ -90,6 +90,21 @@ def amount_in(account: Account, price: Json, currency: str, param: str) -> Decim
     return Decimal(option["unit_amount_decimal"])
 
 
+def plan_of(price: Json) -> Json:
+    """Return a recurring price as the plan that Stripe still shows beside it."""
+    shared = ("active", "billing_scheme", "created", "currency", "livemode", "metadata", "nickname", "product")
+    return {
+        "id": price["id"],
+        "object": "plan",
+        "amount": price["unit_amount"],
+        "amount_decimal": price["unit_amount_decimal"],
+        "tiers_mode": price["tiers_mode"],
+        "transform_usage": price["transform_quantity"],
+        **{name: price[name] for name in shared},
+        **price["recurring"],
+    }
+
+
 def inline_price(account: Account, data: Json, param: str) -> Json:
     """Store the price behind a `price_data` parameter."""
     product_id = account.get("product", data["product"], f"{param}[product]")["id"]

@@ -17,8 +17,12 @@ class Clock:
         self.offset_s = 0
 
     def now(self) -> int:
-        """Return the time in whole epoch seconds, as Stripe tells it."""
+        """Return the time in whole epoch seconds, as Stripe shows it."""
         return int(self._source()) + self.offset_s
+
+    def shifted_wall_time(self) -> int:
+        """Return the wall time moved as far: what a receiver of webhooks compares with its own clock, moved as well."""
+        return int(time.time()) + self.offset_s
 
     def advance(self, seconds: int) -> None:
         if seconds < 0:

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from . import discounts, invoice_states, renewals, subscription_status
-from .other_hands import OtherHands
+from .dashboard import Dashboard
 from .payments import DECLINED_CARD
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .errors import Json
 
 
-class Controls(OtherHands):
+class Controls(Dashboard):
     """Controls of one account; every method is thread-safe."""
 
     def advance(self, seconds: int) -> int:
@@ -35,6 +35,11 @@ class Controls(OtherHands):
         """Return every object of a kind ("invoice", "event", "subscription", …), newest first."""
         with self._lock:
             return copy.deepcopy(list(self._account.newest(kind)))
+
+    def kinds(self) -> list[str]:
+        """Return the kinds of objects that there are."""
+        with self._lock:
+            return [kind for kind, table in self._account.tables.items() if table]
 
     def pay_invoice(self, invoice_id: str) -> None:
         """Pay an invoice as its customer would."""

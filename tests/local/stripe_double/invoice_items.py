@@ -73,6 +73,7 @@ def add_item(account: Account, fields: Json) -> Json:
         "test_clock": None,
     }
     item = account.add("invoiceitem", defaults | fields)
+    del item["created"]  # it is called `date` there
     account.emit("invoiceitem.created", item)
     return item
 

@@ -161,7 +161,12 @@ ACCOUNT: Json = {
     "details_submitted": True,
     "email": "demo@example.com",
     "payouts_enabled": True,
-    "settings": {"dashboard": {"display_name": "Demo company", "timezone": "Etc/UTC"}},
+    "settings": {
+        "branding": {"icon": None, "logo": None, "primary_color": None, "secondary_color": None},
+        "card_payments": {"statement_descriptor_prefix": None},
+        "dashboard": {"display_name": "Demo company", "timezone": "Etc/UTC"},
+        "payments": {"statement_descriptor": "DEMO"},
+    },
     "type": "standard",
 }
 
@@ -180,11 +185,13 @@ PORTAL_CONFIGURATION: Json = {
             "mode": "at_period_end",
             "proration_behavior": "none",
         },
+        "subscription_pause": {"duration": {"interval_options": [], "type": "indefinite"}, "enabled": False},
         "subscription_update": {
             "default_allowed_updates": [],
             "enabled": False,
             "proration_behavior": "none",
             "schedule_at_period_end": {"conditions": []},
+            "trial_update_behavior": "end_trial",
         },
     },
     "is_default": True,

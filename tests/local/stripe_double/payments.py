@@ -134,7 +134,10 @@ def _mark_paid(account: Account, invoice: Json, payment: Json, amount: int) -> N
 def _intent(account: Account, invoice: Json, amount: int, status: str) -> Json:
     fields = {
         "amount": amount,
+        "amount_capturable": 0,
         "amount_received": 0,
+        "capture_method": "automatic",
+        "confirmation_method": "automatic",
         "currency": invoice["currency"],
         "customer": invoice["customer"],
         "latest_charge": None,
@@ -151,6 +154,7 @@ def _charge(account: Account, invoice: Json, amount: int, intent: Json) -> Json:
         "amount": amount,
         "amount_captured": amount,
         "amount_refunded": 0,
+        "billing_details": {"address": None, "email": None, "name": None, "phone": None, "tax_id": None},
         "captured": True,
         "currency": invoice["currency"],
         "customer": invoice["customer"],

@@ -52,9 +52,9 @@ class StripeDouble(Api, Controls):
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._webhooks = WebhookSender(webhook_endpoint, webhook_secrets or [])
-        super().__init__(Account(self._webhooks.send, self.url, clock or Clock()), hang_s)
-        self.clock = self._account.clock
+        self.clock = clock or Clock()
+        self._webhooks = WebhookSender(webhook_endpoint, webhook_secrets or [], self.clock.shifted_wall_time)
+        super().__init__(Account(self._webhooks.send, self.url, self.clock), hang_s)
         self.product_api_key = product_api_key
         self.latency_ms = latency_ms
         self.calls_per_second_per_endpoint = calls_per_second_per_endpoint

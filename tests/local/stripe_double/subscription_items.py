@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from .account import merge_metadata
-from .catalogue import amount_in
+from .catalogue import amount_in, plan_of
 from .errors import bad_request, missing
 from .invoice_items import pending_items
 from .periods import period_at
@@ -108,6 +108,7 @@ def add(account: Account, subscription: Json, given: Json, path: str) -> Json:
             "billing_thresholds": None,
             "discounts": [],
             "metadata": merge_metadata({}, given.get("metadata")),
+            "plan": plan_of(price),
             "price": price,
             "subscription": subscription["id"],
             "tax_rates": [],
@@ -135,7 +136,7 @@ def _apply(account: Account, subscription: Json, given: Json, path: str) -> None
         name = f"{path}[price]" if path else "price"
         price = _recurring_price(account, given["price"], name)
         amount_in(account, price, subscription["currency"], name)
-        item["price"] = price
+        item |= {"plan": plan_of(price), "price": price}
     if "quantity" in given:
         item["quantity"] = _quantity(given)
     if "metadata" in given:

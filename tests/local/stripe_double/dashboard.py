@@ -1,4 +1,4 @@
-"""What other people do to an invoice in Stripe's dashboard."""
+"""What people do to an invoice in Stripe's dashboard."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .errors import Json
 
 
-class OtherHands:
+class Dashboard:
     """Controls of one account's invoices; every method is thread-safe and refuses as Stripe would."""
 
     _account: Account
