@@ -186,6 +186,7 @@ def test_keyboard_keeps_its_place_while_lines_change(page: Page) -> None:
     page.get_by_label("First name").focus()
     page.keyboard.press("Enter")
     expect_statuses(page, "awaiting payment", "provisioning")
+    expect(page.locator("#answer")).to_contain_text("201 awaiting payment")  # one canceled before that is made again
     expect(page.get_by_label("First name")).to_be_focused()
     page.get_by_role("button", name="Cancel").focus()
     page.keyboard.press("Space")
