@@ -11,28 +11,25 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from line_requests.domain.errors import LineRequestError
-from line_requests.storage.stores import Stores
-from line_requests.storage.table import Table
 from tests.support.engine import dynamodb
-from tests.support.shop import Flows
+from tests.support.product import NOWHERE, product
+from tests.support.shop import Requests
 
-NO_STRIPE = "http://127.0.0.1:9"  # nothing is for sale
 
-
-def main(endpoint: str, table_name: str, requests: int) -> None:
-    flows = Flows(Stores(Table(dynamodb(endpoint), table_name)), NO_STRIPE)
+def main(endpoint: str, table_name: str, at_once: int) -> None:
+    requests = Requests(product(dynamodb(endpoint), table_name, NOWHERE))  # nothing is for sale
 
     def submit(_: int) -> str:
         try:
-            flows.submit()
+            requests.submit()
         except LineRequestError as refusal:
             return type(refusal).__name__
         return "created"
 
     print("ready", flush=True)
     sys.stdin.readline()
-    with ThreadPoolExecutor(requests) as pool:
-        print(json.dumps(Counter(pool.map(submit, range(requests)))), flush=True)
+    with ThreadPoolExecutor(at_once) as pool:
+        print(json.dumps(Counter(pool.map(submit, range(at_once)))), flush=True)
 
 
 if __name__ == "__main__":

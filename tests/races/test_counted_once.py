@@ -13,7 +13,6 @@ from line_requests.domain.errors import ForbiddenLineType, RateLimited, RequestI
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Kind
 from tests.decision.examples import SUBMISSIONS
-from tests.support.shop import PLENTY, assert_consistent
 
 if TYPE_CHECKING:
     from tests.support.shop import Shop
@@ -37,7 +36,7 @@ def test_every_outcome_moves_the_window_by_one_request(shop: Shop) -> None:
     def counted() -> float:
         tat_ms = shop.world.now().tat_ms
         assert tat_ms is not None
-        return (tat_ms - clock.started_at_ms) / PLENTY.interval_ms
+        return (tat_ms - clock.started_at_ms) / shop.product.settings.limit.interval_ms
 
     shop.submit("k1", at=clock)
     assert counted() == 1, "created"
@@ -96,7 +95,7 @@ def test_a_request_is_never_blocked_or_refused_by_itself(shop: Shop, included: i
     # The workspace as the first attempt left it, locked or full, and no record of the key.
     again = shop.submit("k", torn=True)
     assert (again.body, again.replayed) == (first.body, True)
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     assert json.loads(again.body)["line"]["_id"] == line.id
 
 

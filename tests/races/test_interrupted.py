@@ -6,20 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
 
 from line_requests.billing.events import hint_of
-from line_requests.bus.events import Bus
 from line_requests.clock import Clock, wall_time_ms
 from line_requests.domain.errors import BillingUnavailable
 from line_requests.domain.model import Status, VoidReason
 from line_requests.flows.lifecycle import Until
-from line_requests.flows.reconciler import Reconciler
-from line_requests.flows.webhook import Webhook
-from line_requests.secret import StripeSecret
-from tests.support.shop import API_KEY, WaitingClock, assert_consistent, clock
+from tests.local.demo import PRODUCT_API_KEY
+from tests.support.shop import WaitingClock, clock
 from tests.support.wire import refusal
 
 if TYPE_CHECKING:
@@ -46,14 +41,14 @@ def waiting(shop: Shop) -> Line:
     """The one waiting line of a new workspace, its invoice finished."""
     shop.workspace(0)
     shop.submit("k")
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     assert line.awaiting
     return line
 
 
 def with_unknown_product(shop: Shop) -> None:
     """The one line's charge is what Stripe refuses for good."""
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     shop.world.client.update_item(
         TableName=shop.world.table_name,
         Key={"pk": {"S": "W#acme"}, "sk": {"S": f"LINE#{line.id}"}},
@@ -69,23 +64,19 @@ def without_its_draft(shop: Shop) -> None:
     with pytest.raises(BillingUnavailable):
         shop.submit()
     shop.double.set_faults("error_before", 0)
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     shop.stripe.v1.invoices.delete(str(line.invoice_id))
 
 
 def applied(shop: Shop, line: Line) -> Line:
     """The line after its invoice as it is now was applied, as the webhook does."""
     now = clock()
-    invoice = shop.billing(now).invoices.retrieve(str(line.invoice_id))
+    invoice = shop.product.billing(now).invoices.retrieve(str(line.invoice_id))
     return shop.lifecycle.apply_then_advance(now, line, invoice)
 
 
 def reconcile(shop: Shop, at: Clock | None = None) -> dict[str, int]:
-    events = boto3.client("events", region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b")
-    try:
-        return Reconciler(shop.stores, shop.lifecycle, Bus(events, "lines"), at or clock(60.0)).run()
-    finally:
-        events.close()
+    return shop.product.reconciler(at or clock(60.0)).run()
 
 
 def test_an_intent_that_came_while_the_invoice_was_made_is_due_at_once(shop: Shop) -> None:
@@ -94,18 +85,18 @@ def test_an_intent_that_came_while_the_invoice_was_made_is_due_at_once(shop: Sho
     lines, wire = shop.world.lines, shop.world.wire
 
     def cancel_and_crash() -> None:
-        (line,) = assert_consistent(shop.world)
+        (line,) = shop.consistent()
         assert lines.record_void_reason(line, VoidReason.CANCELED, wall_time_ms()) is not None
 
     wire.before("UpdateItem", lambda: None)  # the invoice's id is saved
     wire.before("UpdateItem", cancel_and_crash)  # and now its link
     shop.submit()
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     assert (line.void_reason, line.half_made) == (VoidReason.CANCELED, False)
     assert line.due_at_ms is not None
     assert line.due_at_ms <= wall_time_ms()
     reconcile(shop, clock(60.0, later_ms=5_000))
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     assert line.status is Status.CANCELED
     (invoice,) = shop.line_invoices()
     assert invoice["status"] == "void"
@@ -116,7 +107,7 @@ def test_a_line_that_was_canceled_meanwhile_and_paid_is_flagged_by_whoever_saw_i
     seen = waiting(shop)
     shop.double.pay_invoice(str(seen.invoice_id))
     now = clock()
-    paid = shop.billing(now).invoices.retrieve(str(seen.invoice_id))
+    paid = shop.product.billing(now).invoices.retrieve(str(seen.invoice_id))
     shop.world.lines.cancel(seen, "canceled", wall_time_ms())
     canceled = shop.lifecycle.apply_then_advance(now, seen, paid)
     assert (canceled.status, shop.world.line(seen).refund_due) == (Status.CANCELED, True)
@@ -150,7 +141,7 @@ def test_a_payment_after_the_cancel_that_could_not_be_looked_at_is_looked_for(sh
         shop.double.forget_invoice(str(line.invoice_id))
         shop.world.lines.set_due(canceled, wall_time_ms())
     assert reconcile(shop)["failed"] == paid
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     assert (line.refund_due, line.due_at_ms) == (paid, None)
 
 
@@ -166,7 +157,7 @@ def test_a_payment_after_the_cancel_is_found_though_the_customer_is_deleted(shop
     if not known:
         shop.double.forget_invoice(str(line.invoice_id))
     assert reconcile(shop, clock(60.0, later_ms=7_000_000))["failed"] == 0
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     assert (line.refund_due, line.due_at_ms is None) == (known, known)
     assert known or (line.due_at_ms or 0) > wall_time_ms() + 24 * 3_600_000, "looked for once a day"
 
@@ -183,7 +174,7 @@ def test_a_draft_that_was_added_to_by_hand_is_made_again(shop: Shop, ours: str) 
     customer, invoice_id = shop.world.now().customer, str(draft["id"])
     shop.stripe.v1.invoice_items.create({"customer": customer, "invoice": invoice_id, "amount": 777, "currency": "usd"})
     answer = shop.submit("k")
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     (invoice,) = shop.line_invoices()
     assert json.loads(answer.body)["line"]["_id"] == line.id
     assert (invoice["id"], invoice["status"], invoice["total"]) == (line.invoice_id, "open", 1500)
@@ -197,7 +188,7 @@ def test_a_half_made_line_goes_with_its_draft_and_its_customer(shop: Shop) -> No
     shop.stripe.v1.customers.delete(shop.world.now().customer)
     for minute in range(2):
         reconcile(shop, clock(60.0, later_ms=(minute + 1) * 60_000))
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     assert (line.status, line.history[-1].cause) == (Status.CANCELED, "subscription_ended")
 
 
@@ -212,13 +203,13 @@ def test_what_stripe_refuses_for_good_is_told_though_the_cancel_comes_later(
     with_unknown_product(shop)
     shop.double.set_faults("error_before", 0)
     lines, wire = shop.world.lines, shop.world.wire
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     wire.before("UpdateItem", lambda: None)  # the lease is taken
     wire.before("UpdateItem", lambda: shop.double.set_faults("error_before", 2, "/v1/invoices/in_"))  # then the intent
     with pytest.raises(BillingUnavailable):
         shop.lifecycle.advance(clock(), lines.get("acme", line.id) or line, Until.FINALIZED, wait=True)
     reconcile(shop, clock(60.0, later_ms=5_000))
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     assert (line.status, line.history[-1].cause) == (Status.CANCELED, "billing_refused")
     assert capsys.readouterr().out.count('"BillingRefused":[1.0]') == 1
 
@@ -233,7 +224,7 @@ def test_a_payment_that_could_not_be_looked_at_is_due_though_the_feed_goes_on(sh
     else:
         shop.world.wire.instead("TransactWriteItems", refusal("AccessDeniedException"))
     assert reconcile(shop)["failed"] == 1
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     assert line.status is Status.PROVISIONING, "found by the index, later in the same run"
 
 
@@ -241,7 +232,7 @@ def test_what_an_operator_has_to_mend_is_one_alarm_a_run(shop: Shop, capsys: pyt
     """[34][47] A line's own step and the run would both tell of it."""
     waiting(shop)
     shop.world.due.move_watermark(seen_s=None, to_s=wall_time_ms() // 1000 + 7_200)  # the feed has nothing to tell
-    shop.double.forbidden_api_keys.add(API_KEY)
+    shop.double.forbidden_api_keys.add(PRODUCT_API_KEY)
     done = reconcile(shop, clock(60.0, later_ms=7_000_000))
     assert done["failed"] == 2, "the line, and its workspace's quantities"
     assert capsys.readouterr().out.count('"StripeRefused":[1.0]') == 2
@@ -252,10 +243,8 @@ def test_a_deleted_draft_that_cannot_be_made_again_is_no_failure_of_the_webhook(
     without_its_draft(shop)
     with_unknown_product(shop)
     (told,) = [event for event in shop.double.all_of("event") if event["type"] == "invoice.deleted"]
-    secrets_manager = boto3.client("secretsmanager", region_name="eu-central-1")  # never asked
-    secret = StripeSecret(SecretsProvider(boto3_client=secrets_manager), "arn")
-    Webhook(secret, shop.stores, shop.lifecycle).apply(clock(9.0), hint_of(told))
-    (line,) = assert_consistent(shop.world)
+    shop.product.webhook.apply(clock(9.0), hint_of(told))
+    (line,) = shop.consistent()
     assert (line.status, line.history[-1].cause) == (Status.CANCELED, "billing_refused")
     assert shop.line_invoices() == shop.double.all_of("invoiceitem") == []
 
@@ -274,7 +263,7 @@ def test_an_invoice_with_copied_metadata_does_not_hide_ours_in_the_feed(shop: Sh
     for invoice in invoices if ours_is_paid == "first" else reversed(invoices):
         shop.double.pay_invoice(invoice)
     reconcile(shop)
-    (paid,) = assert_consistent(shop.world)
+    (paid,) = shop.consistent()
     assert (paid.status, paid.invoice_id) == (Status.PROVISIONING, line.invoice_id)
 
 
@@ -293,7 +282,7 @@ def test_a_slice_of_events_that_time_did_not_suffice_for_is_taken_again(shop: Sh
             break
         assert due.watermark_s() == start_s, "its events would be lost"
     assert shop.world.line(line).status is Status.PROVISIONING
-    assert_consistent(shop.world)
+    shop.consistent()
 
 
 class Crash(Exception):
@@ -321,10 +310,10 @@ def test_a_crash_before_any_write_is_finished_by_the_same_key(shop: Shop, operat
     shop.world.wire.before(operation, crash)
     with pytest.raises(Crash):
         shop.submit("k")
-    begun = [line.id for line in assert_consistent(shop.world)]
+    begun = [line.id for line in shop.consistent()]
     assert len(begun) == (what != "the request itself")
     answer = shop.submit("k", at=clock(later_ms=30_000))
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     assert begun in ([], [line.id])
     assert json.loads(answer.body)["line"]["_id"] == line.id
     (invoice,) = shop.line_invoices()

@@ -13,7 +13,8 @@ from line_requests.domain.model import Allowance, ApiKey, PaymentStatus, Status,
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Kind
 from tests.decision.examples import ADD_ONS, NOW_MS, subscription
-from tests.support.shop import assert_consistent, of_type, together
+from tests.support.oracle import assert_consistent
+from tests.support.shop import of_type, together
 from tests.support.world import LIMIT, World, new_line
 
 THREADS = 32
@@ -42,7 +43,7 @@ def test_a_line_is_promoted_or_canceled_once_whoever_is_first(world: World, *, a
         assert now.sequence == 2
         record = lines.idempotency_record("acme", f"k{attempt}")
         assert (record is not None) is (answered or now.status is Status.PROVISIONING)
-        assert_consistent(world)
+        assert_consistent(world.table)
         assert world.now().lock is None
     assert outcomes.total() == 6
 
@@ -58,7 +59,7 @@ def test_an_answer_and_a_cancel_never_leave_a_key_that_answers_for_a_freed_line(
         assert world.line(line).status is Status.CANCELED
         record = lines.idempotency_record("acme", f"k{attempt}")
         assert (record is None) is (answered is None), "answered and kept, or neither"
-    assert_consistent(world)
+    assert_consistent(world.table)
 
 
 def test_a_void_means_the_intent_that_was_first(world: World) -> None:
@@ -106,12 +107,12 @@ def test_places_given_back_at_once_are_all_counted_and_each_once(world: World) -
         for position, line in enumerate(added)
     ]
     together(*answers)
-    settled = assert_consistent(world)
+    settled = assert_consistent(world.table)
     assert {line.status for line in settled} <= {Status.ACTIVE, Status.FAILED}
     assert {line.sequence for line in settled} == {2}
     active = [line for line in settled if line.status is Status.ACTIVE]
     together(*[lambda line=line: lines.release(line, "operator", NOW_MS) for line in active for _ in range(2)])
-    assert_consistent(world)
+    assert_consistent(world.table)
     assert world.now().held[Kind.PURCHASED_PHONE] == 0
 
 
@@ -140,7 +141,7 @@ def test_no_count_is_lost_in_a_storm_of_everything(world: World) -> None:
                 lines.mark_failed(line, "failed", NOW_MS)
 
     together(*[lambda seed=seed: live(seed) for seed in range(16)])
-    settled = assert_consistent(world)
+    settled = assert_consistent(world.table)
     assert len(settled) > 4, "a storm, though how many get through is the engine's"
     assert all(line.payment_status is not PaymentStatus.AWAITING_PAYMENT for line in settled)
 
@@ -168,7 +169,7 @@ def test_requests_that_create_and_requests_that_are_refused_share_the_budget(wor
     created = outcomes[:16].count(None)
     counted = outcomes[16:].count(None)
     assert created + counted == 9
-    assert len(assert_consistent(world)) == created
+    assert len(assert_consistent(world.table)) == created
 
 
 def test_of_many_snapshots_of_one_revision_one_is_stored(world: World) -> None:
