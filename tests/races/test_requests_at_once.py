@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,12 +14,7 @@ from line_requests.domain.model import Status
 from line_requests.domain.submission import Kind
 from line_requests.flows.create import Created
 from tests.decision.examples import SUBMISSIONS
-from tests.local.ministack import ROOT
-from tests.support.oracle import assert_consistent
 from tests.support.shop import Shop, WaitingClock, of_type, together
-
-if TYPE_CHECKING:
-    from tests.support.world import World
 
 THREADS = 32
 
@@ -35,40 +27,6 @@ def test_the_last_included_places_are_each_taken_once(shop: Shop, included: int)
     assert len(of_type(results, Created)) == included
     assert len(of_type(results, ForbiddenLineType)) == THREADS - included
     assert len(shop.consistent()) == included
-
-
-def test_processes_do_not_oversell_either(world: World, endpoint: str, shop: Shop) -> None:
-    """[19]"""
-    shop.workspace(5, for_sale=False)
-    command = [sys.executable, "-m", "tests.races.contender", endpoint, world.table_name, "8"]
-    contenders = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={"PYTHONPATH": f"{ROOT}:{ROOT / 'layers'}", "PATH": ""},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    outcomes = Counter[str]()
-    try:
-        for contender in contenders:
-            assert contender.stdout is not None
-            assert contender.stdout.readline() == "ready\n"
-        for contender in contenders:
-            assert contender.stdin is not None
-            contender.stdin.write("\n")
-            contender.stdin.flush()
-        for contender in contenders:
-            outcomes += Counter(json.loads(contender.communicate(timeout=60)[0]))
-    finally:
-        for contender in contenders:
-            contender.kill()
-            contender.communicate()
-    assert outcomes == {"created": 5, "ForbiddenLineType": 19}
-    assert len(assert_consistent(world.table)) == 5
 
 
 def test_of_many_payable_requests_one_gets_an_invoice_and_the_others_its_link(shop: Shop) -> None:

@@ -54,8 +54,8 @@ _PlainTags.add_multi_constructor("!", lambda *_: None)
 @cache
 def _definition() -> dict[str, Any]:
     template = yaml.load((ROOT / "template.yaml").read_text(), Loader=_PlainTags)  # noqa: S506 - a SafeLoader
-    properties = template["Resources"]["Table"]["Properties"]
-    return {name: value for name, value in properties.items() if name in CREATED_WITH}
+    table = template["Resources"]["Table"]["Properties"]
+    return {name: value for name, value in table.items() if name in CREATED_WITH}
 
 
 @contextmanager
