@@ -28,7 +28,7 @@ class FrozenClock(Clock):
         return self.started_at_ms
 
 
-def test_every_outcome_moves_the_window_by_one_request(shop: Shop) -> None:
+def test_every_outcome_counts_one_request(shop: Shop) -> None:
     """[22][35]"""
     shop.workspace(1)
     clock = FrozenClock(wall_time_ms(), 18.0)
@@ -61,7 +61,7 @@ def test_every_outcome_moves_the_window_by_one_request(shop: Shop) -> None:
     assert counted() == 9, "found at the second look"
 
 
-def test_a_used_up_budget_comes_before_everything_but_authentication(shop: Shop) -> None:
+def test_used_up_rate_limit_precedes_every_other_outcome(shop: Shop) -> None:
     """[35]"""
     shop.workspace(1)
     once = RateLimit(1, 1)
@@ -88,7 +88,7 @@ def test_a_used_up_budget_comes_before_everything_but_authentication(shop: Shop)
 
 
 @pytest.mark.parametrize("included", [0, 1])
-def test_a_request_is_never_blocked_or_refused_by_itself(shop: Shop, included: int) -> None:
+def test_request_is_never_blocked_or_refused_by_itself(shop: Shop, included: int) -> None:
     """[29][31]"""
     shop.workspace(included, for_sale=not included)
     first = shop.submit("k")
@@ -99,7 +99,7 @@ def test_a_request_is_never_blocked_or_refused_by_itself(shop: Shop, included: i
     assert json.loads(again.body)["line"]["_id"] == line.id
 
 
-def test_each_outcome_is_one_read_and_one_write(shop: Shop) -> None:
+def test_each_outcome_costs_one_read_and_one_write(shop: Shop) -> None:
     """[19][29][35]"""
     shop.workspace(1)
     wire = shop.world.wire

@@ -21,7 +21,7 @@ ACTS = int(os.environ.get("RACE_ACTS", "4"))  # of each of the 32 threads
 INCLUDED, CAP = 3, 10
 
 
-def test_eight_processes_leave_one_truth(shop: Shop, endpoint: str) -> None:
+def test_eight_processes_leave_a_consistent_workspace(shop: Shop, endpoint: str) -> None:
     """[16][19][23][24][26][31][49]"""
     shop.workspace(INCLUDED, cap=CAP)
     outcomes = _live(shop, endpoint)

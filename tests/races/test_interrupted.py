@@ -79,7 +79,7 @@ def reconcile(shop: Shop, at: Clock | None = None) -> dict[str, int]:
     return shop.product.reconciler(at or clock(60.0)).run()
 
 
-def test_an_intent_that_came_while_the_invoice_was_made_is_due_at_once(shop: Shop) -> None:
+def test_void_reason_stored_while_the_invoice_is_made_is_due_at_once(shop: Shop) -> None:
     """[27][41][47]"""
     shop.workspace(0)
     lines, wire = shop.world.lines, shop.world.wire
@@ -102,7 +102,7 @@ def test_an_intent_that_came_while_the_invoice_was_made_is_due_at_once(shop: Sho
     assert invoice["status"] == "void"
 
 
-def test_a_line_that_was_canceled_meanwhile_and_paid_is_flagged_by_whoever_saw_it_waiting(shop: Shop) -> None:
+def test_paid_invoice_of_a_line_canceled_meanwhile_is_flagged(shop: Shop) -> None:
     """[44]"""
     seen = waiting(shop)
     shop.double.pay_invoice(str(seen.invoice_id))
@@ -114,7 +114,7 @@ def test_a_line_that_was_canceled_meanwhile_and_paid_is_flagged_by_whoever_saw_i
 
 
 @pytest.mark.parametrize("by", ["webhook", "feed"])
-def test_a_late_event_of_a_paid_line_that_was_released_asks_for_no_refund(shop: Shop, by: str) -> None:
+def test_late_event_of_a_released_paid_line_flags_no_refund(shop: Shop, by: str) -> None:
     """[44][49]"""
     line = waiting(shop)
     shop.double.pay_invoice(str(line.invoice_id))
@@ -130,7 +130,7 @@ def test_a_late_event_of_a_paid_line_that_was_released_asks_for_no_refund(shop: 
 
 
 @pytest.mark.parametrize("paid", [True, False])
-def test_a_payment_after_the_cancel_that_could_not_be_looked_at_is_looked_for(shop: Shop, *, paid: bool) -> None:
+def test_late_payment_is_checked_again_after_a_failed_check(shop: Shop, *, paid: bool) -> None:
     """[44][47] Later in the same run; nothing is due any more once that is known."""
     line = waiting(shop)
     shop.double.pay_invoice(str(line.invoice_id))
@@ -146,7 +146,7 @@ def test_a_payment_after_the_cancel_that_could_not_be_looked_at_is_looked_for(sh
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_payment_after_the_cancel_is_found_though_the_customer_is_deleted(shop: Shop, *, known: bool) -> None:
+def test_late_payment_is_found_after_the_customer_was_deleted(shop: Shop, *, known: bool) -> None:
     """[44][47] Whose invoices cannot be listed any more; with one that is unknown, too, the key may be wrong."""
     line = waiting(shop)
     shop.double.pay_invoice(str(line.invoice_id))
@@ -163,7 +163,7 @@ def test_a_payment_after_the_cancel_is_found_though_the_customer_is_deleted(shop
 
 
 @pytest.mark.parametrize("ours", ["there", "not there yet"])
-def test_a_draft_that_was_added_to_by_hand_is_made_again(shop: Shop, ours: str) -> None:
+def test_draft_with_a_foreign_item_is_replaced(shop: Shop, ours: str) -> None:
     """[16][33][34]"""
     shop.workspace(0)
     shop.double.set_faults("error_before", 1000, "/v1/invoices/" if ours == "there" else "/v1/invoiceitems")
@@ -182,7 +182,7 @@ def test_a_draft_that_was_added_to_by_hand_is_made_again(shop: Shop, ours: str) 
     assert (left["amount"], left["metadata"]) == (777, {}), "theirs is not ours to delete"
 
 
-def test_a_half_made_line_goes_with_its_draft_and_its_customer(shop: Shop) -> None:
+def test_half_made_line_is_canceled_when_draft_and_customer_are_deleted(shop: Shop) -> None:
     """[27][39] Both deleted at Stripe: nothing can be made, listed or paid, and the lock is free."""
     without_its_draft(shop)
     shop.stripe.v1.customers.delete(shop.world.now().customer)
@@ -192,7 +192,7 @@ def test_a_half_made_line_goes_with_its_draft_and_its_customer(shop: Shop) -> No
     assert (line.status, line.history[-1].cause) == (Status.CANCELED, "subscription_ended")
 
 
-def test_what_stripe_refuses_for_good_is_told_though_the_cancel_comes_later(
+def test_stripe_s_final_refusal_raises_one_alarm_when_the_cancel_is_delayed(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """[34] Stripe hiccups between its refusal and the end of the draft."""
@@ -215,7 +215,7 @@ def test_what_stripe_refuses_for_good_is_told_though_the_cancel_comes_later(
 
 
 @pytest.mark.parametrize("trouble", ["at Stripe", "at DynamoDB"])
-def test_a_payment_that_could_not_be_looked_at_is_due_though_the_feed_goes_on(shop: Shop, trouble: str) -> None:
+def test_payment_whose_check_failed_is_due_in_the_same_run(shop: Shop, trouble: str) -> None:
     """[47]"""
     line = waiting(shop)
     shop.double.pay_invoice(str(line.invoice_id))
@@ -228,7 +228,9 @@ def test_a_payment_that_could_not_be_looked_at_is_due_though_the_feed_goes_on(sh
     assert line.status is Status.PROVISIONING, "found by the index, later in the same run"
 
 
-def test_what_an_operator_has_to_mend_is_one_alarm_a_run(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_misconfigured_stripe_key_raises_one_alarm_per_subject_and_run(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
     """[34][47] A line's own step and the run would both tell of it."""
     waiting(shop)
     shop.world.due.move_watermark(seen_s=None, to_s=wall_time_ms() // 1000 + 7_200)  # the feed has nothing to tell
@@ -238,7 +240,7 @@ def test_what_an_operator_has_to_mend_is_one_alarm_a_run(shop: Shop, capsys: pyt
     assert capsys.readouterr().out.count('"StripeRefused":[1.0]') == 2
 
 
-def test_a_deleted_draft_that_cannot_be_made_again_is_no_failure_of_the_webhook(shop: Shop) -> None:
+def test_webhook_of_a_deleted_draft_succeeds_when_stripe_refuses_another(shop: Shop) -> None:
     """[34][45] Its request is canceled for what Stripe refuses, and there is nothing to deliver again."""
     without_its_draft(shop)
     with_unknown_product(shop)
@@ -250,7 +252,7 @@ def test_a_deleted_draft_that_cannot_be_made_again_is_no_failure_of_the_webhook(
 
 
 @pytest.mark.parametrize("ours_is_paid", ["first", "last"])
-def test_an_invoice_with_copied_metadata_does_not_hide_ours_in_the_feed(shop: Shop, ours_is_paid: str) -> None:
+def test_feed_applies_our_invoice_beside_one_with_copied_metadata(shop: Shop, ours_is_paid: str) -> None:
     """[45][47]"""
     line = waiting(shop)
     v1 = shop.stripe.v1
@@ -267,7 +269,7 @@ def test_an_invoice_with_copied_metadata_does_not_hide_ours_in_the_feed(shop: Sh
     assert (paid.status, paid.invoice_id) == (Status.PROVISIONING, line.invoice_id)
 
 
-def test_a_slice_of_events_that_time_did_not_suffice_for_is_taken_again(shop: Shop) -> None:
+def test_feed_reads_a_slice_again_that_a_run_did_not_finish(shop: Shop) -> None:
     """[47]"""
     line = waiting(shop)
     shop.double.pay_invoice(str(line.invoice_id))
@@ -302,7 +304,7 @@ def crash() -> None:
         ("UpdateItem", 3, "the answer"),
     ],
 )
-def test_a_crash_before_any_write_is_finished_by_the_same_key(shop: Shop, operation: str, nth: int, what: str) -> None:
+def test_same_key_finishes_after_a_crash_before_any_write(shop: Shop, operation: str, nth: int, what: str) -> None:
     """[27][31][33]"""
     shop.workspace(0)
     for _ in range(nth - 1):
@@ -321,7 +323,7 @@ def test_a_crash_before_any_write_is_finished_by_the_same_key(shop: Shop, operat
     assert shop.submit("k", at=clock(later_ms=31_000)).body == answer.body
 
 
-def test_a_retry_waits_for_who_has_crashed_and_is_still_in_time(shop: Shop) -> None:
+def test_retry_waits_for_a_crashed_holder_within_its_budget(shop: Shop) -> None:
     """[23][33][34] At once after the crash, within one call's time, with some left for Stripe."""
     shop.workspace(0)
     shop.world.wire.before("UpdateItem", crash)

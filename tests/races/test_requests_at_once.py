@@ -20,7 +20,7 @@ THREADS = 32
 
 
 @pytest.mark.parametrize("included", [1, 7])
-def test_the_last_included_places_are_each_taken_once(shop: Shop, included: int) -> None:
+def test_last_included_places_are_each_taken_once(shop: Shop, included: int) -> None:
     """[19]"""
     shop.workspace(included, for_sale=False)
     results = together(*[shop.submit] * THREADS)
@@ -29,7 +29,7 @@ def test_the_last_included_places_are_each_taken_once(shop: Shop, included: int)
     assert len(shop.consistent()) == included
 
 
-def test_of_many_payable_requests_one_gets_an_invoice_and_the_others_its_link(shop: Shop) -> None:
+def test_one_of_many_payable_requests_gets_an_invoice(shop: Shop) -> None:
     """[23][26]"""
     shop.workspace(0)
     results = together(*[shop.submit] * 16)
@@ -45,7 +45,7 @@ def test_of_many_payable_requests_one_gets_an_invoice_and_the_others_its_link(sh
     assert line.awaiting
 
 
-def test_a_payable_request_beside_included_ones_blocks_none_that_came_first(shop: Shop) -> None:
+def test_included_requests_pass_beside_a_payable_one(shop: Shop) -> None:
     """[19][23]"""
     shop.workspace(6)
     results = together(*[shop.submit] * 16)
@@ -57,7 +57,7 @@ def test_a_payable_request_beside_included_ones_blocks_none_that_came_first(shop
 
 
 @pytest.mark.parametrize(("included", "threads"), [(0, 16), (3, THREADS)])
-def test_one_key_is_one_line_and_everybody_gets_the_same_201(shop: Shop, included: int, threads: int) -> None:
+def test_requests_with_one_key_get_the_same_201(shop: Shop, included: int, threads: int) -> None:
     """[29][31]"""
     shop.workspace(included)
     results = together(*[lambda: shop.submit("line-req-001")] * threads)
@@ -72,7 +72,7 @@ def test_one_key_is_one_line_and_everybody_gets_the_same_201(shop: Shop, include
     assert links == ([] if included else [body["paymentUrl"]])
 
 
-def test_requests_that_credit_pays_for_follow_each_other(shop: Shop) -> None:
+def test_requests_covered_by_credit_follow_each_other(shop: Shop) -> None:
     """[21][25][34]"""
     workspace = shop.workspace(0)
     shop.stripe.v1.customers.update(workspace.customer, {"balance": -1_000_000})
@@ -82,7 +82,7 @@ def test_requests_that_credit_pays_for_follow_each_other(shop: Shop) -> None:
     assert len(shop.line_invoices()) == len(shop.consistent()) == 24
 
 
-def test_a_request_that_others_always_come_before_writes_nothing_and_says_so(shop: Shop) -> None:
+def test_request_that_loses_every_attempt_raises_contended(shop: Shop) -> None:
     """[34] Each time that it is about to write, the subscription has changed."""
     shop.workspace(1)
     clock = WaitingClock(wall_time_ms(), 2.0)
@@ -102,7 +102,7 @@ def test_a_request_that_others_always_come_before_writes_nothing_and_says_so(sho
     assert shop.world.now().tat_ms is None
 
 
-def test_one_key_with_different_bodies_is_one_line_too(shop: Shop) -> None:
+def test_requests_with_one_key_and_two_bodies_make_one_line(shop: Shop) -> None:
     """[29][31]"""
     shop.workspace(0)
     other = SUBMISSIONS[Kind.PURCHASED_PHONE].model_copy(update={"first_name": "Grace"})
@@ -114,7 +114,7 @@ def test_one_key_with_different_bodies_is_one_line_too(shop: Shop) -> None:
     assert len(shop.line_invoices()) == len(shop.consistent()) == 1
 
 
-def test_different_keys_are_different_requests(shop: Shop) -> None:
+def test_requests_with_different_keys_make_different_lines(shop: Shop) -> None:
     """[5][29]"""
     shop.workspace(8, for_sale=False)
     results = together(*[lambda number=number: shop.submit(f"key-{number % 8}") for number in range(24)])
@@ -124,7 +124,7 @@ def test_different_keys_are_different_requests(shop: Shop) -> None:
     assert len(shop.consistent()) == 8
 
 
-def test_a_failed_line_s_place_is_taken_once_again(shop: Shop) -> None:
+def test_freed_places_of_failed_lines_are_each_taken_once(shop: Shop) -> None:
     """[19]"""
     shop.workspace(4, for_sale=False)
     together(*[shop.submit] * 4)
