@@ -10,6 +10,7 @@ from .account import Page
 from .collection import close, collect, pay_part, settle
 from .errors import ApiError, bad_request
 from .periods import DAY_S
+from .taxes import require_tax_location
 from .totals import balanced, retotal
 
 if TYPE_CHECKING:
@@ -152,18 +153,16 @@ def not_editable(message: str) -> ApiError:
 
 
 def _require_tax_location(account: Account, invoice: Json, customer: Json) -> None:
-    """Fail as finalizing does without a location: docs.stripe.com/tax/customer-locations; the code is one of
-    docs.stripe.com/error-codes, the event that of docs.stripe.com/invoicing/integration/workflow-transitions.
-    """
-    tax = invoice["automatic_tax"]
-    if not tax["enabled"] or (customer["address"] or {}).get("country"):
+    """Fail as finalizing does: docs.stripe.com/invoicing/integration/workflow-transitions#finalized."""
+    if not invoice["automatic_tax"]["enabled"]:
         return
-    message = "The customer's location isn't recognized. Set a valid customer address to calculate tax."
-    error = bad_request(message, code="customer_tax_location_invalid")
-    tax["status"] = "requires_location_inputs"
-    invoice["last_finalization_error"] = error.error
-    account.emit("invoice.finalization_failed", invoice)
-    raise error
+    try:
+        require_tax_location(customer)
+    except ApiError as refused:
+        invoice["automatic_tax"]["status"] = "requires_location_inputs"
+        invoice["last_finalization_error"] = refused.error
+        account.emit("invoice.finalization_failed", invoice)
+        raise
 
 
 def _replace_original(account: Account, revision: Json) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from . import invoices
@@ -79,7 +80,8 @@ def bill(  # noqa: PLR0913 - named at every call
     for item in items:
         add_line(account, invoice, _line_source(account, subscription, item))
     for pending in pending_items(account, customer["id"], invoice["currency"], subscription["id"]):
-        put_on_invoice(account, pending, invoice)
+        with suppress(ApiError):  # one that automatic tax cannot take stays pending: assumed
+            put_on_invoice(account, pending, invoice)
     for item, line in zip(items, invoice["lines"]["data"], strict=False):
         record_debit(account, item, line["amount"] - discount_on(line), item["current_period_start"])
     subscription["latest_invoice"] = invoice["id"]
@@ -99,22 +101,25 @@ def _advance(account: Account, subscription: Json, invoice: Json, *, at_once: bo
         invoice["auto_advance"] = False
     elif paused:
         invoice["auto_advance"] = False
-        finalize(account, {}, invoice["id"])
+        _finalize(account, invoice)
         if invoice["status"] == "open":
             if paused == "void":
                 void(account, {}, invoice["id"])
             else:
                 mark_uncollectible(account, {}, invoice["id"], "subscription_paused")
     elif at_once:
-        finalize(account, {}, invoice["id"])
+        _finalize(account, invoice)
     else:
         invoice["automatically_finalizes_at"] = account.now() + _DRAFT_S
         account.at(account.now() + _DRAFT_S, lambda: _finalize_draft(account, invoice))
 
 
 def _finalize_draft(account: Account, invoice: Json) -> None:
-    if invoice["status"] != "draft" or not invoice["auto_advance"] or invoice["id"] not in account.tables["invoice"]:
-        return
+    if invoice["status"] == "draft" and invoice["auto_advance"] and invoice["id"] in account.tables["invoice"]:
+        _finalize(account, invoice)
+
+
+def _finalize(account: Account, invoice: Json) -> None:
     try:
         finalize(account, {}, invoice["id"])
     except ApiError:

@@ -15,6 +15,7 @@ from .periods import DAY_S
 from .prorations import credit_unused, drop_pending
 from .renewals import bill, restart, schedule
 from .subscription_status import ENDED, cancellation, end, paused_collection
+from .taxes import require_tax_location
 
 if TYPE_CHECKING:
     from .account import Account
@@ -31,6 +32,8 @@ def create(account: Account, params: Json) -> Json:
     customer = account.get("customer", params["customer"], "customer")
     if not params.get("items"):
         raise missing("items")
+    if params.get("automatic_tax", {}).get("enabled"):
+        require_tax_location(customer)
     subscription = _new(account, customer, params)
     account.emit("customer.subscription.created", subscription)
     schedule(account, subscription)
