@@ -114,11 +114,11 @@ def drop_item(account: Account, item_id: str) -> None:
 
 
 def pending_items(account: Account, customer_id: str, currency: str, subscription_id: str | None = None) -> list[Json]:
-    """Return what the next invoice takes along, oldest first.
+    """Return the items that the next invoice bills, oldest first.
 
-    "If left blank, the invoice item is added to the next upcoming scheduled invoice. subscription: the subscription
-    to add this invoice item to; no other subscription's invoice takes it":
-    docstrings of stripe.params.InvoiceItemCreateParams.
+    "When left blank, the invoice item is added to the next upcoming scheduled invoice. When set, scheduled invoices for
+    subscriptions other than the specified subscription will ignore the invoice item": docstring of
+    stripe.params.InvoiceItemCreateParams.subscription.
     """
     taken = (customer_id, currency, None)
     return [

@@ -74,7 +74,7 @@ def pay(account: Account, params: Json, invoice_id: str) -> Json:
 
 
 def pay_some(account: Account, invoice_id: str, amount: int) -> Json:
-    """Pay a part of an invoice, as somebody with its dashboard can."""
+    """Pay a part of an invoice, as the dashboard can."""
     invoice = account.get("invoice", invoice_id)
     _require_status(invoice, ("open", "uncollectible"), "pay")
     if not 0 < amount <= invoice["amount_remaining"]:
@@ -140,7 +140,7 @@ def payment_is_processing(account: Account, invoice: Json) -> bool:
 
 
 def refresh_page(account: Account, invoice: Json) -> Json:
-    """Return an invoice whose hosted page is valid long enough for one who retrieves it."""
+    """Return the invoice, with a new hosted page if its page would expire too soon."""
     url = invoice["hosted_invoice_url"]
     page = account.pages.get(url.rsplit("/", 1)[-1]) if url else None
     if page and page.expires_at < account.now() + _RETRIEVED_PAGE_LIFE_S:
@@ -153,7 +153,7 @@ def not_editable(message: str) -> ApiError:
 
 
 def _require_tax_location(account: Account, invoice: Json, customer: Json) -> None:
-    """Fail as finalizing does: docs.stripe.com/invoicing/integration/workflow-transitions#finalized."""
+    """Fail without a location: docs.stripe.com/invoicing/integration/workflow-transitions#finalized."""
     if not invoice["automatic_tax"]["enabled"]:
         return
     try:

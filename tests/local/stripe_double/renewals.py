@@ -31,7 +31,7 @@ _TRIAL_NOTICE_S = 3 * DAY_S
 
 
 def schedule(account: Account, subscription: Json) -> None:
-    """Wake up when something may fall due; what no longer applies then does nothing."""
+    """Set a timer for everything that may fall due; a stale timer does nothing."""
     moments = {item["current_period_end"] for item in subscription["items"]["data"]}
     moments |= {subscription["cancel_at"], (subscription["pause_collection"] or {}).get("resumes_at")}
     for moment in moments - {None}:
@@ -40,11 +40,11 @@ def schedule(account: Account, subscription: Json) -> None:
         account.at(subscription["created"] + _INCOMPLETE_S, lambda: _expire(account, subscription))
     if subscription["status"] == "trialing":
         trial_end = subscription["trial_end"]
-        account.at(trial_end - _TRIAL_NOTICE_S, lambda: _tell_trial_end(account, subscription, trial_end))
+        account.at(trial_end - _TRIAL_NOTICE_S, lambda: _announce_trial_end(account, subscription, trial_end))
 
 
 def restart(account: Account, subscription: Json, before: list[Json], behavior: str, at: int) -> None:
-    """Begin a new period now: credit the unused time unless told not to, then charge the whole period at once.
+    """Start a new period now: credit the unused time unless `none`, then charge the whole period at once.
 
     "The billing interval is changed, the subscription moves from free to paid, a trial starts or ends. In these cases,
     we apply a credit for the unused time on the previous price, immediately charge the customer using the new price,
@@ -64,7 +64,7 @@ def restart(account: Account, subscription: Json, before: list[Json], behavior: 
 def bill(  # noqa: PLR0913 - named at every call
     account: Account, subscription: Json, items: list[Json], reason: str, *, at_once: bool, collect: bool = True
 ) -> Json:
-    """Make an invoice for these items' periods and what is pending."""
+    """Make an invoice of these items' periods and of the pending items."""
     customer = account.get("customer", subscription["customer"])
     params = {
         "automatic_tax": {"enabled": subscription["automatic_tax"]["enabled"]},
@@ -146,7 +146,7 @@ def _come_due(account: Account, subscription: Json) -> None:
 
 
 def _renew(account: Account, subscription: Json, due: list[Json]) -> None:
-    """Begin the next period of what is due: docs.stripe.com/billing/subscriptions/overview#subscription-lifecycle."""
+    """Start the next period of due items: docs.stripe.com/billing/subscriptions/overview#subscription-lifecycle."""
     before = {"items": copy.deepcopy(subscription["items"]), "latest_invoice": subscription["latest_invoice"]}
     period_start = min(item["current_period_start"] for item in due)
     if subscription["status"] == "trialing":
@@ -175,7 +175,7 @@ def _expire(account: Account, subscription: Json) -> None:
         void(account, {}, subscription["latest_invoice"])
 
 
-def _tell_trial_end(account: Account, subscription: Json, trial_end: int) -> None:
+def _announce_trial_end(account: Account, subscription: Json, trial_end: int) -> None:
     if subscription["status"] == "trialing" and subscription["trial_end"] == trial_end:
         account.emit("customer.subscription.trial_will_end", subscription)
 

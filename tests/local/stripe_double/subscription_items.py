@@ -155,7 +155,7 @@ def _restore(account: Account, subscription: Json, items: list[Json]) -> None:
 
 
 def _prorate(account: Account, subscription: Json, before: list[Json], at: int) -> None:
-    """Credit what changed or went, debit what changed or came: docs.stripe.com/billing/subscriptions/prorations."""
+    """Credit what changed or was removed, debit what changed or was added (docs: billing/subscriptions/prorations)."""
     now = {item["id"]: item for item in subscription["items"]["data"]}
     charged = {item["id"]: item for item in before}
     same = {one for one in charged.keys() & now.keys() if _charge(charged[one]) == _charge(now[one])}
@@ -210,7 +210,7 @@ def _require_running(subscription: Json) -> None:
 
 
 def _price(account: Account, subscription: Json, price_id: str, param: str) -> Json:
-    """Return a price that a subscription can have: recurring, in its currency, and with what its tax needs."""
+    """Return a price, or refuse one that is not recurring, not in the currency, or without a needed tax behavior."""
     price = account.get("price", price_id, param)
     if price["type"] != "recurring":
         message = (

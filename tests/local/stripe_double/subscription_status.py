@@ -64,7 +64,7 @@ def end(account: Account, subscription: Json) -> None:
 
 
 def cancellation(subscription: Json, *, cancel_at_period_end: bool) -> Json:
-    """Return the fields of a subscription that is set to cancel, or no longer so."""
+    """Return the fields that set a cancellation at the period's end, or withdraw it."""
     at = max(item["current_period_end"] for item in subscription["items"]["data"])
     return {"cancel_at": at if cancel_at_period_end else None, "cancel_at_period_end": cancel_at_period_end}
 

@@ -180,7 +180,7 @@ def _trial_end(account: Account, params: Json) -> int | None:
 
 
 def _change_trial(account: Account, subscription: Json, params: Json) -> None:
-    """End a trial now, or start or move one: both reset the billing date (`restart`)."""
+    """End a trial now, or start or move one; either resets the billing date (`restart`)."""
     now, behavior = account.now(), params.get("proration_behavior", "create_prorations")
     items = subscription["items"]["data"]
     if params["trial_end"] == "now":

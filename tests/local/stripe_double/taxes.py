@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def require_tax_location(customer: Json) -> None:
-    """Refuse a customer whom tax cannot place: docs.stripe.com/tax/customer-locations, docs.stripe.com/error-codes."""
+    """Refuse a customer without a tax location: docs.stripe.com/tax/customer-locations, docs.stripe.com/error-codes."""
     if not (customer["address"] or {}).get("country"):
         message = "The customer's location isn't recognized. Set a valid customer address to calculate tax."
         raise bad_request(message, "automatic_tax", "customer_tax_location_invalid")
 
 
 def require_tax_behavior(account: Account, taxed: Json, source: Json) -> None:
-    """Refuse what cannot go on an invoice or a subscription with automatic tax.
+    """Refuse an item that cannot go on an invoice or a subscription with automatic tax.
 
     "Incompatible invoice items (with manually specified tax rates, negative amounts, or tax_behavior=unspecified)
     cannot be added to automatic tax invoices": docstring of stripe.Invoice.AutomaticTax.enabled. The account's

@@ -21,7 +21,7 @@ MINIMUM_CHARGES = {
 
 
 def add_line(account: Account, invoice: Json, source: Json) -> Json:
-    """Add a line made from an item (or a subscription item) to an invoice and total it anew."""
+    """Add a line made from an item (or a subscription item) to an invoice and recompute its totals."""
     require_tax_behavior(account, invoice, source)
     line = account.add(
         "line_item",
