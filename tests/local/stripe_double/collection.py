@@ -80,6 +80,20 @@ def collect(account: Account, invoice: Json) -> None:
             account.change("customer.subscription.updated", subscription, {"status": account.after_failed_payments})
 
 
+def fall_overdue(account: Account, invoice: Json) -> None:
+    """Note that nobody paid in time.
+
+    "If collection_method=send_invoice it becomes past_due when its invoice is not paid by the due date": docstring of
+    stripe.Subscription.status.
+    """
+    if invoice["status"] != "open":
+        return
+    account.emit("invoice.overdue", invoice)
+    subscription = subscription_of(account, invoice)
+    if subscription and subscription["status"] == "active":
+        account.change("customer.subscription.updated", subscription, {"status": "past_due"})
+
+
 def close(account: Account, invoice: Json, status: str, transition: str) -> None:
     """Set a status that ends collection."""
     invoice |= {"next_payment_attempt": None, "status": status, "status_details": None}

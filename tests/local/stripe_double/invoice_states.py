@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import payments
 from .account import Page
-from .collection import close, collect, pay_part, settle
+from .collection import close, collect, fall_overdue, pay_part, settle
 from .errors import ApiError, bad_request
 from .periods import DAY_S
 from .taxes import require_tax_location
@@ -49,6 +49,8 @@ def finalize(account: Account, params: Json, invoice_id: str) -> Json:
         _replace_original(account, invoice)
     if invoice["amount_due"] == 0:
         settle(account, invoice)
+    elif invoice["collection_method"] == "send_invoice":
+        account.at(invoice["due_date"], lambda: fall_overdue(account, invoice))
     elif invoice["auto_advance"] and (invoice["parent"] or customer["invoice_settings"]["default_payment_method"]):
         # Automatic collection charges a saved card at once; that is what auto_advance=false prevents. A subscription's
         # invoice is charged without one, too: the double's customers pay unless their card is one that is declined.

@@ -68,7 +68,9 @@ def bill(  # noqa: PLR0913 - named at every call
     customer = account.get("customer", subscription["customer"])
     params = {
         "automatic_tax": {"enabled": subscription["automatic_tax"]["enabled"]},
+        "collection_method": subscription["collection_method"],
         "currency": subscription["currency"],
+        "days_until_due": subscription["days_until_due"],
     }
     invoice = invoices.new_draft(account, customer, params, billing_reason=reason)
     details = {"metadata": subscription["metadata"], "subscription": subscription["id"]}

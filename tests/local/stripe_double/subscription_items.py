@@ -181,8 +181,8 @@ def _interval_changed(before: list[Json], after: list[Json]) -> bool:
 
 
 def _period(account: Account, subscription: Json, price: Json) -> Json:
-    if subscription["status"] == "trialing":
-        start, end = subscription["trial_start"], subscription["trial_end"]
+    if subscription["billing_cycle_anchor"] > account.now():  # in its trial
+        start, end = subscription["trial_start"], subscription["billing_cycle_anchor"]
     else:
         start, end = period_at(subscription["billing_cycle_anchor"], price["recurring"], account.now())
     return {"current_period_end": end, "current_period_start": start}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .errors import Json
 
 # What an update stores as it comes; everything else it accepts changes nothing here.
-_STORED = ("collection_method", "default_payment_method", "description")
+_STORED = ("collection_method", "days_until_due", "default_payment_method", "description")
 
 
 def create(account: Account, params: Json) -> Json:
@@ -38,7 +38,10 @@ def create(account: Account, params: Json) -> Json:
     account.emit("customer.subscription.created", subscription)
     schedule(account, subscription)
     collect = params.get("payment_behavior") != "default_incomplete"
-    bill(account, subscription, subscription["items"]["data"], "subscription_create", at_once=True, collect=collect)
+    at_once = (
+        subscription["collection_method"] == "charge_automatically"
+    )  # "the first invoice is finalized as part of it"
+    bill(account, subscription, subscription["items"]["data"], "subscription_create", at_once=at_once, collect=collect)
     return subscription
 
 
