@@ -1,16 +1,17 @@
-"""The control routes under /_local, and the console page: JSON in and out, for people, scripts and story tests."""
+"""The control routes under /_local: JSON in and out, for people, scripts and story tests."""
 
 import json
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from line_requests.bus.events import event_id
+from tests.local import pages
+from tests.local.charges import charges
 from tests.local.demo import CURRENCIES, INTERVALS, PLANS, SUBSCRIPTION_STATUSES, NotPossible
 from tests.local.provisioner import Mode
 from tests.local.stripe_double.dashboard import ACTIONS
@@ -37,8 +38,8 @@ class InputError(Exception):
         self.status = status
 
 
-def routes(stack: "LocalStack") -> list[Route]:
-    """The console page and every control route of one stack."""
+def routes(stack: "LocalStack") -> list[BaseRoute]:
+    """The pages and every control route of one stack."""
 
     def control(method: str, path: str, act: Control) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -56,10 +57,11 @@ def routes(stack: "LocalStack") -> list[Route]:
         return Route(f"/_local/{path}", endpoint, methods=[method])
 
     return [
-        Route("/", _console, methods=["GET"]),
+        *pages.routes(),
         control("GET", "state", _state),
         control("POST", "workspaces", _create_workspace),
         control("POST", "workspaces/{workspace_id}/subscription", _change_subscription),
+        control("GET", "workspaces/{workspace_id}/charges", _charges),
         control("POST", "session-tokens", _session_token),
         control("POST", "webhooks", _webhooks),
         control("POST", "reconcile", _reconcile),
@@ -69,11 +71,6 @@ def routes(stack: "LocalStack") -> list[Route]:
         control("POST", "stripe/invoices/{invoice_id}", _touch_invoice),
         control("POST", "clock", _advance_clock),
     ]
-
-
-def _console(_: Request) -> Awaitable[Response] | Response:
-    # Read each time, so that the page can be changed while it is looked at.
-    return HTMLResponse(Path(__file__).with_name("console.html").read_text(), headers={"cache-control": "no-store"})
 
 
 def _state(stack: "LocalStack", _: Json, __: dict[str, str]) -> tuple[int, Json]:
@@ -113,6 +110,13 @@ def _change_subscription(stack: "LocalStack", body: Json, path: dict[str, str]) 
         workspace_id, plan, status, interval=interval, cancel=cancel, resubscribe=resubscribe
     )
     return 200, changed.as_json()
+
+
+def _charges(stack: "LocalStack", _: Json, path: dict[str, str]) -> tuple[int, Json]:
+    workspace = stack.demo.workspace(path["workspace_id"])
+    if workspace is None:
+        raise InputError(f"Unknown workspace: {path['workspace_id']}", 404)
+    return 200, charges(stack, workspace)
 
 
 def _session_token(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Json]:
