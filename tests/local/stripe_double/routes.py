@@ -114,6 +114,7 @@ TABLE: list[tuple[str, str, str, Act]] = [
     ("GET", "/v1/credit_notes", "CreditNoteList", credit_notes.retrieve_list),
     ("GET", "/v1/credit_notes/preview", "CreditNotePreview", credit_notes.preview),
     ("GET", "/v1/credit_notes/:id", "CreditNoteRetrieve", _retrieve("credit_note")),
+    ("POST", "/v1/credit_notes/:id/void", "CreditNoteVoidCreditNote", credit_notes.void),
     ("POST", "/v1/coupons", "CouponCreate", discounts.create_coupon),
     ("GET", "/v1/coupons/:id", "CouponRetrieve", _retrieve("coupon")),
     ("GET", "/v1/account", "AccountRetrieveCurrent", settings.retrieve_account),
