@@ -139,7 +139,7 @@ def test_past_due_subscription_is_active_again_once_paid(shop: Shop) -> None:
 
     shop.double.set_payments(str(retried.customer), succeed=True)
     shop.double.advance(3 * DAY)
-    shop.v1.invoices.pay(shop.invoices(paid)[0].id, {"payment_method": "pm_card_visa"})
+    shop.double.pay_invoice(shop.invoices(paid)[0].id)
 
     assert [shop.retrieve(s).status for s in (retried, paid)] == ["active", "active"]
 

@@ -42,9 +42,9 @@ class Controls(Dashboard):
             return [kind for kind, table in self._account.tables.items() if table]
 
     def pay_invoice(self, invoice_id: str) -> None:
-        """Pay an invoice as its customer would."""
+        """Pay an invoice as its customer would, with a card that is not declined."""
         with self._lock:
-            invoice_states.pay(self._account, {}, invoice_id)
+            invoice_states.pay(self._account, {"payment_method": "pm_card_visa"}, invoice_id)
 
     def forget_invoice(self, invoice_id: str) -> None:
         """Make an invoice unknown from now on, as a key of another account would find it."""
