@@ -30,6 +30,8 @@ def finalize(account: Account, params: Json, invoice_id: str) -> Json:
         raise not_editable("This invoice is already finalized, you can't re-finalize a non-draft invoice.")
     customer = account.get("customer", invoice["customer"], "customer")
     _require_tax_location(account, invoice, customer)
+    if invoice["from_invoice"]:
+        _replace_original(account, invoice)
     retotal(account, invoice)
     _apply_balance(account, invoice, customer)
     now = account.now()
@@ -45,8 +47,6 @@ def finalize(account: Account, params: Json, invoice_id: str) -> Json:
     invoice["status_transitions"]["finalized_at"] = now
     payments.request_payment(account, invoice)
     account.emit("invoice.finalized", invoice)
-    if invoice["from_invoice"]:
-        _replace_original(account, invoice)
     if invoice["amount_due"] == 0:
         settle(account, invoice)
     elif invoice["collection_method"] == "send_invoice":
@@ -168,7 +168,11 @@ def _require_tax_location(account: Account, invoice: Json, customer: Json) -> No
 
 
 def _replace_original(account: Account, revision: Json) -> None:
-    """Void what a revision replaces: docs.stripe.com/invoicing/invoice-edits."""
+    """Void the revised invoice first: docs.stripe.com/invoicing/invoice-edits.
+
+    "For revision invoices, this also includes any customer balance that was applied to the original invoice": docstring
+    of stripe.Invoice.starting_balance.
+    """
     original = account.get("invoice", revision["from_invoice"]["invoice"])
     original["latest_revision"] = revision["id"]
     if original["status"] in ("open", "uncollectible"):
