@@ -106,4 +106,5 @@ class Controls(Dashboard):
                 pause_collection=pause_collection,
             )
             renewals.schedule(self._account, forced)
+            self._account.catch_up()
             return copy.deepcopy(forced)

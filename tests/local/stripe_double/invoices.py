@@ -68,7 +68,7 @@ def _create_revision(account: Account, params: Json) -> Json:
 def duplicate(account: Account, original: Json, from_invoice: Json | None = None) -> Json:
     """Store a draft with the content of another invoice."""
     customer = account.get("customer", original["customer"])
-    params = {"collection_method": original["collection_method"], "currency": original["currency"]}
+    params = {name: original[name] for name in ("collection_method", "currency", "due_date")}
     draft = new_draft(account, customer, params, billing_reason="manual")
     draft["from_invoice"] = from_invoice
     copy_content(account, original, draft)
