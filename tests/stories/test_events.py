@@ -77,13 +77,13 @@ def provisioning(world: World, act: Callable[[], object], expected: object) -> N
     eventually(again)
 
 
-def test_every_function_has_an_event() -> None:
+def test_every_function_has_an_example_event() -> None:
     functions = {path.parent.name for path in (EVENTS.parent / "functions").glob("*/app.py")}
     assert {path.stem for path in EVENTS.glob("*.json")} == functions
 
 
 @pytest.mark.usefixtures("acme")
-def test_create(functions: Functions) -> None:
+def test_create_example_is_answered_and_replayed(functions: Functions) -> None:
     told = event("create_line_request")
     first, again = (functions.invoke("create_line_request", told) for _ in range(2))
     created = functions.answer(first, "POST", "/api/line-requests").json()
@@ -93,7 +93,7 @@ def test_create(functions: Functions) -> None:
 
 
 @pytest.mark.usefixtures("acme")
-def test_get(world: World, functions: Functions) -> None:
+def test_get_example_is_answered(world: World, functions: Functions) -> None:
     def answered() -> object:
         payload = functions.invoke("get_line_request", event("get_line_request"))
         line = functions.answer(payload, "GET", f"/api/line-requests/{LINE}").json()["line"]
@@ -103,7 +103,7 @@ def test_get(world: World, functions: Functions) -> None:
 
 
 @pytest.mark.usefixtures("acme")
-def test_manage(world: World, functions: Functions) -> None:
+def test_manage_example_is_answered(world: World, functions: Functions) -> None:
     def answered() -> object:
         payload = functions.invoke("manage_line_request", event("manage_line_request"))
         answer = functions.answer(payload, "POST", f"/api/line-requests/{LINE}")
@@ -113,7 +113,7 @@ def test_manage(world: World, functions: Functions) -> None:
 
 
 @pytest.mark.usefixtures("acme")
-def test_webhook(functions: Functions) -> None:
+def test_webhook_example_is_accepted_and_forged_one_refused(functions: Functions) -> None:
     """Its signature is good; its invoice is unknown at this Stripe, so nothing changes."""
     told = event("stripe_webhook")
     payload = functions.invoke("stripe_webhook", told)
@@ -123,7 +123,7 @@ def test_webhook(functions: Functions) -> None:
 
 
 @pytest.mark.usefixtures("acme")
-def test_publish_changes(functions: Functions, listener: Listener) -> None:
+def test_publish_changes_example_is_published(functions: Functions, listener: Listener) -> None:
     told = event("publish_changes")
     assert functions.invoke("publish_changes", told) == {"batchItemFailures": []}
     heard = eventually(lambda: {f"{LINE}:1", f"{LINE}:2"} & {told["eventId"] for told in listener.heard(LINE)})
@@ -131,14 +131,14 @@ def test_publish_changes(functions: Functions, listener: Listener) -> None:
 
 
 @pytest.mark.usefixtures("acme")
-def test_provisioning_result(world: World, functions: Functions) -> None:
+def test_provisioning_result_example_is_applied(world: World, functions: Functions) -> None:
     functions.invoke("provisioning_result", event("provisioning_result"))
     line = world.stores.lines.get(WORKSPACE, LINE)
     assert line is not None
     assert [str(change.status) for change in line.history] == ["awaiting_payment", "provisioning", "active"]
 
 
-def test_reconciler(functions: Functions) -> None:
+def test_reconciler_example_runs(functions: Functions) -> None:
     """At the present time: it would follow Stripe's events from the tick's time on for the rest of the tests."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     done = functions.invoke("reconciler", event("reconciler") | {"time": now})
