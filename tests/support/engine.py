@@ -40,13 +40,13 @@ def engine() -> Iterator[str]:
 
 
 @cache
-def _session() -> boto3.Session:
+def session() -> boto3.Session:
     return boto3.Session(aws_access_key_id=ACCOUNT, aws_secret_access_key="local", region_name=REGION)
 
 
 def dynamodb(endpoint: str) -> DynamoDBClient:
     """A client with the product's own time-outs and retries."""
-    return _session().client("dynamodb", endpoint_url=endpoint, config=CLIENT_CONFIG)
+    return session().client("dynamodb", endpoint_url=endpoint, config=CLIENT_CONFIG)
 
 
 class _PlainTags(yaml.SafeLoader):
@@ -59,7 +59,9 @@ _PlainTags.add_multi_constructor("!", lambda *_: None)
 @cache
 def _definition() -> dict[str, Any]:
     template = yaml.load((ROOT / "template.yaml").read_text(), Loader=_PlainTags)  # noqa: S506 - a SafeLoader
-    tables = [r for r in template["Resources"].values() if r["Type"] == "AWS::DynamoDB::Table"]
+    # A Fn::ForEach among the resources is a list.
+    resources = [resource for resource in template["Resources"].values() if isinstance(resource, dict)]
+    tables = [resource for resource in resources if resource["Type"] == "AWS::DynamoDB::Table"]
     return {name: value for name, value in tables[0]["Properties"].items() if name in CREATED_WITH}
 
 
