@@ -14,7 +14,7 @@ from benchmark.functions import Context, handler
 
 
 def main(folder: str) -> None:
-    # The function's own output, its logs and metrics, goes to standard error.
+    # Logs and metrics go to standard error.
     answers, sys.stdout = sys.stdout, sys.stderr
     clients: list[str] = []
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 TOKEN = new_api_key("acme")
-# What a newer release may write, by the attribute that it writes it to.
+# The attribute that holds a value which only a newer release knows.
 UNKNOWN = {"status": "#status", "kind": "#submission.#line_type"}
 
 

@@ -1,4 +1,4 @@
-"""The declaration of a request: what is documented, stored, published and fingerprinted follows from it."""
+"""The one declaration of a request, compared with what is documented, stored, published and fingerprinted."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def limits(schema: Json) -> tuple[set[str], int | None]:
     return types, next((choice["maxLength"] for choice in choices if "maxLength" in choice), None)
 
 
-# --- what is documented -----------------------------------------------------------------------------------
+# --- documented -----------------------------------------------------------------------------------
 
 
 def test_documented_fields_are_those_declared() -> None:
@@ -106,7 +106,7 @@ def test_phones_that_are_accepted_match_the_documented_pattern(phone: str) -> No
     assert accepted is bool(re.fullmatch(PHONE_PATTERN, phone))
 
 
-# --- what is stored, published and fingerprinted ------------------------------------------------------------
+# --- stored, published, fingerprinted ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -1,4 +1,4 @@
-"""What happens around a snapshot of a function's process."""
+"""Processes restored from a snapshot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broken deliveries: bodies and signatures out of nowhere, and signed events that make no sense."""
+"""Webhook deliveries with generated bodies and signatures, and signed events that are malformed."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ ROUTES = [
     ("GET", LINES),
     ("GET", f"{LINES}/{'0' * 24}"),
     ("POST", f"{LINES}/{'0' * 24}"),
-    # Worse requests, whose other faults must not come first.
+    # Their other errors must not come first.
     ("GET", f"{LINES}/not-an-id"),
     ("POST", f"{LINES}/not-an-id"),
     ("GET", f"{LINES}?limit=none"),
@@ -34,8 +34,8 @@ def second_key(workspace: Workspace) -> str:
 
 
 def signed_in(workspace: Workspace, claims: Json | None = None, header: Json | None = None) -> str:
-    told = {"workspaceId": workspace.id, "claims": claims or {}, "header": header or {}}
-    return "Bearer " + str(workspace.world.control("session-tokens", **told)["token"])
+    parameters = {"workspaceId": workspace.id, "claims": claims or {}, "header": header or {}}
+    return "Bearer " + str(workspace.world.control("session-tokens", **parameters)["token"])
 
 
 def with_checksum(body: str) -> str:

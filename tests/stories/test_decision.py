@@ -249,7 +249,7 @@ def test_invoice_covered_by_credit_is_paid_at_once(world: World, workspace: Work
     [invoice] = workspace.invoices()
     assert (invoice["status"], invoice["metadata"]["line_id"]) == ("paid", answer["line"]["_id"])
     eventually(lambda: workspace.status(answer["line"]["_id"]) == "active")
-    # Nothing waits for a payment, so nothing is in the way.
+    # Nothing awaits payment, so no lock is held.
     assert workspace.create(EMAIL).status_code == 201
 
 

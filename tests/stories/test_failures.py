@@ -11,17 +11,17 @@ KINDS = ["error_before", "error_after", "rate_limit"]
 
 
 def half_made(world: World, kind: str, step: str) -> tuple[Workspace, str]:
-    """A request that Stripe's failure has stopped at that step, and its line; the failure is over."""
+    """A request that a failure of Stripe stopped at that step, and its line; the failure has ended."""
     workspace = world.workspace().full()
     world.faults(kind, path=STEPS[step])
     answer = workspace.create(key="k")
-    assert answer.status_code in {201, 503}, answer.text  # 201: it has found what happened despite the error
+    assert answer.status_code in {201, 503}, answer.text  # 201: it found what Stripe did despite the error
     world.no_faults()
     return workspace, workspace.lines()[0]["_id"]
 
 
 def pending_items(workspace: Workspace) -> list[Any]:
-    """What the next invoice of the workspace's customer would charge."""
+    """The items that the next invoice of the workspace's customer would charge."""
     items = workspace.world.stack.double.all_of("invoiceitem")
     return [item for item in items if item["customer"] == workspace.customer and item["invoice"] is None]
 
@@ -54,7 +54,7 @@ def test_draft_deleted_by_hand_is_created_again(world: World, by: str) -> None:
     """[23] [27] [34] Deleted at Stripe while the request was half made."""
     workspace, line_id = half_made(world, "error_before", "finalize")
     [draft] = workspace.invoices()
-    world.webhooks("drop")  # of its deletion, which would have the webhook look meanwhile
+    world.webhooks("drop")  # the webhook of the deletion would repair it first
     world.stripe.v1.invoices.delete(draft["id"])
     if by == "key":
         assert workspace.create(key="k").status_code == 201

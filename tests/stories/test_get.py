@@ -19,7 +19,7 @@ LOOK_INTERVAL_S = 3
 
 
 def consistent(answer: httpx.Response) -> Json:
-    """The body of a GET whose status and payment status are the line's own."""
+    """The body of a GET, after checking that it repeats both statuses of the line."""
     body: Json = answer.json()
     assert answer.status_code == 200, answer.text
     assert body["status"] == body["line"]["provisioningStatus"]
@@ -28,7 +28,7 @@ def consistent(answer: httpx.Response) -> Json:
 
 
 def looks(calls: Callable[[], list[LoggedRequest]], invoice_id: str) -> int:
-    """How often the product asked Stripe about this invoice."""
+    """The number of times that the product read this invoice from Stripe."""
     return sum(call.path.startswith(f"/v1/invoices/{invoice_id}") for call in calls())
 
 
@@ -261,7 +261,7 @@ def test_poll_answers_stored_state_while_stripe_fails(world: World, workspace: W
 def test_concurrent_polls_read_stripe_once_per_interval(workspace: Workspace) -> None:
     """[39]"""
     settled = workspace.included()["line"]["_id"]
-    together(8, lambda _: workspace.get(settled))  # so many workers have started: the polls are quick
+    together(8, lambda _: workspace.get(settled))  # starts this many workers first, so that the polls are quick
     line = workspace.awaiting()["line"]
     calls, started = workspace.world.calls(), time.monotonic()
     answers = together(8, lambda _: [consistent(workspace.get(line["_id"])) for _ in range(3)])
@@ -279,7 +279,7 @@ def test_concurrent_polls_of_half_made_line_try_stripe_once(world: World, worksp
     answers = together(8, lambda _: workspace.get(line["_id"])) + [workspace.get(line["_id"]) for _ in range(4)]
     assert {answer.status_code for answer in answers} == {200}
     assert answers[0].json()["paymentUrl"] is None
-    # Each try is repeated once by the SDK.
+    # The SDK retries each call once.
     assert 1 <= len(calls()) <= 2 * (1 + (time.monotonic() - started) // LOOK_INTERVAL_S)
     world.no_faults()
     time.sleep(LOOK_INTERVAL_S)

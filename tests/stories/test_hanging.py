@@ -1,4 +1,4 @@
-"""Stripe takes a call and does not answer: stories that mostly wait."""
+"""Stripe accepts a call and never answers. These stories mostly wait."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_time_out_at_any_step_makes_no_second_invoice(world: World) -> None:
     start = len(log)
     with ThreadPoolExecutor() as pool:
         answers = {}
-        # All three hang at the same time, each at its own step.
+        # All three hang at once, each at another step.
         for step, workspace in workspaces.items():
             world.control("stripe/faults", kind="timeout_after", count=1, path=STEPS[step])
             answers[step] = pool.submit(workspace.create, key="k")

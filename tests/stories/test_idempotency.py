@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 def replayed(again: httpx.Response, first: httpx.Response, *, mismatch: bool = False) -> bool:
-    """Whether it is the original answer, byte for byte, and says so."""
+    """Whether it repeats the original response byte for byte, with the header."""
     assert (again.status_code, again.content) == (first.status_code, first.content)
     assert again.headers.get("Idempotency-Mismatch") == ("true" if mismatch else None)
     return bool(again.headers.get("Idempotency-Replayed") == "true")

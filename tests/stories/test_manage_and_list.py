@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 
 def conflicts(workspace: Workspace, line_id: str, action: str, status: str) -> bool:
-    """Whether it is the 409 that names the line's status, with nothing changed."""
+    """Whether the action is 409 with the line's status and changes nothing."""
     answer = workspace.manage(line_id, action)
     body = answer.json()
     assert (answer.status_code, set(body)) == (409, {"success", "status", "message"}), answer.text

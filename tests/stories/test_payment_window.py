@@ -1,4 +1,4 @@
-"""The local deployment has no payment window: these functions are copies of its own, with one of a second."""
+"""The payment window. The local deployment has none: these functions are copies with a window of a second."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def windowed(world: World) -> Iterator[Functions]:
 
 @pytest.fixture
 def asked(workspace: Workspace, windowed: Functions) -> tuple[str, float]:
-    """A request with a window: its line's id, and when it expires."""
+    """Requests a line; returns its id and when it expires."""
     workspace.included()
     before = time.time()
     created = windowed.ask("create_line_request", "POST", LINES, workspace.api_key, PHONE)
@@ -60,7 +60,7 @@ def test_reconciler_after_payment_window_cancels(
     invoice_id = workspace.line(line_id)["stripeInvoiceId"]
     wait_until(expires_s)
     calls = world.calls()
-    # The schedule tells whole seconds.
+    # The schedule has whole seconds.
     tick = {"time": datetime.datetime.fromtimestamp(int(expires_s) + 1, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
     wait_until(int(expires_s) + 1)
     windowed.invoke("reconciler", tick)

@@ -26,7 +26,7 @@ def test_requests_over_the_burst_are_429_with_exact_body(workspace: Workspace) -
     for answer in refused:
         body = answer.json()
         assert body == {"error": "Rate limit exceeded", "retryAfterMs": body["retryAfterMs"]}
-        # Of requests at once another one's clock may be ahead, by no more than this one took.
+        # A concurrent request's clock may be ahead by at most the time that this one took.
         assert 0 < body["retryAfterMs"] <= INTERVAL_MS + answer.elapsed.total_seconds() * 1000 + 1
         assert answer.headers["Retry-After"] == str(math.ceil(body["retryAfterMs"] / 1000))
 

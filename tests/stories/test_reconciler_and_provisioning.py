@@ -30,13 +30,13 @@ ADD_ONS = {1500: "purchased_phone", 900: "byon_phone", 500: "email"}
 
 
 def items(world: World, workspace: Workspace) -> list[Any]:
-    """What the workspace's customer is subscribed to."""
+    """The subscription items of the workspace's customer."""
     listed = world.stripe.v1.subscriptions.list({"customer": workspace.customer}).data
     return [item for subscription in listed for item in subscription["items"].data]
 
 
 def quantities(world: World, workspace: Workspace) -> dict[str, int]:
-    """What the workspace's subscription is billed for besides its plan."""
+    """The add-on quantities on the workspace's subscription."""
     found = [item for item in items(world, workspace) if item.price.unit_amount in ADD_ONS]
     return {ADD_ONS[item.price.unit_amount]: item.quantity for item in found}
 
@@ -180,12 +180,12 @@ def test_every_state_is_published_with_a_stable_event_id(world: World, listener:
     world.pay(created["paymentUrl"])
     eventually(lambda: workspace.status(line_id) == "active")
     eventually(lambda: len(listener.heard(line_id)) >= 3)
-    told = {event["detail"]["eventId"]: event for event in listener.envelopes(line_id)}
-    assert list(told) == [f"{line_id}:1", f"{line_id}:2", f"{line_id}:3"]
-    assert {(event["source"], event["detail-type"]) for event in told.values()} == {
+    published = {event["detail"]["eventId"]: event for event in listener.envelopes(line_id)}
+    assert list(published) == [f"{line_id}:1", f"{line_id}:2", f"{line_id}:3"]
+    assert {(event["source"], event["detail-type"]) for event in published.values()} == {
         ("line-requests", "Line State Changed")
     }
-    details = [event["detail"] for event in told.values()]
+    details = [event["detail"] for event in published.values()]
     assert [(d["previousStatus"], d["status"], d["paymentStatus"]) for d in details] == [
         (None, "awaiting_payment", "awaiting_payment"),
         ("awaiting_payment", "provisioning", "paid"),
@@ -201,8 +201,8 @@ def test_null_or_blank_fields_are_absent_for_the_provisioner(world: World, liste
     """[11] Outer white space is trimmed."""
     body = PHONE | dict.fromkeys(OPTIONAL, "") | {"zipcode": None, "state": "  CA ", "firstName": " Ada "}
     line_id = world.workspace().included(body)["line"]["_id"]
-    [told] = eventually(lambda: listener.heard(line_id))[:1]
-    assert told["line"] == PHONE | dict.fromkeys(OPTIONAL) | {"state": "CA", "lineType": "purchased"}
+    [published] = eventually(lambda: listener.heard(line_id))[:1]
+    assert published["line"] == PHONE | dict.fromkeys(OPTIONAL) | {"state": "CA", "lineType": "purchased"}
 
 
 def test_provisioning_is_published_as_one_event(world: World, listener: Listener) -> None:
@@ -224,15 +224,15 @@ def test_provisioning_result_settles_the_line_once(
     """[48] Repeated, late and contradicting results change nothing."""
     world.provisioning("manual")
     line_id = workspace.included()["line"]["_id"]
-    [told] = eventually(lambda: listener.heard(line_id))[:1]
-    listener.answer(told, outcome, reason="as it is")
+    [published] = eventually(lambda: listener.heard(line_id))[:1]
+    listener.answer(published, outcome, reason="as it is")
     eventually(lambda: workspace.status(line_id) == status)
     for late in ("succeeded", "failed", outcome):
-        listener.answer(told, late)
+        listener.answer(published, late)
     eventually(lambda: len(listener.heard(line_id)) >= 2)
     marker = workspace.included(EMAIL)["line"]["_id"]
     [other] = eventually(lambda: listener.heard(marker))[:1]
-    listener.answer(other, "succeeded")  # comes after the late ones
+    listener.answer(other, "succeeded")  # arrives after the late ones
     eventually(lambda: workspace.status(marker) == "active")
     line = world.stack.demo.find_line(line_id)
     assert line is not None
@@ -246,11 +246,11 @@ def test_malformed_or_foreign_provisioning_results_change_nothing(
     world.provisioning("manual")
     other = world.workspace()
     line_id = workspace.included()["line"]["_id"]
-    [told] = eventually(lambda: listener.heard(line_id))[:1]
-    listener.answer(told | {"eventId": f"{line_id}:2"}, "succeeded")
-    listener.answer(told | {"workspaceId": other.id}, "succeeded")
-    listener.answer(told | {"lineId": "0" * 24}, "succeeded")
-    listener.answer(told, "perhaps")
+    [published] = eventually(lambda: listener.heard(line_id))[:1]
+    listener.answer(published | {"eventId": f"{line_id}:2"}, "succeeded")
+    listener.answer(published | {"workspaceId": other.id}, "succeeded")
+    listener.answer(published | {"lineId": "0" * 24}, "succeeded")
+    listener.answer(published, "perhaps")
     listener.put("a-provisioner", "Line Provisioning Result", {"eventId": 7, "lineId": None})
     marker = workspace.included(EMAIL)["line"]["_id"]
     [sound] = eventually(lambda: listener.heard(marker))[:1]
@@ -418,7 +418,7 @@ def test_add_on_item_that_no_plan_names_is_removed(world: World, workspace: Work
     world.reconcile()
     [item] = [i for i in items(world, workspace) if i.price.unit_amount == 1500]
     former = another_price(world, 1400)
-    # As if the line had been billed by the former price until the plan was applied with today's.
+    # Bills the line by the former price, as before the plan was applied with the new one.
     world.stripe.v1.subscription_items.update(item.id, {"price": former, "proration_behavior": "none"})
     world.reconcile()
     assert quantities(world, workspace) == {"purchased_phone": 1}
@@ -430,7 +430,7 @@ def test_only_the_selected_subscription_carries_add_ons(world: World, workspace:
     paid_lines(world, workspace.full(), 1)
     world.reconcile()
     [base] = [i.price.id for i in items(world, workspace) if i.price.unit_amount not in ADD_ONS]
-    time.sleep(1)  # Stripe's seconds: the newer one counts
+    time.sleep(1)  # Stripe's times have whole seconds, and the newer one is selected
     anew = world.stripe.v1.subscriptions.create({"customer": workspace.customer, "items": [{"price": base}]})
     world.reconcile()
     carrying = [i.subscription for i in items(world, workspace) if i.price.unit_amount == 1500]

@@ -20,8 +20,8 @@ TOLERANCE_S = 300
 
 
 def event(kind: str, about: Json, **more: object) -> bytes:
-    """An event as Stripe tells it."""
-    told = {
+    """An event as Stripe delivers it."""
+    fields = {
         "id": "evt_story",
         "object": "event",
         "created": int(time.time()),
@@ -29,7 +29,7 @@ def event(kind: str, about: Json, **more: object) -> bytes:
         "type": kind,
         "data": {"object": about},
     }
-    return json.dumps(told | more).encode()
+    return json.dumps(fields | more).encode()
 
 
 def deliver(
@@ -40,8 +40,8 @@ def deliver(
     return world.send("POST", HOOK, content=body, headers=headers)
 
 
-def paid_unheard(world: World, workspace: Workspace) -> Json:
-    """A paid invoice of whose payment the product has not heard."""
+def paid_without_webhook(world: World, workspace: Workspace) -> Json:
+    """A line whose invoice was paid while webhooks are dropped."""
     world.webhooks("drop")
     created = workspace.awaiting()
     world.pay(created["paymentUrl"])
@@ -64,7 +64,7 @@ def test_webhook_promotes_paid_line(world: World, workspace: Workspace) -> None:
 @pytest.mark.parametrize("secret", WEBHOOK_SECRETS)
 def test_either_secret_is_accepted_during_rotation(world: World, workspace: Workspace, secret: str) -> None:
     """[43]"""
-    invoice = paid_unheard(world, workspace)
+    invoice = paid_without_webhook(world, workspace)
     answer = deliver(world, event("invoice.paid", invoice), secrets=[secret])
     assert (answer.status_code, answer.json()) == (200, {"received": True})
     assert status_of(workspace, invoice) != "awaiting_payment"
@@ -89,7 +89,7 @@ def test_delivery_without_valid_signature_is_400(
     world: World, workspace: Workspace, secrets: list[str], age_s: int, header: str | None
 ) -> None:
     """[43] Wrong, empty, missing, older than 300 s or as far in the future; nothing changes."""
-    invoice = paid_unheard(world, workspace)
+    invoice = paid_without_webhook(world, workspace)
     calls = world.calls()
     answer = deliver(world, event("invoice.paid", invoice), secrets=secrets, age_s=age_s, header=header)
     assert (answer.status_code, set(answer.json())) == (400, {"error"})
@@ -99,14 +99,14 @@ def test_delivery_without_valid_signature_is_400(
 @pytest.mark.parametrize("age_s", [TOLERANCE_S - 10, 10 - TOLERANCE_S])
 def test_delivery_within_the_tolerance_is_accepted(world: World, workspace: Workspace, age_s: int) -> None:
     """[43]"""
-    invoice = paid_unheard(world, workspace)
+    invoice = paid_without_webhook(world, workspace)
     assert deliver(world, event("invoice.paid", invoice), age_s=age_s).status_code == 200
     assert status_of(workspace, invoice) != "awaiting_payment"
 
 
 def test_signature_covers_the_raw_body(world: World, workspace: Workspace) -> None:
     """[43] One byte changed, or no signature at all."""
-    body = event("invoice.paid", paid_unheard(world, workspace))
+    body = event("invoice.paid", paid_without_webhook(world, workspace))
     header = signature_header(body, WEBHOOK_SECRETS)
     assert deliver(world, body + b" ", header=header).status_code == 400
     assert world.send("POST", HOOK, content=body).status_code == 400
@@ -121,7 +121,7 @@ def test_signed_body_that_is_no_event_is_400(world: World, body: bytes) -> None:
 
 def test_event_of_other_livemode_is_400(world: World, workspace: Workspace) -> None:
     """[43] A live event at a test deployment."""
-    invoice = paid_unheard(world, workspace)
+    invoice = paid_without_webhook(world, workspace)
     assert deliver(world, event("invoice.paid", invoice, livemode=True)).status_code == 400
     assert status_of(workspace, invoice) == "awaiting_payment"
 
@@ -167,7 +167,7 @@ def test_late_event_does_not_regress_a_line(world: World, workspace: Workspace) 
 def test_concurrent_deliveries_of_one_event_make_one_transition(world: World, workspace: Workspace) -> None:
     """[44]"""
     world.provisioning("manual")
-    invoice = paid_unheard(world, workspace)
+    invoice = paid_without_webhook(world, workspace)
     body = event("invoice.paid", invoice)
     answers = together(6, lambda _: deliver(world, body))
     assert {answer.status_code for answer in answers} == {200}
@@ -189,7 +189,7 @@ def test_payment_after_cancel_is_flagged_for_refund(world: World, workspace: Wor
     line = workspace.awaiting()["line"]
     workspace.manage(line["_id"], "cancel")
     world.quiet()
-    # What Stripe's rules forbid but two of its data centres may do: the void and the payment crossed.
+    # A void and a payment that cross: Stripe's rules forbid it, a race inside Stripe may still do it.
     account = world.stack.double._account  # noqa: SLF001 - the double keeps Stripe's rules
     account.get("invoice", line["stripeInvoiceId"])["status"] = "paid"
     body = event("invoice.paid", workspace.invoice(line["stripeInvoiceId"]))
