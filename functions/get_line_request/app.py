@@ -17,7 +17,7 @@ from line_requests.telemetry import logger
 BUDGET_S = 5.0
 LINES_IN_USE_MAX = 1000
 
-DEPLOYMENT = Deployment.from_environment()
+DEPLOYMENT = Deployment.for_snapshot()
 
 
 @logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)
