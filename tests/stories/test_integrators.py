@@ -117,15 +117,10 @@ def test_history_tells_each_change_with_its_cause_and_the_receipt(
     line_id = created["line"]["_id"]
     world.pay(created["paymentUrl"])
     eventually(lambda: workspace.status(line_id) == "provisioning")
-    provisioned(
-        world,
-        workspace,
-        line_id,
-        "failed",
-        reason="No number is left.",
-        reasonCode="unavailable",
-        delivered={"phone": 7},
-    )
+    failure = {"reasonCode": "unavailable", "reason": "No number is left."}
+    event = {"eventId": f"{line_id}:2", "workspaceId": workspace.id, "lineId": line_id}
+    listener.answer(event, "failed", **failure, delivered={"phone": 7})
+    eventually(lambda: workspace.status(line_id) == "failed")
     events = history(workspace, line_id)
     nothing = {"reasonCode": None, "reason": None, "invoiceUrl": None}
     receipt = nothing | {"invoiceUrl": created["paymentUrl"]}
