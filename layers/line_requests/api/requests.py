@@ -31,8 +31,8 @@ def read_submission(document: Mapping[str, Any]) -> Submission:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         text = str(first["ctx"]["error"])
-        # What a kind needs is checked for the whole request; every such text begins with the field's name.
-        raise Invalid(text, str(first["loc"][0]) if first["loc"] else text.split(maxsplit=1)[0]) from None
+        # Every such text begins with the field's name.
+        raise Invalid(text, text.split(maxsplit=1)[0]) from None
 
 
 def read_action(request: Request, actions: Mapping[str, object]) -> str:
