@@ -11,6 +11,7 @@ import stripe
 from moto import mock_aws
 
 from line_requests.operator import cli
+from line_requests.storage.stores import Stores
 from line_requests.storage.table import Table
 from tests.local.stripe_double import StripeDouble
 from tests.operator.shop import OPERATOR_API_KEY, Shop
@@ -32,12 +33,8 @@ class Deployment:
     table: Table
 
     @property
-    def store(self) -> Store:
-        return Store(self.table)
-
-    @property
-    def registry(self) -> Registry:
-        return Registry(self.table)
+    def stores(self) -> Stores:
+        return Stores(self.table)
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class Console:
         """Its exit code, what it showed all the same, and what it said."""
         code = cli.main([*argv, "--json"])
         printed = self.capsys.readouterr()
-        return code, json.loads(printed.out), printed.err
+        return code, json.loads(printed.out), json.loads(printed.err)["error"]
 
     def refused(self, *argv: str) -> str:
         """What it said: one line, and nothing else."""

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from line_requests.domain import decision
 from line_requests.domain.ids import sha256_hex
-from line_requests.domain.model import Change, Line, PaymentStatus, Status
+from line_requests.domain.model import Change, IdempotencyRecord, Line, PaymentStatus, Status
 from line_requests.domain.submission import Submission
 
 if TYPE_CHECKING:
     from tests.operator.conftest import Deployment
 
-ADA = Submission("Ada", "Lovelace", "phone", "purchased")
+ADA = Submission(first_name="Ada", last_name="Lovelace", channel_type="phone", line_type="purchased")
 AT_MS = 1_795_000_000_000
 
 
 def requested(deployment: Deployment, workspace_id: str, submission: Submission = ADA) -> Line:
     """A line as create writes it: included, or awaiting payment beyond that."""
-    workspace = deployment.registry.workspace(workspace_id)
+    workspace = deployment.stores.workspaces.get(workspace_id)
     assert workspace is not None
     add_on = decision.judge(workspace, submission.kind)
     status = Status.AWAITING_PAYMENT if add_on else Status.PROVISIONING
@@ -33,22 +33,20 @@ def requested(deployment: Deployment, workspace_id: str, submission: Submission 
         history=(Change(AT_MS, status, "over_plan_limit" if add_on else "included"),),
         charge=decision.charge_for(workspace, add_on) if add_on else None,
     )
-    lost = deployment.store.admit(
-        workspace, line, fingerprint=sha256_hex(line.id), answer=None, limit=None, now_ms=AT_MS
-    )
-    assert lost is None
+    record = IdempotencyRecord(line.id, sha256_hex(line.id))
+    assert deployment.stores.lines.insert_line(workspace, line, record, limit=None, now_ms=AT_MS) is None
     return line
 
 
 def paid(deployment: Deployment, workspace_id: str) -> Line:
     line = requested(deployment, workspace_id)
-    return deployment.store.promote(line, AT_MS + 1, invoice_id="in_1", url=None)
+    return deployment.stores.lines.mark_paid(line, AT_MS + 1, invoice_id="in_1", url=None)
 
 
 def active(deployment: Deployment, workspace_id: str) -> Line:
-    return deployment.store.provisioned(requested(deployment, workspace_id), AT_MS + 2)
+    return deployment.stores.lines.mark_active(requested(deployment, workspace_id), AT_MS + 2)
 
 
 def failed(deployment: Deployment, workspace_id: str) -> Line:
     line = requested(deployment, workspace_id)
-    return deployment.store.provisioning_failed(line, "carrier said no", AT_MS + 2)
+    return deployment.stores.lines.mark_failed(line, "carrier said no", AT_MS + 2)

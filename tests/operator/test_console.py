@@ -1,16 +1,42 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
-from typing import TYPE_CHECKING
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Literal
 
 import boto3
 import pytest
 
+from line_requests.domain.submission import Submission
 from line_requests.operator import cli
+from line_requests.operator.target import Target
+from tests.operator import lines
 
 if TYPE_CHECKING:
     from tests.operator.conftest import Console, Deployment
     from tests.operator.shop import Shop
+
+GROUPS = ("plans", "workspace", "key", "line", "provisioning")
+# In a process of its own, because the result goes to a pipe that nobody reads.
+SHOW_PLANS = """
+import sys
+import boto3
+from moto import mock_aws
+from line_requests.operator import cli
+with mock_aws():
+    names = [("pk", "HASH"), ("sk", "RANGE")]
+    boto3.client("dynamodb").create_table(
+        TableName="lines",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in names],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in names],
+    )
+    sys.exit(cli.main(["plans", "show"]))
+"""
 
 
 def test_without_settings_it_says_what_is_missing(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,7 +44,7 @@ def test_without_settings_it_says_what_is_missing(console: Console, monkeypatch:
     said = console.refused("workspace", "create", "acme", "--customer", "cus_1")
     assert said.startswith("STRIPE_SECRET_ARN or STRIPE_API_KEY is not set: ")
     monkeypatch.setenv("PAYMENT_WINDOW_HOURS", "long")
-    assert console.refused("plans", "show") == "a setting is no number: could not convert string to float: 'long'"
+    assert console.refused("plans", "show") == "a setting is not a number: could not convert string to float: 'long'"
     monkeypatch.delenv("TABLE_NAME")
     assert console.refused("plans", "show").startswith("TABLE_NAME is not set: ")
 
@@ -91,7 +117,7 @@ def test_a_stack_says_all_that_is_needed(
     created = console.json("--stack", stack, "workspace", "create", "acme", "--customer", shop.customer())
     assert created["workspace"] == "acme"
     assert console.json("workspace", "show", "acme", "--stack", stack) == created
-    settings = cli.Deployment(stack).settings
+    settings = Target(stack).deployment.settings
     assert (settings.bus_name, settings.window_ms) == ("line-bus", 48 * 3_600_000)
 
 
@@ -111,7 +137,7 @@ def test_an_unknown_stack_is_one_line(console: Console) -> None:
 @pytest.mark.parametrize("url", ["nonsense", "http://", "http://a b"])
 def test_an_endpoint_that_is_no_url_is_one_line(console: Console, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
-    assert console.refused("plans", "show") == f"AWS_ENDPOINT_URL_DYNAMODB is no URL: {url}"
+    assert console.refused("plans", "show") == f"AWS_ENDPOINT_URL_DYNAMODB is not a URL: {url}"
 
 
 def test_a_stack_of_another_product_is_refused(console: Console) -> None:
@@ -120,9 +146,94 @@ def test_a_stack_of_another_product_is_refused(console: Console) -> None:
     assert console.refused("--stack", "other", "plans", "show").startswith("the stack other has no output TableName")
 
 
-@pytest.mark.parametrize("argv", [[], ["plans"], ["line", "show", "acme", "xyz"], ["workspace", "sync"]])
-def test_a_command_that_is_none_is_explained(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        cli.main(argv)
-    assert exit_.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: line-requests")
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["plan"], 'Unknown command "plan". Did you mean "plans"?'),
+        (["line", "shwo"], 'Unknown command "shwo". Did you mean "show"?'),
+        (["plans", "apply", "x", "--prun"], "Unknown option: --prun. Did you mean --prune?"),
+        (["line", "show", "acme", "xyz"], "'xyz' is not a line id: 24 hex digits"),
+        (["workspace", "create", "acme"], 'Command "workspace create" parameter --customer requires an argument.'),
+    ],
+)
+def test_a_wrong_command_line_is_explained_with_a_suggestion(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(argv) == cli.USAGE == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("line-requests: ")
+    assert said in printed.err
+    assert cli.main([*argv, "--json"]) == cli.USAGE
+    assert said in json.loads(capsys.readouterr().err)["error"]
+
+
+@pytest.mark.parametrize("argv", [["--help"], [], ["plans"], ["plans", "--help"], ["plans", "apply", "--help"]])
+def test_help_is_no_error(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(argv) == cli.DONE
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"Usage: line-requests {' '.join(argv[:-1])}".rstrip())
+    assert "--stack" in printed.out
+    assert printed.err == ""
+
+
+def test_help_shows_examples_exit_codes_and_the_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["plans", "apply", "--help"])
+    assert "Examples:\n  line-requests --stack prod plans apply plans.toml\n" in capsys.readouterr().out
+    cli.main(["--help"])
+    printed = capsys.readouterr().out
+    assert "Exit codes:\n  0  done\n" in printed
+    assert "TABLE_NAME, BUS_NAME " in printed
+
+
+def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for group in GROUPS:
+        cli.main([group])
+        for command in re.findall(r"^│ ([a-z][a-z-]+) ", capsys.readouterr().out, re.MULTILINE):
+            cli.main([group, command, "--help"])
+            assert f"  line-requests {group} {command}" in capsys.readouterr().out.replace(" --stack prod", "")
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == cli.DONE
+    assert capsys.readouterr().out == f"{importlib.metadata.version('line-requests')}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_every_group(shell: Literal["bash", "zsh", "fish"]) -> None:
+    script = cli.app.generate_completion(shell=shell)
+    assert all(group in script for group in GROUPS)
+    assert "issue" in script
+
+
+def test_clients_texts_cannot_steer_the_terminal(console: Console, deployment: Deployment, acme: str) -> None:
+    name = "Ada\x1b[2J\u202e[bold]"
+    submission = Submission(first_name=name, last_name="Lovelace", channel_type="phone", line_type="purchased")
+    line = lines.requested(deployment, acme, submission)
+    printed = console.text("line", "show", acme, line.id)
+    assert "Ada\\x1b[2J\\u202e[bold]" in printed
+    assert "\x1b" not in printed
+    assert console.json("line", "show", acme, line.id)["firstName"] == name
+
+
+def test_colour_is_for_terminals_that_want_it(
+    console: Console, deployment: Deployment, acme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = lines.active(deployment, acme)
+    assert "\x1b[" not in console.text("line", "show", acme, line.id)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert "\x1b[32mactive" in console.text("line", "show", acme, line.id)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[32m" not in console.text("line", "show", acme, line.id)
+
+
+def test_a_reader_that_stops_reading_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = os.environ | {"TABLE_NAME": "lines", "AWS_DEFAULT_REGION": "us-east-1"}
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW_PLANS], stdout=writer, stderr=subprocess.PIPE, env=environment, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (cli.BROKEN_PIPE, b"")

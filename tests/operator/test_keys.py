@@ -6,6 +6,7 @@ import boto3
 import pytest
 
 from line_requests.domain.ids import sha256_hex
+from line_requests.domain.model import ApiKey
 
 if TYPE_CHECKING:
     from tests.operator.conftest import Console, Deployment
@@ -48,9 +49,9 @@ def test_a_key_is_revoked_by_itself_or_by_its_hash(
     named = key if by == "key" else sha256_hex(key)[:12]
     revoked = console.json("key", "revoke", acme, named)
     assert revoked["revoked"] is not None
-    stored = deployment.registry.api_keys(acme)
-    assert "revoked_at" in stored[sha256_hex(key)]
-    assert "revoked_at" not in stored[sha256_hex(other)]
+    stored = {stored.hash: stored.revoked_at_ms for stored in deployment.stores.api_keys.list(acme)}
+    assert stored[sha256_hex(key)] is not None
+    assert stored[sha256_hex(other)] is None
     # Again: the first revocation counts.
     assert console.json("key", "revoke", acme, named) == revoked
 
@@ -66,7 +67,7 @@ def test_what_names_no_key_of_the_workspace_is_refused(console: Console, shop: S
 
 def test_a_hash_prefix_of_two_keys_is_refused(console: Console, deployment: Deployment, acme: str) -> None:
     for last in "ab":
-        deployment.registry.save_api_key(acme, "c0ffee" + "0" * 57 + last, "", 0)
+        deployment.stores.api_keys.insert(acme, ApiKey("c0ffee" + "0" * 57 + last, "", 0))
     assert console.refused("key", "revoke", acme, "c0ffee") == "c0ffee names 2 keys of the workspace acme"
 
 

@@ -48,12 +48,20 @@ def test_an_applied_plan_is_shown_with_what_it_copied_from_stripe(shop: Shop, co
             "plan": "starter",
             "basePrices": [base],
             "tax": "automatic",
-            "lines": [{"kind": "email", "included": 2, "cap": 7, "addOn": extra, "unitAmount": 500, "currency": "usd"}],
+            "lines": [
+                {
+                    "kind": "email",
+                    "included": 2,
+                    "cap": 7,
+                    "addOn": extra,
+                    "unitAmount": {"amount": 500, "currency": "usd"},
+                }
+            ],
         }
     ]
     shown = console.text("plans", "show")
     assert shown.splitlines()[0].split() == ["plan", "starter"]
-    assert ["email", "2", "7", extra, "500", "usd"] == shown.splitlines()[-1].split()
+    assert ["email", "2", "7", extra, "$5.00"] == shown.rstrip().splitlines()[-1].split()
 
 
 @pytest.mark.parametrize("behavior", ["exclusive", "inclusive", None])
@@ -64,7 +72,7 @@ def test_an_add_on_is_taxed_as_its_price(
     file.write_text(plan(shop.price(), f'email = {{ included = 1, add_on = "{extra}" }}'))
     console.json("plans", "apply", str(file))
 
-    [applied] = deployment.registry.plans()
+    [applied] = deployment.stores.plans.all()
     [allowance] = applied.allowances.values()
     assert allowance.add_on is not None
     assert allowance.add_on.tax_behavior == (behavior or "unspecified")
@@ -199,13 +207,13 @@ def test_a_base_price_means_one_plan(shop: Shop, console: Console, file: Path) -
     base = shop.price()
     file.write_text(plan(base) + plan(base, name="twin"))
     assert console.refused("plans", "apply", str(file)) == (
-        f"plan twin: base_prices: {base} already means plan starter"
+        f"plan twin: base_prices: {base} already identifies plan starter"
     )
 
     file.write_text(plan(base))
     console.json("plans", "apply", str(file))
     file.write_text(plan(base, name="renamed"))
-    assert "already means plan starter" in console.refused("plans", "apply", str(file))
+    assert "already identifies plan starter" in console.refused("plans", "apply", str(file))
     assert console.json("plans", "apply", str(file), "--prune") == {"applied": ["renamed"], "removed": ["starter"]}
     assert [shown["plan"] for shown in console.json("plans", "show")] == ["renamed"]
 
@@ -231,7 +239,7 @@ def test_workspaces_get_a_changed_plan_with_their_next_sync(
     console: Console, file: Path, acme: str, starter: str
 ) -> None:
     def included() -> int:
-        phones = console.json("workspace", "show", acme)["places"][0]
+        phones = console.json("workspace", "show", acme)["capacity"][0]
         assert phones["kind"] == "purchased_phone"
         return int(phones["included"])
 
@@ -250,10 +258,10 @@ def test_workspaces_get_a_changed_plan_with_their_next_sync(
 def test_a_sync_that_fails_does_not_hide_that_the_plans_are_applied(
     console: Console, deployment: Deployment, file: Path, starter: str
 ) -> None:
-    deployment.registry.create_workspace("acme", "cus_unknown", livemode=False)
+    deployment.stores.workspaces.insert("acme", "cus_unknown", livemode=False)
     file.write_text(plan(starter))
     code, view, said = console.incomplete("plans", "apply", str(file), "--sync")
-    assert (code, said) == (1, "line-requests: 1 of 1 workspaces could not be synced\n")
+    assert (code, said) == (1, "1 of 1 workspaces could not be synced")
     assert view["applied"] == ["starter"]
     assert view["synced"][0]["error"]
 

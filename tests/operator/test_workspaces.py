@@ -9,7 +9,7 @@ from line_requests.domain import decision
 from line_requests.domain.errors import ForbiddenLineType, SubscriptionRequired
 from line_requests.domain.model import AddOn, Allowance, Subscription, Workspace
 from line_requests.domain.submission import Kind
-from line_requests.operator import commands as operators
+from line_requests.operator import commands
 from tests.operator import lines
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def test_a_created_workspace_has_the_plan_that_its_customer_subscribes_to(
     customer = shop.subscriber(starter)
     created = console.json("workspace", "create", "acme", "--customer", customer)
     assert created == console.json("workspace", "show", "acme")
-    extra = created["places"][0].pop("addOn")
+    extra = created["capacity"][0].pop("addOn")
     assert extra.startswith("price_")
     assert created.pop("subscription").startswith("sub_")
     assert created == {
@@ -34,7 +34,7 @@ def test_a_created_workspace_has_the_plan_that_its_customer_subscribes_to(
         "plan": "starter",
         "lock": None,
         "keys": 0,
-        "places": [
+        "capacity": [
             {"kind": "purchased_phone", "included": 1, "cap": 3, "used": 0, "paid": 0, "left": 1},
             {"kind": "byon_phone", "included": None, "cap": None, "used": 0, "paid": 0, "left": 0, "addOn": None},
             {"kind": "email", "included": None, "cap": None, "used": 0, "paid": 0, "left": 0, "addOn": None},
@@ -81,17 +81,17 @@ def test_creating_again_finishes_what_was_interrupted(
     shop: Shop, console: Console, deployment: Deployment, starter: str
 ) -> None:
     customer = shop.subscriber(starter)
-    deployment.registry.create_workspace("acme", customer, livemode=False)
+    deployment.stores.workspaces.insert("acme", customer, livemode=False)
     again = console.json("workspace", "create", "acme", "--customer", customer, "--organisation", "org_acme")
     assert again["plan"] == "starter"
-    assert deployment.store.workspace_of_organisation("org_acme") == "acme"
+    assert deployment.stores.workspaces.of_organisation("org_acme") == "acme"
 
 
 def test_an_organisation_acts_for_one_workspace(shop: Shop, console: Console, deployment: Deployment) -> None:
     console.json("workspace", "create", "acme", "--customer", shop.customer(), "--organisation", "org_acme")
     said = console.refused("workspace", "create", "other", "--customer", shop.customer(), "--organisation", "org_acme")
     assert said == "org_acme is mapped to another workspace; other stands without it"
-    assert deployment.store.workspace_of_organisation("org_acme") == "acme"
+    assert deployment.stores.workspaces.of_organisation("org_acme") == "acme"
     said = console.refused("workspace", "create", "third", "--customer", shop.customer(), "--organisation", "acme")
     assert said == "'acme' is no Clerk organisation: org_..."
     assert console.refused("workspace", "show", "third") == "there is no workspace third"
@@ -102,7 +102,7 @@ def test_show_tells_places_used_and_left_the_lock_and_the_keys(
 ) -> None:
     def places() -> list[int | str | None]:
         view = console.json("workspace", "show", acme)
-        phones = view["places"][0]
+        phones = view["capacity"][0]
         return [*(phones[name] for name in ("used", "paid", "left")), view["lock"]]
 
     assert places() == [0, 0, 1, None]
@@ -117,7 +117,7 @@ def test_show_tells_places_used_and_left_the_lock_and_the_keys(
     revoked = console.json("key", "issue", acme)["key"]
     console.json("key", "revoke", acme, revoked)
     shown = console.text("workspace", "show", acme)
-    assert f"lock          {waiting.id}\nkeys          1\n\nplaces:\n" in shown
+    assert f"lock          {waiting.id}\nkeys          1\n\ncapacity:\n" in shown
     phones = next(row for row in shown.splitlines() if row.startswith("purchased_phone"))
     assert phones.split()[1:6] == ["1", "3", "3", "1", "0"]
 
@@ -143,7 +143,7 @@ def test_places_are_left_exactly_when_a_request_would_be_included() -> None:
             included = decision.judge(workspace, Kind.EMAIL) is None
         except (ForbiddenLineType, SubscriptionRequired):
             included = False
-        left = next(places.left for places in operators.places(workspace) if places.kind is Kind.EMAIL)
+        left = next(places.left for places in commands.capacity(workspace) if places.kind is Kind.EMAIL)
         assert (left > 0) is included
 
 
@@ -175,12 +175,12 @@ def test_sync_all_goes_on_after_a_workspace_that_fails(
         {"workspace": "beta", "plan": None, "status": None, "error": None},
     ]
     assert console.json("workspace", "sync", "--all") == good
-    deployment.registry.create_workspace("aaa", "cus_unknown", livemode=False)
+    deployment.stores.workspaces.insert("aaa", "cus_unknown", livemode=False)
 
     code, view, said = console.incomplete("workspace", "sync", "--all")
 
     assert code == 1
-    assert said == "line-requests: 1 of 3 workspaces could not be synced\n"
+    assert said == "1 of 3 workspaces could not be synced"
     assert view[0]["workspace"] == "aaa"
     assert view[0]["error"]
     assert view[1:] == good

@@ -100,7 +100,7 @@ class Subscription:
 
     id: str
     status: str
-    plan: str | None
+    plan: str | None = None
     allowances: Mapping[Kind, Allowance] = field(default_factory=dict)
     automatic_tax: bool = False
     tax_rates: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from line_requests.domain.model import ApiKey, Change, Line, Status, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.flows.lifecycle import Lifecycle
 from line_requests.flows.subscriptions import SubscriptionSync
+from line_requests.operator.refusal import Refused
 from line_requests.storage.keys import ApiKeys
 from line_requests.storage.lines import Lines
 from line_requests.storage.workspaces import Workspaces
@@ -21,10 +22,6 @@ HASH_PREFIX_MIN = 6
 RETRIED, RELEASED = "retried_by_operator", "released_by_operator"
 
 _ORGANISATION = re.compile(r"org_\w{1,100}", re.ASCII)
-
-
-class Refused(Exception):
-    """An operator asks for what cannot be; the text says why, in one line."""
 
 
 # --- workspaces ---------------------------------------------------------------------------------

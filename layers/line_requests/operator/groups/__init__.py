@@ -1,0 +1,1 @@
+"""The commands' signatures, one module for each group."""

@@ -1,0 +1,88 @@
+"""`line-requests workspace`: who may request lines, and how many."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from line_requests.domain.errors import LineRequestError
+from line_requests.domain.model import Workspace
+from line_requests.operator import commands, render, views
+from line_requests.operator.errors import one_line
+from line_requests.operator.groups.arguments import Deployed, WorkspaceId
+from line_requests.operator.refusal import Incomplete, Refused, Row, View
+from line_requests.operator.target import Target, new_clock
+
+app = App(name="workspace", help="Who may request lines, and how many.", help_epilogue="")
+
+
+@app.command(help_epilogue="Example:\n  line-requests workspace create acme --customer cus_123 --organisation org_123")
+def create(
+    workspace: Annotated[str, Parameter(help="Its id: 1 to 40 of a-z, 0-9 and -.")],
+    /,
+    *,
+    customer: Annotated[str, Parameter(help="Its Stripe customer, cus_...")],
+    organisation: Annotated[str | None, Parameter(help="The Clerk organisation that acts for it, org_...")] = None,
+    target: Deployed,
+) -> View:
+    """Tie a new workspace to a Stripe customer."""
+    now_ms = new_clock().now_ms()
+    stores = target.deployment.stores
+    created = commands.create_workspace(
+        stores.workspaces,
+        target.deployment.lifecycle.subscriptions,
+        target.billing(),
+        workspace,
+        customer=customer,
+        organisation=organisation,
+        now_ms=now_ms,
+    )
+    return _shown(target, created)
+
+
+@app.command(help_epilogue="Example:\n  line-requests workspace show acme")
+def show(workspace: WorkspaceId, /, *, target: Deployed) -> View:
+    """Show a workspace's plan, capacity, lock and number of keys."""
+    return _shown(target, commands.workspace(target.deployment.stores.workspaces, workspace))
+
+
+@app.command(help_epilogue="Examples:\n  line-requests workspace sync acme\n  line-requests workspace sync --all")
+def sync(
+    workspace: Annotated[str | None, Parameter(help="The workspace's id.")] = None,
+    /,
+    *,
+    every: Annotated[bool, Parameter(name="--all", negative="", help="Every workspace.")] = False,
+    target: Deployed,
+) -> View:
+    """Read the subscription from Stripe."""
+    if (workspace is None) is not every:
+        raise Refused("name one workspace, or all of them with --all")
+    return sync_all(target) if workspace is None else _shown(target, _sync(target, workspace))
+
+
+def sync_all(target: Target) -> list[Row]:
+    """Syncs every workspace; one that fails stops nothing and is reported at the end."""
+    rows, failed = list[Row](), 0
+    for workspace_id in render.track(sorted(target.deployment.stores.workspaces.ids()), "Syncing workspaces"):
+        row: Row = {"workspace": workspace_id, "plan": None, "status": None, "error": None}
+        try:
+            synced = _sync(target, workspace_id)
+        except (Refused, LineRequestError) as error:
+            failed += 1
+            row["error"] = one_line(error)
+        else:
+            if synced.subscription is not None:
+                row |= {"plan": synced.subscription.plan, "status": synced.subscription.status}
+        rows.append(row)
+    if failed:
+        raise Incomplete(rows, f"{failed} of {len(rows)} workspaces could not be synced")
+    return rows
+
+
+def _sync(target: Target, workspace_id: str) -> Workspace:
+    target.billing()  # names a missing setting before anything is read
+    deployment = target.deployment
+    return commands.sync(deployment.stores.workspaces, deployment.lifecycle, workspace_id, new_clock())
+
+
+def _shown(target: Target, workspace: Workspace) -> Row:
+    return views.workspace_view(workspace, target.deployment.stores.api_keys.list(workspace.id))

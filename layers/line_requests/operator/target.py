@@ -1,0 +1,95 @@
+"""The deployment that a command is about, named by its CloudFormation stack or by the environment."""
+
+import os
+from collections.abc import Mapping
+from functools import cache, cached_property
+
+import boto3
+from botocore.utils import is_valid_endpoint_url
+
+from line_requests.billing.account import Billing
+from line_requests.bus.events import Bus
+from line_requests.clock import Clock
+from line_requests.deployment import Deployment
+from line_requests.operator.refusal import Refused
+from line_requests.settings import Settings
+
+# As much time as a client's request has; a command about many workspaces takes a new clock for each of them.
+BUDGET_S = 20.0
+# A file of plans is one call to Stripe per price.
+APPLY_BUDGET_S = 600.0
+
+# What a stack says about its deployment, by the environment variable that it replaces.
+STACK_OUTPUTS = {"TABLE_NAME": "TableName", "BUS_NAME": "BusName", "API_URL": "ApiUrl", "WEBHOOK_URL": "WebhookUrl"}
+STACK_PARAMETERS = {
+    "STRIPE_SECRET_ARN": "StripeSecretArn",
+    "STRIPE_API_BASE": "StripeApiBase",
+    "PAYMENT_WINDOW_HOURS": "PaymentWindowHours",
+}
+ENVIRONMENT = """\
+Environment, where --stack does not say it:
+  TABLE_NAME, BUS_NAME          the deployment's table and event bus
+  STRIPE_SECRET_ARN             its secret; or, to use a key of your own,
+  STRIPE_API_KEY                a Stripe key, which also overrides the stack's secret
+  STRIPE_API_BASE               where Stripe answers (default: https://api.stripe.com)
+  PAYMENT_WINDOW_HOURS          as deployed (default: 0)
+  AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, ...   as for every AWS tool"""
+
+
+class Target:
+    """One deployment, wired when a command first needs it."""
+
+    def __init__(self, stack: str | None) -> None:
+        self.stack = stack
+        for name, value in os.environ.items():
+            if name.startswith("AWS_ENDPOINT_URL") and value and not is_valid_endpoint_url(value):
+                raise Refused(f"{name} is not a URL: {value}")
+
+    @cached_property
+    def environment(self) -> Mapping[str, str]:
+        """The process's environment, overridden by what the stack says."""
+        return {**os.environ, **(_stack_environment(self.stack) if self.stack else {})}
+
+    @cached_property
+    def deployment(self) -> Deployment:
+        """Its parts; raises Refused when a setting is missing."""
+        self._require("TABLE_NAME")
+        try:
+            return Deployment(Settings.from_environment(self.environment), session())
+        except ValueError as error:
+            raise Refused(f"a setting is not a number: {error}") from None
+
+    def billing(self, clock: Clock | None = None) -> Billing:
+        """Its Stripe account, with the operator's own key if there is one."""
+        self._require("STRIPE_SECRET_ARN", "STRIPE_API_KEY")
+        return self.deployment.billing(clock or new_clock())
+
+    def bus(self) -> Bus:
+        """Its event bus."""
+        self._require("BUS_NAME")
+        return self.deployment.bus
+
+    def _require(self, *names: str) -> None:
+        if not any(self.environment.get(name) for name in names):
+            raise Refused(f"{' or '.join(names)} is not set: name the deployment with --stack, or set it")
+
+
+def new_clock(budget_s: float = BUDGET_S) -> Clock:
+    """A clock that starts now."""
+    return Clock.start(budget_s)
+
+
+@cache
+def session() -> boto3.Session:
+    """One per process: a session reads the services' descriptions once."""
+    return boto3.Session()
+
+
+def _stack_environment(stack: str) -> dict[str, str]:
+    found = session().client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    parameters = {given["ParameterKey"]: given["ParameterValue"] for given in found.get("Parameters", [])}
+    if "TableName" not in outputs:
+        raise Refused(f"the stack {stack} has no output TableName: it is another product's, or not deployed yet")
+    told = {name: outputs.get(key, "") for name, key in STACK_OUTPUTS.items()}
+    return told | {name: parameters[key] for name, key in STACK_PARAMETERS.items() if key in parameters}
