@@ -55,7 +55,9 @@ def first_charge(subscription: Subscription, unit_amount: int, currency: str, no
         return unit_amount, Period(now_s, period.end_s)
     # A trial is not charged for, so its length says nothing about the price: one interval from its end does.
     in_trial = subscription.status == "trialing"
-    length_s = add_intervals(subscription, period.end_s, 1) - period.end_s if in_trial else period.end_s - period.start_s
+    length_s = (
+        add_intervals(subscription, period.end_s, 1) - period.end_s if in_trial else period.end_s - period.start_s
+    )
     amount = prorate(unit_amount, period.end_s - now_s, length_s, currency)
     return min(amount, unit_amount), Period(now_s, period.end_s)
 
@@ -84,11 +86,15 @@ def shortage(kind: Kind, owed: int, coverages: Iterable[Coverage], period_end_s:
     short = owed - covered(coverages, period_end_s)
     if short <= 0:
         return None
-    partly = sorted((c.until_s for c in coverages for _ in range(c.places) if now_s < c.until_s < period_end_s), reverse=True)
+    partly = sorted(
+        (c.until_s for c in coverages for _ in range(c.places) if now_s < c.until_s < period_end_s), reverse=True
+    )
     return Shortage(kind, tuple((partly + [now_s] * short)[:short]))
 
 
-def cover(coverages: Iterable[Coverage], places: int, until_s: int, *, replacing: Iterable[int] = ()) -> tuple[Coverage, ...]:
+def cover(
+    coverages: Iterable[Coverage], places: int, until_s: int, *, replacing: Iterable[int] = ()
+) -> tuple[Coverage, ...]:
     """With so many places charged until then; `replacing` names the ends of coverages that this extends."""
     counts: dict[int, int] = {}
     for coverage in (*coverages, Coverage(until_s, places)):
