@@ -117,10 +117,10 @@ class Subscriptions:
         return quantities
 
     def _lines(self, invoice: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-        embedded: Mapping[str, Any] = invoice["lines"]
-        if not embedded["has_more"]:
-            return embedded["data"]
-        return list_all(self._client, f"/v1/invoices/{invoice['id']}/lines", {"limit": PAGE})
+        lines: Iterable[Mapping[str, Any]] = invoice["lines"]["data"]
+        if invoice["lines"]["has_more"]:
+            lines = list_all(self._client, f"/v1/invoices/{invoice['id']}/lines", {"limit": PAGE})
+        return lines
 
     def create_pending_item(self, workspace: Workspace, charge: PendingCharge) -> None:
         """Adds a charge to the subscription's next invoice; the same charge twice is one item."""

@@ -58,7 +58,7 @@ def price_of(add_on: AddOn, currency: str) -> Amount:
     amount = add_on.amounts.get(currency)
     if amount is None:
         raise BillingRefused(
-            f"The price {add_on.price} has no amount in {currency.upper()}. Add one in Stripe, apply the plan, then retry."
+            f"The price {add_on.price} has no amount in {currency}. Add one in Stripe, apply the plan, then retry."
         )
     return amount
 

@@ -7,13 +7,13 @@ from typing import Literal
 
 from line_requests.domain.submission import Kind, Submission
 
-# Stripe's statuses in which lines may be requested (contract 17), and those that never become active again (39).
+# Stripe's statuses in which lines may be requested (contract 17), and those that have ended for good (39).
 ACTIVE = frozenset({"active", "trialing"})
 ENDED = frozenset({"canceled", "incomplete_expired"})
 
 # Whether a price contains its tax; unspecified leaves it to the Stripe account's default.
 TaxBehavior = Literal["exclusive", "inclusive", "unspecified"]
-# Whether lines beyond the included number that nobody paid for are billed (contract 50), and what a first invoice charges.
+# Whether lines that nobody paid for are billed (contract 50), and what a first invoice charges (51).
 Excess = Literal["keep", "bill"]
 FirstCharge = Literal["prorated", "full"]
 

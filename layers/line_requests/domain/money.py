@@ -26,7 +26,7 @@ def prorate(unit_amount: int, seconds: int, period_s: int, currency: str) -> int
 def period_at(subscription: Subscription, now_s: int) -> Period:
     """The subscription's period at that time: the stored one, or the one that follows it by the calendar.
 
-    Stripe ends period k at the billing cycle anchor plus k intervals: https://docs.stripe.com/billing/subscriptions/billing-cycle
+    Period k ends k intervals after the anchor: https://docs.stripe.com/billing/subscriptions/billing-cycle
     """
     period = subscription.period
     if now_s < period.end_s:
@@ -40,7 +40,7 @@ def period_at(subscription: Subscription, now_s: int) -> Period:
 def add_intervals(subscription: Subscription, start_s: int, count: int) -> int:
     """So many base intervals after a period's start, on the day of the month that the billing cycle is anchored to."""
     unit, size = subscription.interval, subscription.interval_count
-    step = relativedelta(**{f"{unit}s": size * count})  # type: ignore[arg-type] # Stripe's intervals are its names
+    step = relativedelta(**{f"{unit}s": size * count})  # type: ignore[arg-type] # Stripe's units are its names
     moved = datetime.datetime.fromtimestamp(start_s, tz=datetime.UTC) + step
     if unit in {"month", "year"}:
         anchor_day = datetime.datetime.fromtimestamp(subscription.anchor_s or start_s, tz=datetime.UTC).day
@@ -111,7 +111,7 @@ def without_past(coverages: Iterable[Coverage], now_s: int) -> tuple[Coverage, .
 
 
 def split_by_kind(quantity: int, owed: Mapping[Kind, int]) -> dict[Kind, int]:
-    """A price's quantity, shared among the kinds that it stands for: each gets what it owes, the first also the rest."""
+    """A price's quantity, shared among its kinds: each gets what it owes, the first also the rest."""
     shares: dict[Kind, int] = {}
     for kind, count in owed.items():
         shares[kind] = min(quantity, count)

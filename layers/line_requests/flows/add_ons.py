@@ -1,7 +1,7 @@
 """What a subscription is billed for its paid lines: every moment once (contract 50, 52).
 
-Renewals charge the quantities, which are set without proration. Places that are owed in the middle of a period are charged
-by one pending invoice item, which the next invoice takes up.
+Renewals charge the quantities, which are set without proration. Places that are owed in the middle of a period are
+charged by one pending invoice item, which the next invoice takes up.
 """
 
 from collections.abc import Sequence
@@ -145,7 +145,7 @@ class AddOns:
     # --- quantities -----------------------------------------------------------------------------
 
     def _set_quantities(self, billing: Billing, workspace: Workspace, listed: Sequence[StripeSubscription]) -> int:
-        """Sets each add-on price's quantity to what is owed; an item that this product added and nobody owes is removed."""
+        """Sets each add-on price's quantity to what is owed; removes items of ours that are no longer owed."""
         subscription = workspace.subscription
         # Under a plan that is not known, what is owed is unknown, not nothing.
         if subscription is None or subscription.ended or subscription.plan is None:
