@@ -15,7 +15,7 @@ from line_requests.billing.client import connect
 from line_requests.clock import Clock, wall_time_ms
 from line_requests.domain.errors import LineRequestError
 from line_requests.domain.ids import sha256_hex
-from line_requests.domain.model import AddOn, Allowance, PaymentStatus, Plan, Status, Workspace
+from line_requests.domain.model import AddOn, Allowance, Amount, PaymentStatus, Plan, Status, Workspace
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Kind, Submission
 from line_requests.flows.create import Created, Creation
@@ -108,7 +108,7 @@ class Shop(Flows):
             ).id
             for amount in (2900, 1500)
         )
-        add_on = AddOn(extra, product, "usd", 1500) if for_sale else None
+        add_on = AddOn(extra, product, {"usd": Amount(1500)}) if for_sale else None
         allowances = {Kind.PURCHASED_PHONE: Allowance(included, cap, add_on)}
         self.stores.plans.save([Plan("plan", (base,), allowances)])
         customer = v1.customers.create({"name": "Acme"}).id

@@ -25,9 +25,9 @@ class StripeItem:
     id: str
     quantity: int
     ours: bool
-    period: Period
-    interval: str
-    interval_count: int
+    period: Period = Period(0, 0)
+    interval: str = "month"
+    interval_count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class StripeSubscription:
     id: str
     status: str
     created_s: int
-    currency: str
-    anchor_s: int
     items: Mapping[str, StripeItem]
+    currency: str = ""
+    anchor_s: int = 0
 
 
 class Subscriptions:

@@ -171,7 +171,10 @@ def owed_by_kind(workspace: Workspace, excess: Excess = "keep") -> dict[Kind, in
 
 
 def quantities_owed(workspace: Workspace) -> dict[str, int]:
-    """The quantity of each add-on price that the workspace's subscription should carry from the next period on."""
+    """The quantity of each add-on price that the subscription should carry from the next period on.
+
+    A place that is charged beyond this period, by a longer one before it, is not charged again by the renewal.
+    """
     owed: dict[str, int] = {}
     subscription = workspace.subscription
     if subscription is None:
@@ -179,5 +182,6 @@ def quantities_owed(workspace: Workspace) -> dict[str, int]:
     for kind, count in owed_by_kind(workspace, subscription.excess).items():
         add_on = subscription.allowances[kind].add_on
         if add_on is not None:
-            owed[add_on.price] = owed.get(add_on.price, 0) + count
+            beyond = money.covered(workspace.charged.get(kind, ()), subscription.period.end_s + 1)
+            owed[add_on.price] = owed.get(add_on.price, 0) + max(0, count - beyond)
     return owed

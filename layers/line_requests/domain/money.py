@@ -54,7 +54,7 @@ def first_charge(subscription: Subscription, unit_amount: int, currency: str, no
     if subscription.first_charge == "full":
         return unit_amount, Period(now_s, period.end_s)
     # A trial is not charged for, so its length says nothing about the price: one interval from its end does.
-    in_trial = subscription.status == "trialing"
+    in_trial = subscription.status == "trialing" and now_s < subscription.period.end_s
     length_s = (
         add_intervals(subscription, period.end_s, 1) - period.end_s if in_trial else period.end_s - period.start_s
     )

@@ -148,7 +148,7 @@ class Workspaces:
             remove = ""
         return self._update(workspace.id, f"SET {', '.join(sets)}{remove}", values, "#quantities_revision = :seen")
 
-    def finish_quantities(self, workspace: Workspace, *, asked_at_ms: int, due_at_ms: int | None) -> Workspace:
+    def finish_quantities(self, workspace: Workspace, *, asked_at_ms: int, due_at_ms: int | None = None) -> Workspace:
         """Ends the lease; the workspace is due again at `due_at_ms`, or at once if its counts changed meanwhile.
 
         Its subscription was read from Stripe at `asked_at_ms` or later.
