@@ -59,7 +59,9 @@ _PlainTags.add_multi_constructor("!", lambda *_: None)
 @cache
 def _definition() -> dict[str, Any]:
     template = yaml.load((ROOT / "template.yaml").read_text(), Loader=_PlainTags)  # noqa: S506 - a SafeLoader
-    tables = [r for r in template["Resources"].values() if r["Type"] == "AWS::DynamoDB::Table"]
+    # Fn::ForEach entries are lists; the table is none of them.
+    resources = [resource for resource in template["Resources"].values() if isinstance(resource, dict)]
+    tables = [resource for resource in resources if resource["Type"] == "AWS::DynamoDB::Table"]
     return {name: value for name, value in tables[0]["Properties"].items() if name in CREATED_WITH}
 
 
