@@ -70,7 +70,7 @@ def _list_in_use(request: Request) -> Response:
 def _allowance(request: Request) -> Response:
     """POST's decision for each kind of line, on the workspace as stored; never asks Stripe (contract 62)."""
     workspace, _ = authenticate(DEPLOYMENT, request)
-    return responses.allowance(workspace)
+    return responses.allowance(workspace, Clock.at_event(request.at_ms, BUDGET_S).now_ms())
 
 
 ROUTES = {

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from line_requests.domain.model import (
     AddOn,
     Allowance,
+    Amount,
     Change,
     Charge,
     Invoice,
     Line,
     PaymentStatus,
+    Period,
     Status,
     Subscription,
     VoidReason,
@@ -34,10 +36,12 @@ SUBSCRIPTION_STATUSES = (
     "incomplete_expired",
     "paused",
 )
+# A month of 30 days, a third of which has passed.
+PERIOD = Period(NOW_MS // 1000 - 10 * 86_400, NOW_MS // 1000 + 20 * 86_400)
 ADD_ONS = {
-    Kind.PURCHASED_PHONE: AddOn("price_phone", "prod_phone", "usd", 1500),
-    Kind.BYON_PHONE: AddOn("price_byon", "prod_byon", "usd", 900),
-    Kind.EMAIL: AddOn("price_email", "prod_email", "usd", 500),
+    Kind.PURCHASED_PHONE: AddOn("price_phone", "prod_phone", {"usd": Amount(1500)}),
+    Kind.BYON_PHONE: AddOn("price_byon", "prod_byon", {"usd": Amount(900)}),
+    Kind.EMAIL: AddOn("price_email", "prod_email", {"usd": Amount(500)}),
 }
 SUBMISSIONS = {
     Kind.PURCHASED_PHONE: Submission(
@@ -66,7 +70,7 @@ def subscription(status: str = "active", /, **allowances: Allowance) -> Subscrip
     """One line of every kind included and more for sale, unless the kinds are named."""
     granted = {Kind[kind.upper()]: allowance for kind, allowance in allowances.items()}
     usual = {kind: Allowance(1, add_on=add_on) for kind, add_on in ADD_ONS.items()}
-    return Subscription("sub_1", status, "starter", granted or usual)
+    return Subscription("sub_1", status, "starter", granted or usual, currency="usd", period=PERIOD)
 
 
 def workspace(**changes: Any) -> Workspace:  # noqa: ANN401 - any of its fields
@@ -83,7 +87,15 @@ def workspace(**changes: Any) -> Workspace:  # noqa: ANN401 - any of its fields
     return Workspace(**usual | changes)
 
 
-CHARGE = Charge("cus_acme", livemode=False, product="prod_phone", currency="usd", unit_amount=1500)
+CHARGE = Charge(
+    "cus_acme",
+    livemode=False,
+    product="prod_phone",
+    currency="usd",
+    amount=1500,
+    period=PERIOD,
+    description="Purchased phone line: Ada Lovelace",
+)
 
 
 def line(kind: Kind = Kind.PURCHASED_PHONE, status: Status = Status.AWAITING_PAYMENT, **changes: Any) -> Line:  # noqa: ANN401 - any of its fields

@@ -187,7 +187,10 @@ def test_allowance_decides_as_a_request_does(world: World, workspace: Workspace)
     full = allowed(workspace, "purchased_phone")
     assert (full["used"], full["held"], full["next"]) == (1, 1, "payable")
     assert calls() == []
-    workspace.awaiting()
+    invoice = workspace.invoice(workspace.awaiting()["line"]["stripeInvoiceId"])
+    price = full["addOn"]
+    assert (price["unitAmount"], price["currency"], price["interval"]) == (1500, "usd", "month")
+    assert abs(price["firstCharge"] - invoice["total"]) <= 1, "a second may have passed"
     locked = allowed(workspace, "purchased_phone")
     assert (locked["used"], locked["held"], locked["next"]) == (1, 2, "locked")
     assert allowed(workspace, "email")["next"] == "locked"

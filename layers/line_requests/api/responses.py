@@ -119,9 +119,9 @@ def events(line: Line) -> Response:
     return respond(200, events_body(line))
 
 
-def allowance(workspace: Workspace) -> Response:
+def allowance(workspace: Workspace, now_ms: int) -> Response:
     """What the workspace may request, and at which price."""
-    return respond(200, allowance_body(workspace))
+    return respond(200, allowance_body(workspace, now_ms))
 
 
 # --- errors -------------------------------------------------------------------------------------

@@ -1,8 +1,19 @@
 """The bodies that several doors share: a line as clients see it, a request as provisioners and operators see it."""
 
+from line_requests.domain import money
 from line_requests.domain.decision import Next, expiry_ms
 from line_requests.domain.ids import iso_utc
-from line_requests.domain.model import Allowance, Change, Delivered, Line, PaymentStatus, Status, Workspace
+from line_requests.domain.model import (
+    AddOn,
+    Allowance,
+    Change,
+    Delivered,
+    Line,
+    PaymentStatus,
+    Status,
+    Subscription,
+    Workspace,
+)
 from line_requests.domain.submission import Kind, Submission
 
 Body = dict[str, object]
@@ -100,21 +111,20 @@ def _event_body(line: Line, number: int, change: Change) -> Body:
     }
 
 
-def allowance_body(workspace: Workspace) -> Body:
+def allowance_body(workspace: Workspace, now_ms: int) -> Body:
     """What the plan includes, what is used, and how a request for one more line would be answered (contract 62)."""
     subscription = workspace.subscription
     return {
         "success": True,
         "plan": subscription and subscription.plan,
         "subscriptionStatus": subscription and subscription.status,
-        "kinds": {str(kind): _kind_body(workspace, kind) for kind in Kind},
+        "kinds": {str(kind): _kind_body(workspace, kind, now_ms) for kind in Kind},
     }
 
 
-def _kind_body(workspace: Workspace, kind: Kind) -> Body:
+def _kind_body(workspace: Workspace, kind: Kind, now_ms: int) -> Body:
     subscription = workspace.subscription
     allowance = (subscription.allowances.get(kind) if subscription else None) or Allowance(0)
-    add_on = allowance.add_on
     return {
         "included": allowance.included,
         # A line beyond the included ones is held, but uses no included place.
@@ -122,5 +132,19 @@ def _kind_body(workspace: Workspace, kind: Kind) -> Body:
         "held": workspace.held.get(kind, 0),
         "cap": allowance.cap,
         "next": str(Next.of(workspace, kind)),
-        "addOn": add_on and {"unitAmount": add_on.unit_amount, "currency": add_on.currency},
+        "addOn": _add_on_body(subscription, allowance.add_on, now_ms) if subscription and allowance.add_on else None,
+    }
+
+
+def _add_on_body(subscription: Subscription, add_on: AddOn, now_ms: int) -> Body | None:
+    """What one more line costs; None while the add-on has no price in the subscription's currency."""
+    price = add_on.amounts.get(subscription.currency)
+    if price is None:
+        return None
+    first_charge, _ = money.first_charge(subscription, price.unit_amount, subscription.currency, now_ms // 1000)
+    return {
+        "unitAmount": price.unit_amount,
+        "currency": subscription.currency,
+        "interval": subscription.interval,
+        "firstCharge": first_charge,
     }
