@@ -39,7 +39,7 @@ def test_line_is_paid_or_canceled_once(world: World, *, answered: bool) -> None:
         seen = of_type(together(*acts), type(line))
         now = world.line(line)
         outcomes[now.status] += 1
-        assert {known.status for known in seen} == {now.status}, "everybody is told what it became"
+        assert {known.status for known in seen} == {now.status}, "every caller gets the state that it reached"
         assert now.sequence == 2
         record = lines.idempotency_record("acme", f"k{attempt}")
         assert (record is not None) is (answered or now.status is Status.PROVISIONING)

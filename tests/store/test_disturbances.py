@@ -17,10 +17,10 @@ from line_requests.storage.table import (
     TransactionCanceled,
     Write,
 )
-from tests.decision.examples import ADD_ONS, NOW_MS, counts
+from tests.decision.examples import ADD_ONS, NOW_MS
 from tests.local.ministack import ROOT
 from tests.support.wire import canceled, refusal
-from tests.support.world import LIMIT, World, new_line
+from tests.support.world import LIMIT, World, counts, new_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The transaction that writes a new line, and every condition that it can lose by."""
+"""The transaction that inserts a line, and every condition that can fail it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Kind
 from line_requests.storage.records import workspace_key
 from line_requests.storage.table import Write
-from tests.decision.examples import ADD_ONS, NOW_MS, counts
-from tests.support.world import LIMIT, World, new_line
+from tests.decision.examples import ADD_ONS, NOW_MS
+from tests.support.world import LIMIT, World, counts, new_line
 
 if TYPE_CHECKING:
     from line_requests.storage.lines import Conflict

@@ -1,4 +1,4 @@
-"""Each transition of a line, what it means for its workspace, and every condition that it can lose by."""
+"""Each transition of a line, its effect on the workspace, and every condition that can fail it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from line_requests.domain.submission import Kind
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
 from line_requests.storage.records import workspace_key
 from line_requests.storage.table import TransactionCanceled, Write
-from tests.decision.examples import ADD_ONS, NOW_MS, counts
+from tests.decision.examples import ADD_ONS, NOW_MS
+from tests.support.world import counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

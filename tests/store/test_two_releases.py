@@ -13,8 +13,8 @@ from line_requests.domain.submission import Kind
 from line_requests.storage.plans import Plans
 from line_requests.storage.records import line_key, plan_key, workspace_key
 from line_requests.storage.table import Write
-from tests.decision.examples import ADD_ONS, NOW_MS, counts
-from tests.support.world import World, new_line
+from tests.decision.examples import ADD_ONS, NOW_MS
+from tests.support.world import World, counts, new_line
 
 if TYPE_CHECKING:
     from line_requests.domain.model import Line, Workspace

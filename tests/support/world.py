@@ -121,3 +121,8 @@ class World:
 def new_line(kind: Kind = Kind.PURCHASED_PHONE, status: Status = Status.PROVISIONING, **changes: Any) -> Line:  # noqa: ANN401 - any of a line's fields
     """A line with an id of its own."""
     return examples.line(kind, status, **{"id": f"{NOW_MS:012x}{secrets.token_hex(6)}"} | changes)
+
+
+def counts(**of: int) -> Counter[Kind]:
+    """So many of each kind that is named; for a Counter, absent kinds count 0."""
+    return Counter({Kind[kind.upper()]: number for kind, number in of.items()})
