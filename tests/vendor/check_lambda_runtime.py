@@ -84,11 +84,8 @@ class Deployed:
 
     def _properties(self, function: str) -> Json:
         template = yaml.load((BUILT / "template.yaml").read_text(), yaml.BaseLoader)  # noqa: S506 - makes only strings
-        for resource in template["Resources"].values():
-            properties: Json = resource.get("Properties", {})
-            if str(properties.get("CodeUri", "")).endswith(f"/{function}"):
-                return properties
-        raise AssertionError(f"{function} is not in the built template")
+        properties: Json = template["Resources"][function.title().replace("_", "")]["Properties"]
+        return properties
 
 
 @pytest.fixture
