@@ -101,7 +101,7 @@ def test_included_line_with_key_costs_one_read_and_one_transaction(world: World)
     )
     answer = json.dumps(created_body(line, 0))
     world.wire.units = 0
-    assert world.admit(snapshot.workspace, line, answer=answer, limit=LIMIT) is None
+    assert world.insert(snapshot.workspace, line, answer=answer, limit=LIMIT) is None
     assert [operation for operation, _ in world.wire.calls] == ["BatchGetItem", "TransactWriteItems"]
     assert len(world.wire.calls[0][1]["RequestItems"][world.table_name]["Keys"]) == 3
     assert len(world.wire.calls[1][1]["TransactItems"]) == 3
