@@ -64,7 +64,7 @@ def _list_in_use(request: Request) -> Response:
     workspace, _ = authenticate(DEPLOYMENT, request)
     before = read_cursor(request.query.get("cursor"), workspace.id)
     lines, last = DEPLOYMENT.stores.lines.in_use(workspace.id, limit=LINES_IN_USE_MAX, before=before)
-    return responses.lines_in_use(lines, cursor_after(workspace.id, last))
+    return responses.lines_in_use(workspace.id, lines, last)
 
 
 def _allowance(request: Request) -> Response:

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from line_requests.api import responses
 from line_requests.api.http import Request
-from line_requests.api.pagination import Page
+from line_requests.api.pagination import Page, cursor_after, read_cursor
 from line_requests.api.requests import read_line_request
 from line_requests.domain import errors
 from line_requests.domain.bodies import created_body
+from line_requests.domain.model import Status
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.flows.create import Created
-from tests.decision.examples import LINE_ID, NOW_MS, payable
+from tests.decision.examples import LINE_ID, NOW_MS, line, payable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,6 +141,29 @@ def test_201_has_location_and_retry_after() -> None:
     response = responses.created(Created(json.dumps(created_body(payable(), 0))))
     assert response["headers"]["Location"] == f"/api/line-requests/{LINE_ID}"
     assert response["headers"]["Retry-After"] == "2"
+
+
+def test_link_names_the_next_page_of_lines_in_use_and_only_then() -> None:
+    """[59]"""
+    lines = [line(status=Status.ACTIVE)]
+    assert "Link" not in responses.lines_in_use("acme", lines, None)["headers"]
+    link = responses.lines_in_use("acme", lines, LINE_ID)["headers"]["Link"]
+    cursor = link.removeprefix("</api/lines/by-user?cursor=").removesuffix('>; rel="next"')
+    assert read_cursor(cursor, "acme") == LINE_ID
+    with pytest.raises(errors.Invalid):
+        read_cursor(cursor, "another")
+
+
+def test_page_of_large_lines_is_below_lambdas_limit_and_has_a_next_one() -> None:
+    """[59]"""
+    large = {"first_name": "\U0001f600" * 256, "phone": "\U0001f600" * 2048}
+    submission = line().submission.model_copy(update=large)
+    lines = [line(status=Status.ACTIVE, submission=submission, id=f"{number:024x}") for number in range(300)]
+    response = responses.lines_in_use("acme", lines, None)
+    shown = json.loads(response["body"])["lines"]
+    assert len(response["body"]) < 6_000_000
+    assert 100 < len(shown) < 300
+    assert cursor_after("acme", shown[-1]["_id"]) in response["headers"]["Link"]
 
 
 # --- the request budget -------------------------------------------------------------------------

@@ -3,9 +3,11 @@
 import json
 import math
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 from line_requests.api.http import Response, respond
+from line_requests.api.pagination import cursor_after
 from line_requests.domain.bodies import (
     Body,
     allowance_body,
@@ -39,6 +41,8 @@ from line_requests.telemetry import alarm, logger
 POLL_AFTER_S = 2
 RETRY_AFTER_S = 5
 TOO_MANY_REQUESTS = 429
+# Lambda returns at most 6 MB: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+PAGE_MAX_BYTES = 5_000_000
 
 
 # --- outcomes -----------------------------------------------------------------------------------
@@ -108,10 +112,13 @@ def page(lines: list[Line], cursor: str | None) -> Response:
     return respond(200, {"success": True, "lines": [line_body(line) for line in lines], "nextCursor": cursor})
 
 
-def lines_in_use(lines: list[Line], cursor: str | None) -> Response:
-    """One page of the lines in use; a header names the next one (contract 59)."""
+def lines_in_use(workspace_id: str, lines: list[Line], last: str | None) -> Response:
+    """One page of the lines in use; a header names the next one, which starts after line `last` (contract 59)."""
+    bodies = [line_in_use_body(line) for line in lines]
+    fitting = sum(size <= PAGE_MAX_BYTES for size in accumulate(len(json.dumps(body)) for body in bodies))
+    cursor = cursor_after(workspace_id, lines[fitting - 1].id if fitting < len(lines) else last)
     following = {"Link": f'</api/lines/by-user?cursor={cursor}>; rel="next"'} if cursor else {}
-    return respond(200, {"lines": [line_in_use_body(line) for line in lines]}, **following)
+    return respond(200, {"lines": bodies[:fitting]}, **following)
 
 
 def events(line: Line) -> Response:
