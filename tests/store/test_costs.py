@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 KIB = 1024
 # As long as Stripe's ids are.
 REALISTIC = {
-    str(kind): Allowance(5, cap=10, add_on=type(add_on)(f"price_1{'x' * 23}", f"prod_{'x' * 14}", {"usd": Amount(1500)}))
+    str(kind): Allowance(
+        5, cap=10, add_on=type(add_on)(f"price_1{'x' * 23}", f"prod_{'x' * 14}", {"usd": Amount(1500)})
+    )
     for kind, add_on in ADD_ONS.items()
 }
 SUBMISSION = Submission(
