@@ -216,8 +216,6 @@ def submissions(draw: st.DrawFn) -> Submission:
 changes = st.builds(Change, moments_ms, st.sampled_from(Status), texts)
 charges = st.builds(
     Charge,
-    Counted,
-    Coverage,
     customer=texts,
     livemode=st.booleans(),
     product=texts,
