@@ -12,9 +12,12 @@ from line_requests.domain.model import (
     Amount,
     Change,
     Charge,
+    Counted,
+    Coverage,
     Invoice,
     Line,
     PaymentStatus,
+    PendingCharge,
     Period,
     Status,
     Subscription,
@@ -135,7 +138,10 @@ few = st.integers(0, 4)
 kinds = st.sampled_from(Kind)
 moments_ms = st.integers(0, 2**42)
 tax_behaviors = st.sampled_from(["exclusive", "inclusive", "unspecified"])
-add_ons = st.builds(AddOn, texts, texts, st.sampled_from(["usd", "eur"]), st.integers(0, 10**8), tax_behaviors)
+amounts = st.builds(Amount, st.integers(0, 10**8), tax_behaviors)
+add_ons = st.builds(AddOn, texts, texts, st.dictionaries(st.sampled_from(["usd", "eur"]), amounts, min_size=1))
+seconds = st.integers(0, 4_398_046_511)
+periods = st.builds(Period, seconds, seconds)
 allowances = st.builds(Allowance, few, st.none() | st.integers(0, 6), st.none() | add_ons)
 subscriptions = st.builds(
     Subscription,
@@ -147,6 +153,23 @@ subscriptions = st.builds(
     tax_rates=st.lists(texts, max_size=3).map(tuple),
 )
 all_counts = st.fixed_dictionaries(dict.fromkeys(Kind, few))
+
+
+coverages: st.SearchStrategy[Coverage] = st.builds(Coverage, until_s=seconds, places=few)
+pending_charges = st.builds(
+    PendingCharge,
+    number=few,
+    kind=kinds,
+    subscription=texts,
+    product=texts,
+    currency=texts,
+    amount=st.integers(0, 10**8),
+    tax_behavior=tax_behaviors,
+    tax_rates=st.lists(texts, max_size=3).map(tuple),
+    period=periods,
+    from_s=st.lists(seconds, max_size=3).map(tuple),
+    stored_at_ms=moments_ms,
+)
 
 
 @st.composite
@@ -167,6 +190,10 @@ def workspaces(draw: st.DrawFn) -> Workspace:
         lock=LINE_ID if lock_kind else None,
         lock_kind=lock_kind,
         tat_ms=draw(st.none() | moments_ms),
+        charged=draw(st.dictionaries(kinds, st.lists(coverages, max_size=3).map(tuple))),
+        counted=draw(st.none() | st.builds(Counted, subscription=texts, period_end_s=seconds)),
+        pending_charge=draw(st.none() | pending_charges),
+        charge_number=draw(few),
         quantities_revision=draw(few),
     )
 
@@ -193,7 +220,11 @@ charges = st.builds(
     livemode=st.booleans(),
     product=texts,
     currency=texts,
-    unit_amount=st.integers(0, 10**8),
+    amount=st.integers(0, 10**8),
+    period=periods,
+    description=texts,
+    memo=st.none() | texts,
+    footer=st.none() | texts,
     tax_behavior=tax_behaviors,
     automatic_tax=st.booleans(),
     tax_rates=st.lists(texts, max_size=3).map(tuple),

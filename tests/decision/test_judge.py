@@ -121,8 +121,9 @@ def test_judge_matches_contract_for_any_workspace(asked: Workspace, kind: Kind) 
 def test_charge_is_add_on_amount_for_workspace_customer(asked: Workspace) -> None:
     """[16]"""
     assume(asked.subscription is not None)
-    taxed = asked.subscription
-    assert taxed is not None
+    assert asked.subscription is not None
+    taxed = replace(asked.subscription, currency="usd", period=PERIOD, status="active", first_charge="prorated")
+    asked = replace(asked, subscription=taxed)
     charge = charge_for(asked, SUBMISSIONS[Kind.EMAIL], EXTRA, NOW_MS)
     assert (charge.customer, charge.livemode) == (asked.customer, asked.livemode)
     assert (charge.product, charge.currency, charge.amount) == ("prod_email", "usd", 333)

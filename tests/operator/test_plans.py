@@ -54,7 +54,7 @@ def test_an_applied_plan_is_shown_with_what_it_copied_from_stripe(shop: Shop, co
                     "included": 2,
                     "cap": 7,
                     "addOn": extra,
-                    "unitAmount": {"amount": 500, "currency": "usd"},
+                    "amounts": [{"amount": 500, "currency": "usd"}],
                 }
             ],
         }

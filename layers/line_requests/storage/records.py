@@ -124,8 +124,9 @@ def new_workspace_item(workspace_id: str, customer: str, *, livemode: bool) -> I
 
 
 def subscription_item(subscription: Subscription) -> Item:
-    """The snapshot with its entitlements, as an attribute of the workspace."""
-    return _dump(_SUBSCRIPTION, subscription)
+    """The snapshot with its entitlements, as an attribute of the workspace; short, so that it costs one write unit."""
+    item: Item = _SUBSCRIPTION.dump_python(subscription, mode="json", exclude_defaults=True)
+    return item
 
 
 def charged_item(charged: Mapping[Kind, tuple[Coverage, ...]]) -> Item:
