@@ -75,6 +75,9 @@ class Period:
     end_s: int
 
 
+NO_PERIOD = Period(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """So many places are charged until then (contract 52)."""
@@ -111,7 +114,7 @@ class Subscription:
     invoice_memo: str | None = None
     invoice_footer: str | None = None
     currency: str = ""
-    period: Period = Period(0, 0)
+    period: Period = NO_PERIOD
     """The base item's current period."""
     anchor_s: int = 0
     """Stripe's billing cycle anchor: it sets the day of the month."""
