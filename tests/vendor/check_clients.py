@@ -22,6 +22,9 @@ OPENAPI, SOURCES = ROOT / "openapi.yaml", ROOT / "tests/vendor/clients"
 PYTHON_GENERATOR = ROOT / ".venv-clients/bin/openapi-python-client"
 ENVIRONMENT = os.environ | {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
 
+# Packages are installed and a stack is started first.
+pytestmark = pytest.mark.timeout(600)
+
 
 def run(folder: Path, *command: str | Path) -> None:
     done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=False, capture_output=True, text=True)
