@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cached_property
 
 import boto3
 from botocore.utils import is_valid_endpoint_url
@@ -55,7 +55,7 @@ class Target:
         """Its parts; raises Refused when a setting is missing."""
         self._require("TABLE_NAME")
         try:
-            return Deployment(Settings.from_environment(self.environment), session())
+            return Deployment(Settings.from_environment(self.environment))
         except ValueError as error:
             raise Refused(f"a setting is not a number: {error}") from None
 
@@ -79,14 +79,8 @@ def new_clock(budget_s: float = BUDGET_S) -> Clock:
     return Clock.start(budget_s)
 
 
-@cache
-def session() -> boto3.Session:
-    """One per process: a session reads the services' descriptions once."""
-    return boto3.Session()
-
-
 def _stack_environment(stack: str) -> dict[str, str]:
-    found = session().client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    found = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
     parameters = {given["ParameterKey"]: given["ParameterValue"] for given in found.get("Parameters", [])}
     if "TableName" not in outputs:
