@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from tests.examples import node
 from tests.local.stack import LocalStack
 from tests.local.terminal import forget_deployment
 from tests.page.chromium import executable
@@ -24,7 +25,7 @@ hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("new", max_examples=EXAMPLES or 100, deadline=None)
 hypothesis.settings.load_profile("new" if EXAMPLES else "steady")
 
-WITH_A_STACK = {"fuzz", "load", "local", "page", "stories"}
+WITH_A_STACK = {"examples", "fuzz", "load", "local", "page", "stories"}
 
 
 @pytest.fixture(scope="session")
@@ -53,4 +54,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             "NOT RUN: tests/page/test_console_in_browser.py, because no Chromium was found"
             " (install one, or name it in CHROMIUM)"
+        )
+    if node.executable() is None:
+        terminalreporter.write_line(
+            "NOT RUN: tests/examples/test_quickstart.py with TypeScript, because no Node of 22.18 or later was found"
+            " (install one, or name it in NODE)"
         )

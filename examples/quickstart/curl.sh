@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Requests one line, shows where to pay for it, and waits until it is active. Needs bash and curl.
+#
+#   export API=http://127.0.0.1:3000 AUTH='Authorization: Bearer tuco_…'    # `make run` prints both
+#   bash examples/quickstart/curl.sh '{"firstName":"Ada","lastName":"Lovelace","channelType":"phone"}'
+set -euo pipefail
+
+line=${1:-'{"firstName":"Ada","lastName":"Lovelace","channelType":"phone"}'}
+# One key for one line. Save it before the first call, so that whoever repeats the call uses the same key.
+key=${KEY:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}
+deadline=$((SECONDS + ${GIVE_UP_AFTER_S:-600}))
+
+directory=$(mktemp -d)
+trap 'rm -rf "$directory"' EXIT
+
+# call METHOD PATH [CURL OPTION…]: sets $status and $reply; the status is 000 if there was no response.
+call() {
+    : >"$directory/headers"
+    : >"$directory/reply"
+    status=$(curl -sS -m 35 -X "$1" "$API$2" -H "$AUTH" -D "$directory/headers" -o "$directory/reply" \
+        -w '%{http_code}' "${@:3}") || status=000
+    reply=$(<"$directory/reply")
+}
+
+# field NAME: the first string of that name in the reply. Programs use a JSON parser.
+field() { grep -o "\"$1\": *\"[^\"]*\"" <<<"$reply" | head -n 1 | cut -d '"' -f 4 || true; }
+
+retry_after() { tr -d '\r' <"$directory/headers" | awk -F ': ' 'tolower($1) == "retry-after" && $2 ~ /^[0-9]+$/ { print $2 }'; }
+
+# Sleeps as long as the server asks for, 2 seconds if it does not say.
+wait_a_little() {
+    local seconds
+    seconds=$(retry_after)
+    ((SECONDS < deadline)) || stop "Still $1 after a long wait. Run this again with KEY=$key."
+    sleep "${seconds:-2}"
+}
+
+stop() {
+    echo "$1" >&2
+    exit 1
+}
+
+# --- create ---
+
+while :; do
+    call POST /api/line-requests -H "Idempotency-Key: $key" -d "$line"
+    case $status in
+    201) break ;;
+    400) stop "Fix the request: $(field error)" ;;
+    401) stop "The API key is missing, unknown or revoked. Check AUTH." ;;
+    403)
+        if [ "$(field status)" = subscription_required ]; then
+            stop "$(field message) Subscribe at $(field redirect)."
+        fi
+        stop "$(field message) Choose another kind of line or another plan."
+        ;;
+    409) stop "$(field message) Pay at $(field paymentLinkUrl) or cancel $(field _id), then run this again." ;;
+    502) [ -z "$(field error)" ] || stop "$(field error) Nothing is charged. An operator has to fix this in Stripe." ;;
+    esac
+    # 429, 500, 503, a proxy's 502 or no response at all. The same key never makes a second line.
+    wait_a_little "without a response ($status)"
+done
+
+# --- pay and poll ---
+
+id=$(field _id)
+shown=
+while :; do
+    state=$(field status)
+    case $state in
+    active)
+        echo "Line $id is active."
+        exit 0
+        ;;
+    failed) stop "Line $id could not be provisioned. The operator retries or releases it, and refunds what was paid." ;;
+    canceled) stop "Line request $id was canceled. Nothing will be charged; request the line again with a new key." ;;
+    esac
+    url=$(field paymentUrl)
+    if [ -n "$url" ] && [ "$url" != "$shown" ]; then
+        echo "Pay here: $url"
+        shown=$url
+    fi
+    wait_a_little "${state:-without a response ($status)}"
+    call GET "/api/line-requests/$id"
+    case $status in
+    401 | 404) stop "Line request $id cannot be read with this API key ($status)." ;;
+    esac
+done

@@ -1,0 +1,126 @@
+"""The pages about the examples: their code is in the examples, their commands run, their events are real."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.examples.conftest import ROOT, Json, Provisioner, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAGES = ["docs/integrate.md", "docs/provisioner.md"]
+BLOCK = re.compile(r"^```(?P<kind>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
+EXCERPTS = {"bash": "sh", "python": "py", "typescript": "ts"}
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    """The text of each fenced block of this kind."""
+    return [block["text"] for block in BLOCK.finditer((ROOT / page).read_text()) if block["kind"] == kind]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_shows_only_code_of_the_examples_that_are_tested(page: str) -> None:
+    """And has no block of a kind that no test knows."""
+    kinds = {block["kind"] for block in BLOCK.finditer((ROOT / page).read_text())}
+    assert kinds <= {*EXCERPTS, "console", "console aws", "json"}
+    excerpts = [(text, suffix) for kind, suffix in EXCERPTS.items() for text in blocks(page, kind)]
+    assert excerpts
+    for text, suffix in excerpts:
+        assert any(text in path.read_text() for path in ROOT.glob(f"examples/**/*.{suffix}")), text
+
+
+def test_commands_of_the_integration_page_print_what_it_shows(workspace: Callable[..., Workspace]) -> None:
+    """In one workspace, in the order of the page; `…` stands for anything."""
+    starter = workspace()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {"PATH": path, "API": starter.origin, "AUTH": starter.auth}
+    console = blocks("docs/integrate.md", "console")
+    assert console
+    for text in console:
+        script = "\n".join(line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ "))
+        shown = "".join(line + "\n" for line in text.splitlines() if not line.startswith("$ "))
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        pattern = "(?s:.*)".join(re.escape(part) for part in shown.strip().split("…"))
+        assert re.fullmatch(pattern, done.stdout.strip()), done.stdout
+
+
+def test_events_of_the_provisioner_page_are_what_the_reference_receives_and_publishes(provisioner: Provisioner) -> None:
+    """The page's results are those that its event leads to, but for the order's number."""
+    event, succeeded, failed = (json.loads(text) for text in blocks("docs/provisioner.md", "json"))
+    assert provisioner.invoke(event)
+    [result] = provisioner.results.receive(event["lineId"], 1)
+    assert result["delivered"].keys() == succeeded["delivered"].keys()
+    assert result | {"delivered": succeeded["delivered"]} == succeeded
+    other: Json = {"eventId": f"{'0' * 24}:1", "lineId": "0" * 24}
+    assert provisioner.invoke(event | other | {"line": event["line"] | {"lastName": "Sold-Out"}})
+    assert provisioner.results.receive(other["lineId"], 1) == [failed | other]
+
+
+def test_event_of_the_provisioner_page_has_the_fields_of_the_bus(
+    workspace: Callable[..., Workspace], provisioner: Provisioner
+) -> None:
+    """The product's own event for a new line."""
+    [shown, *_] = (json.loads(text) for text in blocks("docs/provisioner.md", "json"))
+    line_id = workspace().create().json()["line"]["_id"]
+    [published] = provisioner.changes.receive(line_id, 1)
+    assert (published.keys(), published["line"].keys()) == (shown.keys(), shown["line"].keys())
+    assert published["eventId"] == f"{line_id}:1"
+
+
+def test_llms_txt_is_small_and_names_every_route_status_and_error() -> None:
+    """[22] Of openapi.yaml: nothing is missing and nothing is made up."""
+    text = (ROOT / "llms.txt").read_text()
+    assert len(text.encode()) <= 6 * 1024
+    description: Json = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+    routes = {f"{method.upper()} {path}" for path, methods in description["paths"].items() for method in methods}
+    named = set(re.findall(r"^- `((?:GET|POST|DELETE|PUT|PATCH) /\S+?)`", text, re.MULTILINE))
+    assert named == {route for route in routes if not route.startswith("PARAMETERS")}
+    responses: Any = description["paths"]["/api/line-requests"]["post"]["responses"]
+    assert {found[:3] for found in re.findall(r"^- (\d{3} .)", text, re.MULTILINE)} == set(responses)
+    assert set(re.findall(r"^- `([a-z_]+)`:", text, re.MULTILINE)) == set(
+        description["components"]["schemas"]["Status"]["enum"]
+    )
+
+
+def test_integration_page_names_every_status_and_error() -> None:
+    """Each has its row: what it means and what to do."""
+    text = (ROOT / "docs/integrate.md").read_text()
+    description: Json = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE)) == set(
+        description["components"]["schemas"]["Status"]["enum"]
+    )
+    statuses = {
+        status
+        for path, methods in description["paths"].items()
+        for method, operation in methods.items()
+        if path.startswith("/api/") and method != "parameters"
+        for status in operation["responses"]
+        if status >= "400"
+    }
+    assert set(re.findall(r"^\| (\d{3}) \|", text, re.MULTILINE)) == statuses
+
+
+@pytest.mark.parametrize("page", [*PAGES, "llms.txt"])
+def test_page_links_to_files_that_are_there(page: str) -> None:
+    links = re.findall(r"\]\((?!https:)([^)#]+)\)", (ROOT / page).read_text())
+    assert links
+    assert all((ROOT / page).parent.joinpath(link).exists() for link in links), links
