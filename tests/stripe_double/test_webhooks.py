@@ -165,7 +165,7 @@ def test_reverse_turns_a_burst_around_within_a_second(shop: Shop, receiver: Rece
     assert shop.double.wait_idle()
 
     assert time.monotonic() - started < 1
-    assert receiver.types() == ["invoice.payment_succeeded", "invoice.paid"]
+    assert [t for t in receiver.types() if t.startswith("invoice.")] == ["invoice.payment_succeeded", "invoice.paid"]
 
 
 def test_an_endpoint_can_choose_its_types_and_get_an_event_again(shop: Shop, receiver: Receiver) -> None:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 import urllib3
 
 if TYPE_CHECKING:
-    from .refusals import Json
+    from collections.abc import Callable
+
+    from .errors import Json
 
 WebhookMode = Literal["deliver", "drop", "duplicate", "reverse"]
 
@@ -53,8 +55,9 @@ class _Pending:
 class WebhookSender:
     """Delivers events in its own threads; events of one customer never overtake each other."""
 
-    def __init__(self, endpoint: str | None, secrets: list[str]) -> None:
-        """Start with nothing to deliver, in mode `deliver`."""
+    def __init__(self, endpoint: str | None, secrets: list[str], now: Callable[[], int]) -> None:
+        """Start with nothing to deliver, in mode `deliver`; `now` is what signatures are dated by."""
+        self._now = now
         self.endpoint = endpoint
         self.secrets = secrets
         self.event_types: frozenset[str] | None = None
@@ -154,7 +157,7 @@ class WebhookSender:
             return None
         headers = {
             "Content-Type": "application/json; charset=utf-8",
-            "Stripe-Signature": signature_header(pending.payload, self.secrets),
+            "Stripe-Signature": signature_header(pending.payload, self.secrets, self._now()),
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
         }
         try:
@@ -166,7 +169,7 @@ class WebhookSender:
 
 
 def signature_header(payload: bytes, secrets: list[str], at_s: int | None = None) -> str:
-    """Return `Stripe-Signature`, one `v1` per secret; by the wall clock, which receivers check."""
+    """Return `Stripe-Signature`, one `v1` per secret; without a time, by the wall clock."""
     at_s = int(time.time()) if at_s is None else at_s
     signed = f"{at_s}.".encode() + payload
     signatures = [hmac.new(s.encode(), signed, hashlib.sha256).hexdigest() for s in secrets]
