@@ -69,6 +69,13 @@ class Console:
         printed = self.capsys.readouterr()
         return code, json.loads(printed.out), json.loads(printed.err)["error"]
 
+    def mistakes(self, *argv: str) -> list[str]:
+        """What it found wrong with a plan file."""
+        code = cli.main([*argv, "--json"])
+        printed = self.capsys.readouterr()
+        assert (code, printed.out) == (1, "")
+        return [mistake["text"] for mistake in json.loads(printed.err)["mistakes"]]
+
     def refused(self, *argv: str) -> str:
         """What it said: one line, and nothing else."""
         code = cli.main(argv)

@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from line_requests import telemetry
 from line_requests.domain.errors import LineRequestError
 from line_requests.operator import render
-from line_requests.operator.errors import one_line
+from line_requests.operator.errors import mistakes, one_line
 from line_requests.operator.groups import keys, lines, plans, workspaces
 from line_requests.operator.refusal import Incomplete, Refused, View
 from line_requests.operator.target import ENVIRONMENT, Target
@@ -59,7 +59,7 @@ def _launch(
         render.print_view(incomplete.view, as_json=json)
         render.print_error(str(incomplete), as_json=json)
     except (Refused, LineRequestError, ConditionFailed, TransactionCanceled, BotoCoreError, ClientError) as error:
-        render.print_error(one_line(error), as_json=json)
+        render.print_error(one_line(error), mistakes(error), as_json=json)
     else:
         render.print_view(view, as_json=json)
         return DONE

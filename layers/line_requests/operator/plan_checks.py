@@ -1,7 +1,7 @@
 """What Stripe and the other plans say to a plan file, before it is stored (contract 53)."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -145,7 +145,7 @@ class _AtStripe:
         return AddOn(price.id, price.product, price.currency, price.unit_amount, price.tax_behavior)
 
 
-_ADD_ON_FAULTS = {
+_ADD_ON_FAULTS: Mapping[str, Callable[[StripePrice], bool]] = {
     "is metered": lambda price: price.metered,
     "is tiered": lambda price: price.tiered,
     "is for packages, not for single lines": lambda price: price.per_package,

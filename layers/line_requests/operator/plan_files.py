@@ -149,7 +149,8 @@ def _headers_and_keys(text: str) -> Iterator[tuple[Path, int]]:
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.match(line):
             table = _parts(header[1])
-            yield table, number
+            # A plan may have no header of its own, only those of its tables.
+            yield from ((table[:depth], number) for depth in range(1, len(table) + 1))
         elif key := _KEY.match(line):
             yield (*table, *_parts(key[1])), number
 

@@ -56,6 +56,11 @@ class Workspaces:
         for item in self._table.scan("#sk = :sk", {"sk": "WORKSPACE"}):
             yield records.workspace_id_of(item)
 
+    def all(self) -> Iterator[Workspace]:
+        """Every workspace; for operators only, it reads the whole table."""
+        for item in self._table.scan("#sk = :sk", {"sk": "WORKSPACE"}):
+            yield from records.readable(records.workspace, [item])
+
     def of_customer(self, customer: str) -> str | None:
         """The workspace that is tied to a Stripe customer."""
         return self._named_by(records.customer_key(customer))
