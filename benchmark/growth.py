@@ -10,9 +10,10 @@ from benchmark.reconcile import put
 from benchmark.side_by_side import CREATE, GET
 from benchmark.world import Tenant, World
 from line_requests.domain.model import Change, Line, PaymentStatus, Status
-from line_requests.domain.submission import Submission
-from line_requests.storage import records as items
+from line_requests.domain.submission import Kind
+from line_requests.storage import records
 from line_requests.storage.table import Item
+from tests.decision.examples import SUBMISSIONS
 
 WORKSPACES = 1000
 LINES = (10, 1_000, 100_000)
@@ -52,11 +53,11 @@ def _shown(cost: Cost) -> dict[str, float]:
 
 def _lines(first: int, end: int) -> Iterator[Item]:
     """Active lines, spread over the workspaces; nobody has to look after them any more."""
-    submission = Submission("Ada", "Lovelace", "phone", "purchased", zipcode="10115", state="BE")
+    submission = SUBMISSIONS[Kind.PURCHASED_PHONE].model_copy(update={"zipcode": "10115", "state": "BE"})
     for number in range(first, end):
         at_ms = 1_763_000_000_000 + number
         changes = [Change(at_ms, Status.PROVISIONING, "requested"), Change(at_ms + 9, Status.ACTIVE, "provisioned")]
-        yield items.line_item(
+        yield records.line_item(
             Line(
                 id=f"{at_ms:012x}{number:012x}",
                 workspace_id=f"growth-{number % WORKSPACES}",

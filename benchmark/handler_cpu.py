@@ -39,7 +39,8 @@ def measure(world: World, rounds: int) -> float:
     """Median over median, in turns."""
     world.session()
     function, tenant = load(CREATE), world.tenant("cpu")
-    client = function.TABLE._client = Metered(function.TABLE._client)  # noqa: SLF001 - the table has no other seam
+    table = function.DEPLOYMENT.stores.table
+    client = table._client = Metered(table._client)  # noqa: SLF001 - the table has no other seam
     plain: Any = boto3.client("dynamodb")
     key = marshal({"pk": f"W#{tenant.id}", "sk": "WORKSPACE"})
     ours, floor = list[float](), list[float]()

@@ -16,14 +16,13 @@ from benchmark.calls import Calls
 from benchmark.functions import Context, handler, load
 from benchmark.side_by_side import DELAYS
 from benchmark.world import API_KEY, TABLE, World
-from line_requests.billing.account import Billing
 from line_requests.clock import Clock
 from line_requests.domain import decision
 from line_requests.domain.model import Change, Line, PaymentStatus, Status, Subscription, Workspace
-from line_requests.domain.submission import Kind, Submission
-from line_requests.flows.lifecycle import Lifecycle
-from line_requests.storage import records as items
+from line_requests.domain.submission import Kind
+from line_requests.storage import records
 from line_requests.storage.table import Item, marshal
+from tests.decision.examples import SUBMISSIONS
 
 HOUR_S = 3600
 STRIPE_LATENCY_MS, STRIPE_CALLS_PER_SECOND = 80, 25
@@ -55,10 +54,11 @@ class Reconciled:
         """That many lines, written straight into the table, an hour before now as Stripe counts."""
         with ThreadPoolExecutor(8) as pool:
             lines = list(pool.map(self._waiting, range(count)))
-        put(self.world, [item for workspace, line in lines for item in (workspace, items.line_item(line))])
+        put(self.world, [item for workspace, line in lines for item in (workspace, records.line_item(line))])
         self._pass(HOUR_S)
         now_s = int(time.time()) + self._ahead_s
-        self.world.registry.move_watermark(seen_s=self.world.registry.watermark_s(), to_s=now_s - 1)
+        due = self.world.stores.due
+        due.move_watermark(seen_s=due.watermark_s(), to_s=now_s - 1)
         return [line for _, line in lines]
 
     def pay(self, lines: Iterable[Line]) -> None:
@@ -90,13 +90,11 @@ class Reconciled:
         """Lines a second when each is retrieved, and then settled by the same transaction."""
         double = self.world.double
         double.latency_ms, double.calls_per_second_per_endpoint = STRIPE_LATENCY_MS, STRIPE_CALLS_PER_SECOND
-        billing = Billing(API_KEY, api_base=double.url, remaining_s=Clock(0, HOUR_S).remaining_s)
-        clock = Clock(int(time.time() * 1000), HOUR_S)
-        store, registry = Store(load("reconciler").TABLE), self.world.registry
-        lifecycle = Lifecycle(store, registry, lambda _: billing, clock, 0)
+        clock, deployment = Clock.start(HOUR_S), load("reconciler").DEPLOYMENT
+        invoices = deployment.billing(clock).invoices
         started_s = time.monotonic()
         for line in lines:
-            settled = lifecycle.observe(line, billing.retrieve(line.invoice_id or ""))
+            settled = deployment.lifecycle.apply_then_advance(clock, line, invoices.retrieve(line.invoice_id or ""))
             assert settled.status is Status.PROVISIONING, settled
         double.latency_ms, double.calls_per_second_per_endpoint = 0, None
         return len(lines) / (time.monotonic() - started_s)
@@ -123,8 +121,8 @@ class Reconciled:
         self._post("invoiceitems", customer=customer, invoice=invoice, **price, **{"price_data[unit_amount]": "1500"})
         self._post(f"invoices/{invoice}/finalize", auto_advance="false")
         counts = {str(each): int(each is kind) for each in Kind}
-        workspace = items.new_workspace_item(name, customer, livemode=False) | {
-            "subscription": items.subscription_item(snapshot),
+        workspace = records.new_workspace_item(name, customer, livemode=False) | {
+            "subscription": records.subscription_item(snapshot),
             "held": counts,
             "unpaid": counts,
             "lock": line_id,
@@ -133,7 +131,7 @@ class Reconciled:
         return workspace, Line(
             id=line_id,
             workspace_id=name,
-            submission=Submission("Ada", "Lovelace", "phone", "purchased"),
+            submission=SUBMISSIONS[kind],
             status=Status.AWAITING_PAYMENT,
             payment_status=PaymentStatus.AWAITING_PAYMENT,
             created_at_ms=now_ms,

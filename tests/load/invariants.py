@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from line_requests.domain import decision
+from line_requests.domain.ids import sha256_hex
 from line_requests.domain.model import Line, PaymentStatus, Status, Workspace
 from line_requests.domain.submission import Kind
-from line_requests.storage import records as items
+from line_requests.storage import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+KEY = "IDEMPOTENCY#"
 HOLDING = {Status.AWAITING_PAYMENT, Status.PROVISIONING, Status.ACTIVE}
 STEPS = {
     (None, Status.AWAITING_PAYMENT),
@@ -54,12 +56,12 @@ def tenants(table_items: Iterable[Item], invoices: Iterable[Json], subscriptions
     of_customer = {subscription["customer"]: subscription for subscription in subscriptions}
     found = []
     for pk, held in by_workspace.items():
-        workspace = next(items.workspace(item) for item in held if item["sk"] == "WORKSPACE")
+        workspace = next(records.workspace(item) for item in held if item["sk"] == "WORKSPACE")
         found.append(
             Tenant(
                 workspace,
-                {line.id: line for line in (items.line(i) for i in held if i["sk"].startswith("LINE#"))},
-                {i["sk"].removeprefix("KEY#"): i for i in held if i["sk"].startswith("KEY#")},
+                {line.id: line for line in (records.line(i) for i in held if i["sk"].startswith("LINE#"))},
+                {i["sk"].removeprefix(KEY): i for i in held if i["sk"].startswith(KEY)},
                 of_line[pk],
                 of_customer[workspace.customer],
             )
@@ -86,7 +88,7 @@ def _places(tenant: Tenant) -> Iterator[str]:
     for kind in Kind:
         holding = [line for line in tenant.lines.values() if line.submission.kind is kind and line.status in HOLDING]
         unpaid = sum(line.payment_status is not PaymentStatus.PAID for line in holding)
-        counted = tenant.workspace.held[kind], tenant.workspace.unpaid[kind]
+        counted = tenant.workspace.held.get(kind, 0), tenant.workspace.unpaid.get(kind, 0)
         if counted != (len(holding), unpaid):
             yield f"{kind}: held and unpaid are {counted}, the lines say {len(holding), unpaid}"
         allowance = subscription.allowances.get(kind) if subscription else None
@@ -160,6 +162,6 @@ def answers_broken(seen: Json, held: Iterable[Tenant]) -> Iterator[str]:
             yield f"{workspace_id}: {line_id} was answered, and is lost"
     for name, bodies in seen["answers"].items():
         workspace_id, key = name.split(" ")
-        record = by_id[workspace_id].records.get(items.sha256_hex(key))
-        if len(bodies) > 1 or record is None or json.loads(record["answer"]) != json.loads(bodies[0]):
+        record = by_id[workspace_id].records.get(sha256_hex(key))
+        if len(bodies) > 1 or record is None or json.loads(record["response_body"]) != json.loads(bodies[0]):
             yield f"{workspace_id}: the key {key} was answered {bodies}, and has the record {record}"

@@ -1,16 +1,17 @@
-"""The control routes under /_local, and the console page: JSON in and out, for people, scripts and story tests."""
+"""The control routes under /_local: JSON in and out, for people, scripts and story tests."""
 
 import json
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from line_requests.bus.events import event_id
+from tests.local import pages
+from tests.local.charges import charges
 from tests.local.demo import CURRENCIES, INTERVALS, PLANS, SUBSCRIPTION_STATUSES, NotPossible
 from tests.local.provisioner import Mode
 from tests.local.stripe_double.dashboard import ACTIONS
@@ -37,8 +38,8 @@ class InputError(Exception):
         self.status = status
 
 
-def routes(stack: "LocalStack") -> list[Route]:
-    """The console page and every control route of one stack."""
+def routes(stack: "LocalStack") -> list[BaseRoute]:
+    """The pages and every control route of one stack."""
 
     def control(method: str, path: str, act: Control) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -56,24 +57,20 @@ def routes(stack: "LocalStack") -> list[Route]:
         return Route(f"/_local/{path}", endpoint, methods=[method])
 
     return [
-        Route("/", _console, methods=["GET"]),
+        *pages.routes(),
         control("GET", "state", _state),
         control("POST", "workspaces", _create_workspace),
         control("POST", "workspaces/{workspace_id}/subscription", _change_subscription),
+        control("GET", "workspaces/{workspace_id}/charges", _charges),
         control("POST", "session-tokens", _session_token),
         control("POST", "webhooks", _webhooks),
         control("POST", "reconcile", _reconcile),
         control("POST", "provisioning", _provisioning),
         control("POST", "line-requests/{line_id}/provisioning", _provision_line),
         control("POST", "stripe/faults", _faults),
-        control("POST", "stripe/invoices/{invoice_id}", _act_on_invoice),
+        control("POST", "stripe/invoices/{invoice_id}", _touch_invoice),
         control("POST", "clock", _advance_clock),
     ]
-
-
-def _console(_: Request) -> Awaitable[Response] | Response:
-    # Read each time, so that the page can be changed while it is looked at.
-    return HTMLResponse(Path(__file__).with_name("console.html").read_text(), headers={"cache-control": "no-store"})
 
 
 def _state(stack: "LocalStack", _: Json, __: dict[str, str]) -> tuple[int, Json]:
@@ -113,6 +110,13 @@ def _change_subscription(stack: "LocalStack", body: Json, path: dict[str, str]) 
         workspace_id, plan, status, interval=interval, cancel=cancel, resubscribe=resubscribe
     )
     return 200, changed.as_json()
+
+
+def _charges(stack: "LocalStack", _: Json, path: dict[str, str]) -> tuple[int, Json]:
+    workspace = stack.demo.workspace(path["workspace_id"])
+    if workspace is None:
+        raise InputError(f"Unknown workspace: {path['workspace_id']}", 404)
+    return 200, charges(stack, workspace)
 
 
 def _session_token(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Json]:
@@ -163,11 +167,11 @@ def _faults(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Js
     return 200, {"kind": kind, "count": count, "path": path}
 
 
-def _act_on_invoice(stack: "LocalStack", body: Json, path: dict[str, str]) -> tuple[int, Json]:
+def _touch_invoice(stack: "LocalStack", body: Json, path: dict[str, str]) -> tuple[int, Json]:
     action = _one_of(body, "action", ACTIONS)
     amount = _whole(body, "amount", 1, None) if body.get("amount") is not None else None
     try:
-        return 200, stack.double.act_on_invoice(path["invoice_id"], action, amount)
+        return 200, stack.double.touch_invoice(path["invoice_id"], action, amount)
     except ApiError as refused:
         raise InputError(str(refused), 404 if refused.status == 404 else 400) from refused
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import httpx
@@ -40,8 +41,9 @@ Json = dict[str, Any]
 class LocalStack:
     """The whole product on one origin, as a context manager; `ready` once everything is deployed and usable."""
 
-    def __init__(self, port: int = 0) -> None:
-        """Choose the port; 0 takes a free one."""
+    def __init__(self, port: int = 0, *, iam_decisions: Path | None = None) -> None:
+        """Choose the port; 0 takes a free one. With `iam_decisions` IAM is enforced, and recorded in that file."""
+        self._iam_decisions = iam_decisions
         self.ready = False
         self.webhook_mode: WebhookMode = "deliver"
         # What `advance_clock` moves beside the Stripe double (gateway, schedule, bus, functions): each is called
@@ -129,7 +131,7 @@ class LocalStack:
         listener = _listen(self._port)
         self._undo.callback(listener.close)
         self.origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        self.ministack = MiniStack(layer_packages())
+        self.ministack = MiniStack(layer_packages(), iam_decisions=self._iam_decisions)
         self._undo.callback(self.ministack.stop)
         self.ministack.start()
         self.double = StripeDouble(product_api_key=PRODUCT_API_KEY, webhook_secrets=WEBHOOK_SECRETS)

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.local.stripe_double import StripeDouble
-from tests.races.shop import API_KEY, Shop
 from tests.store.conftest import endpoint, world
+from tests.support.shop import API_KEY, Shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.store.world import World
+    from tests.support.world import World
 
 __all__ = ["endpoint", "world"]
 

@@ -11,7 +11,7 @@ from line_requests.domain.ids import sha256_hex
 from line_requests.domain.model import PaymentStatus, Status
 from line_requests.domain.submission import Kind
 from tests.races import one_of_eight
-from tests.races.shop import Shop, assert_consistent
+from tests.support.shop import Shop, assert_consistent
 
 if TYPE_CHECKING:
     from line_requests.domain.model import Line
@@ -60,9 +60,9 @@ def _assert_one_line_per_key(shop: Shop, answers: list[Outcome]) -> None:
             by_key[key].add((line_id, body))
     for used, given in by_key.items():
         assert len(given) == 1, f"{used} was answered in several ways"
-        record = shop.world.store.record("acme", sha256_hex(str(used)))
+        record = shop.world.lines.idempotency_record("acme", sha256_hex(str(used)))
         assert record is not None
-        assert (record.line_id, record.answer) in given
+        assert (record.line_id, record.response_body) in given
 
 
 def _assert_one_invoice_per_line(shop: Shop, lines: dict[str, Line]) -> None:

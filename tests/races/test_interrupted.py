@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
 
 from line_requests.billing.events import hint_of
 from line_requests.bus.events import Bus
-from line_requests.clock import Clock
+from line_requests.clock import Clock, wall_time_ms
 from line_requests.domain.errors import BillingUnavailable
 from line_requests.domain.model import Status, VoidReason
-from line_requests.flows import webhook
-from line_requests.flows.lifecycle import REQUEST_BUDGET_S, Lifecycle
-from tests.races.shop import API_KEY, WaitingClock, assert_consistent, now_ms
-from tests.store.wire import refusal
+from line_requests.flows.lifecycle import Until
+from line_requests.flows.reconciler import Reconciler
+from line_requests.flows.webhook import Webhook
+from line_requests.secret import StripeSecret
+from tests.support.shop import API_KEY, WaitingClock, assert_consistent, clock
+from tests.support.wire import refusal
 
 if TYPE_CHECKING:
-    from line_requests.domain.model import Invoice, Line
-    from tests.races.shop import Shop
+    from line_requests.domain.model import Line
+from tests.support.shop import Shop
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,6 @@ class EndingClock(Clock):
             self.questions.pop()
             return 10.0
         return 0.0
-
-
-def lifecycle(shop: Shop, clock: Clock | None = None) -> Lifecycle:
-    clock = clock or Clock(now_ms(), 18.0)
-    return Lifecycle(shop.world.store, shop.world.registry, shop.billing, clock, 0)
 
 
 def waiting(shop: Shop) -> Line:
@@ -75,17 +73,17 @@ def without_its_draft(shop: Shop) -> None:
     shop.stripe.v1.invoices.delete(str(line.invoice_id))
 
 
-def invoice_of(shop: Shop, line: Line) -> Invoice:
-    assert line.invoice_id is not None
-    return shop.billing(lambda: 10.0).retrieve(line.invoice_id)
+def applied(shop: Shop, line: Line) -> Line:
+    """The line after its invoice as it is now was applied, as the webhook does."""
+    now = clock()
+    invoice = shop.billing(now).invoices.retrieve(str(line.invoice_id))
+    return shop.lifecycle.apply_then_advance(now, line, invoice)
 
 
-def reconcile(shop: Shop, clock: Clock | None = None) -> dict[str, int]:
-    clock = clock or Clock(now_ms(), 60.0)
+def reconcile(shop: Shop, at: Clock | None = None) -> dict[str, int]:
     events = boto3.client("events", region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b")
-    world = shop.world
     try:
-        return Reconciliation(world.store, world.registry, lifecycle(shop, clock), Bus(events, "lines"), clock).run()
+        return Reconciler(shop.stores, shop.lifecycle, Bus(events, "lines"), at or clock(60.0)).run()
     finally:
         events.close()
 
@@ -93,11 +91,11 @@ def reconcile(shop: Shop, clock: Clock | None = None) -> dict[str, int]:
 def test_an_intent_that_came_while_the_invoice_was_made_is_due_at_once(shop: Shop) -> None:
     """[27][41][47]"""
     shop.workspace(0)
-    store, wire = shop.world.store, shop.world.wire
+    lines, wire = shop.world.lines, shop.world.wire
 
     def cancel_and_crash() -> None:
         (line,) = assert_consistent(shop.world)
-        assert store.intend(line, VoidReason.CANCELED, now_ms()) is not None
+        assert lines.record_void_reason(line, VoidReason.CANCELED, wall_time_ms()) is not None
 
     wire.before("UpdateItem", lambda: None)  # the invoice's id is saved
     wire.before("UpdateItem", cancel_and_crash)  # and now its link
@@ -105,8 +103,8 @@ def test_an_intent_that_came_while_the_invoice_was_made_is_due_at_once(shop: Sho
     (line,) = assert_consistent(shop.world)
     assert (line.void_reason, line.half_made) == (VoidReason.CANCELED, False)
     assert line.due_at_ms is not None
-    assert line.due_at_ms <= now_ms()
-    reconcile(shop, Clock(now_ms() + 5_000, 60.0))
+    assert line.due_at_ms <= wall_time_ms()
+    reconcile(shop, clock(60.0, later_ms=5_000))
     (line,) = assert_consistent(shop.world)
     assert line.status is Status.CANCELED
     (invoice,) = shop.line_invoices()
@@ -117,10 +115,11 @@ def test_a_line_that_was_canceled_meanwhile_and_paid_is_flagged_by_whoever_saw_i
     """[44]"""
     seen = waiting(shop)
     shop.double.pay_invoice(str(seen.invoice_id))
-    paid = invoice_of(shop, seen)
-    shop.world.store.cancel(seen, "canceled", now_ms())
-    now = lifecycle(shop).observe(seen, paid)
-    assert (now.status, shop.world.line(seen).refund_due) == (Status.CANCELED, True)
+    now = clock()
+    paid = shop.billing(now).invoices.retrieve(str(seen.invoice_id))
+    shop.world.lines.cancel(seen, "canceled", wall_time_ms())
+    canceled = shop.lifecycle.apply_then_advance(now, seen, paid)
+    assert (canceled.status, shop.world.line(seen).refund_due) == (Status.CANCELED, True)
 
 
 @pytest.mark.parametrize("by", ["webhook", "feed"])
@@ -128,11 +127,11 @@ def test_a_late_event_of_a_paid_line_that_was_released_asks_for_no_refund(shop: 
     """[44][49]"""
     line = waiting(shop)
     shop.double.pay_invoice(str(line.invoice_id))
-    paid = lifecycle(shop).observe(line, invoice_of(shop, line))
-    store = shop.world.store
-    released = store.release(store.provisioned(paid, now_ms()), "operator", now_ms())
+    paid = applied(shop, line)
+    lines = shop.world.lines
+    released = lines.release(lines.mark_active(paid, wall_time_ms()), "operator", wall_time_ms())
     if by == "webhook":
-        lifecycle(shop).observe(released, invoice_of(shop, line))
+        applied(shop, released)
     else:
         reconcile(shop)
     assert shop.world.line(line) == released
@@ -144,12 +143,12 @@ def test_a_payment_after_the_cancel_that_could_not_be_looked_at_is_looked_for(sh
     """[44][47] Later in the same run; nothing is due any more once that is known."""
     line = waiting(shop)
     shop.double.pay_invoice(str(line.invoice_id))
-    canceled = shop.world.store.cancel(line, "canceled", now_ms())
+    canceled = shop.world.lines.cancel(line, "canceled", wall_time_ms())
     shop.double.set_faults("rate_limit", 1, f"/v1/invoices/{line.invoice_id}")
     if not paid:
         shop.double.set_faults("error_before", 0)
         shop.double.forget_invoice(str(line.invoice_id))
-        shop.world.store.due_at(canceled, now_ms())
+        shop.world.lines.set_due(canceled, wall_time_ms())
     assert reconcile(shop)["failed"] == paid
     (line,) = assert_consistent(shop.world)
     assert (line.refund_due, line.due_at_ms) == (paid, None)
@@ -160,16 +159,16 @@ def test_a_payment_after_the_cancel_is_found_though_the_customer_is_deleted(shop
     """[44][47] Whose invoices cannot be listed any more; with one that is unknown, too, the key may be wrong."""
     line = waiting(shop)
     shop.double.pay_invoice(str(line.invoice_id))
-    canceled = shop.world.store.cancel(line, "canceled", now_ms())
-    shop.world.store.due_at(canceled, now_ms())
-    shop.world.registry.move_watermark(seen_s=None, to_s=now_ms() // 1000 + 7_200)  # the feed has nothing to tell
+    canceled = shop.world.lines.cancel(line, "canceled", wall_time_ms())
+    shop.world.lines.set_due(canceled, wall_time_ms())
+    shop.world.due.move_watermark(seen_s=None, to_s=wall_time_ms() // 1000 + 7_200)  # the feed has nothing to tell
     shop.stripe.v1.customers.delete(shop.world.now().customer)
     if not known:
         shop.double.forget_invoice(str(line.invoice_id))
-    assert reconcile(shop, Clock(now_ms() + 7_000_000, 60.0))["failed"] == 0
+    assert reconcile(shop, clock(60.0, later_ms=7_000_000))["failed"] == 0
     (line,) = assert_consistent(shop.world)
     assert (line.refund_due, line.due_at_ms is None) == (known, known)
-    assert known or (line.due_at_ms or 0) > now_ms() + 24 * 3_600_000, "looked for once a day"
+    assert known or (line.due_at_ms or 0) > wall_time_ms() + 24 * 3_600_000, "looked for once a day"
 
 
 @pytest.mark.parametrize("ours", ["there", "not there yet"])
@@ -197,7 +196,7 @@ def test_a_half_made_line_goes_with_its_draft_and_its_customer(shop: Shop) -> No
     without_its_draft(shop)
     shop.stripe.v1.customers.delete(shop.world.now().customer)
     for minute in range(2):
-        reconcile(shop, Clock(now_ms() + (minute + 1) * 60_000, 60.0))
+        reconcile(shop, clock(60.0, later_ms=(minute + 1) * 60_000))
     (line,) = assert_consistent(shop.world)
     assert (line.status, line.history[-1].cause) == (Status.CANCELED, "subscription_ended")
 
@@ -212,13 +211,13 @@ def test_what_stripe_refuses_for_good_is_told_though_the_cancel_comes_later(
         shop.submit()
     with_unknown_product(shop)
     shop.double.set_faults("error_before", 0)
-    store, wire = shop.world.store, shop.world.wire
+    lines, wire = shop.world.lines, shop.world.wire
     (line,) = assert_consistent(shop.world)
     wire.before("UpdateItem", lambda: None)  # the lease is taken
     wire.before("UpdateItem", lambda: shop.double.set_faults("error_before", 2, "/v1/invoices/in_"))  # then the intent
     with pytest.raises(BillingUnavailable):
-        lifecycle(shop).finish(store.line("acme", line.id) or line)
-    reconcile(shop, Clock(now_ms() + 5_000, 60.0))
+        shop.lifecycle.advance(clock(), lines.get("acme", line.id) or line, Until.FINALIZED, wait=True)
+    reconcile(shop, clock(60.0, later_ms=5_000))
     (line,) = assert_consistent(shop.world)
     assert (line.status, line.history[-1].cause) == (Status.CANCELED, "billing_refused")
     assert capsys.readouterr().out.count('"BillingRefused":[1.0]') == 1
@@ -241,9 +240,9 @@ def test_a_payment_that_could_not_be_looked_at_is_due_though_the_feed_goes_on(sh
 def test_what_an_operator_has_to_mend_is_one_alarm_a_run(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     """[34][47] A line's own step and the run would both tell of it."""
     waiting(shop)
-    shop.world.registry.move_watermark(seen_s=None, to_s=now_ms() // 1000 + 7_200)  # the feed has nothing to tell
+    shop.world.due.move_watermark(seen_s=None, to_s=wall_time_ms() // 1000 + 7_200)  # the feed has nothing to tell
     shop.double.forbidden_api_keys.add(API_KEY)
-    done = reconcile(shop, Clock(now_ms() + 7_000_000, 60.0))
+    done = reconcile(shop, clock(60.0, later_ms=7_000_000))
     assert done["failed"] == 2, "the line, and its workspace's quantities"
     assert capsys.readouterr().out.count('"StripeRefused":[1.0]') == 2
 
@@ -252,9 +251,10 @@ def test_a_deleted_draft_that_cannot_be_made_again_is_no_failure_of_the_webhook(
     """[34][45] Its request is canceled for what Stripe refuses, and there is nothing to deliver again."""
     without_its_draft(shop)
     with_unknown_product(shop)
-    clock = Clock(now_ms(), 9.0)
     (told,) = [event for event in shop.double.all_of("event") if event["type"] == "invoice.deleted"]
-    webhook.apply(hint_of(told), shop.world.store, shop.world.registry, lifecycle(shop, clock), clock)
+    secrets_manager = boto3.client("secretsmanager", region_name="eu-central-1")  # never asked
+    secret = StripeSecret(SecretsProvider(boto3_client=secrets_manager), "arn")
+    Webhook(secret, shop.stores, shop.lifecycle).apply(clock(9.0), hint_of(told))
     (line,) = assert_consistent(shop.world)
     assert (line.status, line.history[-1].cause) == (Status.CANCELED, "billing_refused")
     assert shop.line_invoices() == shop.double.all_of("invoiceitem") == []
@@ -282,17 +282,16 @@ def test_a_slice_of_events_that_time_did_not_suffice_for_is_taken_again(shop: Sh
     """[47]"""
     line = waiting(shop)
     shop.double.pay_invoice(str(line.invoice_id))
-    registry = shop.world.registry
+    due = shop.world.due
     # A whole slice is behind the mark's reach once it has moved: later than the overlap.
-    start_s = now_ms() // 1000 - 30
-    registry.move_watermark(seen_s=None, to_s=start_s)
+    start_s = wall_time_ms() // 1000 - 30
+    due.move_watermark(seen_s=None, to_s=start_s)
     # Enough to open the slice and to ask Stripe for its events, not to look at what they are about.
     for enough in range(1, 12):
-        clock = EndingClock(now_ms() + 3_600_000, 60.0, questions=[None] * enough)
-        reconcile(shop, clock)
+        reconcile(shop, EndingClock(wall_time_ms() + 3_600_000, 60.0, questions=[None] * enough))
         if shop.world.line(line).status is Status.PROVISIONING:
             break
-        assert registry.watermark_s() == start_s, "its events would be lost"
+        assert due.watermark_s() == start_s, "its events would be lost"
     assert shop.world.line(line).status is Status.PROVISIONING
     assert_consistent(shop.world)
 
@@ -324,13 +323,13 @@ def test_a_crash_before_any_write_is_finished_by_the_same_key(shop: Shop, operat
         shop.submit("k")
     begun = [line.id for line in assert_consistent(shop.world)]
     assert len(begun) == (what != "the request itself")
-    answer = shop.submit("k", clock=Clock(now_ms() + 30_000, 18.0))
+    answer = shop.submit("k", at=clock(later_ms=30_000))
     (line,) = assert_consistent(shop.world)
     assert begun in ([], [line.id])
     assert json.loads(answer.body)["line"]["_id"] == line.id
     (invoice,) = shop.line_invoices()
     assert (invoice["id"], invoice["status"]) == (line.invoice_id, "open")
-    assert shop.submit("k", clock=Clock(now_ms() + 31_000, 18.0)).body == answer.body
+    assert shop.submit("k", at=clock(later_ms=31_000)).body == answer.body
 
 
 def test_a_retry_waits_for_who_has_crashed_and_is_still_in_time(shop: Shop) -> None:
@@ -339,7 +338,7 @@ def test_a_retry_waits_for_who_has_crashed_and_is_still_in_time(shop: Shop) -> N
     shop.world.wire.before("UpdateItem", crash)
     with pytest.raises(Crash):
         shop.submit("k")
-    clock = WaitingClock(now_ms(), REQUEST_BUDGET_S)
-    answer = shop.submit("k", clock=clock)
+    waiting_clock = WaitingClock(wall_time_ms(), 20.0)
+    answer = shop.submit("k", at=waiting_clock)
     assert json.loads(answer.body)["paymentUrl"]
-    assert clock.remaining_s() > 5
+    assert waiting_clock.remaining_s() > 5

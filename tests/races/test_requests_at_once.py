@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from line_requests.clock import wall_time_ms
 from line_requests.domain.errors import Contended, ForbiddenLineType, RequestInProgress
 from line_requests.domain.model import Status
 from line_requests.domain.submission import Kind
-from line_requests.flows.create import Answer
+from line_requests.flows.create import Created
 from tests.decision.examples import SUBMISSIONS
 from tests.local.ministack import ROOT
-from tests.races.shop import Shop, WaitingClock, assert_consistent, now_ms, of_type, together
+from tests.support.shop import Shop, WaitingClock, assert_consistent, of_type, together
 
 if TYPE_CHECKING:
-    from tests.store.world import World
+    from tests.support.world import World
 
 THREADS = 32
 
@@ -30,7 +31,7 @@ def test_the_last_included_places_are_each_taken_once(shop: Shop, included: int)
     """[19]"""
     shop.workspace(included, for_sale=False)
     results = together(*[shop.submit] * THREADS)
-    assert len(of_type(results, Answer)) == included
+    assert len(of_type(results, Created)) == included
     assert len(of_type(results, ForbiddenLineType)) == THREADS - included
     assert len(assert_consistent(shop.world)) == included
 
@@ -73,7 +74,7 @@ def test_of_many_payable_requests_one_gets_an_invoice_and_the_others_its_link(sh
     """[23][26]"""
     shop.workspace(0)
     results = together(*[shop.submit] * 16)
-    (winner,) = of_type(results, Answer)
+    (winner,) = of_type(results, Created)
     refused = of_type(results, RequestInProgress)
     assert len(refused) == 15
     (invoice,) = shop.line_invoices()
@@ -89,7 +90,7 @@ def test_a_payable_request_beside_included_ones_blocks_none_that_came_first(shop
     """[19][23]"""
     shop.workspace(6)
     results = together(*[shop.submit] * 16)
-    bodies = [json.loads(answer.body) for answer in of_type(results, Answer)]
+    bodies = [json.loads(answer.body) for answer in of_type(results, Created)]
     assert Counter(body["status"] for body in bodies) == {"provisioning": 6, "awaiting_payment": 1}
     assert len(of_type(results, RequestInProgress)) == 9
     assert len(shop.line_invoices()) == 1
@@ -101,7 +102,7 @@ def test_one_key_is_one_line_and_everybody_gets_the_same_201(shop: Shop, include
     """[29][31]"""
     shop.workspace(included)
     results = together(*[lambda: shop.submit("line-req-001")] * threads)
-    answers = of_type(results, Answer)
+    answers = of_type(results, Created)
     assert len(answers) == threads, results
     assert len({answer.body for answer in answers}) == 1
     assert not any(answer.mismatch for answer in answers)
@@ -116,7 +117,7 @@ def test_requests_that_credit_pays_for_follow_each_other(shop: Shop) -> None:
     """[21][25][34]"""
     workspace = shop.workspace(0)
     shop.stripe.v1.customers.update(workspace.customer, {"balance": -1_000_000})
-    answers = of_type(together(*[shop.submit] * 24), Answer)
+    answers = of_type(together(*[shop.submit] * 24), Created)
     assert len(answers) == 24
     assert {json.loads(answer.body)["line"]["paymentStatus"] for answer in answers} == {"paid"}
     assert len(shop.line_invoices()) == len(assert_consistent(shop.world)) == 24
@@ -125,18 +126,18 @@ def test_requests_that_credit_pays_for_follow_each_other(shop: Shop) -> None:
 def test_a_request_that_others_always_come_before_writes_nothing_and_says_so(shop: Shop) -> None:
     """[34] Each time that it is about to write, the subscription has changed."""
     shop.workspace(1)
-    clock = WaitingClock(now_ms(), 2.0)
+    clock = WaitingClock(wall_time_ms(), 2.0)
 
     def change() -> None:
         now = shop.world.now()
         assert now.subscription is not None
         another = replace(now.subscription, id=f"sub_{now.revision}")
-        shop.world.registry.save_subscription(now, another, now_ms())
+        shop.world.workspaces.save_subscription(now, another, wall_time_ms())
 
     for _ in range(100):
         shop.world.wire.before("TransactWriteItems", change)
     with pytest.raises(Contended):
-        shop.submit("line-req-001", clock=clock)
+        shop.submit("line-req-001", at=clock)
     assert clock.waited_s == [0.1, 0.2, 0.5, 0.5, 0.5], "it lets others go first"
     assert assert_consistent(shop.world) == []
     assert shop.world.now().tat_ms is None
@@ -145,9 +146,9 @@ def test_a_request_that_others_always_come_before_writes_nothing_and_says_so(sho
 def test_one_key_with_different_bodies_is_one_line_too(shop: Shop) -> None:
     """[29][31]"""
     shop.workspace(0)
-    other = SUBMISSIONS[Kind.PURCHASED_PHONE].__class__("Grace", "Hopper", "phone", "purchased")
+    other = SUBMISSIONS[Kind.PURCHASED_PHONE].model_copy(update={"first_name": "Grace"})
     asks = [lambda: shop.submit("k"), lambda: shop.submit("k", other)] * 4
-    answers = of_type(together(*asks), Answer)
+    answers = of_type(together(*asks), Created)
     assert len(answers) == 8
     assert len({answer.body for answer in answers}) == 1
     assert sum(answer.mismatch for answer in answers) == 4, "all those with the other body"
@@ -158,7 +159,7 @@ def test_different_keys_are_different_requests(shop: Shop) -> None:
     """[5][29]"""
     shop.workspace(8, for_sale=False)
     results = together(*[lambda number=number: shop.submit(f"key-{number % 8}") for number in range(24)])
-    answers = of_type(results, Answer)
+    answers = of_type(results, Created)
     assert len(answers) == 24
     assert len({answer.body for answer in answers}) == 8
     assert len(assert_consistent(shop.world)) == 8
@@ -169,8 +170,8 @@ def test_a_failed_line_s_place_is_taken_once_again(shop: Shop) -> None:
     shop.workspace(4, for_sale=False)
     together(*[shop.submit] * 4)
     for line in assert_consistent(shop.world)[:2]:
-        shop.world.store.provisioning_failed(line, "no numbers left", 1)
+        shop.world.lines.mark_failed(line, "no numbers left", 1)
     results = together(*[shop.submit] * 16)
-    assert len(of_type(results, Answer)) == 2
+    assert len(of_type(results, Created)) == 2
     lines = assert_consistent(shop.world)
     assert Counter(line.status for line in lines) == {Status.PROVISIONING: 4, Status.FAILED: 2}

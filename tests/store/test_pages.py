@@ -11,7 +11,7 @@ from line_requests.domain.submission import Kind
 from tests.decision.examples import line as a_line
 
 if TYPE_CHECKING:
-    from tests.store.world import World
+    from tests.support.world import World
 
 
 def fill(world: World, number: int, *, active_every: int = 0) -> list[Line]:
@@ -32,7 +32,7 @@ def fill(world: World, number: int, *, active_every: int = 0) -> list[Line]:
 def walk(world: World, limit: int, status: Status | None = None) -> list[list[Line]]:
     pages, before = list[list[Line]](), None
     while True:
-        page, before = world.store.lines_page("acme", limit=limit, before=before, status=status)
+        page, before = world.lines.page("acme", limit=limit, before=before, status=status)
         pages.append(page)
         if before is None:
             return pages

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import stripe
 
+from line_requests.storage.stores import Stores
 from line_requests.storage.table import Table
 from tests.local.demo import OPERATOR_API_KEY
 from tests.stories.listener import Listener
@@ -32,7 +33,7 @@ def _world(running_stack: LocalStack) -> Iterator[World]:
     table = Table(dynamodb, running_stack.deployment.table)
     running_stack.reconcile()  # its first run reads a whole day of the feed, whichever story comes first
     with httpx.Client(base_url=running_stack.origin, timeout=TIMEOUT_SECONDS, limits=limits) as http:
-        yield World(running_stack, http, client, logs, Store(table), Registry(table))
+        yield World(running_stack, http, client, logs, Stores(table))
     dynamodb.close()
     logs.close()
     payments.close()  # type: ignore[no-untyped-call] # not annotated by the SDK

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests.api import auth
-from line_requests.operator import commands as operators
-from line_requests.storage import records as items
+from line_requests.domain.ids import new_api_key, sha256_hex
+from line_requests.operator.commands import issue_key, revoke_key
 from tests.local.session_tokens import AUTHORIZED_PARTY
 from tests.stories.world import EMAIL, LINES, PHONE, Workspace, World, eventually, together
 
@@ -30,7 +29,8 @@ ROUTES = [
 
 
 def second_key(workspace: Workspace) -> str:
-    return operators.issue_key(workspace.world.registry, workspace.id, "second", 0)
+    stores = workspace.world.stores
+    return issue_key(stores.workspaces, stores.api_keys, workspace.id, "second", 0)
 
 
 def signed_in(workspace: Workspace, claims: Json | None = None, header: Json | None = None) -> str:
@@ -77,7 +77,7 @@ def test_no_credential_or_a_bad_one_is_401_before_anything_else(world: World, au
 
 def test_an_unknown_key_of_a_known_workspace_is_401(workspace: Workspace) -> None:
     """[1] Well formed, but never issued."""
-    unknown = {"Authorization": f"Bearer {auth.new_api_key(workspace.id)}"}
+    unknown = {"Authorization": f"Bearer {new_api_key(workspace.id)}"}
     for method, path in ROUTES:
         assert refused(workspace.send(method, path, headers=unknown, json={} if method == "POST" else None))
 
@@ -100,7 +100,8 @@ def test_revoking_a_key_takes_effect_on_the_next_call(workspace: Workspace) -> N
     """[2] And only that key's."""
     other = {"Authorization": f"Bearer {second_key(workspace)}"}
     assert workspace.page().status_code == 200
-    operators.revoke_key(workspace.world.registry, workspace.id, workspace.api_key, 1)
+    stores = workspace.world.stores
+    revoke_key(stores.workspaces, stores.api_keys, workspace.id, workspace.api_key, 1)
     for method, path in ROUTES:
         assert refused(workspace.send(method, path, json=PHONE if method == "POST" else None))
     assert workspace.send("GET", LINES, headers=other).status_code == 200
@@ -227,7 +228,7 @@ def test_keys_are_stored_hashed(world: World, workspace: Workspace) -> None:
     partition = {":pk": {"S": f"W#{workspace.id}"}}
     query = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": partition, "ConsistentRead": True}
     found = dynamodb.query(TableName=world.stack.deployment.table, **query)  # type: ignore[arg-type] # plain dictionaries
-    assert items.sha256_hex(workspace.api_key) in str(found["Items"])
+    assert sha256_hex(workspace.api_key) in str(found["Items"])
     assert workspace.api_key.rpartition("_")[2] not in str(found["Items"])
     assert "an-idempotency-key" not in str(found["Items"])
 

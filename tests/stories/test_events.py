@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests.domain.model import Subscription
-from line_requests.storage import records as items
+from line_requests.domain.ids import sha256_hex
+from line_requests.domain.model import ApiKey, Subscription
 from tests.local.demo import PRODUCT_API_KEY
 from tests.stories.functions import Functions
 from tests.stories.world import World, eventually
@@ -49,12 +49,13 @@ def acme(world: World) -> None:
     """The events' workspace, subscribed, with their key; and their line as the stream last shows it: provisioning."""
     world.provisioning("manual")
     key = event("create_line_request")["headers"]["authorization"].removeprefix("Bearer ")
-    if world.registry.create_workspace(WORKSPACE, CUSTOMER, livemode=False):
-        world.registry.save_api_key(WORKSPACE, items.sha256_hex(key), "example", 0)
-        created = world.registry.workspace(WORKSPACE)
-        starter = next(plan for plan in world.registry.plans() if plan.name == "scale")
+    stores = world.stores
+    if stores.workspaces.insert(WORKSPACE, CUSTOMER, livemode=False):
+        stores.api_keys.insert(WORKSPACE, ApiKey(sha256_hex(key), "example", 0))
+        created = stores.workspaces.get(WORKSPACE)
+        scale = next(plan for plan in stores.plans.all() if plan.name == "scale")
         assert created is not None
-        world.registry.save_subscription(created, Subscription("sub_1", "active", "scale", starter.allowances), 0)
+        stores.workspaces.save_subscription(created, Subscription("sub_1", "active", "scale", scale.allowances), 0)
     put_line(world)
 
 
@@ -132,7 +133,7 @@ def test_publish_changes(functions: Functions, listener: Listener) -> None:
 @pytest.mark.usefixtures("acme")
 def test_provisioning_result(world: World, functions: Functions) -> None:
     functions.invoke("provisioning_result", event("provisioning_result"))
-    line = world.store.line(WORKSPACE, LINE)
+    line = world.stores.lines.get(WORKSPACE, LINE)
     assert line is not None
     assert [str(change.status) for change in line.history] == ["awaiting_payment", "provisioning", "active"]
 
@@ -141,4 +142,4 @@ def test_reconciler(functions: Functions) -> None:
     """At the present time: it would follow Stripe's events from the tick's time on for the rest of the tests."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     done = functions.invoke("reconciler", event("reconciler") | {"time": now})
-    assert set(done) == {"events", "lines", "retold", "quantities", "failed"}
+    assert set(done) == {"events", "lines", "republished", "quantities", "failed"}

@@ -291,17 +291,17 @@ def test_operators_may_retry_a_failed_line_and_release_it(world: World, listener
     """[49] [48] failed to provisioning takes a place again and is told; active or failed to canceled gives it back."""
     world.provisioning("manual")
     workspace = world.workspace("capped")
-    store, registry = world.store, world.registry
+    stores = world.stores
     line_id = workspace.included()["line"]["_id"]
     world.provisioned(line_id, "failed")
     eventually(lambda: workspace.status(line_id) == "failed")
-    retry(store, registry, workspace.id, line_id, now_ms())
+    retry(stores.lines, stores.workspaces, workspace.id, line_id, now_ms())
     assert workspace.status(line_id) == "provisioning"
     assert workspace.create().status_code == 403
     eventually(lambda: f"{line_id}:3" in {event["eventId"] for event in listener.heard(line_id)})
     world.provisioned(line_id, "succeeded")
     eventually(lambda: workspace.status(line_id) == "active")
-    release(store, workspace.id, line_id, now_ms())
+    release(stores.lines, workspace.id, line_id, now_ms())
     assert workspace.status(line_id) == "canceled"
     assert workspace.create().status_code == 201
 
@@ -315,7 +315,7 @@ def test_a_retry_without_a_place_is_refused(world: World) -> None:
     eventually(lambda: workspace.status(line_id) == "failed")
     workspace.included()
     with pytest.raises(Refused, match="place"):
-        retry(world.store, world.registry, workspace.id, line_id, now_ms())
+        retry(world.stores.lines, world.stores.workspaces, workspace.id, line_id, now_ms())
     assert workspace.status(line_id) == "failed"
 
 
@@ -346,7 +346,7 @@ def test_quantities_follow_lines_that_end(world: World, workspace: Workspace) ->
     eventually(lambda: (workspace.status(included), workspace.status(paid)) == ("active", "active"))
     world.reconcile()
     assert quantities(world, workspace) == {"purchased_phone": 1}
-    release(world.store, workspace.id, included, now_ms())
+    release(world.stores.lines, workspace.id, included, now_ms())
     world.reconcile()
     assert quantities(world, workspace) == {}
 
@@ -377,7 +377,7 @@ def test_without_a_known_plan_nothing_is_taken_off_the_subscription(world: World
     world.quiet()
     assert workspace.create().json()["status"] == "subscription_required"
     eventually(lambda: workspace.status(line) == "active")
-    release(world.store, workspace.id, line, now_ms())
+    release(world.stores.lines, workspace.id, line, now_ms())
     world.reconcile()
     assert quantities(world, workspace) == {"purchased_phone": 1}
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import httpx
     import stripe
 
+    from line_requests.storage.stores import Stores
     from tests.local.stack import LocalStack
     from tests.local.stripe_double.server import LoggedRequest
 
@@ -44,8 +45,7 @@ class World:
     http: httpx.Client
     stripe: stripe.StripeClient
     cloudwatch: Any  # a client of boto3's, without stubs
-    store: Store
-    registry: Registry
+    stores: Stores
 
     def workspace(self, plan: str = "starter", **more: object) -> Workspace:
         """A fresh one: `workspace("scale", subscriptionStatus="past_due")`."""

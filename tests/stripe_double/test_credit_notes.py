@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.stripe_double.shop import Shop
 
 
-def test_before_payment_it_lowers_what_remains_and_pays_what_it_covers(shop: Shop) -> None:
+def test_credit_note_before_payment_lowers_amount_remaining_and_pays_at_zero(shop: Shop) -> None:
     invoice = shop.open_invoice()
 
     first = shop.v1.credit_notes.create({"invoice": invoice.id, "amount": 500})
@@ -32,7 +32,7 @@ def test_before_payment_it_lowers_what_remains_and_pays_what_it_covers(shop: Sho
     assert len(shop.v1.credit_notes.list({"invoice": invoice.id}).data) == 2
 
 
-def test_after_payment_it_is_split_into_refund_balance_and_out_of_band(shop: Shop) -> None:
+def test_credit_note_after_payment_splits_into_refund_balance_and_out_of_band(shop: Shop) -> None:
     customer = shop.customer()
     invoice = shop.v1.invoices.pay(shop.open_invoice(customer).id)
 
@@ -57,9 +57,9 @@ def test_after_payment_it_is_split_into_refund_balance_and_out_of_band(shop: Sho
     assert shop.events_about(note.id) == ["credit_note.created"]
 
 
-def test_a_refund_made_before_is_linked_or_taken_off_what_can_be_credited(shop: Shop) -> None:
+def test_credit_note_links_earlier_refund_or_counts_it_as_credited(shop: Shop) -> None:
     invoice = shop.v1.invoices.pay(shop.open_invoice().id)
-    refund = shop.double.act_on_invoice(invoice.id, "refund", 600)["id"]
+    refund = shop.double.touch_invoice(invoice.id, "refund", 600)["id"]
 
     with pytest.raises(stripe.InvalidRequestError, match="creditable 900"):
         shop.v1.credit_notes.create({"invoice": invoice.id, "amount": 1500, "refund_amount": 1500})
@@ -75,21 +75,21 @@ def test_a_refund_made_before_is_linked_or_taken_off_what_can_be_credited(shop: 
     assert [one.amount_refunded for one in note.refunds] == [600, 900]
 
 
-def test_a_part_that_was_paid_makes_it_mixed(shop: Shop) -> None:
+def test_credit_note_is_mixed_when_invoice_is_partly_paid(shop: Shop) -> None:
     invoice = shop.open_invoice()
-    shop.double.act_on_invoice(invoice.id, "pay_part", 600)
+    shop.double.touch_invoice(invoice.id, "pay_part", 600)
 
-    note = shop.double.act_on_invoice(invoice.id, "credit_note")
+    note = shop.double.touch_invoice(invoice.id, "credit_note")
 
     assert (note["type"], note["pre_payment_amount"], note["post_payment_amount"]) == ("mixed", 900, 600)
     assert shop.v1.invoices.retrieve(invoice.id).status == "paid"
 
 
-def test_other_hands_give_back_as_it_was_paid(shop: Shop) -> None:
+def test_dashboard_credit_note_returns_money_as_it_was_paid(shop: Shop) -> None:
     customer = shop.customer(balance=-500)
     elsewhere = shop.v1.invoices.pay(shop.open_invoice(customer).id, {"paid_out_of_band": True})
 
-    note = shop.double.act_on_invoice(elsewhere.id, "credit_note")
+    note = shop.double.touch_invoice(elsewhere.id, "credit_note")
 
     assert (note["out_of_band_amount"], note["refunds"]) == (1000, [])
     assert shop.v1.customers.retrieve(customer).balance == -500
@@ -105,7 +105,7 @@ def test_other_hands_give_back_as_it_was_paid(shop: Shop) -> None:
         ({"lines": [{"type": "invoice_line_item", "invoice_line_item": "il_1", "amount": 1}]}, "No such"),
     ],
 )
-def test_what_does_not_add_up_is_refused(
+def test_credit_note_refused_when_amounts_do_not_add_up(
     shop: Shop, params: stripe.params.CreditNoteCreateParams, message: str
 ) -> None:
     invoice = shop.v1.invoices.pay(shop.open_invoice().id)
@@ -114,7 +114,7 @@ def test_what_does_not_add_up_is_refused(
         shop.v1.credit_notes.create({**params, "invoice": invoice.id})
 
 
-def test_a_preview_shows_it_without_doing_it(shop: Shop) -> None:
+def test_credit_note_preview_changes_nothing(shop: Shop) -> None:
     rate = shop.v1.tax_rates.create({"display_name": "VAT", "percentage": 20, "inclusive": False}).id
     draft = shop.draft(amount=None)
     customer = str(shop.v1.invoices.retrieve(draft).customer)
@@ -133,7 +133,7 @@ def test_a_preview_shows_it_without_doing_it(shop: Shop) -> None:
     assert shop.v1.invoices.retrieve(invoice.id).amount_remaining == 1200
 
 
-def test_a_draft_or_a_void_invoice_has_nothing_to_credit(shop: Shop) -> None:
+def test_credit_note_refused_on_draft_or_void_invoice(shop: Shop) -> None:
     void = shop.v1.invoices.void_invoice(shop.open_invoice().id)
 
     for invoice_id in (shop.draft(), void.id):

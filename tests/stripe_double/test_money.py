@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(("amount", "status", "balance"), [(49, "paid", 49), (50, "open", 0)])
-def test_less_than_the_minimum_settles_at_once_and_is_owed_on_the_balance(
+def test_invoice_below_minimum_settles_at_once_and_moves_to_balance(
     shop: Shop, amount: int, status: str, balance: int
 ) -> None:
     customer = shop.customer()
@@ -27,7 +27,7 @@ def test_less_than_the_minimum_settles_at_once_and_is_owed_on_the_balance(
         assert shop.open_invoice(customer, 100).amount_due == 149
 
 
-def test_a_renewal_takes_credit_from_the_balance_and_puts_a_negative_total_there(shop: Shop) -> None:
+def test_negative_renewal_becomes_balance_that_next_renewal_uses(shop: Shop) -> None:
     subscription = shop.subscription()
     customer = str(subscription.customer)
     shop.v1.invoice_items.create({"customer": customer, "amount": -2000, "currency": "usd"})
@@ -41,7 +41,7 @@ def test_a_renewal_takes_credit_from_the_balance_and_puts_a_negative_total_there
     assert shop.invoices(subscription)[0].amount_paid == 1000
 
 
-def test_a_customers_discount_is_on_all_its_invoices_but_not_on_prorations(shop: Shop) -> None:
+def test_customer_discount_applies_to_every_invoice_but_not_to_prorations(shop: Shop) -> None:
     subscription = shop.subscription()
     customer = str(subscription.customer)
     shop.double.discount_customer(customer, percent_off=25)
@@ -57,7 +57,7 @@ def test_a_customers_discount_is_on_all_its_invoices_but_not_on_prorations(shop:
     assert [one.amount for one in renewal.total_discount_amounts] == [1150]
 
 
-def test_a_coupon_takes_its_amount_off_one_invoice_or_a_subscription(shop: Shop) -> None:
+def test_coupon_discounts_invoice_and_subscription(shop: Shop) -> None:
     coupon = shop.v1.coupons.create({"amount_off": 1000, "currency": "usd", "duration": "forever"}).id
     customer = shop.customer()
 
@@ -71,7 +71,7 @@ def test_a_coupon_takes_its_amount_off_one_invoice_or_a_subscription(shop: Shop)
     assert shop.v1.invoices.retrieve(str(subscribed.latest_invoice)).total == 500
 
 
-def test_a_price_has_an_amount_in_each_of_its_currencies(shop: Shop) -> None:
+def test_price_has_amount_in_each_currency_option(shop: Shop) -> None:
     price = shop.v1.prices.create(
         {
             "product": shop.product(),
@@ -108,7 +108,7 @@ def taxed_draft(shop: Shop) -> tuple[str, str]:
     return customer, shop.v1.invoices.create({"customer": customer, "automatic_tax": {"enabled": True}}).id
 
 
-def test_automatic_tax_refuses_an_unspecified_behavior_unless_the_account_has_a_default(shop: Shop) -> None:
+def test_automatic_tax_refuses_unspecified_behavior_without_account_default(shop: Shop) -> None:
     customer, draft = taxed_draft(shop)
     params: stripe.params.InvoiceItemCreateParams = {
         "customer": customer,
@@ -125,7 +125,7 @@ def test_automatic_tax_refuses_an_unspecified_behavior_unless_the_account_has_a_
     assert shop.v1.invoice_items.create(params).amount == 1500
 
 
-def test_automatic_tax_takes_a_specified_behavior_and_no_rates(shop: Shop) -> None:
+def test_automatic_tax_accepts_specified_behavior_and_refuses_tax_rates(shop: Shop) -> None:
     customer, draft = taxed_draft(shop)
     rate = shop.v1.tax_rates.create({"display_name": "VAT", "percentage": 20, "inclusive": False}).id
     params: stripe.params.InvoiceItemCreateParams = {
@@ -141,7 +141,7 @@ def test_automatic_tax_takes_a_specified_behavior_and_no_rates(shop: Shop) -> No
         shop.v1.invoice_items.create({**params, "tax_rates": [rate]})
 
 
-def test_finalizing_without_a_tax_location_fails_and_leaves_a_draft(shop: Shop) -> None:
+def test_finalize_fails_and_leaves_draft_without_tax_location(shop: Shop) -> None:
     customer, draft = taxed_draft(shop)
     shop.v1.customers.update(customer, {"address": ""})
 
@@ -155,7 +155,7 @@ def test_finalizing_without_a_tax_location_fails_and_leaves_a_draft(shop: Shop) 
     assert shop.events_about(draft)[-1] == "invoice.finalization_failed"
 
 
-def test_a_renewal_that_cannot_be_finalized_stays_a_draft(shop: Shop) -> None:
+def test_renewal_stays_draft_without_tax_location(shop: Shop) -> None:
     shop.v1.tax.settings.update({"defaults": {"tax_behavior": "exclusive"}})
     customer = shop.v1.customers.create({"address": {"country": "US"}}).id
     subscription = shop.v1.subscriptions.create(

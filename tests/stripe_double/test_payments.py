@@ -27,7 +27,7 @@ def paid_invoice(shop: Shop, amount: int = 1500) -> stripe.Invoice:
     return shop.v1.invoices.pay(shop.open_invoice(amount=amount).id)
 
 
-def test_finalizing_makes_a_default_payment_and_paying_pays_it(shop: Shop) -> None:
+def test_finalize_makes_default_payment_and_pay_settles_it(shop: Shop) -> None:
     invoice = shop.open_invoice()
     assert [(p.status, p.is_default, p.amount_requested) for p in payments(shop, invoice)] == [("open", True, 1500)]
 
@@ -43,7 +43,7 @@ def test_finalizing_makes_a_default_payment_and_paying_pays_it(shop: Shop) -> No
     assert [one.invoice for one in by_intent.data] == [invoice.id]
 
 
-def test_voiding_cancels_the_default_payment(shop: Shop) -> None:
+def test_void_cancels_default_payment(shop: Shop) -> None:
     invoice = shop.open_invoice()
 
     shop.v1.invoices.void_invoice(invoice.id)
@@ -51,10 +51,10 @@ def test_voiding_cancels_the_default_payment(shop: Shop) -> None:
     assert [payment.status for payment in payments(shop, invoice)] == ["canceled"]
 
 
-def test_a_part_leaves_it_open_unvoidable_and_payable(shop: Shop) -> None:
+def test_part_payment_leaves_invoice_open_unvoidable_and_payable(shop: Shop) -> None:
     invoice = shop.open_invoice()
 
-    shop.double.act_on_invoice(invoice.id, "pay_part", 600)
+    shop.double.touch_invoice(invoice.id, "pay_part", 600)
 
     after = shop.v1.invoices.retrieve(invoice.id)
     assert (after.status, after.amount_paid, after.amount_remaining) == ("open", 600, 900)
@@ -62,23 +62,23 @@ def test_a_part_leaves_it_open_unvoidable_and_payable(shop: Shop) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="partially paid"):
         shop.v1.invoices.void_invoice(invoice.id)
     with pytest.raises(ApiError, match="between 1 and the remaining 900"):
-        shop.double.act_on_invoice(invoice.id, "pay_part", 901)
+        shop.double.touch_invoice(invoice.id, "pay_part", 901)
     rest = shop.v1.invoices.pay(invoice.id)
     assert (rest.status, rest.amount_paid) == ("paid", 1500)
     assert sorted((p.amount_paid, p.is_default) for p in payments(shop, invoice)) == [(600, False), (900, True)]
 
 
-def test_parts_that_add_up_pay_it(shop: Shop) -> None:
+def test_invoice_is_paid_when_parts_add_up(shop: Shop) -> None:
     invoice = shop.open_invoice(amount=1000)
 
-    shop.double.act_on_invoice(invoice.id, "pay_part")
-    last = shop.double.act_on_invoice(invoice.id, "pay_part", 500)
+    shop.double.touch_invoice(invoice.id, "pay_part")
+    last = shop.double.touch_invoice(invoice.id, "pay_part", 500)
 
     assert last["status"] == "paid"
     assert [payment.status for payment in payments(shop, invoice)] == ["paid", "paid"]
 
 
-def test_out_of_band_is_paid_by_a_record_without_a_charge(shop: Shop) -> None:
+def test_out_of_band_payment_is_a_payment_record_without_charge(shop: Shop) -> None:
     invoice = shop.v1.invoices.pay(shop.open_invoice().id, {"paid_out_of_band": True})
 
     shown = shop.v1.invoices.retrieve(invoice.id, {"expand": ["amount_paid_off_stripe", "payments"]})
@@ -90,7 +90,7 @@ def test_out_of_band_is_paid_by_a_record_without_a_charge(shop: Shop) -> None:
     ]
 
 
-def test_a_declined_card_is_a_402_and_leaves_it_open(shop: Shop) -> None:
+def test_pay_with_declined_card_is_402_and_leaves_invoice_open(shop: Shop) -> None:
     invoice = shop.open_invoice()
 
     with pytest.raises(stripe.CardError) as declined:
@@ -101,7 +101,7 @@ def test_a_declined_card_is_a_402_and_leaves_it_open(shop: Shop) -> None:
     assert shop.v1.invoices.pay(invoice.id).status == "paid"
 
 
-def test_a_revision_replaces_an_open_invoice(shop: Shop) -> None:
+def test_revision_replaces_open_invoice_when_finalized(shop: Shop) -> None:
     draft = shop.draft()
     shop.v1.invoices.update(draft, {"metadata": {"line_id": "l1"}})
     original = shop.v1.invoices.finalize_invoice(draft)
@@ -117,32 +117,32 @@ def test_a_revision_replaces_an_open_invoice(shop: Shop) -> None:
     assert shop.events_about(original.id)[-1] == "invoice.voided"
 
 
-def test_what_is_paid_or_of_a_subscription_cannot_be_revised(shop: Shop) -> None:
+def test_revision_refused_when_paid_or_of_subscription(shop: Shop) -> None:
     subscription = shop.subscription()
 
     for invoice_id in (paid_invoice(shop).id, str(subscription.latest_invoice)):
         with pytest.raises(ApiError, match="can't revise"):
-            shop.double.act_on_invoice(invoice_id, "revise")
+            shop.double.touch_invoice(invoice_id, "revise")
 
 
-def test_a_copy_is_paid_beside_its_open_original(shop: Shop) -> None:
+def test_paid_copy_leaves_original_open(shop: Shop) -> None:
     draft = shop.draft()
     shop.v1.invoices.update(draft, {"metadata": {"line_id": "l1"}})
     original = shop.v1.invoices.finalize_invoice(draft)
 
-    copied = shop.double.act_on_invoice(original.id, "copy_and_pay")
+    copied = shop.double.touch_invoice(original.id, "copy_and_pay")
 
     assert (copied["status"], copied["total"], copied["metadata"]) == ("paid", 1500, {"line_id": "l1"})
     assert (copied["customer"], copied["from_invoice"]) == (original.customer, None)
     assert shop.v1.invoices.retrieve(original.id).status == "open"
 
 
-def test_a_refund_leaves_the_invoice_paid_and_cannot_exceed_its_charge(shop: Shop) -> None:
+def test_refund_leaves_invoice_paid_and_cannot_exceed_charge(shop: Shop) -> None:
     invoice = paid_invoice(shop)
     charge = charge_of(shop, invoice)
 
     refund = shop.v1.refunds.create({"charge": charge.id, "amount": 500})
-    shop.double.act_on_invoice(invoice.id, "refund")
+    shop.double.touch_invoice(invoice.id, "refund")
 
     assert (refund.status, refund.payment_intent, refund.charge) == ("succeeded", charge.payment_intent, charge.id)
     assert [r.amount for r in shop.v1.refunds.list({"charge": charge.id}).data] == [1000, 500]
@@ -154,9 +154,9 @@ def test_a_refund_leaves_the_invoice_paid_and_cannot_exceed_its_charge(shop: Sho
     assert refused.value.code == "charge_already_refunded"
 
 
-def test_a_refund_that_fails_days_later_says_so(shop: Shop) -> None:
+def test_failed_refund_restores_charge_and_emits_refund_failed(shop: Shop) -> None:
     invoice = paid_invoice(shop)
-    refund = shop.double.act_on_invoice(invoice.id, "refund")["id"]
+    refund = shop.double.touch_invoice(invoice.id, "refund")["id"]
 
     shop.double.advance(5 * DAY)
     shop.double.fail_refund(refund)
@@ -167,10 +167,10 @@ def test_a_refund_that_fails_days_later_says_so(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(("won", "last"), [(True, "funds_reinstated"), (False, "closed")])
-def test_a_dispute_is_opened_and_decided(shop: Shop, won: bool, last: str) -> None:  # noqa: FBT001
+def test_dispute_opens_and_closes(shop: Shop, won: bool, last: str) -> None:  # noqa: FBT001
     invoice = paid_invoice(shop)
 
-    dispute = shop.double.act_on_invoice(invoice.id, "dispute")["id"]
+    dispute = shop.double.touch_invoice(invoice.id, "dispute")["id"]
     shop.double.close_dispute(dispute, won=won)
 
     found = shop.v1.disputes.retrieve(dispute)
@@ -182,12 +182,12 @@ def test_a_dispute_is_opened_and_decided(shop: Shop, won: bool, last: str) -> No
 
 
 @pytest.mark.parametrize("action", ["refund", "dispute"])
-def test_what_was_not_charged_is_neither_refunded_nor_disputed(shop: Shop, action: str) -> None:
+def test_refund_and_dispute_refused_without_charge(shop: Shop, action: str) -> None:
     with pytest.raises(ApiError, match="No charge"):
-        shop.double.act_on_invoice(shop.open_invoice().id, action)
+        shop.double.touch_invoice(shop.open_invoice().id, action)
 
 
-def test_a_hosted_page_expires_after_30_days_and_retrieving_makes_a_fresh_one(shop: Shop) -> None:
+def test_hosted_page_expires_after_30_days_and_retrieve_refreshes_it(shop: Shop) -> None:
     invoice = shop.open_invoice()
     shop.double.advance(19 * DAY)
     assert shop.v1.invoices.retrieve(invoice.id).hosted_invoice_url == invoice.hosted_invoice_url

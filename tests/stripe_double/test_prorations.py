@@ -21,7 +21,7 @@ def item_of(subscription: stripe.Subscription) -> stripe.SubscriptionItem:
     return item
 
 
-def test_a_quantity_is_prorated_by_the_second(shop: Shop) -> None:
+def test_quantity_change_is_prorated_by_the_second(shop: Shop) -> None:
     subscription = shop.subscription(unit_amount=3100)
     shop.double.advance(HALF_JANUARY + 1)
 
@@ -36,7 +36,7 @@ def test_a_quantity_is_prorated_by_the_second(shop: Shop) -> None:
     assert (debit.period.start, debit.period.end) == (START + HALF_JANUARY + 1, START + 31 * DAY)
 
 
-def test_prorations_are_on_the_next_renewal(shop: Shop) -> None:
+def test_prorations_go_on_next_renewal(shop: Shop) -> None:
     subscription = shop.subscription(unit_amount=3100)
     shop.double.advance(HALF_JANUARY)
     shop.v1.subscription_items.update(item_of(subscription).id, {"quantity": 2})
@@ -50,7 +50,7 @@ def test_prorations_are_on_the_next_renewal(shop: Shop) -> None:
     assert invoice.total == 7750
 
 
-def test_none_costs_nothing_before_the_renewal(shop: Shop) -> None:
+def test_no_proration_with_behavior_none(shop: Shop) -> None:
     subscription = shop.subscription()
     shop.double.advance(DAY)
 
@@ -59,7 +59,7 @@ def test_none_costs_nothing_before_the_renewal(shop: Shop) -> None:
     assert (shop.pending(subscription), shop.invoices(subscription)) == ([], [])
 
 
-def test_always_invoice_charges_the_prorations_at_once(shop: Shop) -> None:
+def test_always_invoice_charges_prorations_at_once(shop: Shop) -> None:
     subscription = shop.subscription(unit_amount=3100)
     shop.double.advance(HALF_JANUARY)
 
@@ -76,7 +76,7 @@ def test_always_invoice_charges_the_prorations_at_once(shop: Shop) -> None:
     assert shop.pending(subscription) == []
 
 
-def test_an_item_that_goes_is_credited_for_its_unused_time(shop: Shop) -> None:
+def test_deleted_item_is_credited_for_unused_time(shop: Shop) -> None:
     subscription = shop.subscription()
     added = shop.v1.subscription_items.create({"subscription": subscription.id, "price": shop.price(unit_amount=3100)})
     shop.double.advance(HALF_JANUARY)
@@ -86,7 +86,7 @@ def test_an_item_that_goes_is_credited_for_its_unused_time(shop: Shop) -> None:
     assert shop.pending(subscription) == [3100, -1550]
 
 
-def test_credits_follow_what_was_debited_so_none_and_prorations_charge_twice(shop: Shop) -> None:
+def test_credit_covers_only_debited_quantity(shop: Shop) -> None:
     subscription = shop.subscription(unit_amount=3100)
     shop.v1.subscription_items.update(item_of(subscription).id, {"quantity": 2, "proration_behavior": "none"})
     shop.double.advance(HALF_JANUARY)
@@ -96,7 +96,7 @@ def test_credits_follow_what_was_debited_so_none_and_prorations_charge_twice(sho
     assert shop.pending(subscription) == [-1550, 4650]  # one is credited, not two
 
 
-def test_a_proration_date_counts_instead_of_now(shop: Shop) -> None:
+def test_proration_date_replaces_now(shop: Shop) -> None:
     subscription = shop.subscription(unit_amount=3100)
     shop.double.advance(20 * DAY)
 
@@ -105,7 +105,7 @@ def test_a_proration_date_counts_instead_of_now(shop: Shop) -> None:
     assert shop.pending(subscription) == [-1550, 3100]
 
 
-def test_a_trial_prorates_nothing(shop: Shop) -> None:
+def test_no_proration_in_trial(shop: Shop) -> None:
     subscription = shop.subscription(trial_days=14)
     shop.double.advance(DAY)
 
@@ -115,7 +115,7 @@ def test_a_trial_prorates_nothing(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(("behavior", "total"), [("create_prorations", 12000 - 1550), ("none", 12000)])
-def test_another_interval_begins_a_new_period_and_charges_at_once(shop: Shop, behavior: str, total: int) -> None:
+def test_interval_change_restarts_period_and_charges_at_once(shop: Shop, behavior: str, total: int) -> None:
     subscription = shop.subscription(unit_amount=3100)
     yearly = shop.price(unit_amount=12000, interval="year")
     shop.double.advance(HALF_JANUARY)
@@ -134,7 +134,7 @@ def test_another_interval_begins_a_new_period_and_charges_at_once(shop: Shop, be
     assert item_of(changed).current_period_end == START + HALF_JANUARY + 365 * DAY
 
 
-def test_a_free_subscription_that_becomes_paid_charges_at_once(shop: Shop) -> None:
+def test_free_subscription_that_becomes_paid_charges_at_once(shop: Shop) -> None:
     subscription = shop.subscription(unit_amount=0)
     shop.double.advance(DAY)
 
@@ -147,7 +147,7 @@ def test_a_free_subscription_that_becomes_paid_charges_at_once(shop: Shop) -> No
     assert shop.retrieve(subscription).billing_cycle_anchor == START + DAY
 
 
-def test_a_quantity_of_zero_is_not_free(shop: Shop) -> None:
+def test_subscription_with_quantity_zero_is_not_free(shop: Shop) -> None:
     subscription = shop.v1.subscriptions.create(
         {"customer": shop.customer(), "items": [{"price": shop.price(), "quantity": 0}]}
     )
@@ -158,7 +158,7 @@ def test_a_quantity_of_zero_is_not_free(shop: Shop) -> None:
     assert shop.invoices(subscription) == []
 
 
-def test_the_billing_date_can_be_reset(shop: Shop) -> None:
+def test_billing_cycle_anchor_now_restarts_period(shop: Shop) -> None:
     subscription = shop.subscription(unit_amount=3100)
     shop.double.advance(HALF_JANUARY)
 
@@ -171,7 +171,7 @@ def test_the_billing_date_can_be_reset(shop: Shop) -> None:
     ("prorate", "invoice_now", "pending", "invoiced"),
     [(False, False, [], []), (True, False, [3100, -1550, -1550], []), (True, True, [], [0])],
 )
-def test_canceling_at_once_keeps_invoices_or_drops_prorations(
+def test_immediate_cancel_keeps_invoices_or_drops_prorations(
     shop: Shop,
     *,
     prorate: bool,

@@ -23,7 +23,7 @@ def period(subscription: stripe.Subscription) -> tuple[int, int]:
     return item.current_period_start, item.current_period_end
 
 
-def test_a_period_ends_by_the_calendar_on_the_last_day_of_a_short_month(shop: Shop) -> None:
+def test_period_ends_on_last_day_of_short_month(shop: Shop) -> None:
     shop.double.advance(30 * DAY)  # to 31 January
     subscription = shop.subscription()
     ends = []
@@ -35,7 +35,7 @@ def test_a_period_ends_by_the_calendar_on_the_last_day_of_a_short_month(shop: Sh
     assert ends == ["28 Feb", "31 Mar", "30 Apr", "31 May"]
 
 
-def test_a_renewal_is_a_draft_for_an_hour_then_paid(shop: Shop) -> None:
+def test_renewal_is_draft_for_an_hour_then_paid(shop: Shop) -> None:
     subscription = shop.subscription()
     shop.double.advance(JANUARY)
 
@@ -59,7 +59,7 @@ def test_a_renewal_is_a_draft_for_an_hour_then_paid(shop: Shop) -> None:
     ]
 
 
-def test_two_years_are_one_invoice_a_month_with_events_at_their_own_times(shop: Shop) -> None:
+def test_two_years_make_one_invoice_a_month_at_its_own_time(shop: Shop) -> None:
     subscription = shop.subscription()
 
     shop.double.advance((365 + 366) * DAY)
@@ -71,7 +71,7 @@ def test_two_years_are_one_invoice_a_month_with_events_at_their_own_times(shop: 
     assert [invoice.created for invoice in reversed(invoices)] == [start for start, _ in periods]
 
 
-def test_a_renewal_takes_quantities_and_pending_items_along(shop: Shop) -> None:
+def test_renewal_bills_quantities_and_pending_items(shop: Shop) -> None:
     subscription = shop.subscription()
     item = subscription["items"].data[0].id
     shop.v1.subscription_items.update(item, {"quantity": 3, "proration_behavior": "none"})
@@ -100,7 +100,7 @@ def test_a_renewal_takes_quantities_and_pending_items_along(shop: Shop) -> None:
     assert shop.pending(subscription) == []
 
 
-def test_pending_items_wait_for_their_own_subscription(shop: Shop) -> None:
+def test_pending_item_waits_for_its_own_subscription(shop: Shop) -> None:
     customer = shop.customer()
     first, second = shop.subscription(customer), shop.subscription(customer)
     shop.v1.invoice_items.create({"customer": customer, "subscription": second.id, "amount": 900, "currency": "usd"})
@@ -114,7 +114,7 @@ def test_pending_items_wait_for_their_own_subscription(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("in_the_end", "status"), [("cancel", "canceled"), ("unpaid", "unpaid"), ("past_due", "past_due")]
 )
-def test_a_payment_that_fails_makes_it_past_due_and_then_what_the_account_says(
+def test_failed_renewal_makes_subscription_past_due_then_applies_account_setting(
     shop: Shop, in_the_end: Literal["cancel", "unpaid", "past_due"], status: str
 ) -> None:
     subscription = shop.subscription()
@@ -131,7 +131,7 @@ def test_a_payment_that_fails_makes_it_past_due_and_then_what_the_account_says(
     assert shop.retrieve(subscription).status == status
 
 
-def test_a_retry_or_a_customer_that_pays_makes_it_active_again(shop: Shop) -> None:
+def test_past_due_subscription_is_active_again_once_paid(shop: Shop) -> None:
     retried, paid = shop.subscription(), shop.subscription()
     for subscription in (retried, paid):
         shop.double.set_payments(str(subscription.customer), succeed=False)
@@ -144,7 +144,7 @@ def test_a_retry_or_a_customer_that_pays_makes_it_active_again(shop: Shop) -> No
     assert [shop.retrieve(s).status for s in (retried, paid)] == ["active", "active"]
 
 
-def test_an_unpaid_one_goes_on_as_drafts(shop: Shop) -> None:
+def test_unpaid_subscription_renews_as_drafts(shop: Shop) -> None:
     subscription = shop.subscription()
     shop.double.set_subscription_status(subscription.id, "unpaid")
 
@@ -154,7 +154,7 @@ def test_an_unpaid_one_goes_on_as_drafts(shop: Shop) -> None:
     assert (draft.status, draft.auto_advance) == ("draft", False)
 
 
-def test_a_first_payment_that_fails_is_incomplete_and_expires_after_23_hours(shop: Shop) -> None:
+def test_subscription_is_incomplete_then_expired_when_first_payment_fails(shop: Shop) -> None:
     customer = shop.customer()
     shop.double.set_payments(customer, succeed=False)
     subscription = shop.subscription(customer)
@@ -166,7 +166,7 @@ def test_a_first_payment_that_fails_is_incomplete_and_expires_after_23_hours(sho
     assert shop.v1.invoices.retrieve(str(subscription.latest_invoice)).status == "void"
 
 
-def test_a_trial_ends_in_a_paid_period_of_its_own(shop: Shop) -> None:
+def test_trial_ends_in_paid_period(shop: Shop) -> None:
     subscription = shop.subscription(trial_days=14)
     trial_end = START + 14 * DAY
     assert (period(subscription), subscription.billing_cycle_anchor) == ((START, trial_end), trial_end)
@@ -181,7 +181,7 @@ def test_a_trial_ends_in_a_paid_period_of_its_own(shop: Shop) -> None:
     assert (after.status, period(after)) == ("active", (trial_end, trial_end + JANUARY))
 
 
-def test_a_trial_that_is_ended_charges_at_once(shop: Shop) -> None:
+def test_trial_ended_by_request_charges_at_once(shop: Shop) -> None:
     subscription = shop.subscription(trial_days=14)
     shop.double.advance(DAY)
 
@@ -191,7 +191,7 @@ def test_a_trial_that_is_ended_charges_at_once(shop: Shop) -> None:
     assert (invoice.status, invoice.total, period(ended)[0]) == ("paid", 1500, START + DAY)
 
 
-def test_canceling_at_the_periods_end_collects_what_is_pending_and_renews_nothing(shop: Shop) -> None:
+def test_cancel_at_period_end_bills_pending_items_and_does_not_renew(shop: Shop) -> None:
     subscription, silent = shop.subscription(), shop.subscription()
     shop.v1.invoice_items.create(
         {"customer": str(subscription.customer), "subscription": subscription.id, "amount": 900, "currency": "usd"}
@@ -210,7 +210,7 @@ def test_canceling_at_the_periods_end_collects_what_is_pending_and_renews_nothin
     assert shop.invoices(silent) == []
 
 
-def test_a_cancellation_that_is_taken_back_renews(shop: Shop) -> None:
+def test_subscription_renews_when_cancellation_is_withdrawn(shop: Shop) -> None:
     subscription = shop.subscription()
     shop.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": True})
     kept = shop.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": False})
@@ -221,7 +221,7 @@ def test_a_cancellation_that_is_taken_back_renews(shop: Shop) -> None:
     assert len(shop.invoices(subscription)) == 1
 
 
-def test_whoever_subscribes_again_begins_a_period_of_its_own(shop: Shop) -> None:
+def test_resubscription_starts_its_own_period(shop: Shop) -> None:
     customer = shop.customer()
     first = shop.subscription(customer)
     shop.double.advance(10 * DAY)
@@ -234,7 +234,7 @@ def test_whoever_subscribes_again_begins_a_period_of_its_own(shop: Shop) -> None
     assert (len(shop.invoices(first)), len(shop.invoices(again))) == (0, 1)
 
 
-def test_canceling_stops_the_collection_of_open_invoices(shop: Shop) -> None:
+def test_cancel_stops_collection_of_open_invoices(shop: Shop) -> None:
     subscription = shop.subscription()
     shop.double.set_payments(str(subscription.customer), succeed=False)
     shop.double.advance(JANUARY + HOUR)
@@ -250,7 +250,7 @@ def test_canceling_stops_the_collection_of_open_invoices(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("behavior", "status"), [("keep_as_draft", "draft"), ("mark_uncollectible", "uncollectible"), ("void", "void")]
 )
-def test_paused_collection_makes_invoices_and_collects_none(
+def test_paused_collection_makes_invoices_without_collecting(
     shop: Shop, behavior: Literal["keep_as_draft", "mark_uncollectible", "void"], status: str
 ) -> None:
     subscription = shop.subscription()
@@ -267,7 +267,7 @@ def test_paused_collection_makes_invoices_and_collects_none(
     assert [invoice.status for invoice in shop.invoices(subscription)] == ["paid", status]
 
 
-def test_a_paused_subscription_does_not_advance(shop: Shop) -> None:
+def test_paused_subscription_does_not_renew(shop: Shop) -> None:
     subscription = shop.subscription()
     shop.double.set_subscription_status(subscription.id, "paused")
 
@@ -279,7 +279,7 @@ def test_a_paused_subscription_does_not_advance(shop: Shop) -> None:
     assert len(shop.invoices(subscription)) == 1
 
 
-def test_two_base_items_of_different_intervals_renew_each_in_its_time(shop: Shop) -> None:
+def test_items_of_two_intervals_renew_separately(shop: Shop) -> None:
     subscription = shop.v1.subscriptions.create(
         {
             "customer": shop.customer(),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.stripe_double.shop import Shop
 
 
-def test_a_webhook_endpoint_tells_its_secret_once_and_can_be_changed(shop: Shop) -> None:
+def test_webhook_endpoint_shows_secret_only_on_create(shop: Shop) -> None:
     endpoints = shop.v1.webhook_endpoints
     created = endpoints.create({"url": "https://example.com/hook", "enabled_events": ["invoice.paid"]})
     assert (created.secret or "").startswith("whsec_")
@@ -30,13 +30,13 @@ def test_a_webhook_endpoint_tells_its_secret_once_and_can_be_changed(shop: Shop)
         endpoints.retrieve(created.id)
 
 
-def test_the_account_can_be_retrieved(shop: Shop) -> None:
+def test_account_is_retrieved(shop: Shop) -> None:
     account = shop.v1.accounts.retrieve_current()
 
     assert (account.id, account.country, account.default_currency) == ("acct_double", "US", "usd")
 
 
-def test_the_portal_has_a_default_configuration(shop: Shop) -> None:
+def test_portal_has_default_configuration(shop: Shop) -> None:
     (configuration,) = shop.v1.billing_portal.configurations.list({"is_default": True, "active": True}).data
 
     assert not configuration.features.subscription_update.enabled

@@ -82,8 +82,7 @@ def collect(account: Account, invoice: Json) -> None:
 
 def close(account: Account, invoice: Json, status: str, transition: str) -> None:
     """Set a status that ends collection."""
-    invoice["status"] = status
-    invoice["next_payment_attempt"] = None
+    invoice |= {"next_payment_attempt": None, "status": status, "status_details": None}
     if status != "uncollectible":
         invoice["auto_advance"] = False
     invoice["status_transitions"][transition] = account.now()

@@ -114,7 +114,8 @@ def _take_off(account: Account, invoice: Json, note: Json) -> None:
         account.change("customer.updated", customer, {"balance": customer["balance"] - credit})
     account.emit("invoice.updated", invoice, {})
     if invoice["status"] == "open" and not invoice["amount_remaining"]:
-        # docs.stripe.com/invoicing/integration/programmatic-credit-notes: nothing is left to pay, so it is paid.
+        # "If a credit note reduces the balance of an open invoice to 0, the invoice status changes to paid":
+        # docs.stripe.com/invoicing/dashboard/credit-notes
         mark_paid(account, invoice)
 
 

@@ -22,7 +22,7 @@ class Dashboard:
     _account: Account
     _lock: threading.RLock
 
-    def act_on_invoice(self, invoice_id: str, action: str, amount: int | None = None) -> Json:
+    def touch_invoice(self, invoice_id: str, action: str, amount: int | None = None) -> Json:
         """Do one of `ACTIONS` to an invoice; return what it made or changed."""
         with self._lock:
             self._account.catch_up()

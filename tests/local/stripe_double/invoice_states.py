@@ -89,7 +89,9 @@ def void(account: Account, _params: Json, invoice_id: str) -> Json:
     invoice = account.get("invoice", invoice_id)
     _require_status(invoice, ("open", "uncollectible"), "void")
     _refuse_while_debited(account, invoice)
-    if invoice["amount_paid"]:  # assumed: the money would belong to nothing; a credit note gives it back
+    if invoice["amount_paid"]:
+        # "When an invoice has open or paid payments, you can't void or edit the invoice":
+        # docs.stripe.com/invoicing/partial-payments#invoice-payment-statuses
         raise not_editable("You can't void an invoice that is partially paid. Issue a credit note instead.")
     close(account, invoice, "void", "voided_at")
     payments.cancel_open(account, invoice)
@@ -98,12 +100,16 @@ def void(account: Account, _params: Json, invoice_id: str) -> Json:
     return invoice
 
 
-def mark_uncollectible(account: Account, _params: Json, invoice_id: str) -> Json:
-    """POST /v1/invoices/{id}/mark_uncollectible."""
+def mark_uncollectible(account: Account, _params: Json, invoice_id: str, reason: str = "user_forgiven") -> Json:
+    """POST /v1/invoices/{id}/mark_uncollectible.
+
+    The reasons: docs.stripe.com/changelog/endive/2026-09-30/invoice-uncollectible-status-detail.
+    """
     invoice = account.get("invoice", invoice_id)
     _require_status(invoice, ("open",), "mark as uncollectible")
     _refuse_while_debited(account, invoice)
     close(account, invoice, "uncollectible", "marked_uncollectible_at")
+    invoice["status_details"] = {"uncollectible": {"reason": reason}}
     account.emit("invoice.marked_uncollectible", invoice)
     return invoice
 

@@ -101,7 +101,10 @@ def _advance(account: Account, subscription: Json, invoice: Json, *, at_once: bo
         invoice["auto_advance"] = False
         finalize(account, {}, invoice["id"])
         if invoice["status"] == "open":
-            (void if paused == "void" else mark_uncollectible)(account, {}, invoice["id"])
+            if paused == "void":
+                void(account, {}, invoice["id"])
+            else:
+                mark_uncollectible(account, {}, invoice["id"], "subscription_paused")
     elif at_once:
         finalize(account, {}, invoice["id"])
     else:

@@ -17,12 +17,12 @@ def require_revisable(account: Account, invoice_id: str) -> Json:
     """Return an invoice that may be revised.
 
     "You can revise a finalized invoice in open or uncollectible status. You can't revise invoices that are attached to
-    subscriptions": docs.stripe.com/invoicing/invoice-edits.
+    subscriptions": docs.stripe.com/invoicing/invoice-edits; nor one with a payment:
+    docs.stripe.com/invoicing/partial-payments#invoice-payment-statuses.
     """
     original = account.get("invoice", invoice_id, "from_invoice[invoice]")
-    if original["status"] not in ("open", "uncollectible") or original["parent"]:
-        message = f"You can't revise an invoice that is {original['status']}."
-        raise bad_request(message, "from_invoice[invoice]", "invoice_not_editable")
+    if original["status"] not in ("open", "uncollectible") or original["parent"] or original["amount_paid"]:
+        raise bad_request("You can't revise this invoice.", "from_invoice[invoice]", "invoice_not_editable")
     return original
 
 

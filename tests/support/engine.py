@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +67,7 @@ def _definition() -> dict[str, Any]:
 def new_table(client: DynamoDBClient) -> Iterator[str]:
     """The name of an empty table as template.yaml defines it."""
     name = f"line-requests-{secrets.token_hex(6)}"
-    client.create_table(TableName=name, **_definition())
+    with suppress(client.exceptions.ResourceInUseException):  # made by an attempt whose answer came too late
+        client.create_table(TableName=name, **_definition())
     yield name
     client.delete_table(TableName=name)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import secrets
-from functools import cached_property
+from collections import Counter
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from line_requests.domain.model import Allowance, Line, Status, Workspace
+from line_requests.domain.model import Allowance, IdempotencyRecord, Line, Status, Workspace
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Kind
-from line_requests.storage.lines import Conflict
 from line_requests.storage.records import line_item, line_key, workspace_key
+from line_requests.storage.snapshot import load_snapshot
+from line_requests.storage.stores import Stores
 from line_requests.storage.table import Table, Write
 from tests.decision import examples
 from tests.decision.examples import NOW_MS
-from tests.store.wire import Wire
+from tests.support.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mypy_boto3_dynamodb.client import DynamoDBClient
+
+    from line_requests.storage.lines import Conflict
 
 LIMIT = RateLimit(per_minute=120, burst=60)
 
@@ -32,8 +36,13 @@ class World:
         self.slept: list[float] = []
         self.table = Table(client, table_name, sleep=self.slept.append)
         self.table_name = table_name
-        self.store = Store(self.table)
-        self.registry = Registry(self.table)
+        self.stores = Stores(self.table)
+        self.lines = self.stores.lines
+        self.workspaces = self.stores.workspaces
+        self.plans = self.stores.plans
+        self.api_keys = self.stores.api_keys
+        self.due = self.stores.due
+        self.snapshot = partial(load_snapshot, self.table)
 
     @cached_property
     def wire(self) -> Wire:
@@ -41,21 +50,29 @@ class World:
 
     def workspace(self, workspace_id: str = "acme", /, status: str = "active", **allowances: Allowance) -> Workspace:
         """A new workspace with this subscription."""
-        assert self.registry.create_workspace(workspace_id, f"cus_{workspace_id}", livemode=False)
-        new = self.now(workspace_id)
-        saved = self.registry.save_subscription(new, examples.subscription(status, **allowances), NOW_MS)
+        assert self.workspaces.insert(workspace_id, f"cus_{workspace_id}", livemode=False)
+        return self.subscribe(workspace_id, status, **allowances)
+
+    def subscribe(self, workspace_id: str = "acme", /, status: str = "active", **allowances: Allowance) -> Workspace:
+        """The workspace with another subscription, and no quantities due."""
+        subscription = examples.subscription(status, **allowances)
+        saved = self.workspaces.save_subscription(self.now(workspace_id), subscription, NOW_MS)
         assert saved is not None
-        self.registry.quantities_set(saved, asked_at_ms=0)
-        return self.now(workspace_id)
+        return self.workspaces.finish_quantities(saved, asked_at_ms=0)
 
     def now(self, workspace_id: str = "acme") -> Workspace:
-        found = self.registry.workspace(workspace_id)
+        found = self.workspaces.get(workspace_id)
         assert found is not None
         return found
 
+    def counts(self, workspace_id: str = "acme") -> tuple[Counter[Kind], Counter[Kind]]:
+        """The workspace's counts, held and unpaid."""
+        workspace = self.now(workspace_id)
+        return Counter(workspace.held), Counter(workspace.unpaid)
+
     def line(self, line: Line) -> Line:
         """The line as it is stored now."""
-        found = self.store.line(line.workspace_id, line.id)
+        found = self.lines.get(line.workspace_id, line.id)
         assert found is not None
         return found
 
@@ -68,7 +85,8 @@ class World:
         limit: RateLimit | None = None,
         now_ms: int = NOW_MS,
     ) -> Conflict | None:
-        return self.store.admit(workspace, line, fingerprint="print", answer=answer, limit=limit, now_ms=now_ms)
+        record = IdempotencyRecord(line.id, "print", answer)
+        return self.lines.insert_line(workspace, line, record, limit=limit, now_ms=now_ms)
 
     def added(self, kind: Kind = Kind.PURCHASED_PHONE, status: Status = Status.PROVISIONING, **changes: Any) -> Line:  # noqa: ANN401 - any of a line's fields
         """A line that was just admitted."""
@@ -79,7 +97,7 @@ class World:
     def paid(self, kind: Kind = Kind.PURCHASED_PHONE, **changes: Any) -> Line:  # noqa: ANN401 - any of a line's fields
         """A line that was paid for and is provisioning."""
         awaiting = self.added(kind, Status.AWAITING_PAYMENT, **changes)
-        return self.store.promote(awaiting, NOW_MS, invoice_id="in_1", url=None)
+        return self.lines.mark_paid(awaiting, NOW_MS, invoice_id="in_1", url=None)
 
     def put_lines(self, lines: Sequence[Line]) -> None:
         """Lines alone, without what they mean for their workspaces."""
