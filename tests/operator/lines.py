@@ -9,6 +9,8 @@ from line_requests.domain import decision
 from line_requests.domain.ids import sha256_hex
 from line_requests.domain.model import Change, IdempotencyRecord, Line, PaymentStatus, Status
 from line_requests.domain.submission import Submission
+from line_requests.flows.lifecycle import Until
+from line_requests.operator.target import Target, new_clock
 
 if TYPE_CHECKING:
     from tests.operator.conftest import Deployment
@@ -41,6 +43,13 @@ def requested(deployment: Deployment, workspace_id: str, submission: Submission 
 def paid(deployment: Deployment, workspace_id: str) -> Line:
     line = requested(deployment, workspace_id)
     return deployment.stores.lines.mark_paid(line, AT_MS + 1, invoice_id="in_1", url=None)
+
+
+def invoiced(deployment: Deployment, workspace_id: str) -> Line:
+    """A request that awaits the payment of an invoice at Stripe."""
+    active(deployment, workspace_id)
+    waiting = requested(deployment, workspace_id)
+    return Target(None).deployment.lifecycle.advance(new_clock(), waiting, Until.FINALIZED)
 
 
 def active(deployment: Deployment, workspace_id: str) -> Line:

@@ -61,19 +61,17 @@ def print_error(message: str, mistakes: Sequence[Row] = (), *, as_json: bool) ->
 
 def track(items: Iterable[str], description: str) -> Iterator[str]:
     """The items one after the other, with a progress bar when stderr is a terminal."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         yield from progress.track(list(items), description=description)
 
 
 @contextmanager
 def status(description: str) -> Iterator[None]:
     """Shows that something goes on, when stderr is a terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(description):
+    if sys.stderr.isatty():
+        with Console(stderr=True).status(description):
+            yield
+    else:
         yield
 
 
