@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests.operator.commands import Refused, release, retry
+from line_requests.operator.commands import release, retry
+from line_requests.operator.refusal import Refused
 from tests.stories.world import BYON, EMAIL, PHONE, Workspace, World, eventually, together
 
 if TYPE_CHECKING:

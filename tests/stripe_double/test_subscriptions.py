@@ -179,3 +179,24 @@ def test_prices_keep_tiers_and_metering(shop: Shop) -> None:
     assert shown.recurring.usage_type == "metered"
     assert [(tier.up_to, tier.unit_amount) for tier in shown.tiers or []] == [(5, 100), (None, 50)]
     assert [p.id for p in shop.v1.prices.list({"product": product, "type": "recurring"}).data] == [tiered.id]
+
+
+def test_subscription_update_with_one_bad_item_changes_nothing(shop: Shop) -> None:
+    subscription = shop.subscription()
+    item = items_of(subscription)[0].id
+
+    with pytest.raises(stripe.InvalidRequestError, match="type=one_time"):
+        shop.v1.subscriptions.update(
+            subscription.id,
+            {
+                "items": [
+                    {"id": item, "quantity": 7},
+                    {"price": shop.price()},
+                    {"price": shop.price(recurring=False)},
+                ]
+            },
+        )
+
+    listed = shop.v1.subscription_items.list({"subscription": subscription.id}).data
+    assert [(one.id, one.quantity) for one in listed] == [(item, 1)]
+    assert [(one.id, one.quantity) for one in items_of(shop.retrieve(subscription))] == [(item, 1)]

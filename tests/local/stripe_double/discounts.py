@@ -73,18 +73,14 @@ def redeem(account: Account, coupon_id: str, **owner: str | None) -> Json:
 
 
 def applied(account: Account, discounts: Sequence[str], lines: list[Json]) -> list[Json]:
-    """Set each line's `discount_amounts`; return the invoice's `total_discount_amounts`.
-
-    "Discounts applied to an invoice containing prorations don't apply to the prorations" (their items are not
-    `discountable`): docs.stripe.com/billing/subscriptions/prorations#prorations-and-discounts.
-    """
+    """Set each line's `discount_amounts`; return the invoice's `total_discount_amounts`."""
     for line in lines:
         line["discount_amounts"] = []
     totals = []
     for discount_id in discounts:
         coupon = account.get("coupon", account.get("discount", discount_id)["source"]["coupon"])
         open_lines = [line for line in lines if line["discountable"] and line["amount"] > 0]
-        left = [line["amount"] - _off(line) for line in open_lines]
+        left = [line["amount"] - discount_on(line) for line in open_lines]
         base = sum(left)
         off = min(base, coupon["amount_off"] or round_half_up(base * Decimal(str(coupon["percent_off"] or 0)) / 100))
         shares = [off * amount // base for amount in left] if base else []
@@ -96,10 +92,22 @@ def applied(account: Account, discounts: Sequence[str], lines: list[Json]) -> li
     return totals
 
 
+def net_of(account: Account, subscription: Json, amount: int) -> int:
+    """Return what a proration of a subscription comes to: "net amount (after discounts)".
+
+    docs.stripe.com/changelog/clover/2025-09-30/itemize-proration-discount-amounts: so it is unless `itemized`.
+    """
+    customer = account.tables["customer"][subscription["customer"]]
+    line: Json = {"amount": amount, "discountable": True}
+    applied(account, subscription["discounts"] or discounts_of(customer), [line])
+    return amount - discount_on(line)
+
+
+def discount_on(line: Json) -> int:
+    """Return what all discounts take off a line."""
+    return sum(one["amount"] for one in line["discount_amounts"])
+
+
 def round_half_up(amount: Decimal) -> int:
     """Return whole minor units; Stripe does not document its rounding: assumed."""
     return int(amount.quantize(Decimal(1), ROUND_HALF_UP))
-
-
-def _off(line: Json) -> int:
-    return sum(one["amount"] for one in line["discount_amounts"])

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from .catalogue import amount_in
-from .discounts import round_half_up
+from .discounts import net_of, round_half_up
 from .invoice_items import add_item, pricing, subscription_of, subscription_parent
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def credit_unused(account: Account, subscription: Json, item: Json, at: int) -> 
 def debit_remaining(account: Account, subscription: Json, item: Json, at: int) -> None:
     """Add a pending debit for the rest of the period at the item's present price and quantity."""
     start, end = item["current_period_start"], item["current_period_end"]
-    amount = round_half_up(period_amount(account, subscription, item) * (end - at) / (end - start))
+    gross = round_half_up(period_amount(account, subscription, item) * (end - at) / (end - start))
+    amount = net_of(account, subscription, gross)
     record_debit(account, item, amount, at)
     if amount:
         text = _text("Remaining", account, item, at)
@@ -68,6 +69,7 @@ def _add(account: Account, subscription: Json, item: Json, amount: int, shown: J
         "amount": amount,
         "currency": subscription["currency"],
         "customer": subscription["customer"],
+        # "All invoice items that are prorations are set to discountable=false":
         # docs.stripe.com/billing/subscriptions/prorations#prorations-and-discounts
         "discountable": False,
         "metadata": {},

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from . import invoices
-from .discounts import round_half_up
+from .discounts import discount_on, round_half_up
 from .errors import ApiError
 from .invoice_items import pending_items, pricing, put_on_invoice
 from .invoice_states import finalize, mark_uncollectible, void
@@ -77,11 +77,11 @@ def bill(  # noqa: PLR0913 - named at every call
         "parent": {"quote_details": None, "subscription_details": details, "type": "subscription_details"},
     }
     for item in items:
-        source = _line_source(account, subscription, item)
-        record_debit(account, item, source["amount"], item["current_period_start"])
-        add_line(account, invoice, source)
+        add_line(account, invoice, _line_source(account, subscription, item))
     for pending in pending_items(account, customer["id"], invoice["currency"], subscription["id"]):
         put_on_invoice(account, pending, invoice)
+    for item, line in zip(items, invoice["lines"]["data"], strict=False):
+        record_debit(account, item, line["amount"] - discount_on(line), item["current_period_start"])
     subscription["latest_invoice"] = invoice["id"]
     account.emit("invoice.created", invoice)
     _advance(account, subscription, invoice, at_once=at_once)

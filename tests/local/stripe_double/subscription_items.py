@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .account import merge_metadata
 from .catalogue import amount_in, plan_of
-from .errors import bad_request, missing
+from .errors import ApiError, bad_request, missing
 from .invoice_items import pending_items
 from .periods import period_at
 from .prorations import credit_unused, debit_remaining
@@ -61,8 +61,12 @@ def retrieve_list(account: Account, params: Json) -> Json:
 def change(account: Account, subscription: Json, changes: list[Json], params: Json, path: str = "items") -> None:
     """Apply entries of `items`, then prorate or restart the period; `path` names them in refusals."""
     before = copy.deepcopy(subscription["items"]["data"])
-    for index, one in enumerate(changes):
-        _apply(account, subscription, one, f"{path}[{index}]" if path else "")
+    try:
+        for index, one in enumerate(changes):
+            _apply(account, subscription, one, f"{path}[{index}]" if path else "")
+    except ApiError:
+        _restore(account, subscription, before)  # a request is carried out as a whole or not at all
+        raise
     after = subscription["items"]["data"]
     if after == before:
         return
@@ -141,6 +145,14 @@ def _apply(account: Account, subscription: Json, given: Json, path: str) -> None
         item["quantity"] = _quantity(given)
     if "metadata" in given:
         item["metadata"] = merge_metadata(item["metadata"], given["metadata"])
+
+
+def _restore(account: Account, subscription: Json, items: list[Json]) -> None:
+    table = account.tables["subscription_item"]
+    for item in subscription["items"]["data"]:
+        del table[item["id"]]
+    subscription["items"]["data"] = items
+    table.update({item["id"]: item for item in items})
 
 
 def _prorate(account: Account, subscription: Json, before: list[Json], at: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from .discounts import applied, round_half_up
+from .discounts import applied, discount_on, round_half_up
 from .errors import bad_request
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def retotal(account: Account, invoice: Json) -> None:
     lines = invoice["lines"]["data"]
     totals = applied(account, invoice["discounts"], lines)
     for line in lines:
-        taxable = line["amount"] - sum(one["amount"] for one in line["discount_amounts"])
+        taxable = line["amount"] - discount_on(line)
         line["taxes"] = [_tax(rate, taxable) for rate in account.hidden[line["id"]]["tax_rates"]]
     taxes = [tax for line in lines for tax in line["taxes"]]
     subtotal = sum(line["amount"] for line in lines)
