@@ -15,7 +15,7 @@ from line_requests import telemetry
 from line_requests.domain.errors import LineRequestError
 from line_requests.operator import render
 from line_requests.operator.errors import mistakes, one_line
-from line_requests.operator.groups import keys, lines, personal_data, plans
+from line_requests.operator.groups import deployment, keys, lines, personal_data, plans
 from line_requests.operator.refusal import Incomplete, Refused, View
 from line_requests.operator.target import ENVIRONMENT, Target
 from line_requests.storage.table import ConditionFailed, TransactionCanceled
@@ -38,6 +38,7 @@ app = App(
 )
 for group in (plans.app, personal_data.app, keys.app, lines.app, lines.provisioning):
     app.command(group)
+deployment.register(app)
 app.register_install_completion_command(help="Install the shell's completion.")
 app.meta.group_parameters = Group("Options of every command", sort_key=9)
 

@@ -90,6 +90,11 @@ class Workspaces:
         for item in self._table.scan("#sk = :sk", {"sk": "WORKSPACE"}):
             yield records.workspace_id_of(item)
 
+    def is_due(self, workspace_id: str) -> bool:
+        """Whether the reconciler still has to look at it."""
+        item = self._table.get(records.workspace_key(workspace_id))
+        return item is not None and "due_at" in item
+
     def all(self) -> Iterator[Workspace]:
         """Every workspace; for operators only, it reads the whole table."""
         for item in self._table.scan("#sk = :sk", {"sk": "WORKSPACE"}):
