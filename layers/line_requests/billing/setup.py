@@ -84,6 +84,34 @@ class Setup:
         update = listed[0].features.subscription_update
         return frozenset(update.default_allowed_updates) if update.enabled else frozenset()
 
+    # --- for the smoke test ---------------------------------------------------------------------
+
+    def create_customer(self, name: str) -> str:
+        """A new customer's id."""
+        with stripe_errors():
+            return self._client.v1.customers.create({"name": name}).id
+
+    def delete_customer(self, customer: str) -> None:
+        """Deletes a customer, and so ends its subscriptions."""
+        with stripe_errors():
+            self._client.v1.customers.delete(customer)
+
+    def start_trial(self, customer: str, price: str) -> None:
+        """A subscription that charges nothing: its trial ends a day later, and it with it."""
+        params: stripe.params.SubscriptionCreateParams = {
+            "customer": customer,
+            "items": [{"price": price}],
+            "trial_period_days": 1,
+            "trial_settings": {"end_behavior": {"missing_payment_method": "cancel"}},
+        }
+        with stripe_errors():
+            self._client.v1.subscriptions.create(params)
+
+    def pay_out_of_band(self, invoice_id: str) -> None:
+        """Marks an invoice as paid without any money."""
+        with stripe_errors():
+            self._client.v1.invoices.pay(invoice_id, {"paid_out_of_band": True})
+
     def missing_scopes(self) -> list[str]:
         """What the key may not read; that it may write is known only when it does."""
         v1 = self._client.v1

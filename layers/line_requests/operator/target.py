@@ -61,7 +61,7 @@ class Target:
             raise Refused(
                 f"the stack {self.stack} has no output TableName: it is another product's, or not deployed yet"
             )
-        told = {name: self.outputs.get(key, "") for name, key in STACK_OUTPUTS.items()}
+        told = {name: self.outputs[key] for name, key in STACK_OUTPUTS.items() if key in self.outputs}
         return {**os.environ, **told, **{name: given[key] for name, key in STACK_PARAMETERS.items() if key in given}}
 
     def resources(self, kind: str) -> dict[str, str]:

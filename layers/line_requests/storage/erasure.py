@@ -71,6 +71,12 @@ class Erasure:
             return False
         return True
 
+    def delete_lines(self, workspace_id: str) -> None:
+        """Deletes the lines of a workspace that never was a client's, with their idempotency records."""
+        values = {"pk": f"W#{workspace_id}"}
+        for item in self._table.query_all("#pk = :pk", values=values):
+            self._table.write(Write({"pk": item["pk"], "sk": item["sk"]}))
+
 
 def is_erased(submission: Submission) -> bool:
     """Whether a line's personal data was removed, so that it cannot be provisioned."""

@@ -7,8 +7,10 @@ from cyclopts import App, Parameter
 from line_requests.clock import wall_time_ms
 from line_requests.operator import doctor as examination
 from line_requests.operator import doctor_aws, doctor_lines, doctor_stripe, render, stripe_setup
+from line_requests.operator import smoke as smoke_test
 from line_requests.operator.groups.arguments import Deployed
 from line_requests.operator.refusal import Incomplete, Refused, Row, View
+from line_requests.operator.target import new_clock
 
 CHECKS = [*doctor_aws.CHECKS, *doctor_stripe.CHECKS, *doctor_lines.CHECKS]
 
@@ -16,6 +18,7 @@ CHECKS = [*doctor_aws.CHECKS, *doctor_stripe.CHECKS, *doctor_lines.CHECKS]
 def register(app: App) -> None:
     """These commands have no group."""
     app.command(doctor, help_epilogue="Example:\n  line-requests --stack prod doctor")
+    app.command(smoke, help_epilogue="Example:\n  line-requests --stack staging smoke")
     app.command(setup_stripe, help_epilogue="Example:\n  line-requests --stack prod setup-stripe")
 
 
@@ -54,3 +57,24 @@ def setup_stripe(
         raise Refused("name the deployment with --stack, or set STRIPE_SECRET_ARN and give --url")
     setup, secrets = target.billing().setup, target.client("secretsmanager")
     return stripe_setup.set_up(setup, secrets, secret_arn, url, rotate=rotate)
+
+
+def smoke(
+    *,
+    api_url: Annotated[str | None, Parameter(help="Where the API answers; --stack knows it.")] = None,
+    target: Deployed,
+) -> View:
+    """Prove the deployment from outside, on a workspace of its own that is removed again.
+
+    On a test-mode key with the paid story and its webhook. A provisioner hears of each line, and that it is given back.
+    """
+    url = api_url or target.environment.get("API_URL")
+    if not url:
+        raise Refused("name the deployment with --stack, or give --api-url")
+    clock = new_clock(smoke_test.BUDGET_S)
+    test = smoke_test.Smoke(target, target.billing(clock), url.rstrip("/"), clock)
+    with render.status("Trying the deployment"):
+        test.run()
+    if test.failed:
+        raise Incomplete(test.rows, f"{test.failed} of {len(test.rows)} steps failed")
+    return test.rows
