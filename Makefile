@@ -68,7 +68,7 @@ format: .venv/ready ## format and fix what can be fixed
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-install: .venv/ready .venv-ministack/ready .venv-sam/ready ## make all virtual environments, and the layer's packages
+install: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready ## make all virtual environments, and the layer's packages
 	.venv/bin/python -c 'from tests.local import deployment; deployment.layer_packages()'
 
 # --- virtual environments: locked by hash, made by uv, which pip brings ---

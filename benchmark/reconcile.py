@@ -48,17 +48,15 @@ class Reconciled:
         self.calls = Calls(plain_ms=float(DELAYS["PLAIN_MS"]), transaction_ms=float(DELAYS["TRANSACTION_MS"]))
         self.calls.watch(world.session())
         self._http = urllib3.PoolManager(maxsize=8)
-        self._ahead_s = 0
 
     def wait(self, count: int) -> list[Line]:
         """That many lines, written straight into the table, an hour before now as Stripe counts."""
         with ThreadPoolExecutor(8) as pool:
             lines = list(pool.map(self._waiting, range(count)))
         put(self.world, [item for workspace, line in lines for item in (workspace, records.line_item(line))])
-        self._pass(HOUR_S)
-        now_s = int(time.time()) + self._ahead_s
+        self.world.advance(HOUR_S)
         due = self.world.stores.due
-        due.move_watermark(seen_s=due.watermark_s(), to_s=now_s - 1)
+        due.move_watermark(seen_s=due.watermark_s(), to_s=int(self.world.now_s()) - 1)
         return [line for _, line in lines]
 
     def pay(self, lines: Iterable[Line]) -> None:
@@ -75,12 +73,12 @@ class Reconciled:
 
     def run(self, remaining_s: int = 300) -> Run:
         """One run of the reconciler, a minute after what happened last."""
-        self._pass(60)
+        self.world.advance(60)
         double, first = self.world.double, len(self.world.double.request_log)
         double.latency_ms, double.calls_per_second_per_endpoint = STRIPE_LATENCY_MS, STRIPE_CALLS_PER_SECOND
         started_s, run = time.monotonic(), handler("reconciler")
         with self.calls.during() as made:
-            summary = run(events.tick(time.time() + self._ahead_s), Context(remaining_s))
+            summary = run(events.tick(self.world.now_s()), Context(remaining_s))
         double.latency_ms, double.calls_per_second_per_endpoint = 0, None
         asked = Counter("subscription" in call.path for call in double.request_log[first:] if call.api_key == API_KEY)
         settled_s = max((c.ended_s for c in made if c.operation == "TransactWriteItems"), default=time.monotonic())
@@ -99,10 +97,6 @@ class Reconciled:
         double.latency_ms, double.calls_per_second_per_endpoint = 0, None
         return len(lines) / (time.monotonic() - started_s)
 
-    def _pass(self, seconds: int) -> None:
-        self.world.double.advance_seconds(seconds)
-        self._ahead_s += seconds
-
     def _waiting(self, number: int) -> tuple[Item, Line]:
         """One workspace, its customer and its open invoice; the line is not due for a day."""
         plan, name = self.world.plans["payable"], f"waiting-{secrets.token_hex(4)}-{number}"
@@ -113,7 +107,7 @@ class Reconciled:
         assert add_on is not None
         snapshot = Subscription(subscription, "active", plan.name, plan.allowances)
         charge = decision.charge_for(Workspace(name, customer, False, 1, snapshot), add_on)  # noqa: FBT003 - livemode
-        now_ms = int((time.time() + self._ahead_s) * 1000)
+        now_ms = int(self.world.now_s() * 1000)
         line_id = f"{now_ms:012x}{secrets.token_hex(6)}"
         named = {"metadata[workspace_id]": name, "metadata[line_id]": line_id}
         invoice = self._post("invoices", customer=customer, currency="usd", **named)

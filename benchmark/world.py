@@ -2,15 +2,17 @@
 
 import json
 import os
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
+from unittest.mock import patch
 
 import boto3
 import stripe
 from botocore.session import Session
 
-from line_requests.clock import wall_time_ms
+from line_requests import clock
 from line_requests.domain.ids import new_api_key, sha256_hex
 from line_requests.domain.model import AddOn, Allowance, ApiKey, Plan, Subscription
 from line_requests.domain.submission import Kind
@@ -54,6 +56,7 @@ class World:
 
     def __init__(self, *, stripe_latency_ms: float = 0, stripe_calls_per_second: float | None = None) -> None:
         self._undo = ExitStack()
+        self._ahead_s = 0
         self.ministack = MiniStack(layer_packages())
         self.double = StripeDouble(
             product_api_key=API_KEY,
@@ -103,9 +106,19 @@ class World:
         """A fresh session for the functions that this process loads next, for as long as this world stands."""
         self._undo.callback(_restore, {name: os.environ.get(name) for name in self.environment})
         os.environ.update(self.environment)
+        self._undo.enter_context(patch.object(clock, "wall_time_ms", lambda: int(self.now_s() * 1000)))
         session = Session()
         boto3.setup_default_session(botocore_session=session)
         return session
+
+    def now_s(self) -> float:
+        """The time of this world: of Stripe's double, and of the functions in this process."""
+        return time.time() + self._ahead_s
+
+    def advance(self, seconds: int) -> None:
+        """Time passes."""
+        self.double.advance_seconds(seconds)
+        self._ahead_s += seconds
 
     def tenant(self, name: str, plan_name: str = "roomy") -> Tenant:
         """A workspace as operators leave it: subscribed, all three kinds on its plan, three keys."""
@@ -118,7 +131,7 @@ class World:
         workspace = self.stores.workspaces.get(name)
         assert workspace is not None, name
         snapshot = Subscription(subscribed.id, "active", plan.name, plan.allowances)
-        now_ms = wall_time_ms()
+        now_ms = int(self.now_s() * 1000)
         saved = self.stores.workspaces.save_subscription(workspace, snapshot, now_ms)
         assert saved is not None, name
         self.stores.workspaces.finish_quantities(saved, asked_at_ms=0)

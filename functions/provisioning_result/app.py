@@ -6,9 +6,10 @@ from typing import Any
 from line_requests.bus.results import ProvisioningResult
 from line_requests.clock import Clock
 from line_requests.deployment import Deployment
+from line_requests.domain.errors import UnreadableRecord
 from line_requests.domain.ids import parse_iso_ms
 from line_requests.flows.provisioning import apply_result
-from line_requests.telemetry import logger
+from line_requests.telemetry import alarm, logger
 
 BUDGET_S = 20.0
 
@@ -29,6 +30,9 @@ def _applied(record: dict[str, Any]) -> bool:
         logger.set_correlation_id(event["id"])
         result = ProvisioningResult.parse(event["detail"])
         apply_result(DEPLOYMENT.stores.lines, result, Clock.at_event(parse_iso_ms(event["time"]), BUDGET_S))
+    except UnreadableRecord as error:
+        alarm("UnreadableRecord", f"a newer release wrote the line; the result stays queued: {error}")
+        return False
     except Exception:  # noqa: BLE001 - a malformed result is one, too, and none must delay the others
         logger.exception("the provisioning result failed", extra={"message_id": record["messageId"]})
         return False

@@ -58,7 +58,7 @@ SUBMISSIONS = {
 
 
 def counts(**of: int) -> dict[Kind, int]:
-    """Zero of every kind but those named."""
+    """Counts that are zero for every kind but those named."""
     return {kind: of.get(kind, 0) for kind in Kind}
 
 

@@ -1,4 +1,4 @@
-"""Which of a customer's subscriptions counts."""
+"""Which of a customer's subscriptions is selected."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_select_prefers_newest_active_on_known_plan() -> None:
 
 
 def test_select_prefers_active_on_unknown_plan_over_ended() -> None:
-    """[17] Otherwise its waiting request is canceled, and nobody hears of the unknown price."""
+    """[17] Otherwise its waiting request is canceled, and the unknown price raises no alarm."""
     ended, foreign = at_stripe("ended", "canceled", 9), at_stripe("foreign", price="price_of_something_else")
     chosen = select([ended, foreign], PLANS)
     assert chosen is not None

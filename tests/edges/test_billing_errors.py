@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import threading
 import time
-from collections import deque
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import stripe as stripe_sdk
 
-from line_requests.billing.account import Billing
-from line_requests.billing.client import API_VERSION, connect, is_live
-from line_requests.clock import Clock
+from line_requests.billing.client import API_VERSION
 from line_requests.domain.errors import (
     BillingMisconfigured,
     BillingRefused,
@@ -26,79 +20,15 @@ from line_requests.domain.errors import (
 )
 from line_requests.domain.model import Invoice
 from tests.decision.examples import CHARGE, line
+from tests.edges.scripted_stripe import ScriptedStripe, an_invoice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from line_requests.billing.account import Billing
 
 Json = dict[str, Any]
 LINE = line()
-
-
-class Stripe(ThreadingHTTPServer):
-    """An HTTP server that gives prepared answers, repeats the last one, and records the calls."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers: deque[tuple[int, Json, Json]] = deque()
-        self.calls: list[tuple[str, str, str | None]] = []
-        self.released = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def answer(self, status: int, body: Json, **headers: str) -> None:
-        self.answers.append((status, body, headers))
-
-    def refuse(self, status: int, code: str | None = None, kind: str = "invalid_request_error", **headers: str) -> None:
-        error = {"type": kind, "code": code, "param": "customer", "message": "No such customer: ada@example.com"}
-        self.answer(status, {"error": error}, **headers)
-
-    def hang(self) -> None:
-        self.answers.append((0, {}, {}))
-
-    def billing(self, api_key: str = "sk_test_1", seconds: float = 5.0) -> Billing:
-        client = connect(api_key, api_base=self.url, clock=Clock.start(seconds))
-        return Billing(client, livemode=is_live(api_key))
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Stripe
-    protocol_version = "HTTP/1.1"
-
-    def _answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.calls.append((self.command, self.path, self.headers.get("Idempotency-Key")))
-        answers = self.server.answers
-        status, body, headers = answers.popleft() if len(answers) > 1 else answers[0]
-        if status == 0:
-            self.server.released.wait(30)
-            self.close_connection = True
-            return
-        encoded = json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(encoded)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(encoded)
-
-    do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - the names that http.server calls
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's own name
-        """Logs nothing: the tests read `calls`."""
-
-
-@pytest.fixture
-def stripe() -> Iterator[Stripe]:
-    with Stripe() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.released.set()
-        server.shutdown()
-        thread.join()
 
 
 STEPS: dict[str, Callable[[Billing], object]] = {
@@ -120,7 +50,7 @@ ALL_CALLS = STEPS | READS
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize(("status", "code"), [(400, "parameter_invalid"), (404, "resource_missing"), (400, None)])
 def test_refusal_of_a_charge_is_permanent_and_names_what_to_fix(
-    stripe: Stripe, step: str, status: int, code: str | None
+    stripe: ScriptedStripe, step: str, status: int, code: str | None
 ) -> None:
     """[34]"""
     stripe.refuse(status, code)
@@ -133,7 +63,7 @@ def test_refusal_of_a_charge_is_permanent_and_names_what_to_fix(
 
 @pytest.mark.parametrize("what", ALL_CALLS)
 @pytest.mark.parametrize("status", [401, 403])
-def test_refused_api_key_is_a_misconfiguration(stripe: Stripe, what: str, status: int) -> None:
+def test_refused_api_key_is_a_misconfiguration(stripe: ScriptedStripe, what: str, status: int) -> None:
     """[34]"""
     stripe.refuse(status)
     with pytest.raises(BillingMisconfigured):
@@ -154,7 +84,7 @@ def test_refused_api_key_is_a_misconfiguration(stripe: Stripe, what: str, status
     ],
 )
 def test_temporary_failure_is_unavailable_without_stripe_text(
-    stripe: Stripe, what: str, status: int, code: str | None, kind: str
+    stripe: ScriptedStripe, what: str, status: int, code: str | None, kind: str
 ) -> None:
     """[34]"""
     stripe.refuse(status, code, kind, Stripe_Should_Retry="false")
@@ -165,7 +95,7 @@ def test_temporary_failure_is_unavailable_without_stripe_text(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_reused_idempotency_key_is_a_misconfiguration(stripe: Stripe, step: str) -> None:
+def test_reused_idempotency_key_is_a_misconfiguration(stripe: ScriptedStripe, step: str) -> None:
     """[34]"""
     stripe.refuse(400, None, "idempotency_error")
     with pytest.raises(BillingMisconfigured) as reused:
@@ -175,7 +105,9 @@ def test_reused_idempotency_key_is_a_misconfiguration(stripe: Stripe, step: str)
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("status", [400, 404, 402, 500])
-def test_replayed_failure_is_reported_as_replayed_whatever_its_status(stripe: Stripe, step: str, status: int) -> None:
+def test_replayed_failure_is_reported_as_replayed_whatever_its_status(
+    stripe: ScriptedStripe, step: str, status: int
+) -> None:
     """[33][34]"""
     stripe.refuse(status, Idempotent_Replayed="true", Stripe_Should_Retry="false")
     with pytest.raises(ReplayedFailure):
@@ -184,7 +116,9 @@ def test_replayed_failure_is_reported_as_replayed_whatever_its_status(stripe: St
 
 @pytest.mark.parametrize(("api_key", "livemode"), [("sk_live_1", False), ("rk_live_1", False), ("sk_test_1", True)])
 @pytest.mark.parametrize("step", [*STEPS, "find"])
-def test_api_key_of_wrong_mode_makes_no_call(stripe: Stripe, step: str, api_key: str, *, livemode: bool) -> None:
+def test_api_key_of_wrong_mode_makes_no_call(
+    stripe: ScriptedStripe, step: str, api_key: str, *, livemode: bool
+) -> None:
     """[34]"""
     theirs = replace(LINE, charge=replace(CHARGE, livemode=livemode))
     billing = stripe.billing(api_key)
@@ -199,7 +133,7 @@ def test_api_key_of_wrong_mode_makes_no_call(stripe: Stripe, step: str, api_key:
     assert stripe.calls == []
 
 
-def test_500_is_retried_once_under_the_same_idempotency_key(stripe: Stripe) -> None:
+def test_500_is_retried_once_under_the_same_idempotency_key(stripe: ScriptedStripe) -> None:
     """[16][33]"""
     stripe.refuse(500, None, "api_error")
     with pytest.raises(BillingUnavailable):
@@ -207,7 +141,7 @@ def test_500_is_retried_once_under_the_same_idempotency_key(stripe: Stripe) -> N
     assert stripe.calls == [("POST", "/v1/invoices", f"{LINE.id}:invoice:v1")] * 2
 
 
-def test_each_step_has_its_own_idempotency_key_and_version(stripe: Stripe) -> None:
+def test_each_step_has_its_own_idempotency_key_and_version(stripe: ScriptedStripe) -> None:
     """[16][33]"""
     stripe.refuse(400)
     later = replace(LINE, stripe_key_version=7)
@@ -224,7 +158,7 @@ def test_each_step_has_its_own_idempotency_key_and_version(stripe: Stripe) -> No
 # --- unknown objects, and invoices that cannot be voided -----------------------------------------------------------
 
 
-def test_only_404_means_that_an_object_is_unknown(stripe: Stripe) -> None:
+def test_only_404_means_that_an_object_is_unknown(stripe: ScriptedStripe) -> None:
     """[39]"""
     stripe.refuse(404, "resource_missing")
     assert stripe.billing().invoices.retrieve("in_1") == Invoice("in_1", "gone")
@@ -236,13 +170,13 @@ def test_only_404_means_that_an_object_is_unknown(stripe: Stripe) -> None:
         stripe.billing().invoices.retrieve("in_1")
 
 
-def pending(stripe: Stripe, *metadata: Json | None) -> None:
+def pending(stripe: ScriptedStripe, *metadata: Json | None) -> None:
     """Has Stripe list pending items with this metadata."""
     items = [{"id": f"ii_{number}", "object": "invoiceitem", "metadata": one} for number, one in enumerate(metadata)]
     stripe.answer(200, {"object": "list", "data": items, "has_more": False, "url": "/v1/invoiceitems"})
 
 
-def test_delete_pending_items_deletes_only_items_of_the_line(stripe: Stripe) -> None:
+def test_delete_pending_items_deletes_only_items_of_the_line(stripe: ScriptedStripe) -> None:
     """[16] An item that can no longer be deleted does not stop the others."""
     pending(stripe, None, {"line_id": "another"}, {"line_id": LINE.id}, {}, {"line_id": LINE.id}, {"line_id": LINE.id})
     stripe.refuse(400, "invoice_not_editable")
@@ -254,7 +188,9 @@ def test_delete_pending_items_deletes_only_items_of_the_line(stripe: Stripe) -> 
 
 
 @pytest.mark.parametrize("deleted", [True, False])
-def test_delete_pending_items_accepts_deleted_customer_but_not_unknown_one(stripe: Stripe, *, deleted: bool) -> None:
+def test_delete_pending_items_accepts_deleted_customer_but_not_unknown_one(
+    stripe: ScriptedStripe, *, deleted: bool
+) -> None:
     """[39] A wrong API key must not settle anything."""
     stripe.refuse(400, "resource_missing")
     if deleted:
@@ -267,21 +203,11 @@ def test_delete_pending_items_accepts_deleted_customer_but_not_unknown_one(strip
     assert [method for method, _, _ in stripe.calls] == ["GET", "GET"]
 
 
-def an_invoice(status: str) -> Json:
-    return {
-        "id": "in_1",
-        "object": "invoice",
-        "status": status,
-        "customer": "cus_acme",
-        "metadata": {"workspace_id": "acme", "line_id": LINE.id},
-        "hosted_invoice_url": "https://invoice.stripe.com/i/1",
-        "lines": {"object": "list", "data": [], "has_more": False, "url": "/v1/invoices/in_1/lines"},
-    }
-
-
 @pytest.mark.parametrize("refusal", [400, 404])
 @pytest.mark.parametrize("held", ["draft", "open", "paid", "void", "uncollectible"])
-def test_refused_void_or_delete_returns_the_invoice_as_stripe_has_it(stripe: Stripe, refusal: int, held: str) -> None:
+def test_refused_void_or_delete_returns_the_invoice_as_stripe_has_it(
+    stripe: ScriptedStripe, refusal: int, held: str
+) -> None:
     """[39][41]"""
     for seen in ("draft", "open"):
         stripe.answers.clear()
@@ -293,7 +219,7 @@ def test_refused_void_or_delete_returns_the_invoice_as_stripe_has_it(stripe: Str
         assert [method for method, _, _ in stripe.calls] == ["DELETE" if seen == "draft" else "POST", "GET"]
 
 
-def test_void_or_delete_raises_when_stripe_is_unavailable(stripe: Stripe) -> None:
+def test_void_or_delete_raises_when_stripe_is_unavailable(stripe: ScriptedStripe) -> None:
     """[34][41]"""
     stripe.refuse(500, None, "api_error", Stripe_Should_Retry="false")
     for seen in ("draft", "open", "uncollectible"):
@@ -301,7 +227,7 @@ def test_void_or_delete_raises_when_stripe_is_unavailable(stripe: Stripe) -> Non
             stripe.billing().invoices.void_or_delete(Invoice("in_1", seen))
 
 
-def test_replayed_answer_is_marked(stripe: Stripe) -> None:
+def test_replayed_answer_is_marked(stripe: ScriptedStripe) -> None:
     """[33]"""
     stripe.answer(200, an_invoice("draft"), Idempotent_Replayed="true")
     stripe.answer(200, an_invoice("draft"))
@@ -309,7 +235,7 @@ def test_replayed_answer_is_marked(stripe: Stripe) -> None:
     assert stripe.billing().invoices.create_draft(LINE).replayed is False
 
 
-def test_stripe_text_reaches_no_log(stripe: Stripe, caplog: pytest.LogCaptureFixture) -> None:
+def test_stripe_text_reaches_no_log(stripe: ScriptedStripe, caplog: pytest.LogCaptureFixture) -> None:
     """[5] Lambda's JSON logs include what libraries log at INFO."""
     caplog.set_level(logging.INFO)
     stripe.refuse(400, "resource_missing")
@@ -325,7 +251,7 @@ def test_api_version_is_the_one_of_the_sdk() -> None:
 # --- time ---------------------------------------------------------------------------------------------------
 
 
-def test_hanging_stripe_is_abandoned_within_the_clock(stripe: Stripe) -> None:
+def test_hanging_stripe_is_abandoned_within_the_clock(stripe: ScriptedStripe) -> None:
     """[34][39]"""
     stripe.hang()
     started_s = time.monotonic()
@@ -334,7 +260,7 @@ def test_hanging_stripe_is_abandoned_within_the_clock(stripe: Stripe) -> None:
     assert time.monotonic() - started_s < 3
 
 
-def test_no_call_is_made_without_time_left(stripe: Stripe) -> None:
+def test_no_call_is_made_without_time_left(stripe: ScriptedStripe) -> None:
     """[34]"""
     with pytest.raises(BillingUnavailable):
         stripe.billing(seconds=0.2).invoices.retrieve("in_1")
@@ -343,7 +269,7 @@ def test_no_call_is_made_without_time_left(stripe: Stripe) -> None:
 
 def test_unreachable_stripe_is_unavailable() -> None:
     """[34]"""
-    with Stripe() as gone:
+    with ScriptedStripe() as gone:
         billing = gone.billing(seconds=2)
     with pytest.raises(BillingUnavailable):
         billing.invoices.create_draft(LINE)

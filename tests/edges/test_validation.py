@@ -40,7 +40,7 @@ def refusal(body: object, key: str | None = None) -> str:
     return str(refused.value)
 
 
-# --- what is accepted -------------------------------------------------------------------------------
+# --- accepted -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_repeated_names_are_checked_too() -> None:
     assert read((json.dumps(PHONE)[:-1] + ', "unknown": "\\ud83d\\ude00", "unknown": 1}').encode())
 
 
-# --- what is refused --------------------------------------------------------------------------------
+# --- refused --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("field", ["firstName", "lastName", "channelType"])

@@ -245,7 +245,7 @@ def test_delivery_without_recent_timestamp_reads_no_secret() -> None:
     assert known.reads == []
 
 
-# --- what is read of an event ---------------------------------------------------------------------------
+# --- hints ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -171,11 +171,17 @@ def test_time_is_advanced_by_button(page: Page, button: str, days: int) -> None:
     def answer(route: Route) -> None:
         """Instead of the stack, whose time must not jump for the tests that follow."""
         asked.append(route.request.post_data_json)
-        route.fulfill(json={"now": "2030-01-01T00:00:00Z"})
+        route.fulfill(json={"now": "2030-01-01T12:00:00Z"})
+
+    def state(route: Route) -> None:
+        told = route.fetch()
+        route.fulfill(response=told, json=told.json() | {"now": "2030-01-01T12:00:00Z"})
 
     page.route("**/_local/clock", answer)
+    page.route("**/_local/state", state)
     click(page, button)
     expect(page.locator("#advanced")).to_have_text("Time has passed.")
+    expect(page.locator("#now")).to_contain_text("Jan 1, 2030")
     assert asked == [{"advanceSeconds": days * 24 * 60 * 60}]
 
 
@@ -186,6 +192,7 @@ def test_keyboard_keeps_its_place_while_lines_change(page: Page) -> None:
     page.get_by_label("First name").focus()
     page.keyboard.press("Enter")
     expect_statuses(page, "awaiting payment", "provisioning")
+    expect(page.locator("#answer")).to_contain_text("201 awaiting payment")  # one canceled before that is made again
     expect(page.get_by_label("First name")).to_be_focused()
     page.get_by_role("button", name="Cancel").focus()
     page.keyboard.press("Space")

@@ -16,10 +16,9 @@ from line_requests.clock import wall_time_ms
 from line_requests.domain.errors import LineRequestError
 from line_requests.domain.model import Line, Status, VoidReason
 from line_requests.flows.lifecycle import Until
-from line_requests.storage.stores import Stores
-from line_requests.storage.table import Table
 from tests.support.engine import dynamodb
-from tests.support.shop import Flows, clock
+from tests.support.product import product
+from tests.support.shop import Requests, clock
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
@@ -36,9 +35,9 @@ class Contender:
     """One thread's view of the deployment."""
 
     def __init__(self, endpoint: str, table_name: str, stripe_url: str, seed: int) -> None:
-        stores = Stores(Table(dynamodb(endpoint), table_name))
-        self.flows = Flows(stores, stripe_url)
-        self.lines, self.workspaces = stores.lines, stores.workspaces
+        self.product = product(dynamodb(endpoint), table_name, stripe_url)
+        self.requests = Requests(self.product)
+        self.lines, self.workspaces = self.product.stores.lines, self.product.stores.workspaces
         self.chance = random.Random(seed)
 
     def live(self, acts: int) -> list[Outcome]:
@@ -54,7 +53,7 @@ class Contender:
 
     def request(self) -> Outcome:
         key = self.chance.choice([None, f"key-{self.chance.randrange(KEYS)}"])
-        answer = self.flows.submit(key)
+        answer = self.requests.submit(key)
         return [key, json.loads(answer.body)["line"]["_id"], answer.replayed, answer.body]
 
     def settle(self) -> None:
@@ -63,7 +62,7 @@ class Contender:
         if line is None:
             return
         choice = self.chance.choice(["pay", "cancel", "look"])
-        lifecycle, now = self.flows.lifecycle, clock()
+        lifecycle, now = self.product.lifecycle, clock()
         if choice == "cancel":
             lifecycle.cancel(now, line, VoidReason.CANCELED)
         elif choice == "look":
@@ -73,7 +72,7 @@ class Contender:
                 urllib.request.urlopen(f"{line.payment_url}/pay", data=b"", timeout=20).close()
             except urllib.error.HTTPError:
                 return  # somebody else has paid or canceled
-            invoice = self.flows.billing(now).invoices.retrieve(line.invoice_id)
+            invoice = self.product.billing(now).invoices.retrieve(line.invoice_id)
             lifecycle.apply_then_advance(now, line, invoice)  # as the webhook does
 
     def provision(self) -> None:

@@ -13,7 +13,6 @@ from line_requests.domain.errors import ForbiddenLineType, RateLimited, RequestI
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Kind
 from tests.decision.examples import SUBMISSIONS
-from tests.support.shop import PLENTY, assert_consistent
 
 if TYPE_CHECKING:
     from tests.support.shop import Shop
@@ -29,7 +28,7 @@ class FrozenClock(Clock):
         return self.started_at_ms
 
 
-def test_every_outcome_moves_the_window_by_one_request(shop: Shop) -> None:
+def test_every_outcome_counts_one_request(shop: Shop) -> None:
     """[22][35]"""
     shop.workspace(1)
     clock = FrozenClock(wall_time_ms(), 18.0)
@@ -37,7 +36,7 @@ def test_every_outcome_moves_the_window_by_one_request(shop: Shop) -> None:
     def counted() -> float:
         tat_ms = shop.world.now().tat_ms
         assert tat_ms is not None
-        return (tat_ms - clock.started_at_ms) / PLENTY.interval_ms
+        return (tat_ms - clock.started_at_ms) / shop.product.settings.limit.interval_ms
 
     shop.submit("k1", at=clock)
     assert counted() == 1, "created"
@@ -62,7 +61,7 @@ def test_every_outcome_moves_the_window_by_one_request(shop: Shop) -> None:
     assert counted() == 9, "found at the second look"
 
 
-def test_a_used_up_budget_comes_before_everything_but_authentication(shop: Shop) -> None:
+def test_used_up_rate_limit_precedes_every_other_outcome(shop: Shop) -> None:
     """[35]"""
     shop.workspace(1)
     once = RateLimit(1, 1)
@@ -89,18 +88,18 @@ def test_a_used_up_budget_comes_before_everything_but_authentication(shop: Shop)
 
 
 @pytest.mark.parametrize("included", [0, 1])
-def test_a_request_is_never_blocked_or_refused_by_itself(shop: Shop, included: int) -> None:
+def test_request_is_never_blocked_or_refused_by_itself(shop: Shop, included: int) -> None:
     """[29][31]"""
     shop.workspace(included, for_sale=not included)
     first = shop.submit("k")
     # The workspace as the first attempt left it, locked or full, and no record of the key.
     again = shop.submit("k", torn=True)
     assert (again.body, again.replayed) == (first.body, True)
-    (line,) = assert_consistent(shop.world)
+    (line,) = shop.consistent()
     assert json.loads(again.body)["line"]["_id"] == line.id
 
 
-def test_each_outcome_is_one_read_and_one_write(shop: Shop) -> None:
+def test_each_outcome_costs_one_read_and_one_write(shop: Shop) -> None:
     """[19][29][35]"""
     shop.workspace(1)
     wire = shop.world.wire

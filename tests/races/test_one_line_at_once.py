@@ -13,7 +13,8 @@ from line_requests.domain.model import Allowance, ApiKey, PaymentStatus, Status,
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Kind
 from tests.decision.examples import ADD_ONS, NOW_MS, subscription
-from tests.support.shop import assert_consistent, of_type, together
+from tests.support.oracle import assert_consistent
+from tests.support.shop import of_type, together
 from tests.support.world import LIMIT, World, new_line
 
 THREADS = 32
@@ -22,7 +23,7 @@ FOR_SALE = Allowance(0, add_on=EXTRA)
 
 
 @pytest.mark.parametrize("answered", [True, False])
-def test_a_line_is_promoted_or_canceled_once_whoever_is_first(world: World, *, answered: bool) -> None:
+def test_line_is_paid_or_canceled_once(world: World, *, answered: bool) -> None:
     """[24][44][49]"""
     world.workspace(purchased_phone=FOR_SALE)
     lines = world.lines
@@ -42,12 +43,12 @@ def test_a_line_is_promoted_or_canceled_once_whoever_is_first(world: World, *, a
         assert now.sequence == 2
         record = lines.idempotency_record("acme", f"k{attempt}")
         assert (record is not None) is (answered or now.status is Status.PROVISIONING)
-        assert_consistent(world)
+        assert_consistent(world.table)
         assert world.now().lock is None
     assert outcomes.total() == 6
 
 
-def test_an_answer_and_a_cancel_never_leave_a_key_that_answers_for_a_freed_line(world: World) -> None:
+def test_response_is_frozen_or_its_key_deleted(world: World) -> None:
     """[29][32]"""
     world.workspace(purchased_phone=FOR_SALE)
     lines = world.lines
@@ -58,10 +59,10 @@ def test_an_answer_and_a_cancel_never_leave_a_key_that_answers_for_a_freed_line(
         assert world.line(line).status is Status.CANCELED
         record = lines.idempotency_record("acme", f"k{attempt}")
         assert (record is None) is (answered is None), "answered and kept, or neither"
-    assert_consistent(world)
+    assert_consistent(world.table)
 
 
-def test_a_void_means_the_intent_that_was_first(world: World) -> None:
+def test_one_of_many_void_reasons_is_stored(world: World) -> None:
     """[39]"""
     world.workspace(purchased_phone=FOR_SALE)
     for _ in range(4):
@@ -73,7 +74,7 @@ def test_a_void_means_the_intent_that_was_first(world: World) -> None:
         world.lines.cancel(world.line(line), str(first.void_reason), NOW_MS)
 
 
-def test_a_lease_has_one_holder(world: World) -> None:
+def test_one_of_many_callers_gets_the_lease(world: World) -> None:
     """[31][39]"""
     world.workspace(purchased_phone=FOR_SALE)
     line = world.added(status=Status.AWAITING_PAYMENT)
@@ -85,7 +86,7 @@ def test_a_lease_has_one_holder(world: World) -> None:
     assert world.line(line) == leased
 
 
-def test_stripe_s_keys_move_on_once(world: World) -> None:
+def test_one_of_many_callers_rotates_the_stripe_keys(world: World) -> None:
     """[33]"""
     world.workspace(purchased_phone=FOR_SALE)
     line = world.added(status=Status.AWAITING_PAYMENT)
@@ -93,7 +94,7 @@ def test_stripe_s_keys_move_on_once(world: World) -> None:
     assert world.line(line).stripe_key_version == 2
 
 
-def test_places_given_back_at_once_are_all_counted_and_each_once(world: World) -> None:
+def test_concurrent_releases_are_each_counted_once(world: World) -> None:
     """[19][48]"""
     world.workspace(purchased_phone=Allowance(24))
     added = [world.added() for _ in range(16)]
@@ -106,16 +107,16 @@ def test_places_given_back_at_once_are_all_counted_and_each_once(world: World) -
         for position, line in enumerate(added)
     ]
     together(*answers)
-    settled = assert_consistent(world)
+    settled = assert_consistent(world.table)
     assert {line.status for line in settled} <= {Status.ACTIVE, Status.FAILED}
     assert {line.sequence for line in settled} == {2}
     active = [line for line in settled if line.status is Status.ACTIVE]
     together(*[lambda line=line: lines.release(line, "operator", NOW_MS) for line in active for _ in range(2)])
-    assert_consistent(world)
+    assert_consistent(world.table)
     assert world.now().held[Kind.PURCHASED_PHONE] == 0
 
 
-def test_no_count_is_lost_in_a_storm_of_everything(world: World) -> None:
+def test_counts_survive_concurrent_transitions_of_every_sort(world: World) -> None:
     """[19][24][49]"""
     world.workspace(purchased_phone=Allowance(6, cap=12, add_on=EXTRA))
     lines = world.lines
@@ -140,12 +141,12 @@ def test_no_count_is_lost_in_a_storm_of_everything(world: World) -> None:
                 lines.mark_failed(line, "failed", NOW_MS)
 
     together(*[lambda seed=seed: live(seed) for seed in range(16)])
-    settled = assert_consistent(world)
+    settled = assert_consistent(world.table)
     assert len(settled) > 4, "a storm, though how many get through is the engine's"
     assert all(line.payment_status is not PaymentStatus.AWAITING_PAYMENT for line in settled)
 
 
-def test_the_rate_window_never_admits_more_than_the_burst(world: World) -> None:
+def test_rate_limit_admits_the_burst_and_no_more(world: World) -> None:
     """[35]"""
     workspace = world.workspace(purchased_phone=Allowance(100))
     limit = RateLimit(per_minute=60, burst=10)
@@ -156,7 +157,7 @@ def test_the_rate_window_never_admits_more_than_the_burst(world: World) -> None:
     assert len(of_type(refused, RateLimited)) == THREADS - 3
 
 
-def test_requests_that_create_and_requests_that_are_refused_share_the_budget(world: World) -> None:
+def test_created_and_refused_requests_share_the_rate_limit(world: World) -> None:
     """[5][35]"""
     workspace = world.workspace(purchased_phone=Allowance(100))
     limit = RateLimit(per_minute=60, burst=10)
@@ -168,10 +169,10 @@ def test_requests_that_create_and_requests_that_are_refused_share_the_budget(wor
     created = outcomes[:16].count(None)
     counted = outcomes[16:].count(None)
     assert created + counted == 9
-    assert len(assert_consistent(world)) == created
+    assert len(assert_consistent(world.table)) == created
 
 
-def test_of_many_snapshots_of_one_revision_one_is_stored(world: World) -> None:
+def test_one_of_many_subscriptions_of_one_revision_is_saved(world: World) -> None:
     """[46]"""
     seen = world.workspace()
     statuses = ["past_due", "unpaid", "canceled", "trialing"] * 4
@@ -180,7 +181,7 @@ def test_of_many_snapshots_of_one_revision_one_is_stored(world: World) -> None:
     assert world.now() == saved
 
 
-def test_one_writer_sets_the_quantities(world: World) -> None:
+def test_one_of_many_callers_gets_the_quantities_lease(world: World) -> None:
     """[50]"""
     world.workspace(purchased_phone=FOR_SALE)
     world.paid()
@@ -188,7 +189,7 @@ def test_one_writer_sets_the_quantities(world: World) -> None:
     assert len([lease for lease in leases if lease is not None]) == 1
 
 
-def test_keys_issued_at_once_are_all_stored(world: World) -> None:
+def test_concurrently_issued_api_keys_are_all_stored(world: World) -> None:
     """[5]"""
     world.workspace()
     hashes = [f"{number:064x}" for number in range(16)]
@@ -196,7 +197,7 @@ def test_keys_issued_at_once_are_all_stored(world: World) -> None:
     assert {key.hash for key in world.api_keys.list("acme")} == set(hashes)
 
 
-def test_a_customer_is_tied_once(world: World) -> None:
+def test_customer_is_tied_to_one_of_many_workspaces(world: World) -> None:
     """[46]"""
     names = [f"acme-{number}" for number in range(16)]
     tied = together(*[lambda n=n: world.workspaces.insert(n, "cus_1", livemode=False) for n in names])

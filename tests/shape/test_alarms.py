@@ -69,6 +69,14 @@ def test_every_metric_for_an_operator_has_an_alarm(alarms: dict[str, Json]) -> N
     }
 
 
+def test_reconcilers_trouble_alarms_only_if_it_lasts(alarms: dict[str, Json]) -> None:
+    """The next run is the retry."""
+    periods = {
+        a["MetricName"]: int(a["EvaluationPeriods"]) for a in alarms.values() if a.get("Namespace") == "LineRequests"
+    }
+    assert {name for name, number in periods.items() if number > 1} == {"ReconcileLineFailed", "ReconcilerBacklog"}
+
+
 def test_dashboard_shows_every_metric_for_an_operator_of_its_own_stack(
     resources: Json, alarms: dict[str, Json]
 ) -> None:

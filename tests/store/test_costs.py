@@ -64,7 +64,7 @@ def realistic(world: World) -> None:
         world.api_keys.insert("a" * 40, ApiKey(f"{number}" * 64, f"key number {number}", NOW_MS))
 
 
-def test_the_workspace_item_stays_under_a_kilobyte_with_everything_in_it(world: World) -> None:
+def test_workspace_item_is_under_a_kilobyte_with_every_attribute(world: World) -> None:
     """[19]"""
     realistic(world)
     workspace = world.now("a" * 40)
@@ -84,7 +84,7 @@ def test_the_workspace_item_stays_under_a_kilobyte_with_everything_in_it(world: 
     assert item_bytes(marshal(raw)) < KIB
 
 
-def test_an_included_line_with_a_key_is_read_once_and_written_once_for_six_units(world: World) -> None:
+def test_included_line_with_key_costs_one_read_and_one_transaction(world: World) -> None:
     """[15][19][29]"""
     realistic(world)
     world.wire.watch()
@@ -103,7 +103,7 @@ def test_an_included_line_with_a_key_is_read_once_and_written_once_for_six_units
         assert item_bytes(item) < KIB
 
 
-def test_a_poll_reads_two_items_in_one_call(world: World) -> None:
+def test_poll_reads_two_items_in_one_call(world: World) -> None:
     """[36]"""
     world.workspace()
     line = world.added()

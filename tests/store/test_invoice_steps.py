@@ -25,7 +25,7 @@ def line(world: World) -> Line:
     return world.added(status=Status.AWAITING_PAYMENT)
 
 
-def test_a_lease_is_one_caller_s_until_it_ends(world: World, line: Line) -> None:
+def test_lease_has_one_holder_until_it_expires(world: World, line: Line) -> None:
     """[31][39]"""
     leased = world.lines.take_lease(line, now_ms=NOW_MS, until_ms=NOW_MS + 22_000, throttled=False)
     assert leased == replace(line, lease_until_ms=NOW_MS + 22_000) == world.line(line)
@@ -34,7 +34,7 @@ def test_a_lease_is_one_caller_s_until_it_ends(world: World, line: Line) -> None
     assert world.lines.take_lease(line, now_ms=NOW_MS + 22_000, until_ms=NOW_MS + 50_000, throttled=False) is not None
 
 
-def test_only_the_holder_of_a_lease_gives_it_back(world: World, line: Line) -> None:
+def test_lease_is_released_only_by_its_holder(world: World, line: Line) -> None:
     """[27]"""
     mine = world.lines.take_lease(line, now_ms=NOW_MS, until_ms=NOW_MS + 1000, throttled=False)
     assert mine is not None
@@ -47,7 +47,7 @@ def test_only_the_holder_of_a_lease_gives_it_back(world: World, line: Line) -> N
     assert (ended.lease_until_ms, ended.next_poll_at_ms, ended.due_at_ms) == (0, NOW_MS + 3000, NOW_MS + 7)
 
 
-def test_poll_takes_the_lease_only_once_its_interval_is_over(world: World, line: Line) -> None:
+def test_poll_takes_the_lease_only_after_its_interval(world: World, line: Line) -> None:
     """[39]"""
     world.lines.release_lease(line, next_poll_at_ms=NOW_MS + 3000, due_at_ms=NOW_MS)
     take = world.lines.take_lease
@@ -57,7 +57,7 @@ def test_poll_takes_the_lease_only_once_its_interval_is_over(world: World, line:
     assert take(line, now_ms=NOW_MS + 4000, until_ms=NOW_MS + 9000, throttled=True) is not None
 
 
-def test_the_first_invoice_that_is_saved_counts(world: World, line: Line) -> None:
+def test_first_saved_invoice_id_wins(world: World, line: Line) -> None:
     """[16][33]"""
     saved = world.lines.save_invoice(line, "in_1")
     assert saved is not None
@@ -66,7 +66,7 @@ def test_the_first_invoice_that_is_saved_counts(world: World, line: Line) -> Non
     assert world.line(line).invoice_id == "in_1"
 
 
-def test_a_resting_line_has_its_link_and_when_to_look_again(world: World, line: Line) -> None:
+def test_payment_url_is_saved_with_the_next_check_and_frees_the_lease(world: World, line: Line) -> None:
     """[39][47]"""
     rested = world.lines.save_payment_url(line, url="https://pay", next_poll_at_ms=NOW_MS + 3, due_at_ms=NOW_MS + 9)
     assert rested == world.line(line)
@@ -93,7 +93,7 @@ def test_payment_url_is_not_saved_when_the_reason_to_void_changed(
     assert (saved.payment_url, saved.due_at_ms) == ("https://pay", NOW_MS + 9)
 
 
-def test_new_keys_are_stored_once_however_many_ask(world: World, line: Line) -> None:
+def test_stripe_keys_are_rotated_once(world: World, line: Line) -> None:
     """[33]"""
     second = world.lines.rotate_stripe_keys(line, NOW_MS + 5)
     assert second is not None
@@ -102,7 +102,7 @@ def test_new_keys_are_stored_once_however_many_ask(world: World, line: Line) -> 
     assert world.line(line) == second
 
 
-def test_the_first_intent_counts_and_is_due_at_once(world: World, line: Line) -> None:
+def test_first_void_reason_wins_and_makes_the_line_due(world: World, line: Line) -> None:
     """[39][41]"""
     world.lines.save_payment_url(line, url="https://pay", next_poll_at_ms=NOW_MS, due_at_ms=NOW_MS + 9_999)
     intended = world.lines.record_void_reason(line, VoidReason.INCLUDED, NOW_MS + 1)
@@ -113,7 +113,7 @@ def test_the_first_intent_counts_and_is_due_at_once(world: World, line: Line) ->
 
 
 @pytest.mark.parametrize("settle", ["promote", "cancel"])
-def test_none_of_it_touches_a_line_that_no_longer_waits(world: World, line: Line, settle: str) -> None:
+def test_invoice_steps_change_nothing_once_the_line_is_settled(world: World, line: Line, settle: str) -> None:
     """[44]"""
     if settle == "promote":
         world.lines.mark_paid(line, NOW_MS, invoice_id="in_1", url=None)

@@ -47,7 +47,7 @@ def assert_unmoved(world: World, act: Callable[[], Line]) -> None:
 # --- from awaiting payment ----------------------------------------------------------------------------
 
 
-def test_a_paid_line_is_provisioned_frees_the_lock_and_keeps_its_place(world: World) -> None:
+def test_mark_paid_frees_the_lock_and_keeps_the_place(world: World) -> None:
     """[24][39][49][50]"""
     line = awaiting(world)
     paid = world.lines.mark_paid(line, LATER_MS, invoice_id="in_9", url="https://pay")
@@ -61,7 +61,7 @@ def test_a_paid_line_is_provisioned_frees_the_lock_and_keeps_its_place(world: Wo
 
 
 @pytest.mark.parametrize("void_reason", VoidReason)
-def test_paid_beats_an_intent_to_close(world: World, void_reason: VoidReason) -> None:
+def test_mark_paid_beats_a_void_reason(world: World, void_reason: VoidReason) -> None:
     """[39][41][44]"""
     line = awaiting(world)
     assert world.lines.record_void_reason(line, void_reason, NOW_MS) is not None
@@ -69,14 +69,14 @@ def test_paid_beats_an_intent_to_close(world: World, void_reason: VoidReason) ->
     assert (paid.status, paid.void_reason) == (Status.PROVISIONING, None)
 
 
-def test_a_second_payment_of_the_same_line_changes_nothing(world: World) -> None:
+def test_mark_paid_twice_changes_nothing(world: World) -> None:
     """[44]"""
     line = awaiting(world)
     world.lines.mark_paid(line, LATER_MS, invoice_id="in_1", url=None)
     assert_unmoved(world, lambda: world.lines.mark_paid(line, LATER_MS + 1, invoice_id="in_2", url=None))
 
 
-def test_what_was_canceled_is_never_provisioned(world: World) -> None:
+def test_canceled_line_is_never_provisioned(world: World) -> None:
     """[44]"""
     line = awaiting(world)
     world.lines.cancel(line, "canceled", LATER_MS)
@@ -84,7 +84,7 @@ def test_what_was_canceled_is_never_provisioned(world: World) -> None:
     assert_unmoved(world, lambda: world.lines.waive(line, LATER_MS + 1))
 
 
-def test_an_included_line_is_provisioned_unpaid_and_frees_the_lock(world: World) -> None:
+def test_waive_frees_the_lock_and_keeps_the_unpaid_place(world: World) -> None:
     """[24][39][49]"""
     line = awaiting(world)
     intended = world.lines.record_void_reason(line, VoidReason.INCLUDED, NOW_MS)
@@ -96,7 +96,7 @@ def test_an_included_line_is_provisioned_unpaid_and_frees_the_lock(world: World)
     assert world.counts() == (counts(purchased_phone=1), counts(purchased_phone=1))
 
 
-def test_a_canceled_line_gives_its_place_and_the_lock_back(world: World) -> None:
+def test_cancel_frees_the_lock_and_the_place(world: World) -> None:
     """[19][24][41][49]"""
     line = awaiting(world)
     canceled = world.lines.cancel(line, "invoice_voided", LATER_MS)
@@ -107,7 +107,7 @@ def test_a_canceled_line_gives_its_place_and_the_lock_back(world: World) -> None
     assert world.counts() == (counts(), counts())
 
 
-def test_an_intent_that_came_first_is_not_overtaken_by_a_caller_who_did_not_see_it(world: World) -> None:
+def test_settling_changes_nothing_when_the_void_reason_changed(world: World) -> None:
     """[39]"""
     line = awaiting(world)
     assert world.lines.record_void_reason(line, VoidReason.INCLUDED, NOW_MS) is not None
@@ -117,7 +117,7 @@ def test_an_intent_that_came_first_is_not_overtaken_by_a_caller_who_did_not_see_
     assert_unmoved(world, lambda: world.lines.waive(other, LATER_MS))
 
 
-def test_a_lock_that_is_not_the_line_s_own_is_never_freed(world: World) -> None:
+def test_settling_raises_when_the_lock_is_another_line_s(world: World) -> None:
     """[24]"""
     line = awaiting(world)
     key = workspace_key("acme")
@@ -137,14 +137,14 @@ def test_a_lock_that_is_not_the_line_s_own_is_never_freed(world: World) -> None:
 # --- the key of a canceled line -----------------------------------------------------------------------
 
 
-def test_a_key_that_has_not_answered_is_freed_with_its_line(world: World) -> None:
+def test_cancel_deletes_an_unanswered_idempotency_record(world: World) -> None:
     """[32][34]"""
     line = awaiting(world, key_hash="k")
     world.lines.cancel(line, "billing_refused", LATER_MS)
     assert world.lines.idempotency_record("acme", "k") is None
 
 
-def test_a_key_that_has_answered_stays(world: World) -> None:
+def test_cancel_keeps_an_answered_idempotency_record(world: World) -> None:
     """[29][32]"""
     line = awaiting(world, key_hash="k")
     world.lines.freeze_response(line, "{}")
@@ -155,7 +155,7 @@ def test_a_key_that_has_answered_stays(world: World) -> None:
     assert record.response_body == "{}"
 
 
-def test_a_key_that_answers_while_its_line_is_canceled_stays_and_the_line_is_canceled(world: World) -> None:
+def test_cancel_keeps_an_idempotency_record_answered_meanwhile(world: World) -> None:
     """[29][32]"""
     line = awaiting(world, key_hash="k")
     world.wire.before("TransactWriteItems", lambda: world.lines.freeze_response(line, "{}"))
@@ -167,7 +167,7 @@ def test_a_key_that_answers_while_its_line_is_canceled_stays_and_the_line_is_can
     assert world.counts()[0] == counts()
 
 
-def test_another_line_s_key_is_left_alone(world: World) -> None:
+def test_cancel_keeps_another_line_s_idempotency_record(world: World) -> None:
     """[32]"""
     first = awaiting(world, key_hash="k")
     world.lines.cancel(first, "canceled", LATER_MS)
@@ -181,7 +181,7 @@ def test_another_line_s_key_is_left_alone(world: World) -> None:
 # --- provisioning ---------------------------------------------------------------------------------------
 
 
-def test_a_provisioned_line_is_active_and_no_longer_looked_after(world: World) -> None:
+def test_mark_active_ends_the_reconciler_s_checks(world: World) -> None:
     """[48][49]"""
     world.workspace()
     line = world.added()
@@ -192,7 +192,7 @@ def test_a_provisioned_line_is_active_and_no_longer_looked_after(world: World) -
 
 
 @pytest.mark.parametrize("paid", [True, False])
-def test_a_failed_line_gives_its_place_back_and_keeps_its_payment_status(world: World, *, paid: bool) -> None:
+def test_mark_failed_frees_the_place_and_keeps_the_payment_status(world: World, *, paid: bool) -> None:
     """[19][36][49][50]"""
     world.workspace(purchased_phone=Allowance(0 if paid else 1, add_on=EXTRA))
     line = world.paid() if paid else world.added()
@@ -204,7 +204,7 @@ def test_a_failed_line_gives_its_place_back_and_keeps_its_payment_status(world: 
     assert world.raw(now)["due_at"] == LATER_MS
 
 
-def test_a_provisioner_s_second_answer_changes_nothing(world: World) -> None:
+def test_second_provisioning_result_changes_nothing(world: World) -> None:
     """[48]"""
     world.workspace()
     line = world.added()
@@ -214,7 +214,7 @@ def test_a_provisioner_s_second_answer_changes_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("paid", [True, False])
-def test_a_failed_line_that_is_tried_again_takes_a_place_of_the_sort_it_had(world: World, *, paid: bool) -> None:
+def test_retry_takes_a_place_of_the_same_sort(world: World, *, paid: bool) -> None:
     """[49]"""
     world.workspace(purchased_phone=Allowance(0 if paid else 1, add_on=EXTRA))
     line = world.paid() if paid else world.added()
@@ -227,7 +227,7 @@ def test_a_failed_line_that_is_tried_again_takes_a_place_of_the_sort_it_had(worl
     assert_unmoved(world, lambda: world.lines.retry(world.now(), failed, "operator", LATER_MS))
 
 
-def test_without_a_place_left_a_failed_line_stays_failed(world: World) -> None:
+def test_retry_raises_without_an_included_place(world: World) -> None:
     """[18][49]"""
     world.workspace()
     failed = world.lines.mark_failed(world.added(), "no numbers left", NOW_MS)
@@ -238,7 +238,7 @@ def test_without_a_place_left_a_failed_line_stays_failed(world: World) -> None:
     assert world.everything() == before
 
 
-def test_a_paid_line_that_failed_needs_room_under_the_cap(world: World) -> None:
+def test_retry_of_a_paid_line_raises_at_the_cap(world: World) -> None:
     """[18][49]"""
     world.workspace(purchased_phone=Allowance(0, cap=1, add_on=EXTRA))
     failed = world.lines.mark_failed(world.paid(), "no numbers left", NOW_MS)
@@ -247,7 +247,7 @@ def test_a_paid_line_that_failed_needs_room_under_the_cap(world: World) -> None:
         world.lines.retry(world.now(), failed, "operator", LATER_MS)
 
 
-def test_without_an_active_subscription_or_on_an_older_one_there_is_no_place(world: World) -> None:
+def test_retry_raises_without_the_current_active_subscription(world: World) -> None:
     """[17][49]"""
     seen = world.workspace()
     failed = world.lines.mark_failed(world.added(), "no numbers left", NOW_MS)
@@ -259,7 +259,7 @@ def test_without_an_active_subscription_or_on_an_older_one_there_is_no_place(wor
 
 
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.FAILED])
-def test_an_operator_releases_an_active_line_with_its_place_and_a_failed_one(world: World, status: Status) -> None:
+def test_release_frees_the_place_of_an_active_line_once(world: World, status: Status) -> None:
     """[19][49]"""
     world.workspace()
     line = world.added()
@@ -275,7 +275,7 @@ def test_an_operator_releases_an_active_line_with_its_place_and_a_failed_one(wor
 # --- refunds --------------------------------------------------------------------------------------------
 
 
-def test_a_payment_after_the_cancel_is_flagged_once(world: World) -> None:
+def test_refund_is_flagged_once_on_a_canceled_line(world: World) -> None:
     """[44]"""
     line = awaiting(world)
     world.lines.flag_refund(line, "in_1")
@@ -287,7 +287,7 @@ def test_a_payment_after_the_cancel_is_flagged_once(world: World) -> None:
     assert (flagged.status, flagged.refund_due, flagged.invoice_id) == (Status.CANCELED, True, "in_1")
 
 
-def test_a_paid_line_that_was_released_later_is_not_to_be_refunded(world: World) -> None:
+def test_refund_is_not_flagged_on_a_released_paid_line(world: World) -> None:
     """[44][49]"""
     world.workspace(purchased_phone=FOR_SALE)
     released = world.lines.release(world.lines.mark_active(world.paid(), NOW_MS), "operator", LATER_MS)
@@ -297,7 +297,7 @@ def test_a_paid_line_that_was_released_later_is_not_to_be_refunded(world: World)
     assert world.line(released).refund_due is False
 
 
-def test_a_line_s_provisioner_is_watched_until_the_line_moves_on(world: World) -> None:
+def test_set_due_changes_nothing_once_the_line_moved_on(world: World) -> None:
     """[48]"""
     world.workspace()
     line = world.added()

@@ -32,6 +32,20 @@ def test_credit_note_before_payment_lowers_amount_remaining_and_pays_at_zero(sho
     assert len(shop.v1.credit_notes.list({"invoice": invoice.id}).data) == 2
 
 
+def test_voided_credit_note_is_owed_again(shop: Shop) -> None:
+    invoice = shop.open_invoice()
+    note = shop.v1.credit_notes.create({"invoice": invoice.id, "amount": 500})
+
+    voided = shop.v1.credit_notes.void_credit_note(note.id)
+
+    assert (voided.status, shop.events_about(note.id)) == ("void", ["credit_note.created", "credit_note.voided"])
+    after = shop.v1.invoices.retrieve(invoice.id)
+    assert (after.amount_remaining, after.pre_payment_credit_notes_amount) == (1500, 0)
+    assert shop.v1.credit_notes.create({"invoice": invoice.id, "amount": 1500}).total == 1500
+    with pytest.raises(stripe.InvalidRequestError, match="only void"):
+        shop.v1.credit_notes.void_credit_note(note.id)
+
+
 def test_credit_note_after_payment_splits_into_refund_balance_and_out_of_band(shop: Shop) -> None:
     customer = shop.customer()
     invoice = shop.v1.invoices.pay(shop.open_invoice(customer).id)

@@ -166,3 +166,19 @@ def test_renewal_stays_draft_without_tax_location(shop: Shop) -> None:
     shop.double.advance(32 * DAY)
 
     assert [(i.status, i.auto_advance) for i in shop.invoices(subscription)] == [("draft", False)]
+
+
+def test_subscription_with_automatic_tax_is_refused_without_location_or_behavior(shop: Shop) -> None:
+    nowhere, somewhere = shop.customer(), shop.v1.customers.create({"address": {"country": "US"}}).id
+    params: stripe.params.SubscriptionCreateParams = {
+        "items": [{"price": shop.price()}],
+        "automatic_tax": {"enabled": True},
+    }
+
+    with pytest.raises(stripe.InvalidRequestError) as unplaced:
+        shop.v1.subscriptions.create({**params, "customer": nowhere})
+    with pytest.raises(stripe.InvalidRequestError, match="tax_behavior"):
+        shop.v1.subscriptions.create({**params, "customer": somewhere})
+
+    assert unplaced.value.code == "customer_tax_location_invalid"
+    assert shop.double.all_of("subscription") == []

@@ -117,6 +117,16 @@ def test_revision_replaces_open_invoice_when_finalized(shop: Shop) -> None:
     assert shop.events_about(original.id)[-1] == "invoice.voided"
 
 
+def test_revision_keeps_the_balance_applied_to_the_original(shop: Shop) -> None:
+    customer = shop.customer(balance=-500)
+    original = shop.open_invoice(customer)
+
+    revision = shop.double.touch_invoice(original.id, "revise")
+
+    assert (revision["starting_balance"], revision["amount_due"], revision["status"]) == (-500, 1000, "open")
+    assert shop.v1.customers.retrieve(customer).balance == 0
+
+
 def test_revision_refused_when_paid_or_of_subscription(shop: Shop) -> None:
     subscription = shop.subscription()
 

@@ -139,9 +139,30 @@ def test_past_due_subscription_is_active_again_once_paid(shop: Shop) -> None:
 
     shop.double.set_payments(str(retried.customer), succeed=True)
     shop.double.advance(3 * DAY)
-    shop.v1.invoices.pay(shop.invoices(paid)[0].id, {"payment_method": "pm_card_visa"})
+    shop.double.pay_invoice(shop.invoices(paid)[0].id)
 
     assert [shop.retrieve(s).status for s in (retried, paid)] == ["active", "active"]
+
+
+def test_subscription_by_mail_is_past_due_when_its_invoice_is_overdue(shop: Shop) -> None:
+    subscription = shop.v1.subscriptions.create(
+        {
+            "customer": shop.customer(),
+            "items": [{"price": shop.price()}],
+            "collection_method": "send_invoice",
+            "days_until_due": 7,
+        }
+    )
+    invoice = shop.v1.invoices.retrieve(str(subscription.latest_invoice))
+    assert (invoice.status, subscription.status) == ("draft", "active")
+
+    shop.double.advance(HOUR)
+    assert shop.v1.invoices.retrieve(invoice.id).status == "open"
+    shop.double.advance(7 * DAY)
+    assert shop.retrieve(subscription).status == "past_due"
+    shop.v1.invoices.pay(invoice.id)
+
+    assert shop.retrieve(subscription).status == "active"
 
 
 def test_unpaid_subscription_renews_as_drafts(shop: Shop) -> None:

@@ -10,6 +10,7 @@ import pytest
 import stripe
 
 from tests.local.stripe_double import StripeDouble
+from tests.stripe_double.shop import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -216,6 +217,19 @@ def test_feed_is_filtered_by_creation_and_paged(shop: Shop) -> None:
     assert len(earlier.data) == 1
     with pytest.raises(stripe.InvalidRequestError):
         shop.v1.events.list({"limit": 101})
+
+
+def test_feed_forgets_events_after_30_days(shop: Shop) -> None:
+    shop.customer()
+    (event,) = shop.v1.events.list().data
+    shop.double.advance(30 * DAY - 1)
+    assert shop.v1.events.retrieve(event.id).id == event.id
+
+    shop.double.advance(1)
+
+    assert shop.v1.events.list().data == []
+    with pytest.raises(stripe.InvalidRequestError):
+        shop.v1.events.retrieve(event.id)
 
 
 def test_stopped_double_refuses_connections() -> None:

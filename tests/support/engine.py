@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import yaml
 
 from line_requests.storage.table import CLIENT_CONFIG
-from tests.local.ministack import ACCOUNT, REGION, ROOT, MiniStack
+from tests.local.ministack import ROOT, MiniStack
+from tests.support.product import session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,14 +39,9 @@ def engine() -> Iterator[str]:
         ministack.stop()
 
 
-@cache
-def _session() -> boto3.Session:
-    return boto3.Session(aws_access_key_id=ACCOUNT, aws_secret_access_key="local", region_name=REGION)
-
-
 def dynamodb(endpoint: str) -> DynamoDBClient:
     """A client with the product's own time-outs and retries."""
-    return _session().client("dynamodb", endpoint_url=endpoint, config=CLIENT_CONFIG)
+    return session().client("dynamodb", endpoint_url=endpoint, config=CLIENT_CONFIG)
 
 
 class _PlainTags(yaml.SafeLoader):
@@ -59,8 +54,8 @@ _PlainTags.add_multi_constructor("!", lambda *_: None)
 @cache
 def _definition() -> dict[str, Any]:
     template = yaml.load((ROOT / "template.yaml").read_text(), Loader=_PlainTags)  # noqa: S506 - a SafeLoader
-    tables = [r for r in template["Resources"].values() if r["Type"] == "AWS::DynamoDB::Table"]
-    return {name: value for name, value in tables[0]["Properties"].items() if name in CREATED_WITH}
+    table = template["Resources"]["Table"]["Properties"]
+    return {name: value for name, value in table.items() if name in CREATED_WITH}
 
 
 @contextmanager

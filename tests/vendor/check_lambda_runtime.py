@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import json
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -19,22 +18,22 @@ import stripe
 import yaml
 
 from line_requests.clock import Clock
-from line_requests.deployment import Deployment
 from line_requests.domain import decision
 from line_requests.domain.ids import sha256_hex
 from line_requests.domain.model import ApiKey, Change, IdempotencyRecord, Line, PaymentStatus, Status
 from line_requests.domain.submission import Kind
 from line_requests.flows.lifecycle import LEASE_MS
 from line_requests.operator import commands
-from line_requests.settings import Settings
 from tests.decision.examples import SUBMISSIONS
-from tests.local.demo import OPERATOR_API_KEY, PRODUCT_API_KEY
+from tests.local.demo import OPERATOR_API_KEY
 from tests.local.deployment import layer_packages
 from tests.local.ministack import ACCOUNT, REGION, ROOT
 from tests.local.stack import WEBHOOK_SECRETS
+from tests.support.product import product
 from tests.vendor.engines import VENDOR, lambda_runtime
 
 if TYPE_CHECKING:
+    from line_requests.deployment import Deployment
     from tests.local.stack import LocalStack
 
 Json = dict[str, Any]
@@ -85,11 +84,8 @@ class Deployed:
 
     def _properties(self, function: str) -> Json:
         template = yaml.load((BUILT / "template.yaml").read_text(), yaml.BaseLoader)  # noqa: S506 - makes only strings
-        for resource in template["Resources"].values():
-            properties: Json = resource.get("Properties", {})
-            if str(properties.get("CodeUri", "")).endswith(f"/{function}"):
-                return properties
-        raise AssertionError(f"{function} is not in the built template")
+        properties: Json = template["Resources"][function.title().replace("_", "")]["Properties"]
+        return properties
 
 
 @pytest.fixture
@@ -110,7 +106,8 @@ def test_the_layer_is_built_for_the_runtime() -> None:
 
 def test_every_event_is_answered_under_lambdas_runtime(deployed: Deployed) -> None:
     stack, seen = deployed.stack, set[str]()
-    deployment = beside(stack)
+    dynamodb = stack.ministack.session.client("dynamodb", endpoint_url=stack.ministack.endpoint)
+    deployment = product(dynamodb, stack.deployment.table, stack.double.url)
 
     def invoke(function: str, *events: Json) -> list[Json]:
         seen.add(function)
@@ -151,18 +148,6 @@ def test_every_event_is_answered_under_lambdas_runtime(deployed: Deployed) -> No
     sold = next(one for one in stack.double.all_of("subscription") if one["id"] == subscription)
     assert [item["quantity"] for item in sold["items"]["data"]][1:] == [1]
     assert seen == set(EVENTS), "a file of events/ was not used"
-
-
-def beside(stack: LocalStack) -> Deployment:
-    """The deployment's own parts, in this process."""
-    settings = Settings.from_environment(
-        {
-            "TABLE_NAME": stack.deployment.table,
-            "STRIPE_API_KEY": PRODUCT_API_KEY,
-            "STRIPE_API_BASE": stack.double.url,
-        }
-    )
-    return Deployment(settings, partial(stack.ministack.session.client, endpoint_url=stack.ministack.endpoint))
 
 
 def _enter_workspace(stack: LocalStack, deployment: Deployment) -> str:

@@ -19,6 +19,7 @@ let state = { workspaces: [] };
 let workspace = null;
 let lines = [];
 let ticksUntilPanels = 0;
+let aheadMilliseconds = 0;
 
 // --- looking ---
 
@@ -54,8 +55,12 @@ async function load(select) {
   $("#grants").textContent = GRANTS[workspace.plan];
   $("#plan").value = workspace.plan;
   for (const mode of ["webhooks", "provisioning"]) $(`[name=${mode}][value=${state[mode]}]`).checked = true;
-  $("#time").hidden = !state.now;
-  if (state.now) $("#now").textContent = dateAndTime(state.now);
+  aheadMilliseconds = new Date(state.now) - Date.now();
+  showTime();
+}
+
+function showTime() {
+  $("#now").textContent = dateAndTime(Date.now() + aheadMilliseconds);
 }
 
 async function enter(workspaceId) {
@@ -216,6 +221,7 @@ form.onchange();
 await enter();
 let ticking = false;
 new Worker("/_local/console/ticker.js").onmessage = async () => {
+  showTime();
   if (ticking) return;
   ticking = true;
   await refresh({ panels: false }).catch(() => {}); // the stack may be stopping

@@ -30,7 +30,7 @@ export async function whileBusy(buttons, act) {
 
 export const words = (code) => code.replaceAll("_", " ");
 
-export const KINDS = { purchased_phone: "Purchased phone", byon_phone: "Own phone number", email: "Email" };
+export const KINDS = { purchased_phone: "Purchased phone", byon_phone: "Own number", email: "Email" };
 export const kindOf = ({ channelType, lineType }) => (channelType === "email" ? "email" : `${lineType}_phone`);
 
 export function money(amount, currency) {

@@ -21,7 +21,7 @@ class Clock:
         return int(self._source()) + self.offset_s
 
     def shifted_wall_time(self) -> int:
-        """Return the wall time moved as far: what a receiver of webhooks compares with its own clock, moved as well."""
+        """Return the wall time, moved as far; receivers of webhooks compare signatures with their own moved clock."""
         return int(time.time()) + self.offset_s
 
     def advance(self, seconds: int) -> None:

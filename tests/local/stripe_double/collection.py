@@ -29,7 +29,7 @@ def settle(account: Account, invoice: Json, *, out_of_band: bool = False) -> Non
 
 
 def mark_paid(account: Account, invoice: Json) -> None:
-    """Make an invoice paid of which nothing remains."""
+    """Set a fully paid invoice to paid, and its subscription to active."""
     close(account, invoice, "paid", "paid_at")
     payments.cancel_open(account, invoice)
     account.emit("invoice.paid", invoice)
@@ -52,7 +52,7 @@ def pay_part(account: Account, invoice: Json, amount: int) -> None:
 
 
 def collect(account: Account, invoice: Json) -> None:
-    """Attempt payment automatically; a failure is retried, then the subscription ends as the account is set.
+    """Attempt payment; retry failures, then do with the subscription what the account's settings say.
 
     "It becomes past_due when payment is required but cannot be paid. Once Stripe has exhausted all payment retry
     attempts, the subscription will become canceled or unpaid": docstring of stripe.Subscription.status.
@@ -80,6 +80,20 @@ def collect(account: Account, invoice: Json) -> None:
             account.change("customer.subscription.updated", subscription, {"status": account.after_failed_payments})
 
 
+def fall_overdue(account: Account, invoice: Json) -> None:
+    """Note that nobody paid in time.
+
+    "If collection_method=send_invoice it becomes past_due when its invoice is not paid by the due date": docstring of
+    stripe.Subscription.status.
+    """
+    if invoice["status"] != "open":
+        return
+    account.emit("invoice.overdue", invoice)
+    subscription = subscription_of(account, invoice)
+    if subscription and subscription["status"] == "active":
+        account.change("customer.subscription.updated", subscription, {"status": "past_due"})
+
+
 def close(account: Account, invoice: Json, status: str, transition: str) -> None:
     """Set a status that ends collection."""
     invoice |= {"next_payment_attempt": None, "status": status, "status_details": None}
@@ -89,7 +103,7 @@ def close(account: Account, invoice: Json, status: str, transition: str) -> None
 
 
 def subscription_of(account: Account, invoice: Json) -> Json | None:
-    """Return the subscription that an invoice belongs to, if to any."""
+    """Return the invoice's subscription, if it has one."""
     details: Json = (invoice["parent"] or {}).get("subscription_details") or {}
     return account.tables["subscription"].get(details.get("subscription", ""))
 

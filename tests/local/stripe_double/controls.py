@@ -37,14 +37,14 @@ class Controls(Dashboard):
             return copy.deepcopy(list(self._account.newest(kind)))
 
     def kinds(self) -> list[str]:
-        """Return the kinds of objects that there are."""
+        """Return the kinds of which objects exist."""
         with self._lock:
             return [kind for kind, table in self._account.tables.items() if table]
 
     def pay_invoice(self, invoice_id: str) -> None:
-        """Pay an invoice as its customer would."""
+        """Pay an invoice as its customer would, with a card that is not declined."""
         with self._lock:
-            invoice_states.pay(self._account, {}, invoice_id)
+            invoice_states.pay(self._account, {"payment_method": "pm_card_visa"}, invoice_id)
 
     def forget_invoice(self, invoice_id: str) -> None:
         """Make an invoice unknown from now on, as a key of another account would find it."""
@@ -57,7 +57,7 @@ class Controls(Dashboard):
             self._account.tables["event"].clear()
 
     def age_events(self, seconds: int) -> None:
-        """Make every event so much older."""
+        """Move every event's creation into the past."""
         with self._lock:
             for event in self._account.tables["event"].values():
                 event["created"] -= seconds
@@ -73,7 +73,7 @@ class Controls(Dashboard):
             invoice_states.settle_bank_debit(self._account, invoice_id, succeeded=succeeded)
 
     def set_payments(self, customer_id: str, *, succeed: bool, in_the_end: AfterRetries = "cancel") -> None:
-        """Choose whether automatic payments of a customer succeed; if not, what its subscriptions become in the end."""
+        """Let a customer's automatic payments succeed or fail; `in_the_end` is for after the last retry."""
         with self._lock:
             settings = self._account.get("customer", customer_id)["invoice_settings"]
             settings["default_payment_method"] = None if succeed else DECLINED_CARD
@@ -106,4 +106,5 @@ class Controls(Dashboard):
                 pause_collection=pause_collection,
             )
             renewals.schedule(self._account, forced)
+            self._account.catch_up()
             return copy.deepcopy(forced)

@@ -96,6 +96,21 @@ def preview(account: Account, params: Json) -> Json:
     }
 
 
+def void(account: Account, _params: Json, note_id: str) -> Json:
+    """POST /v1/credit_notes/{id}/void: only of an open invoice, whose amount is then owed again (assumed)."""
+    note = account.get("credit_note", note_id)
+    invoice = account.get("invoice", note["invoice"])
+    if note["status"] == "void" or invoice["status"] != "open":
+        raise bad_request("You can only void an issued credit note of an open invoice.")
+    invoice["amount_due"] += note["pre_payment_amount"]
+    invoice["amount_remaining"] += note["pre_payment_amount"]
+    invoice["pre_payment_credit_notes_amount"] -= note["pre_payment_amount"]
+    note |= {"status": "void", "voided_at": account.now()}
+    account.emit("credit_note.voided", note)
+    account.emit("invoice.updated", invoice, {})
+    return note
+
+
 def retrieve_list(account: Account, params: Json) -> Json:
     """GET /v1/credit_notes."""
     equal = {key: params[key] for key in ("customer", "invoice") if key in params}
@@ -142,7 +157,11 @@ def _linked_amount(account: Account, given: Json) -> int:
 
 def creditable(account: Account, invoice: Json, linked: AbstractSet[str] = frozenset()) -> int:
     """Return how much of an invoice may still be credited; refunds that are linked to notes do not count twice."""
-    notes = [note for note in account.newest("credit_note") if note["invoice"] == invoice["id"]]
+    notes = [
+        note
+        for note in account.newest("credit_note")
+        if note["invoice"] == invoice["id"] and note["status"] == "issued"
+    ]
     linked = linked | {one["refund"] for note in notes for one in note["refunds"]}
     of_invoice = {charge["id"] for charge in charges_of(account, invoice)}
     elsewhere = sum(

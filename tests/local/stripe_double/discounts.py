@@ -36,7 +36,7 @@ def create_coupon(account: Account, params: Json) -> Json:
 
 
 def discounts_of(customer: Json) -> list[str]:
-    """Return what an invoice inherits.
+    """Return the discounts that an invoice inherits.
 
     "If not specified, inherits the discount from the invoice's customer": docstring of
     stripe.params.InvoiceCreateParams.discounts.
@@ -93,9 +93,9 @@ def applied(account: Account, discounts: Sequence[str], lines: list[Json]) -> li
 
 
 def net_of(account: Account, subscription: Json, amount: int) -> int:
-    """Return what a proration of a subscription comes to: "net amount (after discounts)".
+    """Return a proration's amount after discounts, which is what its invoice item shows unless set to `itemized`.
 
-    docs.stripe.com/changelog/clover/2025-09-30/itemize-proration-discount-amounts: so it is unless `itemized`.
+    docs.stripe.com/changelog/clover/2025-09-30/itemize-proration-discount-amounts
     """
     customer = account.tables["customer"][subscription["customer"]]
     line: Json = {"amount": amount, "discountable": True}
@@ -104,7 +104,7 @@ def net_of(account: Account, subscription: Json, amount: int) -> int:
 
 
 def discount_on(line: Json) -> int:
-    """Return what all discounts take off a line."""
+    """Return the sum of a line's discounts."""
     return sum(one["amount"] for one in line["discount_amounts"])
 
 

@@ -109,7 +109,7 @@ class RateLimiter:
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def refuses(self, endpoint: str) -> bool:
-        """Count a call; tell whether it is one too many."""
+        """Count a call; tell whether it exceeds the limit."""
         if self.calls_per_second is None:
             return False
         with self._lock:

@@ -8,7 +8,8 @@ from .account import Account, merge_metadata
 from .catalogue import inline_price
 from .discounts import round_half_up
 from .errors import Json, bad_request, missing
-from .totals import add_line, require_tax_behavior, retotal
+from .taxes import require_tax_behavior
+from .totals import add_line, retotal
 
 _PRICE_SOURCES = ("amount", "price_data", "pricing", "unit_amount_decimal")
 
@@ -27,8 +28,7 @@ def create(account: Account, params: Json) -> Json:
     if invoice and invoice["currency"] != currency:
         message = f"The currency of the item ({currency}) differs from the invoice's."
         raise bad_request(message, "currency")
-    if subscription_id:
-        _require_subscription(account, subscription_id, customer_id, currency)
+    subscription = subscription_id and _subscription(account, subscription_id, customer_id, currency)
     quantity = params.get("quantity", 1)
     now = account.now()
     fields = {
@@ -47,8 +47,8 @@ def create(account: Account, params: Json) -> Json:
             for index, rate in enumerate(params.get("tax_rates", []))
         ],
     }
-    if invoice:
-        require_tax_behavior(account, invoice, fields | {"tax_behavior": params.get("tax_behavior")})
+    if taxed := invoice or subscription:
+        require_tax_behavior(account, taxed, fields | {"tax_behavior": params.get("tax_behavior")})
     item = add_item(account, fields)
     account.hidden[item["id"]]["tax_behavior"] = params.get("tax_behavior")
     if invoice:
@@ -114,11 +114,11 @@ def drop_item(account: Account, item_id: str) -> None:
 
 
 def pending_items(account: Account, customer_id: str, currency: str, subscription_id: str | None = None) -> list[Json]:
-    """Return what the next invoice takes along, oldest first.
+    """Return the items that the next invoice bills, oldest first.
 
-    "If left blank, the invoice item is added to the next upcoming scheduled invoice. subscription: the subscription
-    to add this invoice item to; no other subscription's invoice takes it":
-    docstrings of stripe.params.InvoiceItemCreateParams.
+    "When left blank, the invoice item is added to the next upcoming scheduled invoice. When set, scheduled invoices for
+    subscriptions other than the specified subscription will ignore the invoice item": docstring of
+    stripe.params.InvoiceItemCreateParams.subscription.
     """
     taken = (customer_id, currency, None)
     return [
@@ -175,7 +175,7 @@ def _draft(account: Account, invoice_id: str) -> Json:
     return invoice
 
 
-def _require_subscription(account: Account, subscription_id: str, customer_id: str, currency: str) -> None:
+def _subscription(account: Account, subscription_id: str, customer_id: str, currency: str) -> Json:
     subscription = account.get("subscription", subscription_id, "subscription")
     if subscription["customer"] != customer_id:
         raise bad_request("The subscription belongs to another customer.", "subscription")
@@ -183,6 +183,7 @@ def _require_subscription(account: Account, subscription_id: str, customer_id: s
         raise bad_request(f"The subscription {subscription_id} is canceled.", "subscription")
     if subscription["currency"] != currency:  # assumed: its invoices have one currency
         raise bad_request(f"The currency of the item ({currency}) differs from the subscription's.", "currency")
+    return subscription
 
 
 def _price(account: Account, params: Json, invoice: Json | None) -> tuple[Json | None, Decimal, str]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from . import payments
 from .account import Page
-from .collection import close, collect, pay_part, settle
+from .collection import close, collect, fall_overdue, pay_part, settle
 from .errors import ApiError, bad_request
 from .periods import DAY_S
+from .taxes import require_tax_location
 from .totals import balanced, retotal
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def finalize(account: Account, params: Json, invoice_id: str) -> Json:
         raise not_editable("This invoice is already finalized, you can't re-finalize a non-draft invoice.")
     customer = account.get("customer", invoice["customer"], "customer")
     _require_tax_location(account, invoice, customer)
+    if invoice["from_invoice"]:
+        _replace_original(account, invoice)
     retotal(account, invoice)
     _apply_balance(account, invoice, customer)
     now = account.now()
@@ -44,10 +47,10 @@ def finalize(account: Account, params: Json, invoice_id: str) -> Json:
     invoice["status_transitions"]["finalized_at"] = now
     payments.request_payment(account, invoice)
     account.emit("invoice.finalized", invoice)
-    if invoice["from_invoice"]:
-        _replace_original(account, invoice)
     if invoice["amount_due"] == 0:
         settle(account, invoice)
+    elif invoice["collection_method"] == "send_invoice":
+        account.at(invoice["due_date"], lambda: fall_overdue(account, invoice))
     elif invoice["auto_advance"] and (invoice["parent"] or customer["invoice_settings"]["default_payment_method"]):
         # Automatic collection charges a saved card at once; that is what auto_advance=false prevents. A subscription's
         # invoice is charged without one, too: the double's customers pay unless their card is one that is declined.
@@ -73,7 +76,7 @@ def pay(account: Account, params: Json, invoice_id: str) -> Json:
 
 
 def pay_some(account: Account, invoice_id: str, amount: int) -> Json:
-    """Pay a part of an invoice, as somebody with its dashboard can."""
+    """Pay a part of an invoice, as the dashboard can."""
     invoice = account.get("invoice", invoice_id)
     _require_status(invoice, ("open", "uncollectible"), "pay")
     if not 0 < amount <= invoice["amount_remaining"]:
@@ -139,7 +142,7 @@ def payment_is_processing(account: Account, invoice: Json) -> bool:
 
 
 def refresh_page(account: Account, invoice: Json) -> Json:
-    """Return an invoice whose hosted page is valid long enough for one who retrieves it."""
+    """Return the invoice, with a new hosted page if its page would expire too soon."""
     url = invoice["hosted_invoice_url"]
     page = account.pages.get(url.rsplit("/", 1)[-1]) if url else None
     if page and page.expires_at < account.now() + _RETRIEVED_PAGE_LIFE_S:
@@ -152,22 +155,24 @@ def not_editable(message: str) -> ApiError:
 
 
 def _require_tax_location(account: Account, invoice: Json, customer: Json) -> None:
-    """Fail as finalizing does without a location: docs.stripe.com/tax/customer-locations; the code is one of
-    docs.stripe.com/error-codes, the event that of docs.stripe.com/invoicing/integration/workflow-transitions.
-    """
-    tax = invoice["automatic_tax"]
-    if not tax["enabled"] or (customer["address"] or {}).get("country"):
+    """Fail without a location: docs.stripe.com/invoicing/integration/workflow-transitions#finalized."""
+    if not invoice["automatic_tax"]["enabled"]:
         return
-    message = "The customer's location isn't recognized. Set a valid customer address to calculate tax."
-    error = bad_request(message, code="customer_tax_location_invalid")
-    tax["status"] = "requires_location_inputs"
-    invoice["last_finalization_error"] = error.error
-    account.emit("invoice.finalization_failed", invoice)
-    raise error
+    try:
+        require_tax_location(customer)
+    except ApiError as refused:
+        invoice["automatic_tax"]["status"] = "requires_location_inputs"
+        invoice["last_finalization_error"] = refused.error
+        account.emit("invoice.finalization_failed", invoice)
+        raise
 
 
 def _replace_original(account: Account, revision: Json) -> None:
-    """Void what a revision replaces: docs.stripe.com/invoicing/invoice-edits."""
+    """Void the revised invoice first: docs.stripe.com/invoicing/invoice-edits.
+
+    "For revision invoices, this also includes any customer balance that was applied to the original invoice": docstring
+    of stripe.Invoice.starting_balance.
+    """
     original = account.get("invoice", revision["from_invoice"]["invoice"])
     original["latest_revision"] = revision["id"]
     if original["status"] in ("open", "uncollectible"):

@@ -15,6 +15,7 @@ from .objects import INVOICE
 from .payments import payments_shown
 from .periods import DAY_S
 from .revisions import copy_content, require_revisable
+from .taxes import require_tax_location
 from .totals import retotal
 
 if TYPE_CHECKING:
@@ -47,9 +48,8 @@ def create(account: Account, params: Json) -> Json:
     if by_mail != ("days_until_due" in params or "due_date" in params):
         message = "`days_until_due` or `due_date` goes with `collection_method=send_invoice`."
         raise bad_request(message, "days_until_due")
-    if params.get("automatic_tax", {}).get("enabled") and not (customer["address"] or {}).get("country"):
-        message = "The customer's location isn't recognized. Set a valid customer address to calculate tax."
-        raise bad_request(message, "automatic_tax", "customer_tax_location_invalid")
+    if params.get("automatic_tax", {}).get("enabled"):
+        require_tax_location(customer)
     invoice = new_draft(account, customer, params, billing_reason="manual")
     if params.get("pending_invoice_items_behavior") == "include":
         for item in pending_items(account, customer["id"], invoice["currency"]):
@@ -68,7 +68,7 @@ def _create_revision(account: Account, params: Json) -> Json:
 def duplicate(account: Account, original: Json, from_invoice: Json | None = None) -> Json:
     """Store a draft with the content of another invoice."""
     customer = account.get("customer", original["customer"])
-    params = {"collection_method": original["collection_method"], "currency": original["currency"]}
+    params = {name: original[name] for name in ("collection_method", "currency", "due_date")}
     draft = new_draft(account, customer, params, billing_reason="manual")
     draft["from_invoice"] = from_invoice
     copy_content(account, original, draft)

@@ -26,7 +26,7 @@ def request_payment(account: Account, invoice: Json) -> None:
 
 
 def pay(account: Account, invoice: Json, amount: int) -> None:
-    """Pay so much of what remains, by the default payment if it is all, else by one attached for it."""
+    """Pay an amount: with the default payment if it is all that remains, else with an additional one."""
     if not amount:
         return
     whole = amount == invoice["amount_remaining"]
@@ -43,7 +43,7 @@ def pay(account: Account, invoice: Json, amount: int) -> None:
 
 
 def pay_out_of_band(account: Account, invoice: Json) -> None:
-    """Record that the rest was paid elsewhere, by a payment record.
+    """Record that the rest was paid outside of Stripe.
 
     "The amount_paid field on the Invoice object now reflects out of band payments":
     docs.stripe.com/changelog/basil/2025-03-31/add-support-for-multiple-partial-payments-on-invoices;
@@ -57,7 +57,7 @@ def pay_out_of_band(account: Account, invoice: Json) -> None:
 
 
 def cancel_open(account: Account, invoice: Json) -> None:
-    """Cancel the payments that are not needed any more."""
+    """Cancel the open payments of an invoice that needs no more."""
     for payment in payments_of(account, invoice):
         if payment["status"] == "open":
             payment["status"] = "canceled"
@@ -72,7 +72,7 @@ def payments_of(account: Account, invoice: Json) -> list[Json]:
 
 
 def payments_shown(account: Account, invoice: Json) -> Json:
-    """Return what only `expand=payments` shows."""
+    """Return the list that `expand=payments` shows."""
     return whole_list("/v1/invoice_payments", payments_of(account, invoice))
 
 
@@ -94,7 +94,7 @@ def retrieve_list(account: Account, params: Json) -> Json:
 
 
 def succeeds(account: Account, invoice: Json) -> bool:
-    """Tell whether an automatic payment would succeed: unless the card is one that is declined."""
+    """Tell whether an automatic payment succeeds: always, unless the card is `DECLINED_CARD`."""
     details = (invoice["parent"] or {}).get("subscription_details") or {}
     subscription = account.tables["subscription"].get(details.get("subscription", ""), {})
     customer = account.tables["customer"][invoice["customer"]]

@@ -23,12 +23,12 @@ def period_amount(account: Account, subscription: Json, item: Json) -> Decimal:
 
 
 def record_debit(account: Account, item: Json, amount: int, start: int) -> None:
-    """Remember what an item was debited from a moment to the end of its period."""
+    """Record the amount that an item was debited for `start` to the end of its period."""
     account.hidden[item["id"]]["debits"] = [(amount, start, item["current_period_end"])]
 
 
 def credit_unused(account: Account, subscription: Json, item: Json, at: int) -> None:
-    """Add pending credits for what was debited beyond a moment.
+    """Add pending credits for debited time after `at`.
 
     "Flexible billing mode calculates credit prorations based on the original amount previously debited":
     docs.stripe.com/billing/subscriptions/billing-mode/compare#credit-proration-calculations. So a quantity that was

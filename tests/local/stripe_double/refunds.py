@@ -87,7 +87,7 @@ def dispute(account: Account, charge: Json) -> Json:
             "has_evidence": False,
             "past_due": False,
             "submission_count": 0,
-            "submission_method": None,
+            "submission_method": "not_submitted",
         },
         "is_charge_refundable": False,
         "metadata": {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from . import invoices
@@ -30,7 +31,7 @@ _TRIAL_NOTICE_S = 3 * DAY_S
 
 
 def schedule(account: Account, subscription: Json) -> None:
-    """Wake up when something may fall due; what no longer applies then does nothing."""
+    """Set a timer for everything that may fall due; a stale timer does nothing."""
     moments = {item["current_period_end"] for item in subscription["items"]["data"]}
     moments |= {subscription["cancel_at"], (subscription["pause_collection"] or {}).get("resumes_at")}
     for moment in moments - {None}:
@@ -39,11 +40,11 @@ def schedule(account: Account, subscription: Json) -> None:
         account.at(subscription["created"] + _INCOMPLETE_S, lambda: _expire(account, subscription))
     if subscription["status"] == "trialing":
         trial_end = subscription["trial_end"]
-        account.at(trial_end - _TRIAL_NOTICE_S, lambda: _tell_trial_end(account, subscription, trial_end))
+        account.at(trial_end - _TRIAL_NOTICE_S, lambda: _announce_trial_end(account, subscription, trial_end))
 
 
 def restart(account: Account, subscription: Json, before: list[Json], behavior: str, at: int) -> None:
-    """Begin a new period now: credit the unused time unless told not to, then charge the whole period at once.
+    """Start a new period now: credit the unused time unless `none`, then charge the whole period at once.
 
     "The billing interval is changed, the subscription moves from free to paid, a trial starts or ends. In these cases,
     we apply a credit for the unused time on the previous price, immediately charge the customer using the new price,
@@ -63,11 +64,13 @@ def restart(account: Account, subscription: Json, before: list[Json], behavior: 
 def bill(  # noqa: PLR0913 - named at every call
     account: Account, subscription: Json, items: list[Json], reason: str, *, at_once: bool, collect: bool = True
 ) -> Json:
-    """Make an invoice for these items' periods and what is pending."""
+    """Make an invoice of these items' periods and of the pending items."""
     customer = account.get("customer", subscription["customer"])
     params = {
         "automatic_tax": {"enabled": subscription["automatic_tax"]["enabled"]},
+        "collection_method": subscription["collection_method"],
         "currency": subscription["currency"],
+        "days_until_due": subscription["days_until_due"],
     }
     invoice = invoices.new_draft(account, customer, params, billing_reason=reason)
     details = {"metadata": subscription["metadata"], "subscription": subscription["id"]}
@@ -79,7 +82,8 @@ def bill(  # noqa: PLR0913 - named at every call
     for item in items:
         add_line(account, invoice, _line_source(account, subscription, item))
     for pending in pending_items(account, customer["id"], invoice["currency"], subscription["id"]):
-        put_on_invoice(account, pending, invoice)
+        with suppress(ApiError):  # one that automatic tax cannot take stays pending: assumed
+            put_on_invoice(account, pending, invoice)
     for item, line in zip(items, invoice["lines"]["data"], strict=False):
         record_debit(account, item, line["amount"] - discount_on(line), item["current_period_start"])
     subscription["latest_invoice"] = invoice["id"]
@@ -99,22 +103,25 @@ def _advance(account: Account, subscription: Json, invoice: Json, *, at_once: bo
         invoice["auto_advance"] = False
     elif paused:
         invoice["auto_advance"] = False
-        finalize(account, {}, invoice["id"])
+        _finalize(account, invoice)
         if invoice["status"] == "open":
             if paused == "void":
                 void(account, {}, invoice["id"])
             else:
                 mark_uncollectible(account, {}, invoice["id"], "subscription_paused")
     elif at_once:
-        finalize(account, {}, invoice["id"])
+        _finalize(account, invoice)
     else:
         invoice["automatically_finalizes_at"] = account.now() + _DRAFT_S
         account.at(account.now() + _DRAFT_S, lambda: _finalize_draft(account, invoice))
 
 
 def _finalize_draft(account: Account, invoice: Json) -> None:
-    if invoice["status"] != "draft" or not invoice["auto_advance"] or invoice["id"] not in account.tables["invoice"]:
-        return
+    if invoice["status"] == "draft" and invoice["auto_advance"] and invoice["id"] in account.tables["invoice"]:
+        _finalize(account, invoice)
+
+
+def _finalize(account: Account, invoice: Json) -> None:
     try:
         finalize(account, {}, invoice["id"])
     except ApiError:
@@ -141,7 +148,7 @@ def _come_due(account: Account, subscription: Json) -> None:
 
 
 def _renew(account: Account, subscription: Json, due: list[Json]) -> None:
-    """Begin the next period of what is due: docs.stripe.com/billing/subscriptions/overview#subscription-lifecycle."""
+    """Start the next period of due items: docs.stripe.com/billing/subscriptions/overview#subscription-lifecycle."""
     before = {"items": copy.deepcopy(subscription["items"]), "latest_invoice": subscription["latest_invoice"]}
     period_start = min(item["current_period_start"] for item in due)
     if subscription["status"] == "trialing":
@@ -170,7 +177,7 @@ def _expire(account: Account, subscription: Json) -> None:
         void(account, {}, subscription["latest_invoice"])
 
 
-def _tell_trial_end(account: Account, subscription: Json, trial_end: int) -> None:
+def _announce_trial_end(account: Account, subscription: Json, trial_end: int) -> None:
     if subscription["status"] == "trialing" and subscription["trial_end"] == trial_end:
         account.emit("customer.subscription.trial_will_end", subscription)
 

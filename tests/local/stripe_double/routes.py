@@ -20,12 +20,14 @@ from . import (
     subscription_items,
     subscriptions,
 )
-from .errors import ApiError, Json, bad_request
+from .errors import ApiError, Json, bad_request, no_such
+from .periods import DAY_S
 
 if TYPE_CHECKING:
     from .account import Account
 
 _MAX_EVENT_TYPES = 20
+_EVENT_LIFE_S = 30 * DAY_S
 
 Act = Callable[..., Json]
 
@@ -49,11 +51,28 @@ def _retrieve(kind: str) -> Act:
     return lambda account, _params, object_id: account.get(kind, object_id)
 
 
+def _retrieve_event(account: Account, _params: Json, event_id: str) -> Json:
+    """GET /v1/events/{id}: "if it was created in the last 30 days" (docstring of stripe.EventService.retrieve)."""
+    event = account.get("event", event_id)
+    if not _is_kept(account, event):
+        raise no_such("event", event_id, status=404)
+    return event
+
+
+def _is_kept(account: Account, event: Json) -> bool:
+    return bool(event["created"] > account.now() - _EVENT_LIFE_S)
+
+
 def _list_events(account: Account, params: Json) -> Json:
+    """GET /v1/events: "going back up to 30 days" (docstring of stripe.EventService.list)."""
     types = params.get("types", [params["type"]] if "type" in params else None)
     if types and len(types) > _MAX_EVENT_TYPES:
         raise bad_request(f"You can filter by at most {_MAX_EVENT_TYPES} types.", "types")
-    return account.page("event", params, "/v1/events", lambda e: types is None or _is_one_of(e["type"], types))
+
+    def keep(event: Json) -> bool:
+        return _is_kept(account, event) and (types is None or _is_one_of(event["type"], types))
+
+    return account.page("event", params, "/v1/events", keep)
 
 
 def _is_one_of(event_type: str, types: list[str]) -> bool:
@@ -95,6 +114,7 @@ TABLE: list[tuple[str, str, str, Act]] = [
     ("GET", "/v1/credit_notes", "CreditNoteList", credit_notes.retrieve_list),
     ("GET", "/v1/credit_notes/preview", "CreditNotePreview", credit_notes.preview),
     ("GET", "/v1/credit_notes/:id", "CreditNoteRetrieve", _retrieve("credit_note")),
+    ("POST", "/v1/credit_notes/:id/void", "CreditNoteVoidCreditNote", credit_notes.void),
     ("POST", "/v1/coupons", "CouponCreate", discounts.create_coupon),
     ("GET", "/v1/coupons/:id", "CouponRetrieve", _retrieve("coupon")),
     ("GET", "/v1/account", "AccountRetrieveCurrent", settings.retrieve_account),
@@ -147,7 +167,7 @@ TABLE: list[tuple[str, str, str, Act]] = [
         subscription_items.delete,
     ),
     ("GET", "/v1/events", "EventList", _list_events),
-    ("GET", "/v1/events/:id", "EventRetrieve", _retrieve("event")),
+    ("GET", "/v1/events/:id", "EventRetrieve", _retrieve_event),
 ]
 _ROUTES = [
     (Route(method, path, f"{params_type}Params", act), re.compile(path.replace(":id", "([A-Za-z0-9_]+)")))

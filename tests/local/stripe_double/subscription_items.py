@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from .account import merge_metadata
 from .catalogue import amount_in, plan_of
 from .errors import ApiError, bad_request, missing
-from .invoice_items import pending_items
+from .invoice_items import pending_items, pricing
 from .periods import period_at
 from .prorations import credit_unused, debit_remaining
 from .renewals import bill, restart, schedule
 from .subscription_status import ENDED
+from .taxes import require_tax_behavior
 
 if TYPE_CHECKING:
     from .account import Account
@@ -100,8 +101,7 @@ def add(account: Account, subscription: Json, given: Json, path: str) -> Json:
     name = f"{path}[price]" if path else "price"
     if "price" not in given:
         raise missing(name)
-    price = _recurring_price(account, given["price"], name)
-    amount_in(account, price, subscription["currency"], name)
+    price = _price(account, subscription, given["price"], name)
     items = subscription["items"]["data"]
     if price["id"] in [item["price"]["id"] for item in items]:
         raise bad_request(f"Cannot add multiple subscription items with the same price: {price['id']}", name)
@@ -138,8 +138,7 @@ def _apply(account: Account, subscription: Json, given: Json, path: str) -> None
         return
     if "price" in given:
         name = f"{path}[price]" if path else "price"
-        price = _recurring_price(account, given["price"], name)
-        amount_in(account, price, subscription["currency"], name)
+        price = _price(account, subscription, given["price"], name)
         item |= {"plan": plan_of(price), "price": price}
     if "quantity" in given:
         item["quantity"] = _quantity(given)
@@ -156,7 +155,7 @@ def _restore(account: Account, subscription: Json, items: list[Json]) -> None:
 
 
 def _prorate(account: Account, subscription: Json, before: list[Json], at: int) -> None:
-    """Credit what changed or went, debit what changed or came: docs.stripe.com/billing/subscriptions/prorations."""
+    """Credit what changed or was removed, debit what changed or was added (docs: billing/subscriptions/prorations)."""
     now = {item["id"]: item for item in subscription["items"]["data"]}
     charged = {item["id"]: item for item in before}
     same = {one for one in charged.keys() & now.keys() if _charge(charged[one]) == _charge(now[one])}
@@ -182,8 +181,8 @@ def _interval_changed(before: list[Json], after: list[Json]) -> bool:
 
 
 def _period(account: Account, subscription: Json, price: Json) -> Json:
-    if subscription["status"] == "trialing":
-        start, end = subscription["trial_start"], subscription["trial_end"]
+    if subscription["billing_cycle_anchor"] > account.now():  # in its trial
+        start, end = subscription["trial_start"], subscription["billing_cycle_anchor"]
     else:
         start, end = period_at(subscription["billing_cycle_anchor"], price["recurring"], account.now())
     return {"current_period_end": end, "current_period_start": start}
@@ -210,11 +209,14 @@ def _require_running(subscription: Json) -> None:
         raise bad_request(message, "subscription")
 
 
-def _recurring_price(account: Account, price_id: str, param: str) -> Json:
+def _price(account: Account, subscription: Json, price_id: str, param: str) -> Json:
+    """Return a price, or refuse one that is not recurring, not in the currency, or without a needed tax behavior."""
     price = account.get("price", price_id, param)
     if price["type"] != "recurring":
         message = (
             "The price specified is set to `type=one_time` but this field only accepts prices with `type=recurring`."
         )
         raise bad_request(message, param)
+    amount_in(account, price, subscription["currency"], param)
+    require_tax_behavior(account, subscription, {"pricing": pricing(price), "tax_rates": []})
     return price

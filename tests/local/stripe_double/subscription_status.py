@@ -53,18 +53,18 @@ def end(account: Account, subscription: Json) -> None:
     """Cancel at once.
 
     "By default, upon subscription cancellation, Stripe stops automatic collection of all finalized invoices for the
-    customer": docstring of stripe.SubscriptionService.cancel.
+    customer": docstring of stripe.SubscriptionService.cancel; its drafts, too: assumed.
     """
     now = account.now()
     subscription |= {"ended_at": now, "status": "canceled", "canceled_at": subscription["canceled_at"] or now}
     for invoice in account.newest("invoice"):
-        if invoice["customer"] == subscription["customer"] and invoice["status"] == "open":
+        if invoice["customer"] == subscription["customer"] and invoice["status"] in ("draft", "open"):
             invoice |= {"auto_advance": False, "next_payment_attempt": None}
     account.emit("customer.subscription.deleted", subscription)
 
 
 def cancellation(subscription: Json, *, cancel_at_period_end: bool) -> Json:
-    """Return the fields of a subscription that is set to cancel, or no longer so."""
+    """Return the fields that set a cancellation at the period's end, or withdraw it."""
     at = max(item["current_period_end"] for item in subscription["items"]["data"])
     return {"cancel_at": at if cancel_at_period_end else None, "cancel_at_period_end": cancel_at_period_end}
 

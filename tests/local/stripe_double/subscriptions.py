@@ -15,13 +15,14 @@ from .periods import DAY_S
 from .prorations import credit_unused, drop_pending
 from .renewals import bill, restart, schedule
 from .subscription_status import ENDED, cancellation, end, paused_collection
+from .taxes import require_tax_location
 
 if TYPE_CHECKING:
     from .account import Account
     from .errors import Json
 
 # What an update stores as it comes; everything else it accepts changes nothing here.
-_STORED = ("collection_method", "default_payment_method", "description")
+_STORED = ("collection_method", "days_until_due", "default_payment_method", "description")
 
 
 def create(account: Account, params: Json) -> Json:
@@ -31,11 +32,16 @@ def create(account: Account, params: Json) -> Json:
     customer = account.get("customer", params["customer"], "customer")
     if not params.get("items"):
         raise missing("items")
+    if params.get("automatic_tax", {}).get("enabled"):
+        require_tax_location(customer)
     subscription = _new(account, customer, params)
     account.emit("customer.subscription.created", subscription)
     schedule(account, subscription)
     collect = params.get("payment_behavior") != "default_incomplete"
-    bill(account, subscription, subscription["items"]["data"], "subscription_create", at_once=True, collect=collect)
+    at_once = (
+        subscription["collection_method"] == "charge_automatically"
+    )  # "the first invoice is finalized as part of it"
+    bill(account, subscription, subscription["items"]["data"], "subscription_create", at_once=at_once, collect=collect)
     return subscription
 
 
@@ -177,7 +183,7 @@ def _trial_end(account: Account, params: Json) -> int | None:
 
 
 def _change_trial(account: Account, subscription: Json, params: Json) -> None:
-    """End a trial now, or start or move one: both reset the billing date (`restart`)."""
+    """End a trial now, or start or move one; either resets the billing date (`restart`)."""
     now, behavior = account.now(), params.get("proration_behavior", "create_prorations")
     items = subscription["items"]["data"]
     if params["trial_end"] == "now":

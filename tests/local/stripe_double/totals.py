@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from .discounts import applied, discount_on, round_half_up
-from .errors import bad_request
+from .taxes import require_tax_behavior
 
 if TYPE_CHECKING:
     from .account import Account
@@ -21,7 +21,7 @@ MINIMUM_CHARGES = {
 
 
 def add_line(account: Account, invoice: Json, source: Json) -> Json:
-    """Add a line made from an item (or a subscription item) to an invoice and total it anew."""
+    """Add a line made from an item (or a subscription item) to an invoice and recompute its totals."""
     require_tax_behavior(account, invoice, source)
     line = account.add(
         "line_item",
@@ -88,24 +88,6 @@ def balanced(account: Account, invoice: Json, total: int) -> tuple[int, int]:
     if owed < MINIMUM_CHARGES.get(invoice["currency"], 1):
         return 0, owed
     return owed, 0
-
-
-def require_tax_behavior(account: Account, invoice: Json, source: Json) -> None:
-    """Refuse what automatic tax cannot take.
-
-    "Incompatible invoice items (with manually specified tax rates, negative amounts, or tax_behavior=unspecified)
-    cannot be added to automatic tax invoices": docstring of stripe.Invoice.AutomaticTax.enabled. The account's
-    default counts for an unspecified one: docstring of stripe.tax.Settings.Defaults.tax_behavior.
-    """
-    if not invoice["automatic_tax"]["enabled"]:
-        return
-    if source["tax_rates"]:
-        raise bad_request("You cannot specify tax rates while automatic tax is enabled.", "tax_rates")
-    price = account.get("price", source["pricing"]["price_details"]["price"]) if source["pricing"] else source
-    behavior = price.get("tax_behavior") or "unspecified"
-    if behavior == "unspecified" and not account.tax_settings["defaults"]["tax_behavior"]:
-        message = "Automatic tax needs a tax_behavior on the price, or a default one in your tax settings."
-        raise bad_request(message, "tax_behavior")
 
 
 def _tax(rate: Json, amount: int) -> Json:

@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Delivery:
-    """One attempt to deliver an event; no status: nobody answered."""
+    """One attempt to deliver an event; no status: no response."""
 
     event_id: str
     event_type: str
@@ -56,7 +56,7 @@ class WebhookSender:
     """Delivers events in its own threads; events of one customer never overtake each other."""
 
     def __init__(self, endpoint: str | None, secrets: list[str], now: Callable[[], int]) -> None:
-        """Start with nothing to deliver, in mode `deliver`; `now` is what signatures are dated by."""
+        """Start in mode `deliver`; `now` dates the signatures."""
         self._now = now
         self.endpoint = endpoint
         self.secrets = secrets
@@ -74,13 +74,12 @@ class WebhookSender:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start the lanes."""
         self._threads = [threading.Thread(target=self._run, args=(lane,), daemon=True) for lane in self._lanes]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Give up what is pending and end the lanes."""
+        """Drop what is pending and end the lanes."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -142,7 +141,7 @@ class WebhookSender:
                 self._changed.notify_all()
 
     def _next(self, lane: list[_Pending]) -> _Pending | None:
-        """Wait for what is due next; none when it is over."""
+        """Wait for the next due delivery; none when stopping."""
         with self._changed:
             while not self._stopping:
                 wait_s = lane[0].due_s - time.monotonic() if lane else None

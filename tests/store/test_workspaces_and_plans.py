@@ -20,7 +20,7 @@ from tests.support.world import World, new_line
 FOR_SALE = Allowance(0, add_on=ADD_ONS[Kind.EMAIL])
 
 
-def test_a_workspace_is_tied_to_one_customer_and_a_customer_to_one_workspace(world: World) -> None:
+def test_workspace_and_customer_are_tied_one_to_one(world: World) -> None:
     """[46]"""
     assert world.workspaces.insert("acme", "cus_1", livemode=False)
     before = world.everything()
@@ -33,7 +33,7 @@ def test_a_workspace_is_tied_to_one_customer_and_a_customer_to_one_workspace(wor
     assert world.workspaces.get("other") is None
 
 
-def test_an_organisation_acts_for_one_workspace(world: World) -> None:
+def test_organisation_is_mapped_to_one_workspace(world: World) -> None:
     """[3]"""
     assert world.workspaces.of_organisation("org_1") is None
     assert world.workspaces.map_organisation("org_1", "acme")
@@ -42,7 +42,7 @@ def test_an_organisation_acts_for_one_workspace(world: World) -> None:
     assert world.workspaces.of_organisation("org_1") == "acme"
 
 
-def test_a_snapshot_is_stored_unless_another_was_stored_since_it_was_asked_for(world: World) -> None:
+def test_subscription_is_saved_unless_another_was_saved_since(world: World) -> None:
     """[46]"""
     seen = world.workspace()
     newer = world.workspaces.save_subscription(seen, subscription("past_due"), NOW_MS)
@@ -56,7 +56,7 @@ def test_a_snapshot_is_stored_unless_another_was_stored_since_it_was_asked_for(w
     assert without.subscription is None
 
 
-def test_a_changed_plan_makes_the_quantities_due(world: World) -> None:
+def test_saved_subscription_makes_quantities_due(world: World) -> None:
     """[46][50]"""
     workspace = world.workspace()
     assert "due_at" not in world.raw(workspace)
@@ -66,7 +66,7 @@ def test_a_changed_plan_makes_the_quantities_due(world: World) -> None:
     assert world.raw(changed)["due_at"] == NOW_MS + 7
 
 
-def test_keys_are_stored_revoked_and_unknown(world: World) -> None:
+def test_api_keys_are_inserted_revoked_once_and_listed(world: World) -> None:
     """[1][2][5]"""
     world.workspace()
     second, first = ApiKey("b" * 64, "second", NOW_MS + 1), ApiKey("c" * 64, "first", NOW_MS)
@@ -87,7 +87,7 @@ def test_keys_are_stored_revoked_and_unknown(world: World) -> None:
     assert world.api_keys.list("unknown") == []
 
 
-def test_plans_are_replaced_and_removed_at_once(world: World) -> None:
+def test_plans_are_replaced_and_removed_in_one_transaction(world: World) -> None:
     """[17][18]"""
     starter = Plan("starter", ("price_1",), {Kind.EMAIL: FOR_SALE}, automatic_tax=True, tax_rates=("txr_1",))
     scale = Plan("scale", ("price_2", "price_3"), {kind: Allowance(2, cap=9) for kind in Kind})
@@ -98,7 +98,7 @@ def test_plans_are_replaced_and_removed_at_once(world: World) -> None:
     assert world.plans.all() == [changed]
 
 
-def test_as_many_plans_as_fit_into_one_transaction_are_all_read(world: World) -> None:
+def test_plans_of_a_full_transaction_are_all_read(world: World) -> None:
     """[17]"""
     plans = [Plan(f"plan-{number:03}", (f"price_{number}",), {Kind.EMAIL: FOR_SALE}) for number in range(PLANS_MAX)]
     world.plans.save(plans)
@@ -117,7 +117,7 @@ def due(world: World, now_ms: int) -> list[Due]:
     return found
 
 
-def test_what_is_due_is_found_by_its_time_and_nothing_else_is(world: World) -> None:
+def test_due_index_finds_what_is_due_and_nothing_else(world: World) -> None:
     """[47]"""
     world.workspace(email=FOR_SALE, purchased_phone=Allowance(1))
     included = world.added()
@@ -132,7 +132,7 @@ def test_what_is_due_is_found_by_its_time_and_nothing_else_is(world: World) -> N
     assert due(world, NOW_MS + 2**40) == [Due("acme", None)], "the workspace's quantities"
 
 
-def test_what_is_longest_overdue_comes_first(world: World) -> None:
+def test_due_index_starts_with_the_longest_overdue(world: World) -> None:
     """[47]"""
     lines = [new_line(status=Status.AWAITING_PAYMENT, due_at_ms=NOW_MS - number % 7) for number in range(40)]
     world.put_lines(lines)
@@ -146,7 +146,7 @@ def test_what_is_longest_overdue_comes_first(world: World) -> None:
 # --- quantities -----------------------------------------------------------------------------------------
 
 
-def test_one_writer_at_a_time_sets_a_workspace_s_quantities(world: World) -> None:
+def test_quantities_lease_has_one_holder(world: World) -> None:
     """[50]"""
     workspace = world.workspace(email=FOR_SALE)
     assert world.workspaces.lease_quantities("acme", NOW_MS) is None, "nothing is due"
@@ -163,7 +163,7 @@ def test_one_writer_at_a_time_sets_a_workspace_s_quantities(world: World) -> Non
     assert world.workspaces.lease_quantities("unknown", NOW_MS) is None
 
 
-def test_quantities_that_moved_while_they_were_set_stay_due(world: World) -> None:
+def test_quantities_stay_due_when_counts_changed_meanwhile(world: World) -> None:
     """[50]"""
     workspace = world.workspace(email=FOR_SALE)
     world.paid(Kind.EMAIL)
@@ -175,7 +175,7 @@ def test_quantities_that_moved_while_they_were_set_stay_due(world: World) -> Non
     assert world.workspaces.lease_quantities("acme", NOW_MS) is not None
 
 
-def test_after_trouble_the_quantities_are_left_due(world: World) -> None:
+def test_abandoned_quantities_stay_due(world: World) -> None:
     """[47][50]"""
     workspace = world.workspace(email=FOR_SALE)
     world.paid(Kind.EMAIL)
@@ -186,7 +186,7 @@ def test_after_trouble_the_quantities_are_left_due(world: World) -> None:
     assert world.workspaces.lease_quantities("acme", NOW_MS) is not None
 
 
-def test_a_writer_who_outlived_its_lease_leaves_the_quantities_due(world: World) -> None:
+def test_quantities_are_due_again_after_a_writer_outlived_its_lease(world: World) -> None:
     """[50]"""
     workspace = world.workspace(email=FOR_SALE)
     world.paid(Kind.EMAIL)
@@ -204,7 +204,7 @@ def test_a_writer_who_outlived_its_lease_leaves_the_quantities_due(world: World)
 # --- the feed's mark --------------------------------------------------------------------------------------
 
 
-def test_the_mark_moves_on_only_from_where_the_run_saw_it(world: World) -> None:
+def test_watermark_moves_only_from_where_the_run_saw_it(world: World) -> None:
     """[47]"""
     assert world.due.watermark_s() is None
     world.due.move_watermark(seen_s=5, to_s=9)
