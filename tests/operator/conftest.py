@@ -127,7 +127,7 @@ def deployment(dynamodb: DynamoDBClient, shop: Shop, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
-def local(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Local:
+def local(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Local]:
     """The local stack as an operator's environment names it, with all that a healthy deployment has."""
     environment = {
         "AWS_ENDPOINT_URL": stack.ministack.endpoint,
@@ -145,10 +145,16 @@ def local(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     boto3.client("dynamodb").update_continuous_backups(
         TableName=stack.deployment.table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
     )
+    secrets = boto3.client("secretsmanager")
+    before = secrets.get_secret_value(SecretId="stripe")["SecretString"]
     local = Local(stack, capsys)
     local.restored_stripe()
     stack.reconcile()
-    return local
+    yield local
+    # The double signs with the secrets that it was started with.
+    secrets.put_secret_value(SecretId="stripe", SecretString=before)
+    for endpoint in local.stripe.webhook_endpoints.list().data:
+        local.stripe.webhook_endpoints.delete(endpoint.id)
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ class Local:
 
     def run(self, *argv: str) -> tuple[int, Any]:
         """The exit code, and what was shown."""
+        self.capsys.readouterr()
         code = cli.main(["--stack", STACK_NAME, "--json", *argv])
         return code, json.loads(self.capsys.readouterr().out)
 

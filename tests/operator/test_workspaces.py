@@ -10,6 +10,8 @@ from line_requests.domain.errors import ForbiddenLineType, SubscriptionRequired
 from line_requests.domain.model import AddOn, Allowance, Subscription, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.operator import commands
+from line_requests.storage import records
+from line_requests.storage.table import Write
 from tests.operator import lines
 
 if TYPE_CHECKING:
@@ -233,3 +235,29 @@ def test_sync_all_goes_on_after_a_workspace_that_fails(
     assert view[0]["workspace"] == "aaa"
     assert view[0]["error"]
     assert view[1:] == good
+
+
+def test_recount_sets_counts_and_lock_to_what_the_lines_mean(
+    console: Console, deployment: Deployment, acme: str
+) -> None:
+    lines.active(deployment, acme)
+    waiting = lines.requested(deployment, acme)
+    right = console.json("workspace", "show", acme)
+    key = records.workspace_key(acme)
+    update = "SET #held = :wrong, #unpaid = :wrong REMOVE #lock, #lock_kind"
+    deployment.stores.table.write(Write(key, update=update, values={"wrong": {"email": 4}}))
+    assert console.json("workspace", "show", acme) != right
+    assert console.json("workspace", "recount", acme, "--yes") == right
+    assert right["lock"] == waiting.id
+    assert console.json("workspace", "recount", acme, "--yes") == right
+    assert deployment.stores.workspaces.is_due(acme)
+
+
+def test_recount_gives_way_to_a_request(deployment: Deployment, acme: str) -> None:
+    before = deployment.stores.workspaces.get(acme)
+    assert before is not None
+    lines.active(deployment, acme)
+    assert deployment.stores.workspaces.recount(before, before, lines.AT_MS) is None
+    after = deployment.stores.workspaces.get(acme)
+    assert after is not None
+    assert sum(after.held.values()) == 1

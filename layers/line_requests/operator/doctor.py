@@ -1,6 +1,7 @@
 """`line-requests doctor`: read-only checks of one deployment, each with what fixes it."""
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -76,6 +77,14 @@ class Patient:
     def lines(self) -> list[Line]:
         """Every line."""
         return list(self.stores.lines.scan())
+
+    @cached_property
+    def lines_of(self) -> Mapping[str, list[Line]]:
+        """Every line, by its workspace."""
+        found = defaultdict[str, list[Line]](list)
+        for line in self.lines:
+            found[line.workspace_id].append(line)
+        return found
 
     def output(self, name: str) -> str:
         """An output of the stack."""

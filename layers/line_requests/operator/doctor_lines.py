@@ -1,42 +1,33 @@
 """The doctor's checks of lines and workspaces."""
 
-from collections import Counter
 from collections.abc import Iterator
 
-from line_requests.domain.model import PaymentStatus, Status
+from line_requests.domain.model import Status
 from line_requests.domain.submission import Kind
 from line_requests.operator import over_plan
+from line_requests.operator.counting import HOLDS_PLACE, counted
 from line_requests.operator.doctor import Check, Patient
 
-HOLDS_PLACE = frozenset({Status.AWAITING_PAYMENT, Status.PROVISIONING, Status.ACTIVE})
 # Whoever has not paid after three days has probably forgotten it, and nobody else of the workspace can request a line.
 WAITS_LONG_MS = 3 * 86_400_000
 PROVISIONS_LONG_MS = 3_600_000
 
 
 def _counters(patient: Patient) -> Iterator[str]:
-    held, unpaid = Counter[tuple[str, Kind]](), Counter[tuple[str, Kind]]()
-    for line in patient.lines:
-        if line.status in HOLDS_PLACE:
-            place = (line.workspace_id, line.submission.kind)
-            held[place] += 1
-            unpaid[place] += line.payment_status is not PaymentStatus.PAID
     for workspace in patient.workspaces.values():
+        there = counted(workspace, patient.lines_of[workspace.id])
         for kind in Kind:
-            place = (workspace.id, kind)
-            counted = workspace.held.get(kind, 0), workspace.unpaid.get(kind, 0)
-            if counted != (held[place], unpaid[place]):
-                yield (
-                    f"{workspace.id} counts {counted[0]} {kind} lines, {counted[1]} unpaid;"
-                    f" there are {held[place]}, {unpaid[place]} unpaid"
-                )
+            counts = [one.get(kind, 0) for one in (workspace.held, workspace.unpaid, there.held, there.unpaid)]
+            if counts[:2] != counts[2:]:
+                told = "{0} counts {1} {2} lines, {3} unpaid; there are {4}, {5} unpaid"
+                yield told.format(workspace.id, counts[0], kind, *counts[1:])
 
 
 def _locks(patient: Patient) -> Iterator[str]:
-    waiting = {line.workspace_id: line.id for line in patient.lines if line.awaiting}
     for workspace in patient.workspaces.values():
-        if workspace.lock != waiting.get(workspace.id):
-            yield f"{workspace.id} is locked by {workspace.lock}, {waiting.get(workspace.id)} awaits payment"
+        there = counted(workspace, patient.lines_of[workspace.id])
+        if workspace.lock != there.lock:
+            yield f"{workspace.id} is locked by {workspace.lock}, {there.lock} awaits payment"
 
 
 def _homeless(patient: Patient) -> Iterator[str]:
@@ -79,12 +70,14 @@ def _provisioning(patient: Patient) -> Iterator[str]:
 
 
 CHECKS = [
-    Check("counters", _counters, "docs/recover.md: counters"),
-    Check("locks", _locks, "docs/recover.md: locks"),
+    Check("counters", _counters, "line-requests workspace recount WORKSPACE"),
+    Check("locks", _locks, "line-requests workspace recount WORKSPACE"),
     Check("workspaces of lines", _homeless, "docs/recover.md: restored tables"),
-    Check("over plan", _over_plan, "line-requests workspace list --over-plan; then line-requests line release"),
+    Check("over plan", _over_plan, "line-requests workspace list --over-plan, then line-requests line release LINE"),
     Check("known plans", _unknown_plans, "name the price in a plan, then line-requests plans apply FILE --sync"),
     Check("refunds", _refunds, "refund it at https://dashboard.stripe.com/invoices: docs/operate.md"),
     Check("waiting for payment", _waiting, "line-requests line cancel LINE; or set PaymentWindowHours"),
-    Check("waiting for the provisioner", _provisioning, "line-requests provisioning answer LINE: docs/operate.md"),
+    Check(
+        "waiting for the provisioner", _provisioning, "line-requests provisioning answer LINE failed: docs/operate.md"
+    ),
 ]

@@ -129,7 +129,7 @@ def _few(names: list[str]) -> str:
 
 
 SETUP = "line-requests setup-stripe"
-APPLY = "line-requests plans apply"
+APPLY = "line-requests plans apply FILE"
 CHECKS = [
     Check("Stripe secret", _secret, f"{SETUP}; the key itself: docs/deploy.md"),
     Check("Stripe account", _account, "https://dashboard.stripe.com/account/onboarding"),

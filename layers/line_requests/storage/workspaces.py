@@ -100,6 +100,25 @@ class Workspaces:
         for item in self._table.scan("#sk = :sk", {"sk": "WORKSPACE"}):
             yield from records.readable(records.workspace, [item])
 
+    def recount(self, workspace: Workspace, counted: Workspace, now_ms: int) -> Workspace | None:
+        """Sets counts and lock to those of `counted`; None when they changed since the workspace was read."""
+        values: Item = {"was_held": workspace.held, "was_unpaid": workspace.unpaid}
+        values |= {"held": counted.held, "unpaid": counted.unpaid}
+        values |= capacity.quantities_due_values(workspace.id, now_ms)
+        update = f"SET #held = :held, #unpaid = :unpaid, {capacity.QUANTITIES_DUE}"
+        condition = "#held = :was_held AND #unpaid = :was_unpaid"
+        if workspace.lock is None:
+            condition += " AND attribute_not_exists(#lock)"
+        else:
+            condition += " AND #lock = :was_lock"
+            values["was_lock"] = workspace.lock
+        if counted.lock is None or counted.lock_kind is None:
+            update += " REMOVE #lock, #lock_kind"
+        else:
+            update = f"SET #lock = :lock, #lock_kind = :lock_kind, {update.removeprefix('SET ')}"
+            values |= {"lock": counted.lock, "lock_kind": str(counted.lock_kind)}
+        return self._update(workspace.id, update, values, condition)
+
     def of_customer(self, customer: str) -> str | None:
         """The workspace that is tied to a Stripe customer."""
         return self._named_by(records.customer_key(customer))

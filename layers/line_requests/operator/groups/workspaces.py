@@ -7,9 +7,9 @@ from cyclopts import App, Parameter
 from line_requests.clock import wall_time_ms
 from line_requests.domain.errors import LineRequestError
 from line_requests.domain.model import Workspace
-from line_requests.operator import commands, listing, render, views
+from line_requests.operator import commands, counting, listing, render, views
 from line_requests.operator.errors import one_line
-from line_requests.operator.groups.arguments import Deployed, WorkspaceId
+from line_requests.operator.groups.arguments import Deployed, WorkspaceId, Yes, confirm
 from line_requests.operator.refusal import Incomplete, Refused, Row, View
 from line_requests.operator.target import Target, new_clock
 
@@ -98,6 +98,13 @@ def sync(
     if (workspace is None) is not every:
         raise Refused("name one workspace, or all of them with --all")
     return sync_all(target) if workspace is None else _shown(target, _sync(target, workspace))
+
+
+@app.command(help_epilogue="Example:\n  line-requests workspace recount acme")
+def recount(workspace: WorkspaceId, /, *, yes: Yes = False, target: Deployed) -> View:
+    """Set a workspace's counts and lock to what its lines mean, after a restore or a repair by hand."""
+    confirm(f"Recount the lines of {workspace}?", yes=yes)
+    return _shown(target, counting.recount(target.deployment.stores, workspace, wall_time_ms()))
 
 
 def sync_all(target: Target) -> list[Row]:
