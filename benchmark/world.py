@@ -21,6 +21,7 @@ from line_requests.storage.table import Table, marshal
 from tests.local.deployment import layer_packages
 from tests.local.ministack import ACCOUNT, REGION, MiniStack
 from tests.local.stripe_double import StripeDouble
+from tests.support.engine import table_definition
 
 TABLE = "line-requests"
 PEER_TABLES = {"PEER_TABLE": "peer", "PEER_IDEMPOTENCY_TABLE": "peer-idempotency"}
@@ -175,31 +176,11 @@ class World:
 
     def _create_tables(self) -> None:
         """The template's table, and the peer's two."""
-        text = {name: {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "due_shard", "id")}
+        text = {name: {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "id")}
         hash_key, range_key = {"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}
         client: Any = self.dynamodb
+        client.create_table(TableName=TABLE, **table_definition())
         pay = {"BillingMode": "PAY_PER_REQUEST"}
-        client.create_table(
-            TableName=TABLE,
-            AttributeDefinitions=[
-                text["pk"],
-                text["sk"],
-                text["due_shard"],
-                {"AttributeName": "due_at", "AttributeType": "N"},
-            ],
-            KeySchema=[hash_key, range_key],
-            GlobalSecondaryIndexes=[
-                {
-                    "IndexName": "due",
-                    "KeySchema": [
-                        {"AttributeName": "due_shard", "KeyType": "HASH"},
-                        {"AttributeName": "due_at", "KeyType": "RANGE"},
-                    ],
-                    "Projection": {"ProjectionType": "KEYS_ONLY"},
-                }
-            ],
-            **pay,
-        )
         client.create_table(
             TableName=PEER_TABLES["PEER_TABLE"],
             AttributeDefinitions=[text["pk"], text["sk"]],
