@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
@@ -27,7 +27,7 @@ class Credential:
     workspace_id: str | None = None
     api_key_hash: str | None = None
     organisation: str | None = None
-    at_ms: int = 0
+    at_ms: int = field(default=0, compare=False)
     """The request's time, by which an API key may have expired."""
 
     def confirm(self, api_key: ApiKey | None) -> None:
