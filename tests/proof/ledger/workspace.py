@@ -19,6 +19,7 @@ RETRY_S = 130
 PASSES = 8
 EVENT_LIFE_S = 30 * 86_400
 EVENTS_KEPT = 400
+IDLE_S = 5 * 86_400
 
 
 class Progress(NamedTuple):
@@ -88,9 +89,12 @@ class Workspace:
     def prepare(self) -> None:
         """A workspace, its key and the plans, before anything is subscribed to."""
         from line_requests.domain.ids import sha256_hex
+        from line_requests.flows import event_feed
         from line_requests.domain.model import ApiKey
 
         stores = self.product.deployment.stores
+        # Few events in many days: a longer slice is read as one of six hours is.
+        event_feed.FEED_SLICE_S = IDLE_S
 
         def prepare() -> None:
             stores.workspaces.insert(stage.WORKSPACE, stage.CUSTOMER, livemode=False)
