@@ -26,7 +26,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help install run test coverage prove bench load vendor vendor-tools check format lock version-sha256 build deploy clean
+.PHONY: help install run test coverage prove bench load vendor vendor-tools check format lock build deploy clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -52,19 +52,23 @@ bench: .venv/ready .venv-ministack/ready .venv-bench/ready ## measure against a 
 load: .venv/ready .venv-ministack/ready ## a sustained mixed load on the local stack, judged at its end (MINUTES=3, CLIENTS=8)
 	.venv/bin/python -m tests.load $(MINUTES) $(CLIENTS)
 
-check: .venv/ready .venv-sam/ready ## lint, types, import directions, the template and the API description
+check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready ## lint, types, import directions, the template and the API description
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/openapi-spec-validator openapi.yaml
 	$(SAM) validate --lint
+	.venv-sam/bin/cfn-lint --regions ALL_REGIONS --include-checks I --non-zero-exit-code informational template.yaml
+	mkdir -p build
+	.venv-ministack/bin/python tests/shape/translate.py < template.yaml > build/translated.json
+	.venv-checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet -f build/translated.json
 
 format: .venv/ready ## format and fix what can be fixed
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-install: .venv/ready .venv-ministack/ready .venv-sam/ready ## make all virtual environments, and the layer's packages
+install: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready ## make all virtual environments, and the layer's packages
 	.venv/bin/python -c 'from tests.local import deployment; deployment.layer_packages()'
 
 # --- virtual environments: locked by hash, made by uv, which pip brings ---
@@ -77,8 +81,8 @@ $(UV): requirements/uv.txt
 	touch $@
 
 .venv/ready: requirements/dev.txt pyproject.toml
-.venv-ministack/ready .venv-sam/ready .venv-bench/ready .venv-runtime/ready: .venv-%/ready: requirements/%.txt
-.venv/ready .venv-ministack/ready .venv-sam/ready .venv-bench/ready .venv-runtime/ready: $(UV)
+.venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-bench/ready .venv-runtime/ready: .venv-%/ready: requirements/%.txt
+.venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-bench/ready .venv-runtime/ready: $(UV)
 	$(UV) venv --quiet --clear --python $(PYTHON) $(@D)
 	$(UV) pip install --quiet --python $(@D) --require-hashes -r $(filter %.txt,$^)
 	$(if $(filter .venv,$(@D)),$(UV) pip install --quiet --python $(@D) --no-deps --editable .)
@@ -89,7 +93,7 @@ LOCK = $(UV) pip compile --quiet --upgrade --python-version 3.11
 lock: $(UV) ## move every locked requirement to its latest version
 	$(LOCK) pyproject.toml -o layers/requirements.txt
 	$(LOCK) pyproject.toml --extra operator --group dev -c layers/requirements.txt -o requirements/dev.txt
-	for group in ministack sam runtime uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
+	for group in ministack sam checkov runtime uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
 	$(LOCK) --group bench -c layers/requirements.txt -o requirements/bench.txt
 
 # --- the vendors' own engines: what they need is put into build/vendor ---
@@ -121,20 +125,14 @@ $(STRIPE_MOCK): | vendor-tools
 
 SAM = SAM_CLI_TELEMETRY=0 PYTHON=$(PYTHON) .venv-sam/bin/sam
 
-# SAM publishes a function's version when this changes, and for nothing else: not for a new layer, where all logic is, nor
-# for a parameter's new value, which only the deployment knows. So every build has a value of its own.
-version-sha256:
-	@$(PYTHON) -c 'import secrets; print(secrets.token_hex(32))'
-
 build: .venv-sam/ready ## what `make deploy` uploads, in .aws-sam/build
 	find functions -name __pycache__ -type d -prune -exec rm -rf {} +
 	$(SAM) build
-	sed -i.unhashed "s/setByMakeBuild/$$($(MAKE) -s version-sha256)/" .aws-sam/build/template.yaml
 
 deploy: build ## deploy to AWS (SAM_ARGS="--config-env prod", …)
 	$(SAM) deploy $(SAM_ARGS)
 
 clean: ## remove what the targets above have made
-	rm -rf .uv .venv .venv-ministack .venv-sam .venv-bench .venv-runtime .aws-sam build .coverage .coverage.* .hypothesis \
+	rm -rf .uv .venv .venv-ministack .venv-sam .venv-checkov .venv-bench .venv-runtime .aws-sam build .coverage .coverage.* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find functions layers tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -38,8 +38,8 @@ def main() -> None:
     figures: Figures = {}
     _with_world("round trips", lambda world: _count(figures, world))
     _with_world("wall", lambda world: _compare(figures, world, rounds * 3))
-    _with_world("cold start", lambda world: _start_cold(figures, world, rounds))
-    _with_world("CPU", lambda world: figures.update(handler_cpu_to_getitem=handler_cpu.measure(world, rounds * 20)))
+    _with_world("cold start", lambda world: figures.update(cold_start.measure(world, rounds)))
+    _with_world("CPU", lambda world: figures.update(handler_cpu_to_getitem=handler_cpu.measure(world, rounds)))
     _with_world("hot workspace", lambda world: figures.update(hot_workspace=hot_workspace.measure(world, 5)))
     _with_world("experiment", lambda world: _try_blind(world, rounds * 2))
     figures["package_mb"] = {"layers": _layer_mb()}
@@ -84,15 +84,6 @@ def _compare(figures: Figures, world: World, rounds: int) -> None:
                 f"  {name:16} {side}: {seconds * 1000:5.1f} ms, {answer.read_units:g} read and "
                 f"{answer.write_units:g} write units, ${dollars:.2f} a million; {' '.join(answer.operations)}"
             )
-
-
-def _start_cold(figures: Figures, world: World, rounds: int) -> None:
-    seconds = cold_start.measure(world, rounds, side_by_side.peer_packages())
-    figures["cold_start_to_floor"] = {
-        name: seconds[name] / seconds["floor"] for name in ("create", "get", "webhook", "reconciler")
-    }
-    figures["cold_start_to_peer"] = {"create": seconds["create"] / seconds["peer"]}
-    print(f" CPU ms: {', '.join(f'{name} {value * 1000:.0f}' for name, value in seconds.items())}", end="")
 
 
 def _try_blind(world: World, rounds: int) -> None:

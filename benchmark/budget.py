@@ -85,9 +85,9 @@ def requests(meter: Meter) -> dict[str, Callable[[], Cost]]:
         invoice = json.loads(meter.cost("get_line_request", poll).answer["body"])["line"]["stripeInvoiceId"]
         world.double.pay_invoice(invoice)
         line_id = poll["pathParameters"]["id"]
-        line = world.store.line(tenant.id, line_id)
+        line = world.stores.lines.get(tenant.id, line_id)
         assert line is not None
-        world.store.promote(line, line.created_at_ms, invoice_id=invoice, url=None)
+        world.stores.lines.mark_paid(line, line.created_at_ms, invoice_id=invoice, url=None)
         return meter.cost("get_line_request", poll)
 
     found = (create_included, replay, conflict, refused, create_paid, get, poll_settled)

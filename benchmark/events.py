@@ -71,6 +71,13 @@ def get(token: str, line_id: str) -> Json:
     return event | {"pathParameters": {"id": line_id}, "routeKey": "GET /api/line-requests/{id}"}
 
 
+def manage(token: str, line_id: str, action: str) -> Json:
+    """POST /api/line-requests/{id}."""
+    path, headers = f"/api/line-requests/{line_id}", {"authorization": f"Bearer {token}"}
+    event = _event("POST", path, headers, json.dumps({"action": action}))
+    return event | {"pathParameters": {"id": line_id}, "routeKey": "POST /api/line-requests/{id}"}
+
+
 def page(token: str) -> Json:
     """GET /api/line-requests."""
     return _event("GET", "/api/line-requests", {"authorization": f"Bearer {token}"})

@@ -1,7 +1,6 @@
 """Whether a full table makes anything dearer: the same requests with 10, 1,000 and 100,000 lines in it."""
 
 import json
-import time
 from collections.abc import Iterator
 
 from benchmark import events
@@ -10,9 +9,10 @@ from benchmark.reconcile import put
 from benchmark.side_by_side import CREATE, GET
 from benchmark.world import Tenant, World
 from line_requests.domain.model import Change, Line, PaymentStatus, Status
-from line_requests.domain.submission import Submission
-from line_requests.storage import records as items
+from line_requests.domain.submission import Kind
+from line_requests.storage import records
 from line_requests.storage.table import Item
+from tests.decision.examples import SUBMISSIONS
 
 WORKSPACES = 1000
 LINES = (10, 1_000, 100_000)
@@ -35,14 +35,15 @@ def measure(world: World, sizes: tuple[int, ...] = LINES) -> Figures:
 def _costs(meter: Meter, tenant: Tenant, size: int) -> dict[str, Cost]:
     created = meter.cost(CREATE, events.create(tenant.token, f"growth-{size}"))
     line_id = json.loads(created.answer["body"])["line"]["_id"]
-    # Two runs, ahead of everything in Stripe's feed: what is measured is one with nothing to do.
-    ahead_s = time.time() + 2 * HOUR_S + size
-    meter.cost("reconciler", events.tick(ahead_s))
+    # Two runs, after everything in Stripe's feed: what is measured is one with nothing to do.
+    meter.world.advance(2 * HOUR_S)
+    meter.cost("reconciler", events.tick(meter.world.now_s()))
+    meter.world.advance(60)
     return {
         "create": created,
         "get": meter.cost(GET, events.get(tenant.token, line_id)),
         "list": meter.cost(GET, events.page(tenant.token)),
-        "reconcile": meter.cost("reconciler", events.tick(ahead_s + 60)),
+        "reconcile": meter.cost("reconciler", events.tick(meter.world.now_s())),
     }
 
 
@@ -52,11 +53,11 @@ def _shown(cost: Cost) -> dict[str, float]:
 
 def _lines(first: int, end: int) -> Iterator[Item]:
     """Active lines, spread over the workspaces; nobody has to look after them any more."""
-    submission = Submission("Ada", "Lovelace", "phone", "purchased", zipcode="10115", state="BE")
+    submission = SUBMISSIONS[Kind.PURCHASED_PHONE].model_copy(update={"zipcode": "10115", "state": "BE"})
     for number in range(first, end):
         at_ms = 1_763_000_000_000 + number
         changes = [Change(at_ms, Status.PROVISIONING, "requested"), Change(at_ms + 9, Status.ACTIVE, "provisioned")]
-        yield items.line_item(
+        yield records.line_item(
             Line(
                 id=f"{at_ms:012x}{number:012x}",
                 workspace_id=f"growth-{number % WORKSPACES}",

@@ -7,14 +7,18 @@ API key is one more condition of the transaction. Reported, not used: see what i
 import time
 from statistics import median
 
+import boto3
+
 from benchmark import events
 from benchmark.calls import Calls
 from benchmark.functions import Context, load
 from benchmark.side_by_side import CREATE, DELAYS
 from benchmark.world import TABLE, Tenant, World
+from line_requests.domain.ids import sha256_hex
 from line_requests.domain.rate_limit import RateLimit
-from line_requests.storage import records as items
-from line_requests.storage.table import Table, TransactionCanceled, Write, aws_client
+from line_requests.storage import records
+from line_requests.storage.stores import Stores
+from line_requests.storage.table import CLIENT_CONFIG, Table, TransactionCanceled, Write
 
 LIMIT = RateLimit(60_000, 60_000)
 
@@ -24,7 +28,7 @@ def measure(world: World, rounds: int) -> dict[str, float]:
     calls = Calls(plain_ms=float(DELAYS["PLAIN_MS"]), transaction_ms=float(DELAYS["TRANSACTION_MS"]))
     calls.watch(world.session())
     create = load(CREATE).handler
-    blind = Table(aws_client("dynamodb"), TABLE)
+    blind = Table(boto3.client("dynamodb", config=CLIENT_CONFIG), TABLE)
     open_, full = world.tenant("blind-open"), world.tenant("blind-full", "full")
     taken: dict[str, list[float]] = {}
     for number in range(rounds):
@@ -47,31 +51,28 @@ def _blind(table: Table, tenant: Tenant, key: str) -> None:
     """
     now_ms, place = int(time.time() * 1000), {"pk": f"W#{tenant.id}", "sk": "WORKSPACE"}
     line_id = f"{time.time_ns():024x}"[-24:]
-    absent = "attribute_not_exists(#pk)"
+    key_hash, absent = sha256_hex(f"blind-{key}"), "attribute_not_exists(#pk)"
     writes = [
         Write(
             place,
-            update="SET #held.#kind = #held.#kind + :one, #unpaid.#kind = #unpaid.#kind + :one, #tat = :now",
+            update="SET #held.#kind = #held.#kind + :one, #unpaid.#kind = #unpaid.#kind + :one, #tat_ms = :now",
             condition="#unpaid.#kind < #subscription.#allowances.#kind.#included AND attribute_not_exists(#lock)",
             values={"one": 1, "now": now_ms},
             names={"kind": "purchased_phone"},
         ),
-        Write(items.line_key(tenant.id, line_id), put={"status": "provisioning"}, condition=absent),
+        Write(records.line_key(tenant.id, line_id), put={"status": "provisioning"}, condition=absent),
+        Write(records.idempotency_key(tenant.id, key_hash), put={"line_id": line_id}, condition=absent),
         Write(
-            items.record_key(tenant.id, items.sha256_hex(f"blind-{key}")), put={"line_id": line_id}, condition=absent
-        ),
-        Write(
-            items.keys_key(tenant.id),
+            records.api_key_key(tenant.id, sha256_hex(tenant.token)),
             update="SET #seen = :now",
-            condition="attribute_exists(#keys.#hash) AND attribute_not_exists(#keys.#hash.#revoked_at)",
+            condition="attribute_exists(#pk) AND attribute_not_exists(#revoked_at_ms)",
             values={"now": now_ms},
-            names={"hash": items.sha256_hex(tenant.token)},
         ),
     ]
     try:
         table.transact(writes)
     except TransactionCanceled:
-        store = Store(table)
-        opening = store.opening(tenant.id, idempotency_key_hash=items.sha256_hex(f"blind-{key}"))
-        if opening.workspace is not None:
-            store.charge_rate(opening.workspace, LIMIT, now_ms)
+        stores = Stores(table)
+        workspace, _ = stores.lines.workspace_and_record(tenant.id, key_hash)
+        if workspace is not None:
+            stores.workspaces.consume_rate(workspace, LIMIT, now_ms)

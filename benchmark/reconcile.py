@@ -16,14 +16,13 @@ from benchmark.calls import Calls
 from benchmark.functions import Context, handler, load
 from benchmark.side_by_side import DELAYS
 from benchmark.world import API_KEY, TABLE, World
-from line_requests.billing.account import Billing
 from line_requests.clock import Clock
 from line_requests.domain import decision
 from line_requests.domain.model import Change, Line, PaymentStatus, Status, Subscription, Workspace
-from line_requests.domain.submission import Kind, Submission
-from line_requests.flows.lifecycle import Lifecycle
-from line_requests.storage import records as items
+from line_requests.domain.submission import Kind
+from line_requests.storage import records
 from line_requests.storage.table import Item, marshal
+from tests.decision.examples import SUBMISSIONS
 
 HOUR_S = 3600
 STRIPE_LATENCY_MS, STRIPE_CALLS_PER_SECOND = 80, 25
@@ -49,16 +48,15 @@ class Reconciled:
         self.calls = Calls(plain_ms=float(DELAYS["PLAIN_MS"]), transaction_ms=float(DELAYS["TRANSACTION_MS"]))
         self.calls.watch(world.session())
         self._http = urllib3.PoolManager(maxsize=8)
-        self._ahead_s = 0
 
     def wait(self, count: int) -> list[Line]:
         """That many lines, written straight into the table, an hour before now as Stripe counts."""
         with ThreadPoolExecutor(8) as pool:
             lines = list(pool.map(self._waiting, range(count)))
-        put(self.world, [item for workspace, line in lines for item in (workspace, items.line_item(line))])
-        self._pass(HOUR_S)
-        now_s = int(time.time()) + self._ahead_s
-        self.world.registry.move_watermark(seen_s=self.world.registry.watermark_s(), to_s=now_s - 1)
+        put(self.world, [item for workspace, line in lines for item in (workspace, records.line_item(line))])
+        self.world.advance(HOUR_S)
+        due = self.world.stores.due
+        due.move_watermark(seen_s=due.watermark_s(), to_s=int(self.world.now_s()) - 1)
         return [line for _, line in lines]
 
     def pay(self, lines: Iterable[Line]) -> None:
@@ -75,12 +73,12 @@ class Reconciled:
 
     def run(self, remaining_s: int = 300) -> Run:
         """One run of the reconciler, a minute after what happened last."""
-        self._pass(60)
+        self.world.advance(60)
         double, first = self.world.double, len(self.world.double.request_log)
         double.latency_ms, double.calls_per_second_per_endpoint = STRIPE_LATENCY_MS, STRIPE_CALLS_PER_SECOND
         started_s, run = time.monotonic(), handler("reconciler")
         with self.calls.during() as made:
-            summary = run(events.tick(time.time() + self._ahead_s), Context(remaining_s))
+            summary = run(events.tick(self.world.now_s()), Context(remaining_s))
         double.latency_ms, double.calls_per_second_per_endpoint = 0, None
         asked = Counter("subscription" in call.path for call in double.request_log[first:] if call.api_key == API_KEY)
         settled_s = max((c.ended_s for c in made if c.operation == "TransactWriteItems"), default=time.monotonic())
@@ -90,20 +88,14 @@ class Reconciled:
         """Lines a second when each is retrieved, and then settled by the same transaction."""
         double = self.world.double
         double.latency_ms, double.calls_per_second_per_endpoint = STRIPE_LATENCY_MS, STRIPE_CALLS_PER_SECOND
-        billing = Billing(API_KEY, api_base=double.url, remaining_s=Clock(0, HOUR_S).remaining_s)
-        clock = Clock(int(time.time() * 1000), HOUR_S)
-        store, registry = Store(load("reconciler").TABLE), self.world.registry
-        lifecycle = Lifecycle(store, registry, lambda _: billing, clock, 0)
+        clock, deployment = Clock.start(HOUR_S), load("reconciler").DEPLOYMENT
+        invoices = deployment.billing(clock).invoices
         started_s = time.monotonic()
         for line in lines:
-            settled = lifecycle.observe(line, billing.retrieve(line.invoice_id or ""))
+            settled = deployment.lifecycle.apply_then_advance(clock, line, invoices.retrieve(line.invoice_id or ""))
             assert settled.status is Status.PROVISIONING, settled
         double.latency_ms, double.calls_per_second_per_endpoint = 0, None
         return len(lines) / (time.monotonic() - started_s)
-
-    def _pass(self, seconds: int) -> None:
-        self.world.double.advance_seconds(seconds)
-        self._ahead_s += seconds
 
     def _waiting(self, number: int) -> tuple[Item, Line]:
         """One workspace, its customer and its open invoice; the line is not due for a day."""
@@ -115,7 +107,7 @@ class Reconciled:
         assert add_on is not None
         snapshot = Subscription(subscription, "active", plan.name, plan.allowances)
         charge = decision.charge_for(Workspace(name, customer, False, 1, snapshot), add_on)  # noqa: FBT003 - livemode
-        now_ms = int((time.time() + self._ahead_s) * 1000)
+        now_ms = int(self.world.now_s() * 1000)
         line_id = f"{now_ms:012x}{secrets.token_hex(6)}"
         named = {"metadata[workspace_id]": name, "metadata[line_id]": line_id}
         invoice = self._post("invoices", customer=customer, currency="usd", **named)
@@ -123,8 +115,8 @@ class Reconciled:
         self._post("invoiceitems", customer=customer, invoice=invoice, **price, **{"price_data[unit_amount]": "1500"})
         self._post(f"invoices/{invoice}/finalize", auto_advance="false")
         counts = {str(each): int(each is kind) for each in Kind}
-        workspace = items.new_workspace_item(name, customer, livemode=False) | {
-            "subscription": items.subscription_item(snapshot),
+        workspace = records.new_workspace_item(name, customer, livemode=False) | {
+            "subscription": records.subscription_item(snapshot),
             "held": counts,
             "unpaid": counts,
             "lock": line_id,
@@ -133,7 +125,7 @@ class Reconciled:
         return workspace, Line(
             id=line_id,
             workspace_id=name,
-            submission=Submission("Ada", "Lovelace", "phone", "purchased"),
+            submission=SUBMISSIONS[kind],
             status=Status.AWAITING_PAYMENT,
             payment_status=PaymentStatus.AWAITING_PAYMENT,
             created_at_ms=now_ms,

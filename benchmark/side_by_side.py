@@ -106,10 +106,10 @@ def _locked_tenant(world: World) -> Tenant:
     """A workspace, at both, that waits for a payment."""
     tenant = world.tenant("wall-locked", "payable")
     answer = handler(CREATE)(events.create(tenant.token), Context())
-    line = world.registry.workspace(tenant.id)
+    line = world.stores.workspaces.get(tenant.id)
     if answer["statusCode"] != 201 or line is None or line.lock is None:
         raise RuntimeError(str(answer))
-    stored = world.store.line(tenant.id, line.lock)
+    stored = world.stores.lines.get(tenant.id, line.lock)
     pk, table = {"pk": f"W#{tenant.id}"}, PEER_TABLES["PEER_TABLE"]
     holder = pk | {"sk": f"LINE#{line.lock}", "invoice_id": stored.invoice_id if stored else None}
     world.dynamodb.put_item(TableName=table, Item=marshal(holder))

@@ -6,15 +6,18 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
+from unittest.mock import patch
 
+import boto3
 import stripe
 from botocore.session import Session
 
-from line_requests.api import auth
-from line_requests.domain.model import AddOn, Allowance, Plan, Subscription
+from line_requests import clock
+from line_requests.domain.ids import new_api_key, sha256_hex
+from line_requests.domain.model import AddOn, Allowance, ApiKey, Plan, Subscription
 from line_requests.domain.submission import Kind
-from line_requests.storage import records as items
-from line_requests.storage.table import Table, aws_session, marshal
+from line_requests.storage.stores import Stores
+from line_requests.storage.table import Table, marshal
 from tests.local.deployment import layer_packages
 from tests.local.ministack import ACCOUNT, REGION, MiniStack
 from tests.local.stripe_double import StripeDouble
@@ -31,7 +34,7 @@ Json = dict[str, Any]
 
 
 def _restore(environment: dict[str, str | None]) -> None:
-    aws_session.cache_clear()
+    boto3.setup_default_session()
     for name, value in environment.items():
         os.environ.pop(name, None)
         if value is not None:
@@ -53,6 +56,7 @@ class World:
 
     def __init__(self, *, stripe_latency_ms: float = 0, stripe_calls_per_second: float | None = None) -> None:
         self._undo = ExitStack()
+        self._ahead_s = 0
         self.ministack = MiniStack(layer_packages())
         self.double = StripeDouble(
             product_api_key=API_KEY,
@@ -67,7 +71,7 @@ class World:
             "AWS_REGION": REGION,
             "TABLE_NAME": TABLE,
             "BUS_NAME": "default",
-            "STRIPE_SECRET_ARN": f"stripe-{id(self)}",  # what is cached of one world is not another's
+            "STRIPE_SECRET_ARN": "stripe",
             "STRIPE_API_BASE": self.double.url,
             "RATE_LIMIT_PER_MINUTE": "60000",
             "RATE_LIMIT_BURST": "60000",
@@ -89,7 +93,7 @@ class World:
         secret = {"api_key": API_KEY, "webhook_secrets": [WEBHOOK_SECRET, "whsec_previous"]}
         secrets.create_secret(Name=self.environment["STRIPE_SECRET_ARN"], SecretString=json.dumps(secret))
         self.table = Table(self.dynamodb, TABLE)
-        self.registry, self.store = Registry(self.table), Store(self.table)
+        self.stores = Stores(self.table)
         self._stripe = stripe.StripeClient("sk_test_operator", base_addresses={"api": self.double.url})
         self.plans = self._apply_plans()
         return self
@@ -102,8 +106,19 @@ class World:
         """A fresh session for the functions that this process loads next, for as long as this world stands."""
         self._undo.callback(_restore, {name: os.environ.get(name) for name in self.environment})
         os.environ.update(self.environment)
-        aws_session.cache_clear()
-        return aws_session()
+        self._undo.enter_context(patch.object(clock, "wall_time_ms", lambda: int(self.now_s() * 1000)))
+        session = Session()
+        boto3.setup_default_session(botocore_session=session)
+        return session
+
+    def now_s(self) -> float:
+        """The time of this world: of Stripe's double, and of the functions in this process."""
+        return time.time() + self._ahead_s
+
+    def advance(self, seconds: int) -> None:
+        """Time passes."""
+        self.double.advance_seconds(seconds)
+        self._ahead_s += seconds
 
     def tenant(self, name: str, plan_name: str = "roomy") -> Tenant:
         """A workspace as operators leave it: subscribed, all three kinds on its plan, three keys."""
@@ -112,17 +127,17 @@ class World:
         subscribed = self._stripe.v1.subscriptions.create(
             {"customer": customer, "items": [{"price": plan.base_prices[0]}]}
         )
-        assert self.registry.create_workspace(name, customer, livemode=False), name
-        workspace = self.registry.workspace(name)
+        assert self.stores.workspaces.insert(name, customer, livemode=False), name
+        workspace = self.stores.workspaces.get(name)
         assert workspace is not None, name
         snapshot = Subscription(subscribed.id, "active", plan.name, plan.allowances)
-        now_ms = int(time.time() * 1000)
-        saved = self.registry.save_subscription(workspace, snapshot, now_ms)
+        now_ms = int(self.now_s() * 1000)
+        saved = self.stores.workspaces.save_subscription(workspace, snapshot, now_ms)
         assert saved is not None, name
-        self.registry.quantities_set(saved, asked_at_ms=0)
-        tokens = [auth.new_api_key(name) for _ in range(3)]
+        self.stores.workspaces.finish_quantities(saved, asked_at_ms=0)
+        tokens = [new_api_key(name) for _ in range(3)]
         for token in tokens:
-            self.registry.save_api_key(name, items.sha256_hex(token), "production", now_ms)
+            self.stores.api_keys.insert(name, ApiKey(sha256_hex(token), "production", now_ms))
         self._enter_at_peer(name, tokens[0])
         return Tenant(name, customer, subscribed.id, tokens[0])
 
@@ -130,7 +145,7 @@ class World:
         """The same workspace as the peer keeps it."""
         kinds = {str(kind): ROOM for kind in Kind}
         entries: list[Json] = [
-            {"pk": f"KEY#{items.sha256_hex(token)}", "sk": "KEY", "workspace_id": name},
+            {"pk": f"KEY#{sha256_hex(token)}", "sk": "KEY", "workspace_id": name},
             {
                 "pk": f"W#{name}",
                 "sk": "WORKSPACE",
@@ -155,7 +170,7 @@ class World:
         for name, included, cap in PLANS:
             base, _ = self._price(f"Plan {name}", 14900)
             plans[name] = Plan(name, (base,), {kind: Allowance(included, cap, add_ons[kind]) for kind in Kind})
-        self.registry.save_plans(plans.values())
+        self.stores.plans.save(plans.values())
         return plans
 
     def _create_tables(self) -> None:

@@ -52,8 +52,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what did not run, instead of skipping it silently."""
     if executable() is None:
         terminalreporter.write_line(
-            "NOT RUN: tests/page/test_console_in_browser.py, because no Chromium was found"
-            " (install one, or name it in CHROMIUM)"
+            "NOT RUN: tests/page/*_in_browser.py, because no Chromium was found (install one, or name it in CHROMIUM)"
         )
     if node.executable() is None:
         terminalreporter.write_line(

@@ -16,7 +16,7 @@ from line_requests.telemetry import logger
 # Below API Gateway's 30 s, whatever Stripe does (contract 34).
 BUDGET_S = 20.0
 
-DEPLOYMENT = Deployment.from_environment()
+DEPLOYMENT = Deployment.for_snapshot()
 
 
 @logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)

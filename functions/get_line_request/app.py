@@ -16,7 +16,7 @@ from line_requests.telemetry import logger
 # A poll is answered within 8 s even when Stripe hangs (contract 39): 5 for Stripe, the rest for us.
 BUDGET_S = 5.0
 
-DEPLOYMENT = Deployment.from_environment()
+DEPLOYMENT = Deployment.for_snapshot()
 
 
 @logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)

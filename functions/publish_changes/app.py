@@ -25,12 +25,13 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 def _changed(images: dict[str, Any]) -> Line | None:
     """The line, if the record shows that it entered another state; one that only a newer release reads is set aside."""
-    if "NewImage" not in images:
-        return None
+    line = _line(images.get("NewImage"))
+    return line if line is not None and entered_by(_line(images.get("OldImage")), line) else None
+
+
+def _line(image: dict[str, Any] | None) -> Line | None:
     try:
-        line = records.line(unmarshal(images["NewImage"]))
-        before = records.line(unmarshal(images["OldImage"])) if "OldImage" in images else None
+        return records.line(unmarshal(image)) if image else None
     except UnreadableRecord as error:
-        alarm("UnreadableRecord", f"not published, it is of a newer release: {error}")
+        alarm("UnreadableRecord", f"a newer release wrote this state: {error}")
         return None
-    return line if entered_by(before, line) else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 
+from line_requests import snapstart
 from line_requests.billing.account import Billing
 from line_requests.billing.client import connect, is_live
 from line_requests.bus.events import Bus
@@ -43,6 +44,12 @@ class Deployment:
     def from_environment(cls) -> "Deployment":
         """The deployment that this function belongs to."""
         return cls(Settings.from_environment())
+
+    @classmethod
+    def for_snapshot(cls) -> "Deployment":
+        """The deployment that this function belongs to, with all that its handler may use: for SnapStart."""
+        snapstart.prepare()
+        return cls.from_environment()
 
     def billing(self, clock: Clock) -> Billing:
         """Stripe with the deployment's key, until the clock ends; raises BillingMisconfigured without a key."""

@@ -1,4 +1,4 @@
-"""Ordinary values, to be changed in the one thing that a test is about; and ways to generate them."""
+"""Typical values, of which a test changes the one thing that it is about; and strategies that generate them."""
 
 from __future__ import annotations
 
@@ -40,20 +40,31 @@ ADD_ONS = {
     Kind.EMAIL: AddOn("price_email", "prod_email", "usd", 500),
 }
 SUBMISSIONS = {
-    Kind.PURCHASED_PHONE: Submission("Ada", "Lovelace", "phone", "purchased"),
-    Kind.BYON_PHONE: Submission("Ada", "Lovelace", "phone", "byon", "ada@example.com", "+15550100200"),
-    Kind.EMAIL: Submission("Ada", "Lovelace", "email", "purchased", "ada@example.com"),
+    Kind.PURCHASED_PHONE: Submission(
+        first_name="Ada", last_name="Lovelace", channel_type="phone", line_type="purchased"
+    ),
+    Kind.BYON_PHONE: Submission(
+        first_name="Ada",
+        last_name="Lovelace",
+        channel_type="phone",
+        line_type="byon",
+        email="ada@example.com",
+        phone="+15550100200",
+    ),
+    Kind.EMAIL: Submission(
+        first_name="Ada", last_name="Lovelace", channel_type="email", line_type="purchased", email="ada@example.com"
+    ),
 }
 
 
 def counts(**of: int) -> dict[Kind, int]:
-    """Zero of every kind but those named."""
+    """Counts that are zero for every kind but those named."""
     return {kind: of.get(kind, 0) for kind in Kind}
 
 
 def subscription(status: str = "active", /, **allowances: Allowance) -> Subscription:
-    """One of every kind included, more for sale, unless the kinds are named."""
-    granted = {Kind(kind): allowance for kind, allowance in allowances.items()}
+    """One line of every kind included and more for sale, unless the kinds are named."""
+    granted = {Kind[kind.upper()]: allowance for kind, allowance in allowances.items()}
     usual = {kind: Allowance(1, add_on=add_on) for kind, add_on in ADD_ONS.items()}
     return Subscription("sub_1", status, "starter", granted or usual)
 
@@ -76,7 +87,7 @@ CHARGE = Charge("cus_acme", livemode=False, product="prod_phone", currency="usd"
 
 
 def line(kind: Kind = Kind.PURCHASED_PHONE, status: Status = Status.AWAITING_PAYMENT, **changes: Any) -> Line:  # noqa: ANN401 - any of its fields
-    """A line that was requested just now and is in this status since."""
+    """A line that was requested at NOW_MS and is in this status since then."""
     awaiting = status is Status.AWAITING_PAYMENT
     usual: dict[str, Any] = {
         "id": LINE_ID,
@@ -93,8 +104,8 @@ def line(kind: Kind = Kind.PURCHASED_PHONE, status: Status = Status.AWAITING_PAY
     return Line(**usual | changes)
 
 
-def waiting(**changes: Any) -> Line:  # noqa: ANN401 - any of its fields
-    """A line whose invoice is finished and waits to be paid."""
+def payable(**changes: Any) -> Line:  # noqa: ANN401 - any of its fields
+    """A line whose invoice is finalized and not paid."""
     return line(**{"invoice_id": "in_1", "payment_url": "https://invoice.stripe.com/i/1"} | changes)
 
 
@@ -128,7 +139,7 @@ all_counts = st.fixed_dictionaries(dict.fromkeys(Kind, few))
 
 @st.composite
 def workspaces(draw: st.DrawFn) -> Workspace:
-    """Workspaces whose counts could be true: no more unpaid than held, a lock's line among both."""
+    """Workspaces with possible counts: at most as many unpaid as held, the lock's line among both."""
     unpaid = draw(all_counts)
     paid = draw(all_counts)
     lockable: list[Kind | None] = [kind for kind in Kind if unpaid[kind]]
@@ -148,14 +159,21 @@ def workspaces(draw: st.DrawFn) -> Workspace:
     )
 
 
-submissions = st.builds(
-    Submission,
-    texts,
-    texts,
-    st.sampled_from(["phone", "email"]),
-    st.sampled_from(["purchased", "byon"]),
-    *[st.none() | texts for _ in range(6)],
-)
+@st.composite
+def submissions(draw: st.DrawFn) -> Submission:
+    """Submissions as the table may hold them: of a known kind, with any texts."""
+    kind = draw(kinds)
+    optional = ("email", "phone", "zipcode", "state", "forward_calls_to", "profile_image_url")
+    values: dict[str, Any] = {name: draw(st.none() | texts) for name in optional}
+    return Submission.model_construct(
+        first_name=draw(texts),
+        last_name=draw(texts),
+        channel_type=kind.channel_type,
+        line_type=kind.line_type,
+        **values,
+    )
+
+
 changes = st.builds(Change, moments_ms, st.sampled_from(Status), texts)
 charges = st.builds(
     Charge,
@@ -172,7 +190,7 @@ lines = st.builds(
     Line,
     id=st.from_regex(r"[0-9a-f]{24}", fullmatch=True),
     workspace_id=st.from_regex(r"[a-z0-9-]{1,40}", fullmatch=True),
-    submission=submissions,
+    submission=submissions(),
     status=st.sampled_from(Status),
     payment_status=st.sampled_from(PaymentStatus),
     created_at_ms=moments_ms,
@@ -184,7 +202,8 @@ lines = st.builds(
     invoice_id=st.none() | texts,
     payment_url=st.none() | texts,
     void_reason=st.none() | st.sampled_from(VoidReason),
-    look_after_ms=moments_ms,
+    lease_until_ms=moments_ms,
+    next_poll_at_ms=moments_ms,
     due_at_ms=st.none() | moments_ms,
     refund_due=st.booleans(),
 )

@@ -1,4 +1,4 @@
-"""Included, for sale, or refused: the decision on one new line."""
+"""The decision on one new line: included, for sale, or refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def with_emails(allowance: Allowance, *, unpaid: int = 0, paid: int = 0) -> Work
 
 
 @pytest.mark.parametrize("status", SUBSCRIPTION_STATUSES)
-def test_only_an_active_or_trialing_subscription_may_request_lines(status: str) -> None:
+def test_judge_requires_active_or_trialing_subscription(status: str) -> None:
     """[17]"""
     subscribed = workspace(subscription=subscription(status))
     if status in {"active", "trialing"}:
@@ -32,20 +32,20 @@ def test_only_an_active_or_trialing_subscription_may_request_lines(status: str) 
             judge(subscribed, Kind.EMAIL)
 
 
-def test_without_a_subscription_or_a_plan_that_is_known_nothing_may_be_requested() -> None:
+def test_judge_refuses_without_subscription_or_known_plan() -> None:
     """[17]"""
     for none_known in (None, replace(subscription(), plan=None)):
         with pytest.raises(SubscriptionRequired):
             judge(workspace(subscription=none_known), Kind.EMAIL)
 
 
-def test_a_kind_that_the_plan_does_not_name_is_forbidden() -> None:
+def test_judge_forbids_kind_that_plan_does_not_name() -> None:
     """[18]"""
     with pytest.raises(ForbiddenLineType, match="byon phone"):
         judge(workspace(subscription=subscription(email=Allowance(1))), Kind.BYON_PHONE)
 
 
-def test_the_included_number_counts_lines_that_hold_a_place_and_are_not_paid_for() -> None:
+def test_judge_includes_while_unpaid_lines_are_below_included_number() -> None:
     """[15][19]"""
     two = Allowance(2, add_on=EXTRA)
     assert judge(with_emails(two, unpaid=1), Kind.EMAIL) is None
@@ -53,20 +53,20 @@ def test_the_included_number_counts_lines_that_hold_a_place_and_are_not_paid_for
     assert judge(with_emails(two, unpaid=2), Kind.EMAIL) == EXTRA
 
 
-def test_each_kind_is_counted_for_itself() -> None:
+def test_judge_counts_each_kind_separately() -> None:
     """[19]"""
     full = workspace(held=counts(email=1, byon_phone=1), unpaid=counts(email=1, byon_phone=1))
     assert judge(full, Kind.PURCHASED_PHONE) is None
     assert judge(full, Kind.EMAIL) == EXTRA
 
 
-def test_over_the_included_number_without_an_add_on_is_forbidden() -> None:
+def test_judge_forbids_line_over_included_number_without_add_on() -> None:
     """[18]"""
     with pytest.raises(ForbiddenLineType, match="sells no more"):
         judge(with_emails(Allowance(1), unpaid=1), Kind.EMAIL)
 
 
-def test_nothing_is_for_sale_at_the_cap_which_counts_paid_lines_too() -> None:
+def test_judge_forbids_line_at_cap_counting_paid_lines() -> None:
     """[18][19]"""
     capped = Allowance(1, cap=3, add_on=EXTRA)
     assert judge(with_emails(capped, unpaid=1, paid=1), Kind.EMAIL) == EXTRA
@@ -74,14 +74,14 @@ def test_nothing_is_for_sale_at_the_cap_which_counts_paid_lines_too() -> None:
         judge(with_emails(capped, unpaid=1, paid=2), Kind.EMAIL)
 
 
-def test_the_cap_comes_before_the_included_number() -> None:
+def test_judge_applies_cap_before_included_number() -> None:
     """[18][19]"""
     with pytest.raises(ForbiddenLineType, match="limit of 2"):
         judge(with_emails(Allowance(2, cap=2, add_on=EXTRA), unpaid=0, paid=2), Kind.EMAIL)
 
 
 def expected(asked: Workspace, kind: Kind) -> AddOn | str | None:
-    """The contract's words, one line each."""
+    """The contract's rules, one line each."""
     current = asked.subscription
     if current is None or current.plan is None or current.status not in ("active", "trialing"):
         return "subscription_required"
@@ -92,7 +92,7 @@ def expected(asked: Workspace, kind: Kind) -> AddOn | str | None:
 
 
 @given(workspaces(), kinds)
-def test_any_workspace_is_judged_as_the_contract_says(asked: Workspace, kind: Kind) -> None:
+def test_judge_matches_contract_for_any_workspace(asked: Workspace, kind: Kind) -> None:
     """[17][18][19][22]"""
     outcome: AddOn | str | None
     refused = ""
@@ -107,7 +107,7 @@ def test_any_workspace_is_judged_as_the_contract_says(asked: Workspace, kind: Ki
 
 
 @given(workspaces())
-def test_a_charge_is_the_add_on_s_amount_for_the_workspace_s_own_customer(asked: Workspace) -> None:
+def test_charge_is_add_on_amount_for_workspace_customer(asked: Workspace) -> None:
     """[16]"""
     charge = charge_for(asked, EXTRA)
     assert (charge.customer, charge.livemode) == (asked.customer, asked.livemode)

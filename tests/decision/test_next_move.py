@@ -1,4 +1,4 @@
-"""What a line that awaits payment does next, by what Stripe was just seen to hold."""
+"""The next move of a line that awaits payment, given its invoice as just fetched."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from line_requests.domain.decision import (
+    AwaitPayment,
+    BuildInvoice,
     Cancel,
-    Close,
-    Include,
-    Intend,
-    Make,
-    Missing,
+    MarkPaid,
     Move,
-    Promote,
-    Rest,
+    RecordVoidReason,
+    ReportMissing,
+    VoidInvoice,
+    Waive,
     expiry_ms,
     next_move,
-    reason_to_close,
+    reason_to_void,
 )
 from line_requests.domain.model import Allowance, Invoice, Line, PaymentStatus, Status, VoidReason, Workspace
 from line_requests.domain.submission import Kind
@@ -33,19 +33,19 @@ from tests.decision.examples import (
     line,
     lines,
     moments_ms,
+    payable,
     subscription,
-    waiting,
     workspace,
     workspaces,
 )
 
-# One included, one more waiting for its payment.
+# One line included, one more awaiting payment.
 FULL = workspace(held=counts(purchased_phone=2), unpaid=counts(purchased_phone=2))
 ROOMY = workspace(held=counts(purchased_phone=1), unpaid=counts(purchased_phone=1))
-UNFINISHED = line()
-WAITING = waiting()
+HALF_MADE = line()
+PAYABLE = payable()
 
-closings = st.none() | st.sampled_from(VoidReason)
+void_reasons = st.none() | st.sampled_from(VoidReason)
 stripe_statuses = st.sampled_from(["draft", "open", "paid", "void", "uncollectible", "gone"])
 
 
@@ -55,144 +55,148 @@ def move(
     return next_move(asked, there, seen, now_ms, window_ms)
 
 
-def test_a_line_without_an_invoice_or_with_a_draft_is_made() -> None:
+def test_next_move_builds_missing_or_draft_invoice() -> None:
     """[16][33]"""
-    assert move(UNFINISHED, None) == Make()
-    assert move(replace(UNFINISHED, invoice_id="in_1"), invoice("draft")) == Make()
+    assert move(HALF_MADE, None) == BuildInvoice()
+    assert move(replace(HALF_MADE, invoice_id="in_1"), invoice("draft")) == BuildInvoice()
 
 
-def test_an_open_invoice_waits_also_when_its_link_is_not_stored_yet() -> None:
+def test_next_move_awaits_payment_of_open_invoice_even_before_its_url_is_stored() -> None:
     """[33][39]"""
-    assert move(WAITING, invoice("open")) == Rest()
-    assert move(UNFINISHED, invoice("open")) == Rest()
+    assert move(PAYABLE, invoice("open")) == AwaitPayment()
+    assert move(HALF_MADE, invoice("open")) == AwaitPayment()
 
 
-def test_an_uncollectible_invoice_can_still_be_paid_so_it_stays() -> None:
+def test_next_move_awaits_payment_of_uncollectible_invoice() -> None:
     """[39]"""
-    assert move(WAITING, invoice("uncollectible")) == Rest()
-    assert move(UNFINISHED, invoice("uncollectible")) == Rest()
+    assert move(PAYABLE, invoice("uncollectible")) == AwaitPayment()
+    assert move(HALF_MADE, invoice("uncollectible")) == AwaitPayment()
 
 
-@given(closings, moments_ms, st.sampled_from([0, HOUR_MS]), workspaces())
-def test_paid_beats_every_reason_to_close(
+@given(void_reasons, moments_ms, st.sampled_from([0, HOUR_MS]), workspaces())
+def test_next_move_marks_paid_despite_any_void_reason(
     void_reason: VoidReason | None, now_ms: int, window_ms: int, there: Workspace
 ) -> None:
     """[39][44]"""
-    for asked in (WAITING, UNFINISHED):
-        closing_line = replace(asked, void_reason=void_reason)
-        assert move(closing_line, invoice("paid"), there, now_ms=now_ms, window_ms=window_ms) == Promote()
+    for asked in (PAYABLE, HALF_MADE):
+        line_to_void = replace(asked, void_reason=void_reason)
+        assert move(line_to_void, invoice("paid"), there, now_ms=now_ms, window_ms=window_ms) == MarkPaid()
 
 
-@pytest.mark.parametrize("asked", [WAITING, UNFINISHED])
-def test_a_void_invoice_means_what_was_intended_with_it(asked: Line) -> None:
+@pytest.mark.parametrize("asked", [PAYABLE, HALF_MADE])
+def test_next_move_settles_void_invoice_by_stored_reason(asked: Line) -> None:
     """[39]"""
     void = invoice("void")
     assert move(asked, void) == Cancel("invoice_voided")
     for void_reason in set(VoidReason) - {VoidReason.INCLUDED}:
         assert move(replace(asked, void_reason=void_reason), void) == Cancel(void_reason)
-    assert move(replace(asked, void_reason=VoidReason.INCLUDED), void) == Include()
+    assert move(replace(asked, void_reason=VoidReason.INCLUDED), void) == Waive()
 
 
-def test_a_void_invoice_cancels_even_where_the_plan_now_includes_the_line() -> None:
+def test_next_move_cancels_void_invoice_even_if_plan_now_includes_line() -> None:
     """[39]"""
-    assert move(WAITING, invoice("void"), ROOMY) == Cancel("invoice_voided")
+    assert move(PAYABLE, invoice("void"), ROOMY) == Cancel("invoice_voided")
 
 
-def test_a_draft_that_was_to_be_deleted_and_is_gone_is_closed() -> None:
+def test_next_move_settles_deleted_draft_by_stored_reason() -> None:
     """[39][41]"""
-    assert move(replace(UNFINISHED, void_reason=VoidReason.CANCELED), invoice("gone")) == Cancel(VoidReason.CANCELED)
-    assert move(replace(UNFINISHED, void_reason=VoidReason.INCLUDED), invoice("gone")) == Include()
+    assert move(replace(HALF_MADE, void_reason=VoidReason.CANCELED), invoice("gone")) == Cancel(VoidReason.CANCELED)
+    assert move(replace(HALF_MADE, void_reason=VoidReason.INCLUDED), invoice("gone")) == Waive()
 
 
-@given(closings)
-def test_a_finished_invoice_that_stripe_does_not_know_changes_nothing(void_reason: VoidReason | None) -> None:
+@given(void_reasons)
+def test_next_move_reports_finalized_invoice_missing_at_stripe(void_reason: VoidReason | None) -> None:
     """[39]"""
-    assert move(replace(WAITING, void_reason=void_reason), invoice("gone"), ROOMY, window_ms=1) == Missing()
+    assert move(replace(PAYABLE, void_reason=void_reason), invoice("gone"), ROOMY, window_ms=1) == ReportMissing()
 
 
-def test_a_draft_that_somebody_deleted_is_made_again() -> None:
+def test_next_move_rebuilds_draft_deleted_by_hand() -> None:
     """[23][39]"""
-    assert move(replace(UNFINISHED, invoice_id="in_1"), invoice("gone")) == Make()
+    assert move(replace(HALF_MADE, invoice_id="in_1"), invoice("gone")) == BuildInvoice()
 
 
-def test_a_draft_that_went_is_not_made_again_when_there_is_nothing_to_pay_any_more() -> None:
-    """[27][39] Its customer may have gone with it."""
-    assert move(UNFINISHED, invoice("gone"), replace(FULL, subscription=None)) == Intend(VoidReason.SUBSCRIPTION_ENDED)
-    assert move(UNFINISHED, invoice("gone"), ROOMY) == Intend(VoidReason.INCLUDED)
+def test_next_move_does_not_rebuild_draft_when_nothing_is_to_pay() -> None:
+    """[27][39] Its customer may have been deleted with it."""
+    assert move(HALF_MADE, invoice("gone"), replace(FULL, subscription=None)) == RecordVoidReason(
+        VoidReason.SUBSCRIPTION_ENDED
+    )
+    assert move(HALF_MADE, invoice("gone"), ROOMY) == RecordVoidReason(VoidReason.INCLUDED)
 
 
 @pytest.mark.parametrize("void_reason", VoidReason)
 @pytest.mark.parametrize("status", ["draft", "open", "uncollectible"])
-def test_an_intent_once_stored_is_carried_out_whatever_happened_since(void_reason: VoidReason, status: str) -> None:
+def test_next_move_voids_for_stored_reason_whatever_changed_since(void_reason: VoidReason, status: str) -> None:
     """[39][41]"""
     for there in (FULL, ROOMY, workspace(subscription=None)):
-        assert move(replace(WAITING, void_reason=void_reason), invoice(status), there) == Close()
+        assert move(replace(PAYABLE, void_reason=void_reason), invoice(status), there) == VoidInvoice()
 
 
-def test_an_intent_on_a_line_without_an_invoice_still_closes_one_that_may_exist() -> None:
+def test_next_move_voids_for_stored_reason_without_known_invoice() -> None:
     """[34][41]"""
-    assert move(replace(UNFINISHED, void_reason=VoidReason.CANCELED), None) == Close()
+    assert move(replace(HALF_MADE, void_reason=VoidReason.CANCELED), None) == VoidInvoice()
 
 
 @pytest.mark.parametrize("status", ["canceled", "incomplete_expired"])
-def test_a_subscription_that_ended_is_a_reason_to_close(status: str) -> None:
+def test_next_move_records_reason_when_subscription_ended(status: str) -> None:
     """[39]"""
     ended = replace(FULL, subscription=subscription(status))
-    assert move(WAITING, invoice("open"), ended) == Intend(VoidReason.SUBSCRIPTION_ENDED)
+    assert move(PAYABLE, invoice("open"), ended) == RecordVoidReason(VoidReason.SUBSCRIPTION_ENDED)
 
 
 @pytest.mark.parametrize("status", ["past_due", "unpaid", "incomplete", "paused"])
-def test_a_subscription_that_may_come_back_is_none(status: str) -> None:
+def test_next_move_awaits_payment_while_subscription_may_recover(status: str) -> None:
     """[39]"""
     lapsed = replace(ROOMY, subscription=subscription(status))
-    assert move(WAITING, invoice("open"), lapsed) == Rest()
+    assert move(PAYABLE, invoice("open"), lapsed) == AwaitPayment()
 
 
-def test_a_subscription_that_went_with_its_customer_has_ended() -> None:
+def test_next_move_records_reason_when_subscription_was_deleted_with_customer() -> None:
     """[39]"""
-    assert move(WAITING, invoice("open"), replace(ROOMY, subscription=None)) == Intend(VoidReason.SUBSCRIPTION_ENDED)
+    assert move(PAYABLE, invoice("open"), replace(ROOMY, subscription=None)) == RecordVoidReason(
+        VoidReason.SUBSCRIPTION_ENDED
+    )
 
 
-def test_a_plan_that_now_includes_the_line_is_a_reason_to_close() -> None:
+def test_next_move_records_reason_when_plan_now_includes_line() -> None:
     """[39]"""
-    assert move(WAITING, invoice("open"), ROOMY) == Intend(VoidReason.INCLUDED)
+    assert move(PAYABLE, invoice("open"), ROOMY) == RecordVoidReason(VoidReason.INCLUDED)
     more = replace(FULL, subscription=subscription(purchased_phone=Allowance(2)))
-    assert move(WAITING, invoice("open"), more) == Intend(VoidReason.INCLUDED)
+    assert move(PAYABLE, invoice("open"), more) == RecordVoidReason(VoidReason.INCLUDED)
     unknown_plan = replace(subscription(purchased_phone=Allowance(2)), plan=None)
-    assert move(WAITING, invoice("open"), replace(FULL, subscription=unknown_plan)) == Rest()
+    assert move(PAYABLE, invoice("open"), replace(FULL, subscription=unknown_plan)) == AwaitPayment()
 
 
-def test_room_for_another_kind_includes_nothing() -> None:
+def test_next_move_ignores_room_for_another_kind() -> None:
     """[19][39]"""
     emails = replace(FULL, subscription=subscription(email=Allowance(9, add_on=ADD_ONS[Kind.EMAIL])))
-    assert move(WAITING, invoice("open"), emails) == Rest()
+    assert move(PAYABLE, invoice("open"), emails) == AwaitPayment()
 
 
-def test_the_payment_window_ends_the_wait_at_its_very_end() -> None:
+def test_next_move_expires_line_at_end_of_payment_window() -> None:
     """[16][47]"""
     almost = NOW_MS + HOUR_MS - 1
-    assert expiry_ms(WAITING, HOUR_MS) == NOW_MS + HOUR_MS
-    assert move(WAITING, invoice("open"), now_ms=almost, window_ms=HOUR_MS) == Rest()
-    assert move(WAITING, invoice("open"), now_ms=almost + 1, window_ms=HOUR_MS) == Intend(VoidReason.EXPIRED)
-    assert expiry_ms(WAITING, 0) is None
-    assert move(WAITING, invoice("open"), now_ms=2**50) == Rest()
+    assert expiry_ms(PAYABLE, HOUR_MS) == NOW_MS + HOUR_MS
+    assert move(PAYABLE, invoice("open"), now_ms=almost, window_ms=HOUR_MS) == AwaitPayment()
+    assert move(PAYABLE, invoice("open"), now_ms=almost + 1, window_ms=HOUR_MS) == RecordVoidReason(VoidReason.EXPIRED)
+    assert expiry_ms(PAYABLE, 0) is None
+    assert move(PAYABLE, invoice("open"), now_ms=2**50) == AwaitPayment()
 
 
-def test_an_included_line_is_included_rather_than_expired() -> None:
+def test_void_reason_prefers_included_over_expired() -> None:
     """[39][47]"""
-    assert reason_to_close(WAITING, ROOMY, NOW_MS + HOUR_MS, HOUR_MS) is VoidReason.INCLUDED
+    assert reason_to_void(PAYABLE, ROOMY, NOW_MS + HOUR_MS, HOUR_MS) is VoidReason.INCLUDED
 
 
 @given(lines, workspaces(), st.none() | stripe_statuses, moments_ms, st.sampled_from([0, HOUR_MS]))
-def test_every_line_has_a_move_and_only_a_settled_invoice_settles_it(
+def test_next_move_settles_only_by_settled_invoice(
     asked: Line, there: Workspace, status: str | None, now_ms: int, window_ms: int
 ) -> None:
     """[39][44]"""
     asked = replace(asked, status=Status.AWAITING_PAYMENT, payment_status=PaymentStatus.AWAITING_PAYMENT)
     decided = move(asked, None if status is None else invoice(status), there, now_ms=now_ms, window_ms=window_ms)
-    if isinstance(decided, Promote):
+    if isinstance(decided, MarkPaid):
         assert status == "paid"
-    if isinstance(decided, Include | Cancel):
+    if isinstance(decided, Waive | Cancel):
         assert status == "void" or (status == "gone" and asked.half_made and asked.void_reason)
-    if isinstance(decided, Close):
-        assert asked.void_reason is not None, "the intent is stored before the void"
+    if isinstance(decided, VoidInvoice):
+        assert asked.void_reason is not None, "the reason is stored before the void"

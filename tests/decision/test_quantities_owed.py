@@ -43,11 +43,11 @@ def of(held: list[Held], allowances: dict[Kind, Allowance]) -> Workspace:
 
 @settings(max_examples=500)
 @given(held_lines, granted, st.none() | st.sampled_from(Kind))
-def test_each_price_is_owed_for_the_paid_lines_beyond_the_included_ones(
-    held: list[Held], allowances: dict[Kind, Allowance], waiting: Kind | None
+def test_quantities_owed_match_contract_formula(
+    held: list[Held], allowances: dict[Kind, Allowance], awaiting_kind: Kind | None
 ) -> None:
     """[50]"""
-    held = held + ([Held(waiting, awaiting=True)] if waiting else [])
+    held = held + ([Held(awaiting_kind, awaiting=True)] if awaiting_kind else [])
     owed: dict[str, int] = {}
     for kind, allowance in allowances.items():
         if allowance.add_on:
@@ -58,7 +58,7 @@ def test_each_price_is_owed_for_the_paid_lines_beyond_the_included_ones(
     assert quantities_owed(of(held, allowances)) == owed
 
 
-def test_a_line_that_awaits_payment_is_not_owed_for() -> None:
+def test_quantities_owed_exclude_line_awaiting_payment() -> None:
     """[50]"""
     one = {Kind.EMAIL: Allowance(1, add_on=SHARED)}
     paid = Held(Kind.EMAIL, paid=True)
@@ -66,19 +66,19 @@ def test_a_line_that_awaits_payment_is_not_owed_for() -> None:
     assert quantities_owed(of([paid, Held(Kind.EMAIL)], one)) == {"price_shared": 1}
 
 
-def test_a_paid_line_on_a_place_that_became_included_is_not_owed_for() -> None:
+def test_quantities_owed_exclude_paid_line_on_included_place() -> None:
     """[50]"""
     paid = Held(Kind.EMAIL, paid=True)
     assert quantities_owed(of([paid, paid], {Kind.EMAIL: Allowance(2, add_on=SHARED)})) == {"price_shared": 0}
 
 
-def test_kinds_that_share_a_price_share_its_quantity() -> None:
+def test_quantities_owed_sum_kinds_that_share_a_price() -> None:
     """[50]"""
     both = {kind: Allowance(0, add_on=SHARED) for kind in (Kind.EMAIL, Kind.BYON_PHONE)}
     lines = [Held(Kind.EMAIL, paid=True), Held(Kind.BYON_PHONE, paid=True), Held(Kind.BYON_PHONE, paid=True)]
     assert quantities_owed(of(lines, both)) == {"price_shared": 3}
 
 
-def test_without_a_subscription_nothing_is_owed() -> None:
+def test_quantities_owed_are_none_without_subscription() -> None:
     """[50]"""
     assert quantities_owed(workspace(subscription=None, held=counts(email=2))) == {}

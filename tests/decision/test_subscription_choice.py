@@ -1,4 +1,4 @@
-"""Which of a customer's subscriptions counts."""
+"""Which of a customer's subscriptions is selected."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def at_stripe(
     return StripeSubscription(f"sub_{name}", status, created_s, items)
 
 
-def test_a_base_price_names_the_plan_and_its_entitlements_are_copied() -> None:
+def test_select_copies_entitlements_of_plan_named_by_base_price() -> None:
     """[46]"""
     chosen = select([at_stripe("1", price="price_scale")], PLANS)
     assert chosen is not None
@@ -38,12 +38,12 @@ def test_a_base_price_names_the_plan_and_its_entitlements_are_copied() -> None:
     assert yearly.plan == "starter"
 
 
-def test_without_subscriptions_there_is_none() -> None:
+def test_select_returns_none_without_subscriptions() -> None:
     """[17]"""
     assert select([], PLANS) is None
 
 
-def test_a_base_price_that_no_plan_names_is_no_plan() -> None:
+def test_select_returns_no_plan_for_unknown_base_price() -> None:
     """[17]"""
     chosen = select([at_stripe("1", price="price_old")], PLANS)
     assert chosen is not None
@@ -53,14 +53,14 @@ def test_a_base_price_that_no_plan_names_is_no_plan() -> None:
 
 @pytest.mark.parametrize("status", ["active", "trialing"])
 @pytest.mark.parametrize("other", sorted(set(SUBSCRIPTION_STATUSES) - {"active", "trialing"}))
-def test_an_active_subscription_wins_over_a_newer_one_that_is_not(status: str, other: str) -> None:
+def test_select_prefers_active_over_newer_inactive(status: str, other: str) -> None:
     """[46]"""
     chosen = select([at_stripe("new", other, 9, "price_scale"), at_stripe("old", status, 1)], PLANS)
     assert chosen is not None
     assert chosen.id == "sub_old"
 
 
-def test_of_two_active_ones_the_newer_counts_if_a_plan_names_it() -> None:
+def test_select_prefers_newest_active_on_known_plan() -> None:
     """[46]"""
     old, new = at_stripe("old"), at_stripe("new", created_s=9, price="price_scale")
     foreign = at_stripe("foreign", created_s=99, price="price_of_something_else")
@@ -69,15 +69,15 @@ def test_of_two_active_ones_the_newer_counts_if_a_plan_names_it() -> None:
     assert chosen.id == "sub_new"
 
 
-def test_an_active_one_that_no_plan_names_is_not_taken_for_an_ended_one() -> None:
-    """[17] Or its waiting request would be closed, and nobody told of the price."""
+def test_select_prefers_active_on_unknown_plan_over_ended() -> None:
+    """[17] Otherwise its waiting request is canceled, and the unknown price raises no alarm."""
     ended, foreign = at_stripe("ended", "canceled", 9), at_stripe("foreign", price="price_of_something_else")
     chosen = select([ended, foreign], PLANS)
     assert chosen is not None
     assert (chosen.id, chosen.plan, chosen.ended) == ("sub_foreign", None, False)
 
 
-def test_without_an_active_one_the_newest_on_a_plan_counts() -> None:
+def test_select_takes_newest_on_known_plan_without_active() -> None:
     """[46]"""
     chosen = select(
         [
@@ -104,7 +104,7 @@ def test_without_an_active_one_the_newest_on_a_plan_counts() -> None:
         unique_by=lambda subscription: subscription.id,
     )
 )
-def test_the_order_in_which_stripe_lists_them_does_not_matter(listed: list[StripeSubscription]) -> None:
+def test_select_ignores_listing_order(listed: list[StripeSubscription]) -> None:
     """[46]"""
     first = select(listed, PLANS)
     assert all(select(order, PLANS) == first for order in itertools.permutations(listed))

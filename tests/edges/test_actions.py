@@ -1,48 +1,29 @@
-"""What may be asked of a line by POST, whatever the body holds."""
+"""The action that the body of POST /api/line-requests/{id} names, whatever the body is."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
 
 from line_requests.api.http import Request
+from line_requests.api.requests import read_action
 from line_requests.domain.errors import Invalid
 from tests.edges.test_validation import values
-from tests.local.ministack import ROOT
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+ACTIONS = {"cancel": None, "payment_link": None}
 
 
-@pytest.fixture(scope="module")
-def action() -> Callable[[Request], str]:
-    """The function's own reading of a body, from a module of this test's own."""
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in {"TABLE_NAME": "t", "AWS_DEFAULT_REGION": "eu-central-1"}.items():
-            environment.setenv(name, value)
-        spec = importlib.util.spec_from_file_location(
-            "manage_under_test", ROOT / "functions/manage_line_request/app.py"
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    read: Callable[[Request], str] = module._action  # noqa: SLF001 - the whole route is the stories' matter
-    return read
-
-
-def asking(body: object) -> Request:
+def request_with(body: object) -> Request:
     return Request({}, "", {}, body if isinstance(body, bytes) else json.dumps(body).encode(), 0)
 
 
-@pytest.mark.parametrize("name", ["cancel", "payment_link"])
-def test_two_actions_are_known(action: Callable[[Request], str], name: str) -> None:
+@pytest.mark.parametrize("name", ACTIONS)
+def test_read_action_accepts_known_actions(name: str) -> None:
     """[41]"""
-    assert action(asking({"action": name, "other": [1]})) == name
+    assert read_action(request_with({"action": name, "other": [1]}), ACTIONS) == name
 
 
 REFUSED: list[Any] = [
@@ -59,15 +40,15 @@ REFUSED: list[Any] = [
 
 
 @pytest.mark.parametrize("body", REFUSED, ids=repr)
-def test_any_other_action_or_none_or_no_object_is_unsupported(action: Callable[[Request], str], body: object) -> None:
+def test_read_action_refuses_other_action_or_no_object(body: object) -> None:
     """[41]"""
     with pytest.raises(Invalid) as refused:
-        action(asking(body))
+        read_action(request_with(body), ACTIONS)
     assert str(refused.value) == "Unsupported action"
 
 
 @given(value=values)
-def test_an_action_of_any_json_type_is_answered(action: Callable[[Request], str], value: object) -> None:
+def test_read_action_refuses_any_json_value(value: object) -> None:
     """[41]"""
     with pytest.raises(Invalid, match="Unsupported action"):
-        action(asking({"action": value}))
+        read_action(request_with({"action": value}), ACTIONS)

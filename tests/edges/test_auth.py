@@ -1,4 +1,4 @@
-"""Who is calling: API keys by shape and checksum, session tokens by a real RSA key, every 401."""
+"""Authentication: API keys by shape and checksum, session tokens signed by a real RSA key, every 401."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import hmac
 import json
 import re
 import zlib
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -19,25 +20,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from line_requests.api import auth
+from line_requests.api.auth import Credential
+from line_requests.api.http import Request
 from line_requests.domain.errors import Unauthorized
-from line_requests.domain.ids import sha256_hex
+from line_requests.domain.ids import new_api_key, sha256_hex, workspace_of_api_key
+from line_requests.domain.model import ApiKey
 from line_requests.settings import Settings
 from tests.decision.examples import NOW_MS
 
 NOW_S = NOW_MS // 1000
 ISSUER = "https://clerk.acme.example"
 Json = dict[str, Any]
-
-
-class Organisations(Store):
-    """A store that knows one organisation, and no table."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def workspace_of_organisation(self, organisation: str) -> str | None:
-        self.asked.append(organisation)
-        return "acme" if organisation == "org_acme" else None
 
 
 @cache
@@ -55,7 +48,7 @@ def settings(**env: str) -> Settings:
     clerk = {
         "TABLE_NAME": "t",
         "CLERK_ISSUER": ISSUER,
-        # As a parameter of a deployment carries it, on one line.
+        # On one line, as a deployment parameter carries it.
         "CLERK_PUBLIC_KEY": public_pem().replace("\n", "\\n"),
         "CLERK_AUTHORIZED_PARTIES": "https://app.acme.example, https://beta.acme.example",
     }
@@ -80,8 +73,9 @@ def token(key: str = "ours", **changes: object) -> str:
     return jwt.encode(claims(**changes), private_key(key), algorithm="RS256")
 
 
-def read(authorization: str | None, **env: str) -> auth.Credential:
-    return auth.read(authorization, settings(**env), Organisations(), NOW_MS)
+def read(authorization: str | None, **env: str) -> Credential:
+    headers = {} if authorization is None else {"authorization": authorization}
+    return auth.read_credential(Request(headers, "", {}, b"", NOW_MS), settings(**env))
 
 
 def assert_unauthorized(authorization: str | None, **env: str) -> None:
@@ -93,44 +87,45 @@ def assert_unauthorized(authorization: str | None, **env: str) -> None:
 
 
 @given(st.from_regex(r"[a-z0-9-]{1,40}", fullmatch=True))
-def test_a_key_names_its_workspace_and_passes_its_own_checksum(workspace_id: str) -> None:
+def test_api_key_names_its_workspace_and_passes_checksum(workspace_id: str) -> None:
     """[1][4]"""
-    key = auth.new_api_key(workspace_id)
+    key = new_api_key(workspace_id)
+    assert workspace_of_api_key(key) == workspace_id
     assert re.fullmatch(rf"tuco_{workspace_id}_[0-9a-f]{{40}}", key)
-    credential = auth.read(f"Bearer {key}", Settings.from_environment({"TABLE_NAME": "t"}), Organisations(), NOW_MS)
-    assert credential == auth.Credential(workspace_id, sha256_hex(key))
+    credential = read(f"Bearer {key}", CLERK_ISSUER="", CLERK_PUBLIC_KEY="")
+    assert credential == Credential(workspace_id, sha256_hex(key))
     assert key not in repr(credential)
 
 
-def test_two_keys_are_never_the_same() -> None:
+def test_api_keys_are_unique() -> None:
     """[5]"""
-    assert len({auth.new_api_key("acme") for _ in range(100)}) == 100
+    assert len({new_api_key("acme") for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
-def test_the_scheme_is_read_in_any_case(scheme: str) -> None:
+def test_authorization_scheme_is_case_insensitive(scheme: str) -> None:
     """[2]"""
-    key = auth.new_api_key("acme")
+    key = new_api_key("acme")
     assert read(f"{scheme} {key}").workspace_id == "acme"
     assert read(f"  {scheme}   {key} ").workspace_id == "acme"
 
 
-def test_the_token_is_not() -> None:
+def test_api_key_is_case_sensitive() -> None:
     """[2]"""
-    key = auth.new_api_key("acme")
+    key = new_api_key("acme")
     for other in (key.upper(), key.replace("tuco", "Tuco"), key[:-1] + key[-1].upper() if key[-1].isalpha() else "x"):
         assert_unauthorized(f"Bearer {other}")
 
 
 @pytest.mark.parametrize("header", [None, "", " ", "Bearer", "Bearer ", "Bearer\t", "Basic dXNlcjpwYXNz", "Bearer a b"])
-def test_without_a_bearer_token_nobody_is_known(header: str | None) -> None:
+def test_header_without_bearer_token_is_unauthorized(header: str | None) -> None:
     """[1]"""
     assert_unauthorized(header)
 
 
-def test_a_key_without_its_scheme_or_under_another_is_unknown() -> None:
+def test_api_key_without_bearer_scheme_is_unauthorized() -> None:
     """[1]"""
-    key = auth.new_api_key("acme")
+    key = new_api_key("acme")
     for header in (key, f"Token {key}", f"Basic {key}", f"Bearer:{key}", f"Bearer {key},Bearer {key}", f"Bearer{key}"):
         assert_unauthorized(header)
 
@@ -139,7 +134,7 @@ def forged(body: str) -> str:
     return body + f"{zlib.crc32(body.encode()):08x}"
 
 
-def test_a_key_of_another_shape_costs_no_look_at_the_table() -> None:
+def test_malformed_api_key_is_unauthorized_without_reading_the_table() -> None:
     """[1]"""
     secret = "0" * 32
     good = forged(f"tuco_acme_{secret}")
@@ -162,19 +157,20 @@ def test_a_key_of_another_shape_costs_no_look_at_the_table() -> None:
         assert_unauthorized(f"Bearer {key}")
 
 
-def test_a_key_must_be_among_the_workspace_s_and_not_revoked() -> None:
+def test_api_key_must_be_stored_and_not_revoked() -> None:
     """[1][2]"""
-    key = auth.new_api_key("acme")
+    key = new_api_key("acme")
     credential = read(f"Bearer {key}")
-    stored: Json = {"label": "first", "created_at": NOW_MS}
-    credential.confirm({sha256_hex(key): stored, "other": stored})
-    for keys in ({}, {"other": stored}, {key: stored}, {sha256_hex(key): stored | {"revoked_at": NOW_MS}}):
+    assert credential.api_key_hash == sha256_hex(key)
+    stored = ApiKey(sha256_hex(key), "first", NOW_MS)
+    credential.confirm(stored)
+    for api_key in (None, replace(stored, revoked_at_ms=NOW_MS), replace(stored, revoked_at_ms=0)):
         with pytest.raises(Unauthorized):
-            credential.confirm(keys)
+            credential.confirm(api_key)
 
 
 @given(st.text(max_size=80))
-def test_any_header_is_a_credential_or_unauthorized(header: str) -> None:
+def test_any_header_is_unauthorized_without_a_valid_key(header: str) -> None:
     """[1]"""
     for text in (header, f"Bearer {header}", f"Bearer tuco_{header}"):
         assert_unauthorized(text)
@@ -183,23 +179,23 @@ def test_any_header_is_a_credential_or_unauthorized(header: str) -> None:
 # --- session tokens -----------------------------------------------------------------------------------
 
 
-def test_a_session_acts_for_the_workspace_of_its_organisation() -> None:
+def test_session_token_names_its_organisation() -> None:
     """[3][4]"""
     credential = read(f"Bearer {token()}")
-    assert credential == auth.Credential("acme")
-    credential.confirm({})
+    assert credential == Credential(organisation="org_acme")
+    credential.confirm(None)
 
 
-def test_a_version_2_session_names_its_organisation_elsewhere() -> None:
+def test_session_token_version_2_names_its_organisation() -> None:
     """[3]"""
-    assert read(f"Bearer {token(org_id=..., v=2, o={'id': 'org_acme', 'rol': 'admin'})}").workspace_id == "acme"
+    assert read(f"Bearer {token(org_id=..., v=2, o={'id': 'org_acme', 'rol': 'admin'})}").organisation == "org_acme"
 
 
-def test_without_parties_listed_any_party_may_call_and_one_need_not_be_named() -> None:
+def test_session_token_party_is_free_if_none_listed_and_may_be_absent() -> None:
     """[3]"""
-    assert read(f"Bearer {token(azp='https://evil.example')}", CLERK_AUTHORIZED_PARTIES="").workspace_id == "acme"
-    assert read(f"Bearer {token(azp=...)}").workspace_id == "acme"
-    assert read(f"Bearer {token(azp='https://beta.acme.example')}").workspace_id == "acme"
+    assert read(f"Bearer {token(azp='https://evil.example')}", CLERK_AUTHORIZED_PARTIES="").organisation == "org_acme"
+    assert read(f"Bearer {token(azp=...)}").organisation == "org_acme"
+    assert read(f"Bearer {token(azp='https://beta.acme.example')}").organisation == "org_acme"
 
 
 REFUSED: dict[str, Json] = {
@@ -221,7 +217,8 @@ REFUSED: dict[str, Json] = {
     "an organisation that is no string": {"org_id": ["org_acme"]},
     "a version 2 organisation that is none": {"org_id": ..., "o": "org_acme"},
     "a version 2 organisation without an id": {"org_id": ..., "o": {"rol": "admin"}},
-    "an organisation without a workspace": {"org_id": "org_other"},
+    "an organisation that no id could be": {"org_id": "org acme"},
+    "an organisation of 256 characters": {"org_id": "o" * 256},
     "without a session": {"sid": ...},
     "a session that Clerk still wants something of": {"sts": "pending"},
     "an empty session": {"sid": ""},
@@ -236,19 +233,19 @@ REFUSED: dict[str, Json] = {
 
 
 @pytest.mark.parametrize("why", REFUSED)
-def test_a_session_with_wrong_claims_is_unauthorized(why: str) -> None:
+def test_session_token_with_wrong_claims_is_unauthorized(why: str) -> None:
     """[3]"""
     assert_unauthorized(f"Bearer {token(**REFUSED[why])}")
 
 
-def test_clocks_may_differ_by_a_few_seconds() -> None:
+def test_session_token_allows_clock_skew() -> None:
     """[3]"""
     later = NOW_S + auth.CLOCK_SKEW_S
-    assert read(f"Bearer {token(iat=later, nbf=later)}").workspace_id == "acme"
+    assert read(f"Bearer {token(iat=later, nbf=later)}").organisation == "org_acme"
 
 
 def by_hand(header: Json, signature: bytes | None = None) -> str:
-    """A token that libraries rightly refuse to make."""
+    """A token that libraries refuse to make."""
 
     def encode(data: bytes) -> str:
         return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
@@ -259,7 +256,7 @@ def by_hand(header: Json, signature: bytes | None = None) -> str:
     return f"{signed}.{encode(signature)}"
 
 
-def test_only_the_issuer_s_rsa_signature_counts() -> None:
+def test_session_token_requires_rsa_signature_of_issuer() -> None:
     """[3]"""
     good = token()
     forgeries = [
@@ -283,12 +280,12 @@ def test_only_the_issuer_s_rsa_signature_counts() -> None:
 
 
 @pytest.mark.parametrize("missing", ["CLERK_ISSUER", "CLERK_PUBLIC_KEY"])
-def test_without_an_issuer_and_its_key_no_session_is_accepted(missing: str) -> None:
+def test_session_token_is_unauthorized_without_issuer_or_key(missing: str) -> None:
     """[3]"""
     assert_unauthorized(f"Bearer {token()}", **{missing: ""})
 
 
-def test_a_broken_public_key_lets_nobody_in() -> None:
+def test_session_token_is_unauthorized_with_broken_public_key() -> None:
     """[3]"""
     assert_unauthorized(
         f"Bearer {token()}", CLERK_PUBLIC_KEY="-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"
@@ -296,6 +293,6 @@ def test_a_broken_public_key_lets_nobody_in() -> None:
 
 
 @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
-def test_any_token_of_three_parts_is_unauthorized(head: str, body: str, signature: str) -> None:
+def test_any_three_part_token_is_unauthorized(head: str, body: str, signature: str) -> None:
     """[3]"""
     assert_unauthorized(f"Bearer {head}.{body}.{signature}")

@@ -1,4 +1,4 @@
-"""Events in, answers out: every error that a client can meet has its row, and every answer its shape."""
+"""API Gateway events in, HTTP responses out: a row for every error that a client can meet."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests.api import http
+from line_requests.api import http, responses
 from line_requests.domain import errors
 from line_requests.domain.model import Status
 from line_requests.domain.submission import Kind
-from tests.decision.examples import line, waiting
+from tests.decision.examples import line, payable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Raised between the product's own rooms or to operators; none reaches a client.
+# Raised inside the product or to operators; neither reaches a client.
 INTERNAL = {errors.InvalidPlan, errors.ReplayedFailure}
 
 CASES: list[tuple[Exception, int, dict[str, Any]]] = [
@@ -36,14 +36,14 @@ CASES: list[tuple[Exception, int, dict[str, Any]]] = [
         {"success": False, "status": "forbidden_line_type", "message": "Not on the plan."},
     ),
     (
-        errors.RequestInProgress(waiting()),
+        errors.RequestInProgress(payable()),
         409,
         {
             "success": False,
             "status": "request_in_progress",
             "message": "Another line request of this workspace is waiting for payment.",
             "existingLine": {
-                "_id": waiting().id,
+                "_id": payable().id,
                 "firstName": "Ada",
                 "lastName": "Lovelace",
                 "channelType": "phone",
@@ -63,9 +63,14 @@ CASES: list[tuple[Exception, int, dict[str, Any]]] = [
     (
         errors.Contended(),
         503,
-        {"error": "Too many requests of this workspace at once; nothing was kept, ask again."},
+        {"error": "Too many concurrent requests in this workspace. Nothing was saved; retry."},
     ),
-    (errors.BillingRefused("Mend the customer."), 502, {"error": "Mend the customer."}),
+    (errors.BillingRefused("Fix the customer."), 502, {"error": "Fix the customer."}),
+    (
+        errors.UnreadableRecord("W#acme LINE#1: status"),
+        503,
+        {"error": "This line was written by a newer release that is being deployed. Nothing changed; retry."},
+    ),
     (errors.InvalidSignature("No signature matches"), 400, {"error": "No signature matches"}),
 ]
 
@@ -82,9 +87,9 @@ def all_errors(kind: type[Exception] = errors.LineRequestError) -> Iterator[type
         yield from all_errors(special)
 
 
-def test_every_error_has_its_row_the_more_special_one_first() -> None:
+def test_replies_have_a_reachable_row_for_every_error() -> None:
     """[34]"""
-    rows = list(http.REPLIES)
+    rows = list(responses.REPLIES)
     for error in set(all_errors()) - INTERNAL:
         assert any(issubclass(error, row) for row in rows), error
     for position, row in enumerate(rows):
@@ -93,9 +98,9 @@ def test_every_error_has_its_row_the_more_special_one_first() -> None:
 
 
 @pytest.mark.parametrize(("error", "status", "body"), CASES, ids=lambda value: type(value).__name__)
-def test_an_error_is_answered_in_the_contract_s_words(error: Exception, status: int, body: dict[str, Any]) -> None:
+def test_failure_answers_each_error_as_the_contract_says(error: Exception, status: int, body: dict[str, Any]) -> None:
     """[1][17][18][23][34][35][37][41][43]"""
-    response = http.failure(error)
+    response = responses.failure(error)
     assert response["statusCode"] == status
     assert body_of(response) == body
     assert response["headers"]["Content-Type"] == "application/json"
@@ -105,21 +110,24 @@ TROUBLE = [errors.BillingUnavailable, errors.BillingMisconfigured, errors.Invoic
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
-def test_trouble_with_stripe_is_a_503_that_says_when_to_come_back_and_nothing_else(trouble: type[Exception]) -> None:
+def test_failure_answers_503_with_retry_after_and_no_detail_when_stripe_is_unavailable(
+    trouble: type[Exception],
+) -> None:
     """[34]"""
-    response = http.failure(trouble("No such customer: ada@example.com"))
+    response = responses.failure(trouble("No such customer: ada@example.com"))
     assert response["statusCode"] == 503
     assert body_of(response) == {
-        "error": "Billing is unavailable for the moment; what was asked is kept and done later. Ask again."
+        "error": "Stripe is unavailable. Your request was saved and will be completed;"
+        " retry with the same Idempotency-Key."
     }
     assert "ada" not in response["body"]
     assert int(response["headers"]["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize("error", [KeyError("secret"), RuntimeError("ada@example.com")])
-def test_what_is_our_own_fault_is_a_plain_500(error: Exception) -> None:
+def test_failure_answers_plain_500_for_unexpected_error(error: Exception) -> None:
     """[45]"""
-    response = http.failure(error)
+    response = responses.failure(error)
     assert response["statusCode"] == 500
     assert body_of(response) == {"error": "Internal server error"}
 
@@ -127,22 +135,22 @@ def test_what_is_our_own_fault_is_a_plain_500(error: Exception) -> None:
 @pytest.mark.parametrize(
     ("retry_after_ms", "seconds"), [(1, "1"), (999, "1"), (1000, "1"), (1001, "2"), (30_000, "30")]
 )
-def test_a_rate_limit_tells_seconds_rounded_up(retry_after_ms: int, seconds: str) -> None:
+def test_failure_rounds_retry_after_of_rate_limit_up_to_seconds(retry_after_ms: int, seconds: str) -> None:
     """[35]"""
-    assert http.failure(errors.RateLimited(retry_after_ms))["headers"]["Retry-After"] == seconds
+    assert responses.failure(errors.RateLimited(retry_after_ms))["headers"]["Retry-After"] == seconds
 
 
 @pytest.mark.parametrize("status", Status)
-def test_a_state_that_still_changes_says_when_to_ask_again(status: Status) -> None:
+def test_line_status_has_retry_after_while_line_still_changes(status: Status) -> None:
     """[36][40]"""
-    response = http.respond_line(line(status=status), 0)
+    response = responses.line_status(line(status=status), 0)
     assert response["statusCode"] == 200
     assert body_of(response)["status"] == status
     changing = status in {Status.AWAITING_PAYMENT, Status.PROVISIONING}
     assert ("Retry-After" in response["headers"]) is changing
 
 
-def test_a_frozen_answer_goes_out_as_it_is() -> None:
+def test_respond_sends_a_frozen_body_unchanged() -> None:
     """[29]"""
     response = http.respond(201, '{"b": 1,  "a": 2}', Idempotency_Replayed="true")
     assert response["body"] == '{"b": 1,  "a": 2}'
@@ -153,7 +161,7 @@ def event(**changes: object) -> dict[str, Any]:
     return {"requestContext": {"timeEpoch": 1_795_305_600_123}} | changes
 
 
-def test_a_request_is_read_from_an_event() -> None:
+def test_request_is_read_from_http_api_event() -> None:
     """[28]"""
     full = event(
         headers={"Idempotency-KEY": "k"}, pathParameters={"id": "1"}, queryStringParameters={"limit": "5"}, body="é"
@@ -166,12 +174,12 @@ def test_a_request_is_read_from_an_event() -> None:
 @pytest.mark.parametrize(
     "nothing", [{}, {"headers": None, "body": None, "pathParameters": None, "queryStringParameters": None}]
 )
-def test_what_an_event_does_not_carry_is_empty(nothing: dict[str, None]) -> None:
+def test_request_has_empty_values_for_what_the_event_lacks(nothing: dict[str, None]) -> None:
     """[13]"""
     assert http.Request.of(event(**nothing)) == http.Request({}, "", {}, b"", 1_795_305_600_123)
 
 
-def test_an_encoded_body_is_decoded() -> None:
+def test_request_decodes_base64_body() -> None:
     """[13]"""
     body = base64.b64encode(b"\xff\x00").decode()
     assert http.Request.of(event(body=body, isBase64Encoded=True)).body == b"\xff\x00"
@@ -180,7 +188,7 @@ def test_an_encoded_body_is_decoded() -> None:
 @pytest.mark.parametrize(
     ("body", "encoded"), [("\ud800", False), ("!!!not base64", True), ("YQ=", True), ("é", True), ("\ud800", True)]
 )
-def test_a_body_that_is_no_text_is_not_an_error_yet(body: str, *, encoded: bool) -> None:
+def test_request_keeps_undecodable_body_for_validation_to_refuse(body: str, *, encoded: bool) -> None:
     """[13]"""
     with pytest.raises(UnicodeDecodeError):
         http.Request.of(event(body=body, isBase64Encoded=encoded)).body.decode()

@@ -1,26 +1,30 @@
-"""A delivery is Stripe's when one of the secrets signed it just now; everything else is refused alike."""
+"""A webhook delivery is accepted only with a recent signature by one of the secrets."""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stripe import WebhookSignature
 
-from line_requests.api.http import Request
+from line_requests.billing.client import is_signed
 from line_requests.billing.events import hint_of
+from line_requests.deployment import Deployment
 from line_requests.domain.errors import InvalidSignature
 from line_requests.flows import webhook
+from line_requests.flows.webhook import Webhook
+from line_requests.secret import StripeSecret
 from line_requests.settings import Settings
 from tests.decision.examples import LINE_ID, NOW_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 NOW_S = NOW_MS // 1000
 NEW, OLD = "whsec_new", "whsec_old"
@@ -39,34 +43,23 @@ EVENT: dict[str, Any] = {
 BODY = json.dumps(EVENT)
 
 
-@dataclass
-class Secrets:
-    """A deployment's secret as each look at Secrets Manager finds it, the cached one first."""
-
-    found: list[dict[str, Any]]
-    looks: list[bool] = field(default_factory=list)
-
-    def settings(self) -> Settings:
-        return _WithSecret.of(self)
-
-    def look(self, *, fresh: bool) -> dict[str, Any]:
-        self.looks.append(fresh)
-        return self.found[-1 if fresh else 0]
+@cache
+def deployment() -> Deployment:
+    settings = Settings.from_environment({"TABLE_NAME": "t"})
+    return Deployment(settings, boto3.Session("a", "b", region_name="eu-central-1").client)
 
 
-@dataclass(frozen=True, slots=True)
-class _WithSecret(Settings):
-    secrets: Secrets | None = None
+class Secrets(StripeSecret):
+    """The deployment's secret as each read finds it: the cached one first, the fetched one last."""
 
-    @classmethod
-    def of(cls, secrets: Secrets) -> Settings:
-        plain = Settings.from_environment({"TABLE_NAME": "t"})
-        values: dict[str, Any] = {known.name: getattr(plain, known.name) for known in fields(plain)}
-        return cls(**values | {"secrets": secrets})
+    def __init__(self, found: list[dict[str, Any]]) -> None:
+        self.found = found
+        self.reads: list[bool] = []
+        self.webhook = Webhook(self, deployment().stores, deployment().lifecycle)
 
-    def stripe_secret(self, *, fresh: bool = False) -> dict[str, Any]:
-        assert self.secrets is not None
-        return self.secrets.look(fresh=fresh)
+    def read(self, *, force_fetch: bool = False) -> dict[str, Any]:
+        self.reads.append(force_fetch)
+        return self.found[-1 if force_fetch else 0]
 
 
 def both(*webhook_secrets: str) -> dict[str, Any]:
@@ -77,60 +70,50 @@ def sign(body: str = BODY, secret: str = NEW, at_s: int = NOW_S) -> str:
     return str(WebhookSignature.generate_signature_header(body, secret, at_s))
 
 
-def verified(
+def verify(
     header: str | None, body: bytes = BODY.encode(), secrets: Secrets | None = None, at_ms: int = NOW_MS
 ) -> object:
-    headers = {} if header is None else {"stripe-signature": header}
-    known = secrets or Secrets([both(NEW, OLD)])
-    return webhook.verified(Request(headers, "", {}, body, at_ms), known.settings())
+    return (secrets or Secrets([both(NEW, OLD)])).webhook.verify(body, header or "", at_ms)
 
 
 def assert_refused(header: str | None, body: bytes = BODY.encode(), secrets: Secrets | None = None) -> None:
     with pytest.raises(InvalidSignature):
-        verified(header, body, secrets)
-
-
-@pytest.fixture(autouse=True)
-def forget_refetches() -> Iterator[None]:
-    """Each test is a process that has not refetched a secret yet."""
-    webhook._refetched_at_ms = 0  # noqa: SLF001 - the process's own memory
-    yield
-    webhook._refetched_at_ms = 0  # noqa: SLF001 - the process's own memory
+        verify(header, body, secrets)
 
 
 @pytest.mark.parametrize("secret", [NEW, OLD])
-def test_either_of_two_secrets_counts_while_they_are_rotated(secret: str) -> None:
+def test_signature_of_either_secret_is_accepted_during_rotation(secret: str) -> None:
     """[43]"""
-    assert verified(sign(secret=secret)) == hint_of(EVENT)
+    assert verify(sign(secret=secret)) == hint_of(EVENT)
 
 
-def test_any_of_a_delivery_s_signatures_counts() -> None:
+def test_any_signature_of_the_header_is_accepted() -> None:
     """[43]"""
     theirs, ours = sign(secret="whsec_other"), sign()
-    assert verified(f"{theirs},{ours.partition(',')[2]}") == hint_of(EVENT)
-    assert verified(f"{ours},v0=1234") == hint_of(EVENT)
+    assert verify(f"{theirs},{ours.partition(',')[2]}") == hint_of(EVENT)
+    assert verify(f"{ours},v0=1234") == hint_of(EVENT)
 
 
 @pytest.mark.parametrize("seconds", [-300, -1, 0, 299, 300])
-def test_a_delivery_of_the_last_five_minutes_is_recent(seconds: int) -> None:
+def test_timestamp_within_five_minutes_is_accepted(seconds: int) -> None:
     """[43]"""
-    assert verified(sign(at_s=NOW_S + seconds)) == hint_of(EVENT)
+    assert verify(sign(at_s=NOW_S + seconds)) == hint_of(EVENT)
 
 
 @pytest.mark.parametrize("seconds", [-86_400, -301, 301, 86_400])
-def test_an_older_one_or_one_as_far_in_the_future_is_refused(seconds: int) -> None:
+def test_timestamp_more_than_five_minutes_off_is_refused(seconds: int) -> None:
     """[43]"""
     assert_refused(sign(at_s=NOW_S + seconds))
 
 
-def test_time_is_the_event_s_own() -> None:
+def test_timestamp_is_compared_with_time_of_the_event() -> None:
     """[43]"""
-    assert abs(time.time() - NOW_S) > 300 or verified(sign())
+    assert abs(time.time() - NOW_S) > 300 or verify(sign())
     then_s = NOW_S - 10**6
-    assert verified(sign(at_s=then_s), at_ms=then_s * 1000)
+    assert verify(sign(at_s=then_s), at_ms=then_s * 1000)
 
 
-def test_an_old_delivery_is_not_made_recent_by_a_second_timestamp() -> None:
+def test_second_timestamp_does_not_make_an_old_delivery_recent() -> None:
     """[43]"""
     old_s = NOW_S - 3600
     old, _, signature = sign(at_s=old_s).partition(",")
@@ -144,7 +127,7 @@ def test_an_old_delivery_is_not_made_recent_by_a_second_timestamp() -> None:
         assert_refused(header)
 
 
-def test_a_body_that_was_changed_by_a_byte_is_refused() -> None:
+def test_body_with_a_changed_byte_is_refused() -> None:
     """[43]"""
     assert_refused(sign(), (BODY + " ").encode())
     assert_refused(sign(), BODY.replace("acme", "acmf").encode())
@@ -175,13 +158,13 @@ def test_a_body_that_was_changed_by_a_byte_is_refused() -> None:
         "t=٣,v1=x",
     ],
 )
-def test_a_header_that_is_missing_or_garbage_is_refused(header: str | None) -> None:
+def test_missing_or_malformed_signature_header_is_refused(header: str | None) -> None:
     """[43]"""
     assert_refused(header)
 
 
 @given(st.text(max_size=60), st.binary(max_size=60))
-def test_any_header_on_any_body_is_refused(header: str, body: bytes) -> None:
+def test_any_unsigned_header_and_body_is_refused(header: str, body: bytes) -> None:
     """[43]"""
     assert_refused(header, body)
     assert_refused(f"t={NOW_S},v1={header}", body)
@@ -190,15 +173,15 @@ def test_any_header_on_any_body_is_refused(header: str, body: bytes) -> None:
 @pytest.mark.parametrize(
     "secret", [{}, both(), both(""), both("", ""), {"webhook_secrets": NEW}, {"webhook_secrets": None}]
 )
-def test_without_a_secret_everything_is_refused(secret: dict[str, Any]) -> None:
+def test_every_delivery_is_refused_without_a_secret(secret: dict[str, Any]) -> None:
     """[43]"""
     for key in ("", NEW, "None"):
         assert_refused(sign(secret=key), secrets=Secrets([secret]))
 
 
-def test_an_empty_secret_beside_a_good_one_signs_nothing() -> None:
+def test_empty_secret_beside_a_good_one_verifies_nothing() -> None:
     """[43]"""
-    assert verified(sign(), secrets=Secrets([both("", NEW)])) == hint_of(EVENT)
+    assert verify(sign(), secrets=Secrets([both("", NEW)])) == hint_of(EVENT)
     assert_refused(sign(secret=""), secrets=Secrets([both("", NEW)]))
 
 
@@ -217,19 +200,19 @@ UNREADABLE: list[Callable[[], str]] = [
 
 
 @pytest.mark.parametrize("body", UNREADABLE)
-def test_a_signed_body_that_is_no_event_is_refused(body: Callable[[], str]) -> None:
+def test_signed_body_that_is_no_event_is_refused(body: Callable[[], str]) -> None:
     """[43]"""
     assert_refused(sign(body()), body().encode())
 
 
-def test_a_body_that_is_no_utf_8_is_refused() -> None:
+def test_body_that_is_not_utf_8_is_refused() -> None:
     """[43]"""
     assert_refused(sign(), b"\xff\xfe")
-    assert signed(b"\xff\xfe", sign(), [NEW]) is False
+    assert is_signed(b"\xff\xfe", sign(), [NEW]) is False
 
 
 @pytest.mark.parametrize(("api_key", "livemode"), [("sk_test_1", True), ("sk_live_1", False), ("rk_live_1", False)])
-def test_an_event_of_the_other_mode_is_refused(api_key: str, livemode: object) -> None:
+def test_event_of_the_other_mode_is_refused(api_key: str, livemode: object) -> None:
     """[43]"""
     body = json.dumps(EVENT | {"livemode": livemode})
     assert_refused(sign(body), body.encode(), Secrets([both(NEW) | {"api_key": api_key}]))
@@ -238,31 +221,31 @@ def test_an_event_of_the_other_mode_is_refused(api_key: str, livemode: object) -
 # --- rotation -------------------------------------------------------------------------------------------
 
 
-def test_a_secret_that_was_just_rotated_in_is_fetched() -> None:
+def test_new_secret_is_fetched_when_no_cached_one_matches() -> None:
     """[43]"""
     rotated = Secrets([both(OLD), both(NEW)])
-    assert verified(sign(), secrets=rotated) == hint_of(EVENT)
-    assert rotated.looks == [False, True]
+    assert verify(sign(), secrets=rotated) == hint_of(EVENT)
+    assert rotated.reads == [False, True]
 
 
-def test_a_flood_of_forgeries_is_one_fetch_a_minute() -> None:
+def test_forged_deliveries_cause_at_most_one_fetch_a_minute() -> None:
     """[43]"""
     known = Secrets([both(OLD), both(OLD)])
     for later_ms in (0, 1, 59_999, 60_000, 60_001):
         with pytest.raises(InvalidSignature):
-            verified(sign(), secrets=known, at_ms=NOW_MS + later_ms)
-    assert known.looks.count(True) == 2
+            verify(sign(), secrets=known, at_ms=NOW_MS + later_ms)
+    assert known.reads.count(True) == 2
 
 
-def test_a_forgery_without_a_recent_timestamp_costs_no_look_at_all() -> None:
+def test_delivery_without_recent_timestamp_reads_no_secret() -> None:
     """[43]"""
     known = Secrets([both(NEW)])
     for header in (None, "garbage", sign(at_s=NOW_S - 301)):
         assert_refused(header, secrets=known)
-    assert known.looks == []
+    assert known.reads == []
 
 
-# --- what is read of an event ---------------------------------------------------------------------------
+# --- hints ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -277,14 +260,14 @@ def test_a_forgery_without_a_recent_timestamp_costs_no_look_at_all() -> None:
         ("", LINE_ID, False),
     ],
 )
-def test_only_metadata_that_could_be_ours_names_a_line(workspace_id: str, line_id: str, *, named: bool) -> None:
+def test_hint_names_a_line_only_with_well_formed_metadata(workspace_id: str, line_id: str, *, named: bool) -> None:
     """[45]"""
     subject = EVENT["data"]["object"] | {"metadata": {"workspace_id": workspace_id, "line_id": line_id}}
     hint = hint_of(EVENT | {"data": {"object": subject}})
     assert (hint.about_our_invoice and webhook.names_a_line(hint)) is named
 
 
-def test_other_people_s_events_are_nobody_s() -> None:
+def test_hint_about_foreign_objects_concerns_no_line() -> None:
     """[45]"""
     for subject in ({"id": "in_1"}, {"id": "in_1", "metadata": None}, {"id": "in_1", "metadata": {}, "customer": {}}):
         hint = hint_of(EVENT | {"data": {"object": subject}})

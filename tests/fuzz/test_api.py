@@ -1,6 +1,6 @@
-"""What nobody would send: every route of openapi.yaml under generated requests, good ones and bad ones.
+"""Every route of openapi.yaml with generated requests, valid and invalid.
 
-No answer is a 5xx, and every one is described: status, headers, closed body.
+No response is a 5xx, and each one matches its description: status, headers, closed body.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-# A workspace may ask 60 times at once.
+# The burst of a workspace is 60 requests.
 REQUESTS_PER_WORKSPACE = 50
 
 schema = schemathesis.openapi.from_path(str(OPENAPI))
 
 
 class Caller:
-    """Workspaces that take turns, each with a line that is provisioned and one that awaits payment."""
+    """A client whose workspaces take turns, each with a provisioned line and one that awaits payment."""
 
     def __init__(self, origin: str) -> None:
         self.session = requests.Session()
         self._origin = origin
-        self._asked = 0
+        self._sent = 0
 
     def prepare(self) -> None:
-        if self._asked % REQUESTS_PER_WORKSPACE == 0:
+        if self._sent % REQUESTS_PER_WORKSPACE == 0:
             made = self.session.post(f"{self._origin}/_local/workspaces", json={"plan": "starter"}).json()
             self.headers = {"Authorization": f"Bearer {made['apiKey']}"}
             body = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
             url = f"{self._origin}/api/line-requests"
             answers = [self.session.post(url, json=body, headers=self.headers).json() for _ in range(2)]
             self.ids = [answer["line"]["_id"] for answer in answers]
-        self._asked += 1
+        self._sent += 1
 
 
 @pytest.fixture(scope="session")
@@ -75,16 +75,16 @@ def _described(operation: str) -> Callable[..., None]:
 
     @schema.include(name=operation).parametrize()
     @hypothesis.settings(
-        max_examples=1 + hypothesis.settings().max_examples * 3 // 5,  # each is a request or two
+        max_examples=1 + hypothesis.settings().max_examples * 3 // 5,  # each example makes one or two requests
         database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     def test(case: schemathesis.Case[Any], caller: Caller, running_stack: LocalStack) -> None:
-        """[13] Nothing a client sends makes a 5xx, and every answer is described."""
+        """[13] No request is answered 5xx, and every response is described."""
         caller.prepare()
         line_id = str(case.path_parameters.get("id", ""))
         if len(line_id) == 24 and line_id.isascii() and line_id.isalnum():
-            # Ids out of nowhere are all unknown; these are not.
+            # Generated ids are unknown; these exist.
             case.path_parameters["id"] = caller.ids[len(line_id.rstrip("02468aceACE")) % 2]
         case.call_and_validate(
             base_url=running_stack.origin, session=caller.session, headers=caller.headers, checks=CHECKS, timeout=30
@@ -94,7 +94,7 @@ def _described(operation: str) -> Callable[..., None]:
     return made
 
 
-# One by one: the tests of one function would all have its id, and of one id pytest-xdist runs one.
+# One name each: pytest-xdist runs only one of several tests with the same id.
 test_create = _described("POST /api/line-requests")
 test_list = _described("GET /api/line-requests")
 test_get = _described("GET /api/line-requests/{id}")

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from line_requests.domain.model import Status
 from line_requests.storage.table import Table
-from tests.load.invariants import Tenant, answers_broken, tenants, violations
+from tests.load.answers import answers_broken
 from tests.load.memory import Memory
 from tests.local.ministack import ROOT
+from tests.support.oracle import Tenant, tenants, violations
 
 if TYPE_CHECKING:
     from tests.local.stack import LocalStack
@@ -70,7 +71,7 @@ def run(stack: LocalStack, *, seconds: float, clients: int, seed: int) -> Result
     stack.reset()
     reconciled = stack.reconcile()
     ours = _settled(stack, set(seen["workspaces"]))
-    broken = [what for tenant in ours for what in violations(tenant)] + list(answers_broken(seen, ours))
+    broken = [what for tenant in ours for what in violations(tenant, settled=True)] + list(answers_broken(seen, ours))
     return Result(seen, broken, reconciled, memory)
 
 

@@ -9,7 +9,7 @@ from tests.local.stack import LocalStack
 
 
 @pytest.mark.timeout(240)
-def test_a_mixed_load_meets_no_5xx_and_breaks_no_promise() -> None:
+def test_mixed_load_gets_no_5xx_and_leaves_consistent_workspaces() -> None:
     """[13][19][24][26][29][31][47][50] On a stack of its own: others leave what fails in a run on purpose."""
     with LocalStack() as stack:
         result = run(stack, seconds=3, clients=3, seed=1)

@@ -1,18 +1,21 @@
-"""The control routes under /_local, and the console page: JSON in and out, for people, scripts and story tests."""
+"""The control routes under /_local: JSON in and out, for people, scripts and story tests."""
 
 import json
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from line_requests.bus.events import event_id
-from tests.local.demo import PLANS, SUBSCRIPTION_STATUSES
+from tests.local import pages
+from tests.local.charges import charges
+from tests.local.demo import CURRENCIES, INTERVALS, PLANS, SUBSCRIPTION_STATUSES, NotPossible
 from tests.local.provisioner import Mode
+from tests.local.stripe_double.dashboard import ACTIONS
+from tests.local.stripe_double.errors import ApiError
 from tests.local.stripe_double.idempotency import FaultKind
 from tests.local.stripe_double.webhooks import WebhookMode
 
@@ -23,6 +26,8 @@ Json = dict[str, Any]
 Control = Callable[["LocalStack", Json, dict[str, str]], tuple[int, Json]]
 
 OUTCOMES = ("succeeded", "failed")
+MAX_ADVANCE_S = 10 * 365 * 86_400
+MAX_TRIAL_DAYS = 730  # Stripe's own limit
 
 
 class InputError(Exception):
@@ -33,8 +38,8 @@ class InputError(Exception):
         self.status = status
 
 
-def routes(stack: "LocalStack") -> list[Route]:
-    """The console page and every control route of one stack."""
+def routes(stack: "LocalStack") -> list[BaseRoute]:
+    """The pages and every control route of one stack."""
 
     def control(method: str, path: str, act: Control) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -43,6 +48,8 @@ def routes(stack: "LocalStack") -> list[Route]:
                 status, answer = await run_in_threadpool(act, stack, body, request.path_params)
             except InputError as refused:
                 status, answer = refused.status, {"error": str(refused)}
+            except NotPossible as refused:
+                status, answer = 400, {"error": str(refused)}
             except Exception as error:  # noqa: BLE001 - whoever asked is the one to be told
                 status, answer = 500, {"error": f"{type(error).__name__}: {error}"}
             return JSONResponse(answer, status)
@@ -50,22 +57,20 @@ def routes(stack: "LocalStack") -> list[Route]:
         return Route(f"/_local/{path}", endpoint, methods=[method])
 
     return [
-        Route("/", _console, methods=["GET"]),
+        *pages.routes(),
         control("GET", "state", _state),
         control("POST", "workspaces", _create_workspace),
         control("POST", "workspaces/{workspace_id}/subscription", _change_subscription),
+        control("GET", "workspaces/{workspace_id}/charges", _charges),
         control("POST", "session-tokens", _session_token),
         control("POST", "webhooks", _webhooks),
         control("POST", "reconcile", _reconcile),
         control("POST", "provisioning", _provisioning),
         control("POST", "line-requests/{line_id}/provisioning", _provision_line),
         control("POST", "stripe/faults", _faults),
+        control("POST", "stripe/invoices/{invoice_id}", _touch_invoice),
+        control("POST", "clock", _advance_clock),
     ]
-
-
-def _console(_: Request) -> Awaitable[Response] | Response:
-    # Read each time, so that the page can be changed while it is looked at.
-    return HTMLResponse(Path(__file__).with_name("console.html").read_text(), headers={"cache-control": "no-store"})
 
 
 def _state(stack: "LocalStack", _: Json, __: dict[str, str]) -> tuple[int, Json]:
@@ -78,24 +83,40 @@ def _state(stack: "LocalStack", _: Json, __: dict[str, str]) -> tuple[int, Json]
         "workspaces": [workspace.as_json() for workspace in stack.demo.workspaces()],
         "webhooks": stack.webhook_mode,
         "provisioning": stack.provisioner.mode,
+        "now": stack.now(),
     }
 
 
 def _create_workspace(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Json]:
     plan = _one_of(body, "plan", PLANS)
-    status = None if body.get("subscriptionStatus", "") is None else _status(body, "subscriptionStatus") or "active"
-    return 201, stack.demo.create_workspace(plan, status).as_json()
+    trial_days = _whole(body, "trialDays", 0, MAX_TRIAL_DAYS) if body.get("trialDays") is not None else 0
+    currency = _one_of(body, "currency", CURRENCIES) if body.get("currency") is not None else CURRENCIES[0]
+    usual = "trialing" if trial_days else "active"
+    status = None if body.get("subscriptionStatus", "") is None else _status(body, "subscriptionStatus") or usual
+    return 201, stack.demo.create_workspace(plan, status, trial_days=trial_days, currency=currency).as_json()
 
 
 def _change_subscription(stack: "LocalStack", body: Json, path: dict[str, str]) -> tuple[int, Json]:
     plan = _one_of(body, "plan", PLANS) if "plan" in body else None
     status = _status(body, "status")
+    interval = _one_of(body, "interval", INTERVALS) if body.get("interval") is not None else None
+    cancel, resubscribe = _flag(body, "cancel"), _flag(body, "resubscribe")
     workspace_id = path["workspace_id"]
     if stack.demo.workspace(workspace_id) is None:
         raise InputError(f"Unknown workspace: {workspace_id}", 404)
-    if plan is None and status is None:
-        raise InputError("Give a plan, a status or both")
-    return 200, stack.demo.change_subscription(workspace_id, plan, status).as_json()
+    if not (plan or status or interval or cancel or resubscribe):
+        raise InputError("Give a plan, a status, an interval, cancel or resubscribe")
+    changed = stack.demo.change_subscription(
+        workspace_id, plan, status, interval=interval, cancel=cancel, resubscribe=resubscribe
+    )
+    return 200, changed.as_json()
+
+
+def _charges(stack: "LocalStack", _: Json, path: dict[str, str]) -> tuple[int, Json]:
+    workspace = stack.demo.workspace(path["workspace_id"])
+    if workspace is None:
+        raise InputError(f"Unknown workspace: {path['workspace_id']}", 404)
+    return 200, charges(stack, workspace)
 
 
 def _session_token(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Json]:
@@ -139,13 +160,24 @@ def _provision_line(stack: "LocalStack", body: Json, path: dict[str, str]) -> tu
 
 def _faults(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Json]:
     kind: FaultKind = _one_of(body, "kind", get_args(FaultKind))
-    count, path = body.get("count"), "" if body.get("path") is None else body["path"]
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise InputError("count must be a number from 0")
+    count, path = _whole(body, "count", 0, None), "" if body.get("path") is None else body["path"]
     if not isinstance(path, str):
         raise InputError("path must be a string")
     stack.double.set_faults(kind, count, path)
     return 200, {"kind": kind, "count": count, "path": path}
+
+
+def _touch_invoice(stack: "LocalStack", body: Json, path: dict[str, str]) -> tuple[int, Json]:
+    action = _one_of(body, "action", ACTIONS)
+    amount = _whole(body, "amount", 1, None) if body.get("amount") is not None else None
+    try:
+        return 200, stack.double.touch_invoice(path["invoice_id"], action, amount)
+    except ApiError as refused:
+        raise InputError(str(refused), 404 if refused.status == 404 else 400) from refused
+
+
+def _advance_clock(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Json]:
+    return 200, stack.advance_clock(_whole(body, "advanceSeconds", 1, MAX_ADVANCE_S))
 
 
 def _object(raw: bytes) -> Json:
@@ -162,6 +194,20 @@ def _object(raw: bytes) -> Json:
 
 def _status(body: Json, name: str) -> str | None:
     return _one_of(body, name, SUBSCRIPTION_STATUSES) if body.get(name) is not None else None
+
+
+def _flag(body: Json, name: str) -> bool:
+    value = body.get(name, False)
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be true or false")
+    return value
+
+
+def _whole(body: Json, name: str, least: int, most: int | None) -> int:
+    value = body.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+        raise InputError(f"{name} must be a whole number from {least}" + ("" if most is None else f" to {most}"))
+    return value
 
 
 def _one_of(body: Json, name: str, choices: Any) -> Any:  # noqa: ANN401 - one of the choices, whatever their type

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import stripe
 
@@ -20,6 +20,8 @@ from line_requests.storage.table import Write
 from tests.local.ministack import MiniStack
 
 if TYPE_CHECKING:
+    from stripe.params import SubscriptionCreateParams
+
     from tests.local.stripe_double import StripeDouble
 
 Json = dict[str, Any]
@@ -39,7 +41,11 @@ SUBSCRIPTION_STATUSES = (
 )
 ENDED = ("canceled", "incomplete_expired")
 
-# In cents a month.
+TRIAL_DAYS = 14  # of a workspace that is to be trialing
+CURRENCIES = ("usd", "eur", "gbp", "jpy")
+INTERVALS: tuple[Literal["month", "year"], ...] = ("month", "year")
+
+# In cents a month; a year costs ten months. The same number in every currency.
 BASE_PRICES = {"starter": 2900, "scale": 14900, "capped": 900}
 ADD_ON_PRICES = {"purchased_phone": 1500, "byon_phone": 900, "email": 500}
 PLANS: Mapping[str, Mapping[str, Json]] = {
@@ -76,6 +82,10 @@ class DemoWorkspace:
         return {"workspaceId": values.pop("id"), "apiKey": values.pop("api_key"), **values}
 
 
+class NotPossible(Exception):
+    """A change that the subscription does not allow."""
+
+
 class Demo:
     """The plans, applied, and one workspace on each; makes more of them on demand."""
 
@@ -100,42 +110,62 @@ class Demo:
     def workspace(self, workspace_id: str) -> DemoWorkspace | None:
         return self._workspaces.get(workspace_id)
 
-    def create_workspace(self, plan: str, status: str | None) -> DemoWorkspace:
+    def create_workspace(
+        self, plan: str, status: str | None, *, trial_days: int = 0, currency: str = "usd"
+    ) -> DemoWorkspace:
         """A customer with a subscription in this status (None: without one), its workspace and a key."""
         workspace_id = f"{plan}-{secrets.token_hex(5)}"
         customer = self._stripe.v1.customers.create({"name": f"Demo {workspace_id}", "email": "demo@example.com"}).id
         workspace = DemoWorkspace(workspace_id, plan, "", customer, None)
         if status is not None:
-            workspace = replace(workspace, subscription=self._subscribe(customer, plan, status))
+            subscription = self._subscribe(customer, plan, status, trial_days=trial_days, currency=currency)
+            workspace = replace(workspace, subscription=subscription)
         workspace = replace(workspace, api_key=self._enter(workspace))
         self._workspaces[workspace_id] = workspace
         return workspace
 
-    def change_subscription(self, workspace_id: str, plan: str | None, status: str | None) -> DemoWorkspace:
+    def change_subscription(  # noqa: PLR0913 - what the control route may say
+        self,
+        workspace_id: str,
+        plan: str | None = None,
+        status: str | None = None,
+        *,
+        interval: Literal["month", "year"] | None = None,
+        cancel: bool = False,
+        resubscribe: bool = False,
+    ) -> DemoWorkspace:
         """Change it at Stripe only: the product hears of it as the webhook mode says, or by asking."""
         with self._changing:
-            changed = self._changed(self._workspaces[workspace_id], plan, status)
+            workspace = self._workspaces[workspace_id]
+            current = workspace.subscription and self._stripe.v1.subscriptions.retrieve(workspace.subscription)
+            subscribed = current if current and current.status not in ENDED else None
+            if cancel and not subscribed:
+                raise NotPossible(f"{workspace_id} has no subscription to cancel")
+            if resubscribe and subscribed:
+                raise NotPossible(f"{workspace_id} is subscribed: cancel first")
+            changed = replace(workspace, plan=plan or workspace.plan)
+            # As at Stripe: what has ended never comes back, the customer subscribes anew.
+            ends_otherwise = current and status in ENDED and changed.plan == workspace.plan
+            if subscribed:
+                if changed.plan != workspace.plan or interval:
+                    self._switch(subscribed, changed.plan, interval)
+                if cancel:
+                    self._stripe.v1.subscriptions.cancel(subscribed.id)
+            elif not ends_otherwise:
+                subscription = self._subscribe(workspace.customer, changed.plan, status or "active", interval=interval)
+                changed = replace(changed, subscription=subscription)
+                status = None
+            if status is not None and changed.subscription:
+                self._double.set_subscription_status(changed.subscription, status)
             self._workspaces[workspace_id] = changed
             return changed
 
-    def _changed(self, workspace: DemoWorkspace, plan: str | None, status: str | None) -> DemoWorkspace:
-        current = workspace.subscription and self._stripe.v1.subscriptions.retrieve(workspace.subscription)
-        changed = replace(workspace, plan=plan or workspace.plan)
-        replaced = plan not in {None, workspace.plan}
-        if not current or (current.status in ENDED and (replaced or status not in ENDED)):
-            # As at Stripe: what has ended never comes back, the customer subscribes anew.
-            subscription = self._subscribe(workspace.customer, changed.plan, status or "active")
-            changed = replace(changed, subscription=subscription)
-        else:
-            if plan is not None and plan != workspace.plan:
-                base = self._base_prices[workspace.plan]
-                item = next(item for item in current["items"].data if item.price.id == base)
-                self._stripe.v1.subscriptions.update(
-                    current.id, {"items": [{"id": item.id, "price": self._base_prices[plan]}]}
-                )
-            if status is not None:
-                self._double.set_subscription_status(current.id, status)
-        return changed
+    def _switch(self, subscription: stripe.Subscription, plan: str, interval: str | None) -> None:
+        """Another base price, which keeps the interval unless told."""
+        bases = set(self._base_prices.values())
+        item = next(item for item in subscription["items"].data if item.price.id in bases)
+        price = self._base_prices[plan, interval or item.price.recurring.interval]
+        self._stripe.v1.subscriptions.update(subscription.id, {"items": [{"id": item.id, "price": price}]})
 
     def find_line(self, line_id: str) -> Line | None:
         """A line of any workspace, as it is now."""
@@ -148,40 +178,68 @@ class Demo:
             key = {"pk": item["pk"], "sk": item["sk"]}
             self._table.write(Write(key, update="REMOVE #due_shard, #due_at"))
 
-    def _subscribe(self, customer: str, plan: str, status: str) -> str:
-        subscription = self._stripe.v1.subscriptions.create(
-            {"customer": customer, "items": [{"price": self._base_prices[plan]}]}
-        )
-        if status != "active":
+    def _subscribe(  # noqa: PLR0913 - named at every call
+        self,
+        customer: str,
+        plan: str,
+        status: str,
+        *,
+        trial_days: int = 0,
+        currency: str = "usd",
+        interval: str | None = None,
+    ) -> str:
+        params: SubscriptionCreateParams = {
+            "customer": customer,
+            "currency": currency,
+            "items": [{"price": self._base_prices[plan, interval or "month"]}],
+        }
+        if trial_days or status == "trialing":
+            params["trial_period_days"] = trial_days or TRIAL_DAYS
+        subscription = self._stripe.v1.subscriptions.create(params)
+        if status != subscription.status:
             self._double.set_subscription_status(subscription.id, status)
         return subscription.id
 
-    def _price(self, name: str, unit_amount: int) -> str:
-        product = self._stripe.v1.products.create({"name": name}).id
+    def _price(self, product: str, unit_amount: int, interval: Literal["month", "year"]) -> str:
+        amount = unit_amount * (10 if interval == "year" else 1)
         return self._stripe.v1.prices.create(
-            {"product": product, "currency": "usd", "unit_amount": unit_amount, "recurring": {"interval": "month"}}
+            {
+                "product": product,
+                "currency": CURRENCIES[0],
+                "unit_amount": amount,
+                "currency_options": {currency: {"unit_amount": amount} for currency in CURRENCIES[1:]},
+                "recurring": {"interval": interval},
+            }
         ).id
+
+    def _product(self, name: str) -> str:
+        return self._stripe.v1.products.create({"name": name}).id
 
     def _billing(self) -> Billing:
         return self._deployment.billing(Clock.start(30))
 
-    def _apply_plans(self) -> Mapping[str, str]:
-        """Make the prices, apply the plans that name them; the base price of each."""
-        base_prices = {plan: self._price(f"Plan {plan}", amount) for plan, amount in BASE_PRICES.items()}
-        names = {kind: f"{kind.replace('_', ' ').capitalize()} line" for kind in ADD_ON_PRICES}
-        add_ons = {kind: self._price(names[kind], amount) for kind, amount in ADD_ON_PRICES.items()}
-        tables = {
-            plan: {
-                "base_prices": [base_prices[plan]],
-                "lines": {
-                    kind: grant | ({"add_on": add_ons[kind]} if "add_on" in grant else {})
-                    for kind, grant in lines.items()
-                },
-            }
-            for plan, lines in PLANS.items()
-        }
+    def _apply_plans(self) -> Mapping[tuple[str, str], str]:
+        """Make the prices, apply the plans that name them; the base price of each plan and interval.
+
+        Each plan has a yearly twin: its add-ons have its interval.
+        """
+        bases = {plan: self._product(f"Plan {plan}") for plan in PLANS}
+        kinds = {kind: self._product(f"{kind.replace('_', ' ').capitalize()} line") for kind in ADD_ON_PRICES}
+        prices: dict[tuple[str, str], str] = {}
+        tables: dict[str, Json] = {}
+        for interval in INTERVALS:
+            add_ons = {kind: self._price(kinds[kind], amount, interval) for kind, amount in ADD_ON_PRICES.items()}
+            for plan, lines in PLANS.items():
+                prices[plan, interval] = self._price(bases[plan], BASE_PRICES[plan], interval)
+                tables[plan if interval == "month" else f"{plan}-yearly"] = {
+                    "base_prices": [prices[plan, interval]],
+                    "lines": {
+                        kind: grant | ({"add_on": add_ons[kind]} if "add_on" in grant else {})
+                        for kind, grant in lines.items()
+                    },
+                }
         plan_files.apply(plan_files.parse(tables), self._stores.plans, self._billing())
-        return base_prices
+        return prices
 
     def _enter(self, workspace: DemoWorkspace) -> str:
         """What an operator does for a new workspace: create it, sync its subscription, issue a key."""

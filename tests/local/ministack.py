@@ -37,7 +37,8 @@ def interpreter() -> Path:
 class MiniStack:
     """Start it with `start`, which returns at once; `wait_until_ready` before the first call; always `stop` it."""
 
-    def __init__(self, layer_packages: Path) -> None:
+    def __init__(self, layer_packages: Path, *, iam_decisions: Path | None = None) -> None:
+        """With `iam_decisions` it refuses what a role does not allow, and writes each decision to that file."""
         self.directory = Path(tempfile.gettempdir()) / f"line-requests-local-{secrets.token_hex(6)}"
         self.log = self.directory / "ministack.log"
         self.session = boto3.Session(
@@ -59,6 +60,8 @@ class MiniStack:
             "LOG_LEVEL": "WARNING",
             "WORKER_PYTHONPATH": str(layer_packages),
         }
+        if iam_decisions:
+            self._environment |= {"AUTH": "true", "IAM_DECISIONS": str(iam_decisions)}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

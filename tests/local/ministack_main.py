@@ -1,5 +1,6 @@
 """Runs under MiniStack's own interpreter and ends with the process that started it, however that one ends."""
 
+import json
 import os
 import select
 import subprocess
@@ -33,7 +34,25 @@ def main() -> None:
     Config._create_sockets = lambda config, _, *kind: create(config, [inherited], *kind)  # noqa: SLF001 - likewise
     # After each invocation MiniStack waits up to 50 ms for a line of log that may never come.
     Worker._drain_stderr_bounded = _drain  # noqa: SLF001 - it has no setting
+    if log := os.environ.pop("IAM_DECISIONS", None):
+        _record_decisions(Path(log))
     app.main()
+
+
+def _record_decisions(log: Path) -> None:
+    """Write who called what, and whether IAM allowed it: one JSON array a line."""
+    from ministack.core import iam_evaluator
+
+    enforce = iam_evaluator.enforce
+
+    def enforce_and_record(access_key_id: str, action: str, *request: Any, **more: Any) -> Any:  # noqa: ANN401 - MiniStack has no types
+        refusal = enforce(access_key_id, action, *request, **more)
+        caller = iam_evaluator.resolve_caller_identity(access_key_id) or {}
+        with log.open("a") as file:
+            file.write(json.dumps([caller.get("userArn", ""), action, refusal is None]) + "\n")
+        return refusal
+
+    iam_evaluator.enforce = enforce_and_record
 
 
 def _drain(worker: Any) -> str:  # noqa: ANN401 - MiniStack has no types

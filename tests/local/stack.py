@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import httpx
@@ -30,7 +31,7 @@ from tests.local.stripe_double import StripeDouble
 from tests.local.stripe_double.webhooks import WebhookMode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 WEBHOOK_SECRETS = ["whsec_local_current", "whsec_local_previous"]  # two, as while a secret is rotated
 
@@ -40,10 +41,14 @@ Json = dict[str, Any]
 class LocalStack:
     """The whole product on one origin, as a context manager; `ready` once everything is deployed and usable."""
 
-    def __init__(self, port: int = 0) -> None:
-        """Choose the port; 0 takes a free one."""
+    def __init__(self, port: int = 0, *, iam_decisions: Path | None = None) -> None:
+        """Choose the port; 0 takes a free one. With `iam_decisions` IAM is enforced, and recorded in that file."""
+        self._iam_decisions = iam_decisions
         self.ready = False
         self.webhook_mode: WebhookMode = "deliver"
+        # What `advance_clock` moves beside the Stripe double (gateway, schedule, bus, functions): each is called
+        # with the seconds by which the stack is then ahead of the wall clock.
+        self.clock_followers: list[Callable[[int], None]] = []
         self._port = port
         self._undo = ExitStack()
 
@@ -80,6 +85,17 @@ class LocalStack:
         self.provisioner.set_mode("auto")
         self.double.set_faults("error_before", 0)
 
+    def now(self) -> str:
+        """The stack's time, in ISO 8601."""
+        return datetime.fromtimestamp(self.double.advance(0), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def advance_clock(self, seconds: int) -> Json:
+        """Let time pass for the whole stack at once; at Stripe everything that falls due meanwhile happens."""
+        self.double.advance(seconds)
+        for follow in self.clock_followers:
+            follow(self.double.clock.offset_s)
+        return {"now": self.now()}
+
     def reconcile(self) -> Json:
         """Run the deployed reconciler once, as its schedule would; its summary."""
         tick = {
@@ -115,7 +131,7 @@ class LocalStack:
         listener = _listen(self._port)
         self._undo.callback(listener.close)
         self.origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        self.ministack = MiniStack(layer_packages())
+        self.ministack = MiniStack(layer_packages(), iam_decisions=self._iam_decisions)
         self._undo.callback(self.ministack.stop)
         self.ministack.start()
         self.double = StripeDouble(product_api_key=PRODUCT_API_KEY, webhook_secrets=WEBHOOK_SECRETS)

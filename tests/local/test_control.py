@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -54,7 +55,7 @@ def wait_for_status(http: httpx.Client, workspace: Json, wanted: str) -> None:
 
 def test_the_state_names_what_is_running(http: httpx.Client, stack: LocalStack) -> None:
     state = http.get("/_local/state").json()
-    assert set(state) == {"api", "stripe", "webhookSecrets", "workspaces", "webhooks", "provisioning"}
+    assert set(state) == {"api", "stripe", "webhookSecrets", "workspaces", "webhooks", "provisioning", "now"}
     assert (state["api"], state["stripe"]) == (stack.origin, stack.double.url)
     assert (state["webhooks"], state["provisioning"]) == ("deliver", "auto")
     assert {"starter", "scale", "capped"} <= {workspace["plan"] for workspace in state["workspaces"]}
@@ -186,12 +187,89 @@ def test_a_session_token_is_as_good_as_its_claims(http: httpx.Client, overrides:
         ("stripe/faults", {"kind": "error_before", "count": -1}),
         ("stripe/faults", {"kind": "error_before", "count": True}),
         ("stripe/faults", {"kind": "earthquake", "count": 1}),
+        ("workspaces", {"plan": "starter", "trialDays": -1}),
+        ("workspaces", {"plan": "starter", "trialDays": "14"}),
+        ("workspaces", {"plan": "starter", "currency": "xyz"}),
+        ("clock", {}),
+        ("clock", {"advanceSeconds": 0}),
+        ("clock", {"advanceSeconds": 1.5}),
+        ("clock", {"advanceSeconds": True}),
+        ("clock", {"advanceSeconds": 10 * 365 * 86_400 + 1}),
+        ("stripe/invoices/in_1", {}),
+        ("stripe/invoices/in_1", {"action": "burn"}),
+        ("stripe/invoices/in_1", {"action": "pay_part", "amount": 0}),
     ],
 )
 def test_bad_input_is_told_what_is_wrong(http: httpx.Client, path: str, body: Json) -> None:
     answer = http.post(f"/_local/{path}", json=body)
     assert answer.status_code == 400
     assert set(answer.json()) == {"error"}
+
+
+def stripe_subscription(stack: LocalStack, workspace: Json) -> Json:
+    return next(one for one in stack.double.all_of("subscription") if one["id"] == workspace["subscription"])
+
+
+def test_a_workspace_may_begin_with_a_trial_and_in_another_currency(http: httpx.Client, stack: LocalStack) -> None:
+    workspace = post(http, "workspaces", plan="starter", trialDays=10, currency="eur")
+
+    subscription = stripe_subscription(stack, workspace)
+
+    assert (subscription["status"], subscription["currency"]) == ("trialing", "eur")
+    assert subscription["trial_end"] - subscription["trial_start"] == 10 * 86_400
+    assert create(http, workspace).status_code == 201
+
+
+def test_a_subscription_is_canceled_and_taken_again(http: httpx.Client, stack: LocalStack) -> None:
+    workspace = post(http, "workspaces", plan="starter")
+    route = f"workspaces/{workspace['workspaceId']}/subscription"
+    assert http.post(f"/_local/{route}", json={"resubscribe": True}).status_code == 400
+
+    canceled = post(http, route, cancel=True)
+    assert stripe_subscription(stack, canceled)["status"] == "canceled"
+    assert http.post(f"/_local/{route}", json={"cancel": True}).status_code == 400
+    again = post(http, route, resubscribe=True, interval="year")
+
+    assert again["subscription"] != workspace["subscription"]
+    (item,) = stripe_subscription(stack, again)["items"]["data"]
+    assert (item["price"]["recurring"]["interval"], item["price"]["unit_amount"]) == ("year", 29000)
+
+
+def test_another_interval_is_another_price_of_the_plan(http: httpx.Client, stack: LocalStack) -> None:
+    workspace = post(http, "workspaces", plan="starter")
+    route = f"workspaces/{workspace['workspaceId']}/subscription"
+
+    post(http, route, interval="year")
+    post(http, route, plan="scale")
+
+    (item,) = stripe_subscription(stack, workspace)["items"]["data"]
+    assert (item["price"]["recurring"]["interval"], item["price"]["unit_amount"]) == ("year", 149000)
+
+
+def test_other_hands_touch_an_invoice(http: httpx.Client) -> None:
+    workspace = post(http, "workspaces", plan="starter")
+    create(http, workspace)
+    invoice = create(http, workspace).json()["line"]["stripeInvoiceId"]
+
+    part = post(http, f"stripe/invoices/{invoice}", action="pay_part", amount=100)
+
+    assert (part["status"], part["amount_paid"]) == ("open", 100)
+    too_much = http.post(f"/_local/stripe/invoices/{invoice}", json={"action": "pay_part", "amount": 10**9})
+    assert (too_much.status_code, set(too_much.json())) == (400, {"error"})
+    assert http.post("/_local/stripe/invoices/in_1", json={"action": "refund"}).status_code == 404
+    assert post(http, f"stripe/invoices/{invoice}", action="credit_note")["type"] == "mixed"
+
+
+def test_time_passes_on_command_and_the_state_tells_it(http: httpx.Client, stack: LocalStack) -> None:
+    followed: list[int] = []
+    stack.clock_followers.append(followed.append)
+
+    now = post(http, "clock", advanceSeconds=2)["now"]
+
+    stack.clock_followers.remove(followed.append)
+    assert datetime.fromisoformat(now) > datetime.now(UTC)
+    assert http.get("/_local/state").json()["now"] >= now
+    assert followed == [stack.double.clock.offset_s]
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b"null", b"\xff"])

@@ -1,4 +1,52 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
 from tests.page.chromium import executable
 
-# The summary at the end says so: see tests/conftest.py.
-collect_ignore = [] if executable() else ["test_console_in_browser.py"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.local.stack import LocalStack
+
+# tests/conftest.py reports it.
+collect_ignore_glob = [] if executable() else ["*_in_browser.py"]
+
+expect.set_options(timeout=30_000)  # the local stack shares its machine with other tests
+
+
+class OpenPage(Protocol):
+    def __call__(self, path: str, **options: Any) -> Page: ...  # noqa: ANN401 - those of Browser.new_page
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; closed after each module, because no other event loop can run in the thread meanwhile."""
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=executable()) as browser:
+        yield browser
+
+
+@pytest.fixture
+def problems() -> list[str]:
+    """What the consoles of the open pages report as errors; a test that expects some removes them."""
+    return []
+
+
+@pytest.fixture
+def open_page(browser: Browser, stack: LocalStack, problems: list[str]) -> Iterator[OpenPage]:
+    """Opens pages of the local stack, and fails the test if any of them reports an error."""
+
+    def open_page(path: str, **options: Any) -> Page:  # noqa: ANN401
+        page = browser.new_page(base_url=stack.origin, **options)
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in browser.contexts:
+        context.close()
+    assert problems == []

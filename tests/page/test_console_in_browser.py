@@ -2,109 +2,220 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
-
-from tests.page.chromium import Browser
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Locator, Page, Route, expect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from tests.local.stack import LocalStack
+    from tests.page.conftest import OpenPage
 
-STATUSES = "[...document.querySelectorAll('#lines .line .top .tag:last-child')].map((tag) => tag.textContent).join()"
+WIDTHS = [360, 768, 1440]
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def open_console(open_page: OpenPage, plan: str = "starter", **options: object) -> Page:
+    """The console, showing a fresh workspace on this plan."""
+    page = open_page("/", **options)
+    first = page.locator("#workspace option").first.inner_text()
+    page.get_by_role("combobox", name="Create a workspace").select_option(plan)
+    expect(page.get_by_role("combobox", name="Workspace", exact=True)).not_to_have_value(first)
+    expect_statuses(page)
+    return page
 
 
 @pytest.fixture
-def page(stack: LocalStack, tmp_path: Path) -> Iterator[Browser]:
-    """The console, showing a fresh workspace on the plan `starter`."""
-    with Browser(tmp_path) as browser:
-        browser.open(f"{stack.origin}/")
-        first = browser.wait_for("document.querySelector('#workspace')?.value")
-        choose(browser, "#new-workspace", "starter")
-        browser.wait_for(f"document.querySelector('#workspace').value !== '{first}'")
-        browser.wait_for("document.querySelector('#count').textContent === '0'")
-        yield browser
+def page(open_page: OpenPage) -> Page:
+    return open_console(open_page)
 
 
-def click(page: Browser, text: str) -> None:
-    button = f"[...document.querySelectorAll('button')].find((b) => b.offsetParent && b.textContent === '{text}')"
-    page.wait_for(f"Boolean({button})")
-    page.run(f"{button}.click()")
+def click(page: Page | Locator, text: str) -> None:
+    page.get_by_role("button", name=text, exact=True).click()
 
 
-def choose(page: Browser, selector: str, value: str) -> None:
-    page.run(
-        f"(() => {{ const select = document.querySelector('{selector}'); select.value = '{value}';"
-        " select.dispatchEvent(new Event('change')); })()"
-    )
+def choose(page: Page, text: str) -> None:
+    page.get_by_role("radio", name=text, exact=True).check(force=True)  # its label lies over it
 
 
-def pay(page: Browser) -> None:
-    """Pay as the customer does who follows the link: the hosted page is on Stripe's origin."""
-    url = page.wait_for("document.querySelector('#lines a.pay')?.href")
-    page.run(f"fetch('{url}/pay', {{ method: 'POST', mode: 'no-cors' }}).then(() => true)")
+def card(page: Page, title: str) -> Locator:
+    return page.locator(".card").filter(has=page.get_by_role("heading", name=title, exact=True))
 
 
-def test_an_included_line_becomes_active_before_ones_eyes(page: Browser) -> None:
-    click(page, "Request this line")
-    page.wait_for("document.querySelector('.idea .lit')?.classList.contains('included')")
-    page.wait_for(f"{STATUSES} === 'active'")
-    assert page.problems == []
+def expect_statuses(page: Page, *statuses: str) -> None:
+    expect(page.locator("#lines .tags .tag:last-child")).to_have_text(list(statuses))
 
 
-def test_a_paid_line_waits_for_its_payment_and_goes_on(page: Browser) -> None:
-    click(page, "Request this line")
-    page.wait_for(f"{STATUSES} === 'active'")
-    click(page, "Request this line")
-    page.wait_for("document.querySelector('.idea .lit')?.classList.contains('payable')")
-    page.wait_for(f"{STATUSES} === 'awaiting payment,active'")
-    pay(page)
-    page.wait_for(f"{STATUSES} === 'active,active'")
-    assert page.problems == []
-
-
-def test_without_webhooks_and_polls_the_reconciler_finds_the_payment(page: Browser, stack: LocalStack) -> None:
-    click(page, "drop")
-    page.wait_for("document.querySelector('[data-value=drop]').ariaPressed === 'true'")
-    assert stack.webhook_mode == "drop"
-    page.run("document.querySelector('#heal').click()")
-    for _ in range(2):
+def request_lines(page: Page, *statuses: str) -> None:
+    """Request one line after the other; each is in its status before the next."""
+    for count in range(1, len(statuses) + 1):
         click(page, "Request this line")
-        page.wait_for("!document.querySelector('#send').disabled")
+        expect_statuses(page, *statuses[-count:])
+
+
+def pay(page: Page) -> None:
+    """Pay as the customer does who follows the link."""
+    with page.expect_popup() as opened:
+        page.locator("#lines a.pay").click()
+    opened.value.get_by_role("button", name="Pay").click()
+    expect(opened.value.get_by_role("status")).to_have_text("Paid")
+
+
+def test_included_line_becomes_active(page: Page) -> None:
+    request_lines(page, "active")
+    expect(page.locator(".decision .included.taken")).to_be_visible()
+
+
+def test_paid_line_waits_for_its_payment(page: Page) -> None:
+    request_lines(page, "awaiting payment", "active")
+    expect(page.locator(".decision .payable.taken")).to_be_visible()
     pay(page)
-    time.sleep(2)  # two rounds of looking at the list, which never heals
-    assert page.run(STATUSES).startswith("awaiting payment")
+    expect_statuses(page, "active", "active")
+    expect(page.locator("#announcement")).to_have_text("Sales Line 2: active")
+
+
+def test_background_tab_keeps_polling(open_page: OpenPage) -> None:
+    page = open_console(open_page)
+    page.evaluate("Object.defineProperty(document, 'visibilityState', { value: 'hidden' })")
+    page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
+    request_lines(page, "active")
+
+
+def test_reconciler_finds_payment_without_webhooks_and_polls(page: Page, stack: LocalStack) -> None:
+    choose(page, "drop")
+    page.get_by_label("poll each open line").uncheck()
+    request_lines(page, "awaiting payment", "active")
+    assert stack.webhook_mode == "drop"
+    pay(page)
+    page.wait_for_timeout(2000)  # the page reads the list, which never asks Stripe
+    expect_statuses(page, "awaiting payment", "active")
     click(page, "Run it once")
-    page.wait_for(f"{STATUSES} === 'active,active'")
-    page.wait_for("!document.querySelector('#reconcile').disabled")  # the run goes on when its line is settled
-    assert page.problems == []
+    expect_statuses(page, "active", "active")
+    expect(page.locator("#summary")).not_to_be_empty()
 
 
-def test_a_manual_provisioner_answers_by_button(page: Browser) -> None:
-    click(page, "manual")
-    page.wait_for("document.querySelector('[data-value=manual]').ariaPressed === 'true'")
-    click(page, "Request this line")
+def test_manual_provisioner_answers_by_button(page: Page, stack: LocalStack) -> None:
+    choose(page, "manual")
+    request_lines(page, "provisioning")
+    assert stack.provisioner.mode == "manual"
     click(page, "Provisioner: failed")
-    page.wait_for(f"{STATUSES} === 'failed'")
-    assert page.problems == []
+    expect_statuses(page, "failed")
 
 
-def test_a_refusal_says_why(page: Browser) -> None:
-    click(page, "Bring your own")
+def test_refusal_says_why(page: Page, problems: list[str]) -> None:
+    choose(page, "Bring your own")
     click(page, "Request this line")
-    answer = page.wait_for("document.querySelector('#answer').innerText")
-    assert answer.startswith("403 forbidden line type")
-    page.wait_for("document.querySelector('.idea .lit')?.classList.contains('refused')")
+    expect(page.locator("#answer")).to_contain_text("403 forbidden line type")
+    expect(page.locator(".decision .refused.taken")).to_be_visible()
+    expect_refused(problems, {403: 1})
 
 
-def test_it_is_usable_on_a_phone_and_in_the_dark(stack: LocalStack, tmp_path: Path) -> None:
-    with Browser(tmp_path, width=390, height=800, dark=True) as browser:
-        browser.open(f"{stack.origin}/")
-        browser.wait_for("document.querySelector('#workspace')?.value")
-        assert browser.run("document.documentElement.scrollWidth <= innerWidth")
-        red, green, blue = browser.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
-        assert red + green + blue < 200
+def test_ten_at_once_make_one_payable_request(page: Page, problems: list[str]) -> None:
+    request_lines(page, "active")
+    click(page, "Ten at once")
+    expect(page.locator("#answer div")).to_have_text(
+        [f"1 {TIMES} 201 awaiting payment", f"9 {TIMES} 409 request in progress"]
+    )
+    expect_statuses(page, "awaiting payment", "active")
+    expect_refused(problems, {409: 9})
+
+
+def test_ten_at_once_with_one_key_are_one_request(page: Page) -> None:
+    page.get_by_label("Idempotency-Key").fill("one")
+    click(page, "Ten at once")
+    expect(page.locator("#answer div")).to_have_text(
+        [f"1 {TIMES} 201 provisioning", f"9 {TIMES} 201 provisioning (replayed)"]
+    )
+    expect_statuses(page, "active")
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        ("drafts the invoice", "fails before the effect"),
+        ("adds the invoice item", "fails before the effect"),
+        ("finalizes the invoice", "refuses with 429"),
+    ],
+)
+def test_crashed_request_heals(page: Page, problems: list[str], step: str, kind: str) -> None:
+    request_lines(page, "active")
+    page.get_by_role("combobox", name="While the product").select_option(step)
+    page.get_by_role("combobox", name="Stripe", exact=True).select_option(kind)
+    click(page, "Crash create here")
+    expect(page.locator("#fault")).to_contain_text("The request is half made.")
+    expect_statuses(page, "awaiting payment", "active")
+    expect(page.locator("#lines a.pay")).to_have_count(0)
+    click(page, "Stripe recovers")
+    pay(page)
+    expect_statuses(page, "active", "active")
+    expect_refused(problems, {503: 1})
+
+
+def test_charges_are_those_of_stripe(page: Page) -> None:
+    charged = card(page, "Charged at Stripe")
+    expect(charged.locator("#subscription")).to_contain_text(f"Plan starter1 {TIMES} $29.00 a month")
+    request_lines(page, "awaiting payment", "active")
+    expect(charged.locator("#invoices li")).to_have_count(2)
+    expect(charged.locator("#invoices li").first).to_contain_text("open")
+    pay(page)
+    expect(charged.locator("#invoices li").first).to_contain_text("paid")
+    click(page, "Run it once")
+    expect(charged.locator("#subscription")).to_contain_text(f"Purchased phone line1 {TIMES} $15.00 a month")
+
+
+@pytest.mark.parametrize(("button", "days"), [("A day later", 1), ("A month later", 31)])
+def test_time_is_advanced_by_button(page: Page, button: str, days: int) -> None:
+    asked = []
+
+    def answer(route: Route) -> None:
+        """Instead of the stack, whose time must not jump for the tests that follow."""
+        asked.append(route.request.post_data_json)
+        route.fulfill(json={"now": "2030-01-01T12:00:00Z"})
+
+    def state(route: Route) -> None:
+        told = route.fetch()
+        route.fulfill(response=told, json=told.json() | {"now": "2030-01-01T12:00:00Z"})
+
+    page.route("**/_local/clock", answer)
+    page.route("**/_local/state", state)
+    click(page, button)
+    expect(page.locator("#advanced")).to_have_text("Time has passed.")
+    expect(page.locator("#now")).to_contain_text("Jan 1, 2030")
+    assert asked == [{"advanceSeconds": days * 24 * 60 * 60}]
+
+
+def test_keyboard_keeps_its_place_while_lines_change(page: Page) -> None:
+    choose(page, "manual")
+    request_lines(page, "provisioning")
+    expect(page.get_by_role("button", name="Request this line")).to_be_enabled()
+    page.get_by_label("First name").focus()
+    page.keyboard.press("Enter")
+    expect_statuses(page, "awaiting payment", "provisioning")
+    expect(page.locator("#answer")).to_contain_text("201 awaiting payment")  # one canceled before that is made again
+    expect(page.get_by_label("First name")).to_be_focused()
+    page.get_by_role("button", name="Cancel").focus()
+    page.keyboard.press("Space")
+    expect_statuses(page, "canceled", "provisioning")
+    expect(page.get_by_role("heading", name="Sales Line 2")).to_be_focused()
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_console_fits_and_is_accessible(open_page: OpenPage, width: int, color_scheme: str) -> None:
+    page = open_console(open_page, viewport={"width": width, "height": 800}, color_scheme=color_scheme)
+    request_lines(page, "awaiting payment", "active")
+    page.locator("#log summary").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (red + green + blue < 200) == (color_scheme == "dark")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def expect_refused(problems: list[str], expected: dict[int, int]) -> None:
+    """Chromium reports answers from 400 on as errors: these are expected, no others are there."""
+    for status, count in expected.items():
+        told = [problem for problem in problems if f"status of {status}" in problem]
+        assert len(told) == count, problems
+        problems[:] = [problem for problem in problems if problem not in told]

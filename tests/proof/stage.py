@@ -52,6 +52,11 @@ def at(now_ms: int) -> str:
     return datetime.datetime.fromtimestamp(now_ms / 1000, tz=datetime.UTC).isoformat()
 
 
+def queued(event: Json) -> Json:
+    """An event of the bus as SQS delivers it."""
+    return {"Records": [{"messageId": "1", "body": json.dumps(event)}]}
+
+
 # --- what people can see ------------------------------------------------------------------------
 
 
@@ -303,7 +308,7 @@ def provision(outcome: str = "succeeded") -> Script:
 
     def script() -> Lines:
         detail = yield Act("the provisioner is done", _when(see))
-        yield Call("provisioning_result", lambda now_ms: {"detail": detail, "time": at(now_ms)})
+        yield Call("provisioning_result", lambda now_ms: queued({"id": "1", "detail": detail, "time": at(now_ms)}))
 
     return Script(f"provisioning {outcome}", script)
 

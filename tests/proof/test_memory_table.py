@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.proof.memory_table import Answer, MemoryTable, key_of
-from tests.store.engine import dynamodb, engine, new_table
+from tests.support.engine import dynamodb, engine, new_table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

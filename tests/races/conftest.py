@@ -4,19 +4,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.local.demo import PRODUCT_API_KEY
 from tests.local.stripe_double import StripeDouble
-from tests.races.shop import API_KEY, Shop
 from tests.store.conftest import endpoint, world
+from tests.support.shop import Shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.store.world import World
+    from tests.support.world import World
 
 __all__ = ["endpoint", "world"]
 
 
 @pytest.fixture
 def shop(world: World) -> Iterator[Shop]:
-    with StripeDouble(product_api_key=API_KEY) as double:
+    with StripeDouble(product_api_key=PRODUCT_API_KEY) as double:
         yield Shop(world, double)

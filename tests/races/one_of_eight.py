@@ -7,23 +7,18 @@ from __future__ import annotations
 
 import json
 import random
-import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from line_requests.billing.account import Billing
-from line_requests.clock import Clock
+from line_requests.clock import wall_time_ms
 from line_requests.domain.errors import LineRequestError
-from line_requests.domain.ids import sha256_hex
 from line_requests.domain.model import Line, Status, VoidReason
-from line_requests.domain.rate_limit import RateLimit
-from line_requests.domain.submission import Kind
-from line_requests.flows.lifecycle import Lifecycle
-from line_requests.storage.table import Table
-from tests.decision.examples import SUBMISSIONS
-from tests.store.engine import dynamodb
+from line_requests.flows.lifecycle import Until
+from tests.support.engine import dynamodb
+from tests.support.product import product
+from tests.support.shop import Requests, clock
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
@@ -32,7 +27,6 @@ _start: Barrier
 
 THREADS = 4
 KEYS = 3
-PLENTY = RateLimit(per_minute=6000, burst=1000)
 # [the key or null, the line's id, whether the answer was replayed, the whole answer], or [the refusal's name]
 Outcome = list[str | bool | None]
 
@@ -41,9 +35,9 @@ class Contender:
     """One thread's view of the deployment."""
 
     def __init__(self, endpoint: str, table_name: str, stripe_url: str, seed: int) -> None:
-        table = Table(dynamodb(endpoint), table_name)
-        self.store, self.registry = Store(table), Registry(table)
-        self.stripe_url = stripe_url
+        self.product = product(dynamodb(endpoint), table_name, stripe_url)
+        self.requests = Requests(self.product)
+        self.lines, self.workspaces = self.product.stores.lines, self.product.stores.workspaces
         self.chance = random.Random(seed)
 
     def live(self, acts: int) -> list[Outcome]:
@@ -59,13 +53,7 @@ class Contender:
 
     def request(self) -> Outcome:
         key = self.chance.choice([None, f"key-{self.chance.randrange(KEYS)}"])
-        key_hash = sha256_hex(key) if key else None
-        opening = self.store.opening("acme", idempotency_key_hash=key_hash)
-        assert opening.workspace is not None
-        clock = Clock(now_ms(), 18.0)
-        answer = Intake(self.store, self._lifecycle(clock), clock, PLENTY, 0).submit(
-            opening.workspace, opening.record, SUBMISSIONS[Kind.PURCHASED_PHONE], key_hash
-        )
+        answer = self.requests.submit(key)
         return [key, json.loads(answer.body)["line"]["_id"], answer.replayed, answer.body]
 
     def settle(self) -> None:
@@ -74,40 +62,31 @@ class Contender:
         if line is None:
             return
         choice = self.chance.choice(["pay", "cancel", "look"])
-        lifecycle = self._lifecycle(Clock(now_ms(), 18.0))
+        lifecycle, now = self.product.lifecycle, clock()
         if choice == "cancel":
-            lifecycle.close(line, VoidReason.CANCELED)
+            lifecycle.cancel(now, line, VoidReason.CANCELED)
         elif choice == "look":
-            lifecycle.look(line)
+            lifecycle.advance(now, line, Until.CHECKED)
         elif line.payment_url is not None and line.invoice_id is not None:
             try:
                 urllib.request.urlopen(f"{line.payment_url}/pay", data=b"", timeout=20).close()
             except urllib.error.HTTPError:
                 return  # somebody else has paid or canceled
-            lifecycle.observe(line, lifecycle.billing.retrieve(line.invoice_id))  # as the webhook does
+            invoice = self.product.billing(now).invoices.retrieve(line.invoice_id)
+            lifecycle.apply_then_advance(now, line, invoice)  # as the webhook does
 
     def provision(self) -> None:
-        lines, _ = self.store.lines_page("acme", limit=20, before=None, status=Status.PROVISIONING)
+        lines, _ = self.lines.page("acme", limit=20, before=None, status=Status.PROVISIONING)
         for line in lines:
             if self.chance.random() < 0.6:
-                self.store.provisioning_failed(line, "failed", now_ms())
+                self.lines.mark_failed(line, "failed", wall_time_ms())
             else:
-                self.store.provisioned(line, now_ms())
+                self.lines.mark_active(line, wall_time_ms())
 
     def _holder(self) -> Line | None:
-        workspace = self.registry.workspace("acme")
+        workspace = self.workspaces.get("acme")
         assert workspace is not None
-        return self.store.line("acme", workspace.lock) if workspace.lock else None
-
-    def _lifecycle(self, clock: Clock) -> Lifecycle:
-        def billing(_: object) -> Billing:
-            return Billing("sk_test_product", api_base=self.stripe_url, remaining_s=clock.remaining_s)
-
-        return Lifecycle(self.store, self.registry, billing, clock, 0)
-
-
-def now_ms() -> int:
-    return int(time.time() * 1000)
+        return self.lines.get("acme", workspace.lock) if workspace.lock else None
 
 
 def live(endpoint: str, table_name: str, stripe_url: str, seed: int, acts: int) -> list[Outcome]:

@@ -1,60 +1,199 @@
 import ast
 import json
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from line_requests.telemetry import alarm
+from tests.shape.cloudformation import Json, decided, of_type
 
-Json = Any
 ROOT = Path(__file__).parents[2]
-CODE = [*ROOT.glob("layers/line_requests/*.py"), *ROOT.glob("functions/*/app.py")]
+CODE = [*ROOT.glob("layers/line_requests/**/*.py"), *ROOT.glob("functions/*/app.py")]
+SERVICE = [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}]
+FUNCTIONS = {
+    "CreateLineRequest",
+    "GetLineRequest",
+    "ManageLineRequest",
+    "StripeWebhook",
+    "Reconciler",
+    "PublishChanges",
+    "ProvisioningResult",
+}
 
 
 def raised() -> set[str]:
     """The metrics that the code counts for an operator."""
     calls = [node for path in CODE for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    alarms = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "alarm"]
-    return {ast.literal_eval(call.args[0]) for call in alarms}
+    names = [(getattr(call.func, "id", None) or getattr(call.func, "attr", None), call) for call in calls]
+    return {ast.literal_eval(call.args[0]) for name, call in names if name == "alarm"}
 
 
-def custom_alarms(resources: Json) -> dict[str, Json]:
-    alarms = [r["Properties"] for r in resources.values() if r["Type"] == "AWS::CloudWatch::Alarm"]
-    return {a["MetricName"]: a for a in alarms if a["Namespace"] == "LineRequests"}
+@pytest.fixture(scope="session")
+def alarms(resources: Json) -> dict[str, Json]:
+    return of_type(resources, "AWS::CloudWatch::Alarm")
 
 
-def test_every_metric_for_an_operator_has_an_alarm_and_every_alarm_a_metric(resources: Json) -> None:
-    assert set(custom_alarms(resources)) == raised()
+def of_metric(alarms: dict[str, Json], namespace: str, metric: str) -> list[Json]:
+    return [a for a in alarms.values() if (a.get("Namespace"), a.get("MetricName")) == (namespace, metric)]
 
 
-def test_the_dashboard_shows_every_metric_for_an_operator(resources: Json) -> None:
-    body = json.loads(resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
-    (widget,) = [w["properties"] for w in body["widgets"] if w["properties"]["title"] == "For an operator"]
-    assert {metric[1] for metric in widget["metrics"]} == raised()
+def dimensions(alarm: Json) -> dict[str, Json]:
+    return {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
 
 
-def test_a_metric_is_counted_where_its_alarm_looks(
-    resources: Json, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def operator_metrics(alarms: dict[str, Json]) -> set[str]:
+    return {a["MetricName"] for a in alarms.values() if a.get("Namespace") == "LineRequests"}
+
+
+def test_every_metric_for_an_operator_has_an_alarm(alarms: dict[str, Json]) -> None:
+    assert raised() <= operator_metrics(alarms)
+    assert operator_metrics(alarms) == {
+        "AmbiguousBasePrice",
+        "BillingRefused",
+        "InvoiceMissing",
+        "InvoiceWithoutLine",
+        "OverPlan",
+        "PartiallyPaid",
+        "PaymentLate",
+        "ProvisioningFailed",
+        "ProvisioningLate",
+        "ReconcileLineFailed",
+        "ReconcilerBacklog",
+        "RefundDue",
+        "Reversal",
+        "StripeRefused",
+        "UnknownBasePrice",
+        "UnreadableRecord",
+        "WebhookSignatureRefused",
+    }
+
+
+def test_reconcilers_trouble_alarms_only_if_it_lasts(alarms: dict[str, Json]) -> None:
+    """The next run is the retry."""
+    periods = {
+        a["MetricName"]: int(a["EvaluationPeriods"]) for a in alarms.values() if a.get("Namespace") == "LineRequests"
+    }
+    assert {name for name, number in periods.items() if number > 1} == {"ReconcileLineFailed", "ReconcilerBacklog"}
+
+
+def test_dashboard_shows_every_metric_for_an_operator_of_its_own_stack(
+    resources: Json, alarms: dict[str, Json]
+) -> None:
+    text = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"][0]
+    (widget,) = [w["properties"] for w in json.loads(text)["widgets"] if w["properties"]["title"] == "For an operator"]
+    assert {metric[1] for metric in widget["metrics"]} == operator_metrics(alarms)
+    assert widget["metrics"][0] == ["LineRequests", "RefundDue", "service", "${AWS::StackName}"]
+
+
+def test_metrics_and_their_alarms_are_of_one_stack(
+    resources: Json, alarms: dict[str, Json], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment = resources["Reconciler"]["Properties"]["Environment"]["Variables"]
-    for name in ("POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"):
-        monkeypatch.setenv(name, environment[name])
+    assert environment["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "stack-one")
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", environment["POWERTOOLS_METRICS_NAMESPACE"])
     alarm("RefundDue", "a test")
     emitted = json.loads(capsys.readouterr().out.splitlines()[-1])
     (metrics,) = emitted["_aws"]["CloudWatchMetrics"]
-    looked_at = custom_alarms(resources)["RefundDue"]
-    dimensions = {d["Name"]: d["Value"] for d in looked_at["Dimensions"]}
-    assert metrics["Namespace"] == looked_at["Namespace"]
-    assert {name: emitted[name] for (name,) in metrics["Dimensions"]} == dimensions
+    assert metrics["Namespace"] == "LineRequests"
+    assert {name: emitted[name] for (name,) in metrics["Dimensions"]} == {"service": "stack-one"}
+    assert all(a["Dimensions"] == SERVICE for a in alarms.values() if a.get("Namespace") == "LineRequests")
 
 
-def test_every_alarm_tells_the_topic_and_says_what_happened(resources: Json) -> None:
-    alarms = {name: r for name, r in resources.items() if r["Type"] == "AWS::CloudWatch::Alarm"}
-    for name, resource in alarms.items():
-        assert resource["Condition"] == "HasAlarmTopic", name
-        assert resource["Properties"]["AlarmActions"] == [{"Ref": "AlarmTopicArn"}], name
-        assert resource["Properties"]["AlarmDescription"], name
-    assert {"ReconcilerSilentAlarm", "UnheardResultsAlarm", "ChangesLostAlarm", "PublishChangesLateAlarm"} <= set(
-        alarms
-    )
+def test_alarms_always_exist_and_notify_only_where_there_is_a_topic(resources: Json, alarms: dict[str, Json]) -> None:
+    for name, properties in alarms.items():
+        assert "Condition" not in resources[name], name
+        assert decided(properties["AlarmActions"], HasAlarmTopic=True) == [{"Ref": "AlarmTopicArn"}], name
+        assert decided(properties["AlarmActions"], HasAlarmTopic=False) == {"Ref": "AWS::NoValue"}, name
+
+
+def test_every_alarm_says_what_to_do(alarms: dict[str, Json]) -> None:
+    for name, properties in alarms.items():
+        says = properties["AlarmDescription"]
+        text, values = says["Fn::Sub"] if isinstance(says, dict) else (says, {})
+        assert not set(re.findall(r"\$\{(\w+)\}", text)) - set(values), name
+        sentences = re.split(r"[.,;] ", text)
+        assert len(sentences) > 1, f"{name} says what happened, but not what to do"
+        assert len(text) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("metric", "threshold"),
+    [("DroppedEventCount", 1), ("OnFailureDestinationDeliveredEventCount", 1)],
+)
+def test_stream_records_that_are_given_up_alarm(alarms: dict[str, Json], metric: str, threshold: int) -> None:
+    (found,) = of_metric(alarms, "AWS/Lambda", metric)
+    assert dimensions(found) == {"EventSourceMappingUUID": {"Ref": "PublishChangesChanges"}}
+    assert (found["Threshold"], found["TreatMissingData"]) == (threshold, "notBreaching")
+
+
+def test_stream_that_nobody_polls_alarms(alarms: dict[str, Json]) -> None:
+    """An empty poll counts 0, so only a mapping that has stopped has no data points."""
+    (found,) = of_metric(alarms, "AWS/Lambda", "PolledEventCount")
+    assert dimensions(found) == {"EventSourceMappingUUID": {"Ref": "PublishChangesChanges"}}
+    assert (found["Statistic"], found["ComparisonOperator"]) == ("SampleCount", "LessThanThreshold")
+    assert (found["Threshold"], found["TreatMissingData"]) == (1, "breaching")
+
+
+def test_stream_that_is_late_alarms(alarms: dict[str, Json]) -> None:
+    (found,) = of_metric(alarms, "AWS/Lambda", "IteratorAge")
+    assert dimensions(found) == {"FunctionName": {"Ref": "PublishChanges"}}
+    assert found["Threshold"] == 300_000
+
+
+def test_provisioning_results_that_wait_or_are_set_aside_alarm(alarms: dict[str, Json]) -> None:
+    (aside,) = of_metric(alarms, "AWS/SQS", "ApproximateNumberOfMessagesVisible")
+    assert dimensions(aside) == {"QueueName": {"Fn::GetAtt": ["ProvisioningResultDeadLetters", "QueueName"]}}
+    (waiting,) = of_metric(alarms, "AWS/SQS", "ApproximateAgeOfOldestMessage")
+    assert dimensions(waiting) == {"QueueName": {"Fn::GetAtt": ["ProvisioningResults", "QueueName"]}}
+
+
+def test_late_lines_without_any_answer_alarm(alarms: dict[str, Json]) -> None:
+    metrics = {metric["Id"]: metric for metric in alarms["NobodyAnswersAlarm"]["Metrics"]}
+    assert "late, 0) > 0 AND FILL(answers, 0) < 1" in metrics["nobody_answers"]["Expression"]
+    late, answers = (metrics[name]["MetricStat"]["Metric"] for name in ("late", "answers"))
+    assert (late["MetricName"], late["Dimensions"]) == ("ProvisioningLate", SERVICE)
+    assert answers["MetricName"] == "NumberOfMessagesSent"
+    assert dimensions(answers) == {"QueueName": {"Fn::GetAtt": ["ProvisioningResults", "QueueName"]}}
+    assert [name for name, metric in metrics.items() if metric.get("ReturnData", True)] == ["nobody_answers"]
+
+
+def test_throttles_of_every_function_and_of_the_table_alarm(alarms: dict[str, Json]) -> None:
+    throttled = of_metric(alarms, "AWS/Lambda", "Throttles")
+    assert {dimensions(found)["FunctionName"]["Ref"] for found in throttled} == FUNCTIONS
+    for metric in ("ReadThrottleEvents", "WriteThrottleEvents"):
+        (found,) = of_metric(alarms, "AWS/DynamoDB", metric)
+        assert decided(dimensions(found)) == {"TableName": {"Ref": "Table"}}
+        assert decided(dimensions(found), CreatesTable=False) == {"TableName": {"Ref": "TableName"}}
+
+
+def test_reconciler_that_does_not_run_alarms(alarms: dict[str, Json]) -> None:
+    (found,) = of_metric(alarms, "AWS/Lambda", "Invocations")
+    assert dimensions(found) == {"FunctionName": {"Ref": "Reconciler"}}
+    assert found["TreatMissingData"] == "breaching"
+
+
+def test_errors_of_functions_that_no_client_waits_for_alarm(alarms: dict[str, Json]) -> None:
+    failing = {dimensions(found)["FunctionName"]["Ref"] for found in of_metric(alarms, "AWS/Lambda", "Errors")}
+    assert failing == {"Reconciler", "PublishChanges", "ProvisioningResult"}
+
+
+def test_errors_of_every_route_alarm(resources: Json, alarms: dict[str, Json]) -> None:
+    routes = {
+        (method.upper(), path)
+        for path, methods in resources["Api"]["Properties"]["Body"]["paths"].items()
+        for method in methods
+    }
+    watched = [dimensions(found) for found in of_metric(alarms, "AWS/ApiGateway", "5xx")]
+    assert {(of["Method"], of["Resource"]) for of in watched} == routes
+    assert all((of["ApiId"], of["Stage"]) == ({"Ref": "Api"}, "$default") for of in watched)
+
+
+def test_latency_of_creating_and_polling_alarms(alarms: dict[str, Json]) -> None:
+    slow = of_metric(alarms, "AWS/ApiGateway", "Latency")
+    assert {(of["Method"], of["Resource"]) for of in map(dimensions, slow)} == {
+        ("POST", "/api/line-requests"),
+        ("GET", "/api/line-requests/{id}"),
+    }
+    assert {found["ExtendedStatistic"] for found in slow} == {"p99"}

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.store.engine import dynamodb, engine, new_table
-from tests.store.world import World
+from tests.support.engine import dynamodb, engine, new_table
+from tests.support.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

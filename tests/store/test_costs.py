@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from line_requests.api import responses
-from line_requests.domain.model import Allowance, Status, VoidReason
+from line_requests.domain.bodies import created_body
+from line_requests.domain.model import Allowance, ApiKey, Status, VoidReason
 from line_requests.domain.submission import Kind, Submission
-from line_requests.storage import records as items
 from line_requests.storage.table import marshal
 from tests.decision.examples import ADD_ONS, NOW_MS, counts, subscription
-from tests.store.world import LIMIT, World, new_line
+from tests.support.world import LIMIT, World, new_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,16 +22,16 @@ REALISTIC = {
     for kind, add_on in ADD_ONS.items()
 }
 SUBMISSION = Submission(
-    "Margarethe",
-    "Hollingsworth-Featherstonehaugh",
-    "phone",
-    "byon",
-    "margarethe.hollingsworth@example.com",
-    "+1 (555) 010-0200",
-    "94107",
-    "CA",
-    "+1 (555) 010-0300",
-    "https://images.example.com/avatars/margarethe-hollingsworth.png",
+    first_name="Margarethe",
+    last_name="Hollingsworth-Featherstonehaugh",
+    channel_type="phone",
+    line_type="byon",
+    email="margarethe.hollingsworth@example.com",
+    phone="+1 (555) 010-0200",
+    zipcode="94107",
+    state="CA",
+    forward_calls_to="+1 (555) 010-0300",
+    profile_image_url="https://images.example.com/avatars/margarethe-hollingsworth.png",
 )
 
 
@@ -58,24 +57,24 @@ def item_bytes(item: Mapping[str, Any]) -> int:
 
 def realistic(world: World) -> None:
     """A workspace with the longest id, three kinds for sale and three keys."""
-    assert world.registry.create_workspace("a" * 40, f"cus_{'x' * 14}", livemode=True)
-    saved = world.registry.save_subscription(world.now("a" * 40), subscription("active", **REALISTIC), NOW_MS)
+    assert world.workspaces.insert("a" * 40, f"cus_{'x' * 14}", livemode=True)
+    saved = world.workspaces.save_subscription(world.now("a" * 40), subscription("active", **REALISTIC), NOW_MS)
     assert saved is not None
     for number in range(3):
-        world.registry.save_api_key("a" * 40, f"{number}" * 64, f"key number {number}", NOW_MS)
+        world.api_keys.insert("a" * 40, ApiKey(f"{number}" * 64, f"key number {number}", NOW_MS))
 
 
-def test_the_workspace_item_stays_under_a_kilobyte_with_everything_in_it(world: World) -> None:
+def test_workspace_item_is_under_a_kilobyte_with_every_attribute(world: World) -> None:
     """[19]"""
     realistic(world)
     workspace = world.now("a" * 40)
     raw = world.raw(workspace) | {
         "lock": "f" * 24,
         "lock_kind": "purchased_phone",
-        "tat": NOW_MS,
+        "tat_ms": NOW_MS,
         "due_shard": "3",
         "due_at": NOW_MS,
-        "quantities_until": NOW_MS,
+        "quantities_lease_until_ms": NOW_MS,
         "quantities_revision": 10**6,
         "revision": 10**4,
         "held": {str(kind): 9_999 for kind in Kind},
@@ -85,34 +84,33 @@ def test_the_workspace_item_stays_under_a_kilobyte_with_everything_in_it(world: 
     assert item_bytes(marshal(raw)) < KIB
 
 
-def test_an_included_line_with_a_key_is_read_once_and_written_once_for_six_units(world: World) -> None:
+def test_included_line_with_key_costs_one_read_and_one_transaction(world: World) -> None:
     """[15][19][29]"""
     realistic(world)
     world.wire.watch()
-    opening = world.store.opening("a" * 40, idempotency_key_hash="k" * 64)
-    assert opening.workspace is not None
-    assert len(opening.api_keys) == 3
+    snapshot = world.snapshot("a" * 40, api_key_hash="0" * 64, idempotency_key_hash="k" * 64)
+    assert snapshot.workspace is not None
+    assert snapshot.api_key is not None
     line = new_line(Kind.BYON_PHONE, workspace_id="a" * 40, submission=SUBMISSION, idempotency_key_hash="k" * 64)
-    answer = json.dumps(responses.created_body(line, 0))
+    answer = json.dumps(created_body(line, 0))
     world.wire.units = 0
-    assert world.admit(opening.workspace, line, answer=answer, limit=LIMIT) is None
+    assert world.admit(snapshot.workspace, line, answer=answer, limit=LIMIT) is None
     assert [operation for operation, _ in world.wire.calls] == ["BatchGetItem", "TransactWriteItems"]
     assert len(world.wire.calls[0][1]["RequestItems"][world.table_name]["Keys"]) == 3
     assert len(world.wire.calls[1][1]["TransactItems"]) == 3
     assert world.wire.units == 6
     for item in world.everything():
         assert item_bytes(item) < KIB
-    assert "due_shard" not in items.line_item(line), "an included line costs no write of the index"
 
 
-def test_a_poll_reads_two_items_in_one_call(world: World) -> None:
+def test_poll_reads_two_items_in_one_call(world: World) -> None:
     """[36]"""
     world.workspace()
     line = world.added()
     world.wire.watch()
-    opening = world.store.opening("acme", line_id=line.id)
-    assert opening.line == line
-    assert opening.workspace is None
+    snapshot = world.snapshot("acme", api_key_hash="0" * 64, line_id=line.id)
+    assert snapshot.line == line
+    assert snapshot.workspace is None
     assert [operation for operation, _ in world.wire.calls] == ["BatchGetItem"]
     assert len(world.wire.calls[0][1]["RequestItems"][world.table_name]["Keys"]) == 2
 
@@ -122,17 +120,17 @@ def test_each_step_and_each_transition_is_one_write(world: World) -> None:
     world.workspace(email=Allowance(0, add_on=ADD_ONS[Kind.EMAIL]))
     line = world.added(Kind.EMAIL, Status.AWAITING_PAYMENT)
     world.wire.watch()
-    leased = world.store.take_lease(line, free_by_ms=NOW_MS, until_ms=NOW_MS + 1)
+    leased = world.lines.take_lease(line, now_ms=NOW_MS, until_ms=NOW_MS + 1, throttled=False)
     assert leased is not None
-    world.store.save_invoice(leased, "in_1")
-    world.store.intend(leased, VoidReason.CANCELED, NOW_MS)
-    world.store.rest(leased, url="https://pay", look_after_ms=NOW_MS, due_at_ms=NOW_MS)
+    world.lines.save_invoice(leased, "in_1")
+    world.lines.record_void_reason(leased, VoidReason.CANCELED, NOW_MS)
+    world.lines.save_payment_url(leased, url="https://pay", next_poll_at_ms=NOW_MS, due_at_ms=NOW_MS)
     assert world.wire.operations == {"UpdateItem": 4}
     world.wire.watch()
-    paid = world.store.promote(leased, NOW_MS, invoice_id="in_1", url=None)
-    failed = world.store.provisioning_failed(paid, "failed", NOW_MS)
-    again = world.store.retry_provisioning(world.now(), failed, "operator", NOW_MS)
-    released = world.store.release(world.store.provisioned(again, NOW_MS), "operator", NOW_MS)
+    paid = world.lines.mark_paid(leased, NOW_MS, invoice_id="in_1", url=None)
+    failed = world.lines.mark_failed(paid, "failed", NOW_MS)
+    again = world.lines.retry(world.now(), failed, "operator", NOW_MS)
+    released = world.lines.release(world.lines.mark_active(again, NOW_MS), "operator", NOW_MS)
     assert released.sequence == 6
     assert world.wire.operations == {"TransactWriteItems": 5, "GetItem": 1}
-    assert world.now().held == counts()
+    assert world.counts()[0] == counts()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from line_requests.domain.model import Allowance, Status, VoidReason
+from line_requests.domain.model import Allowance, ApiKey, Status, VoidReason
 from line_requests.storage.records import workspace_key
 from line_requests.storage.table import (
     CONFLICT_ATTEMPTS,
@@ -19,8 +19,8 @@ from line_requests.storage.table import (
 )
 from tests.decision.examples import ADD_ONS, NOW_MS, counts
 from tests.local.ministack import ROOT
-from tests.store.wire import canceled, refusal
-from tests.store.world import LIMIT, World, new_line
+from tests.support.wire import canceled, refusal
+from tests.support.world import LIMIT, World, new_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,17 +42,17 @@ NOTHING = Write(workspace_key("nobody"), update="SET #x = :x", condition="attrib
         refusal("TransactionInProgressException"),
     ],
 )
-def test_a_conflict_is_tried_again_and_never_taken_for_a_refusal(world: World, conflict: dict[str, Any]) -> None:
+def test_transaction_is_retried_after_a_conflict(world: World, conflict: dict[str, Any]) -> None:
     """[19][26]"""
     workspace = world.workspace()
     world.wire.watch()
     world.wire.instead("TransactWriteItems", *[conflict] * 5)
     assert world.admit(workspace, new_line(), limit=LIMIT) is None
     assert world.wire.operations == {"TransactWriteItems": 6}
-    assert world.now().held == counts(purchased_phone=1)
+    assert world.counts()[0] == counts(purchased_phone=1)
 
 
-def test_all_attempts_of_a_transaction_are_one(world: World) -> None:
+def test_all_attempts_of_a_transaction_share_one_token(world: World) -> None:
     """[16][19]"""
     workspace = world.workspace(purchased_phone=Allowance(5))
     world.wire.watch()
@@ -64,7 +64,7 @@ def test_all_attempts_of_a_transaction_are_one(world: World) -> None:
     assert tokens[3] != tokens[0]
 
 
-def test_conflicts_are_waited_for_with_jitter_and_within_a_bound(world: World) -> None:
+def test_transaction_retries_wait_with_jitter_within_a_bound(world: World) -> None:
     """[19]"""
     workspace = world.workspace()
     world.wire.instead("TransactWriteItems", *[CONFLICT] * (CONFLICT_ATTEMPTS - 1))
@@ -76,7 +76,7 @@ def test_conflicts_are_waited_for_with_jitter_and_within_a_bound(world: World) -
 
 
 @pytest.mark.parametrize("conflict", [CONFLICT, refusal("TransactionInProgressException")])
-def test_conflicts_without_end_are_an_error_not_an_outcome(world: World, conflict: dict[str, Any]) -> None:
+def test_transaction_raises_after_the_last_conflict(world: World, conflict: dict[str, Any]) -> None:
     """[34]"""
     workspace = world.workspace()
     before = world.everything()
@@ -87,7 +87,7 @@ def test_conflicts_without_end_are_an_error_not_an_outcome(world: World, conflic
 
 
 @pytest.mark.parametrize("reason", ["ItemCollectionSizeLimitExceeded", "ValidationError"])
-def test_a_transaction_canceled_for_another_reason_is_an_error(world: World, reason: str) -> None:
+def test_transaction_raises_when_canceled_for_another_reason(world: World, reason: str) -> None:
     """[34]"""
     workspace = world.workspace()
     world.wire.watch()
@@ -97,7 +97,7 @@ def test_a_transaction_canceled_for_another_reason_is_an_error(world: World, rea
     assert world.wire.operations == {"TransactWriteItems": 1}
 
 
-def test_a_condition_that_failed_is_the_outcome_even_beside_a_conflict(world: World) -> None:
+def test_transaction_reports_a_failed_condition_beside_a_conflict(world: World) -> None:
     """[19]"""
     workspace = world.workspace()
     world.wire.instead("TransactWriteItems", canceled("ConditionalCheckFailed", "TransactionConflict"))
@@ -108,14 +108,14 @@ def test_a_condition_that_failed_is_the_outcome_even_beside_a_conflict(world: Wo
     assert world.now() == workspace
 
 
-def test_reasons_are_read_in_the_order_of_the_writes(world: World) -> None:
+def test_cancellation_reasons_follow_the_order_of_the_writes(world: World) -> None:
     """[29][31]"""
     world.workspace(purchased_phone=Allowance(5))
     world.added(idempotency_key_hash="k")
     lost = world.admit(world.now(), new_line(idempotency_key_hash="k"))
     assert lost is not None
     assert lost.workspace is None
-    assert lost.record is not None
+    assert lost.idempotency_record is not None
     acme = Write(workspace_key("acme"), update="SET #x = :x", condition="#revision = :no", values={"x": 1, "no": -1})
     for position, writes in enumerate([[acme, NOTHING], [NOTHING, acme]]):
         with pytest.raises(TransactionCanceled) as both:
@@ -126,26 +126,26 @@ def test_reasons_are_read_in_the_order_of_the_writes(world: World) -> None:
 
 
 @pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError"])
-def test_a_transition_is_not_lost_to_a_conflict(world: World, code: str) -> None:
+def test_transition_is_retried_after_a_conflict(world: World, code: str) -> None:
     """[24][44]"""
     world.workspace(purchased_phone=Allowance(0, add_on=ADD_ONS[new_line().submission.kind]))
     line = world.added(status=Status.AWAITING_PAYMENT)
     world.wire.instead("TransactWriteItems", canceled(code, "TransactionConflict"))
-    paid = world.store.promote(line, NOW_MS, invoice_id="in_1", url=None)
+    paid = world.lines.mark_paid(line, NOW_MS, invoice_id="in_1", url=None)
     assert paid.status is Status.PROVISIONING
     assert world.line(line).status is Status.PROVISIONING
 
 
-def test_a_single_write_waits_for_the_transaction_that_holds_its_item(world: World) -> None:
+def test_single_write_is_retried_while_a_transaction_holds_its_item(world: World) -> None:
     """[35][39]"""
     workspace = world.workspace(purchased_phone=Allowance(0, add_on=ADD_ONS[new_line().submission.kind]))
     line = world.added(status=Status.AWAITING_PAYMENT, idempotency_key_hash="k")
     steps: list[Callable[[], object]] = [
-        lambda: world.store.charge_rate(workspace, LIMIT, NOW_MS),
-        lambda: world.store.take_lease(line, free_by_ms=NOW_MS, until_ms=NOW_MS + 1),
-        lambda: world.store.save_invoice(line, "in_1"),
-        lambda: world.store.freeze_answer(line, "{}"),
-        lambda: world.store.intend(line, VoidReason.CANCELED, NOW_MS),
+        lambda: world.workspaces.consume_rate(workspace, LIMIT, NOW_MS),
+        lambda: world.lines.take_lease(line, now_ms=NOW_MS, until_ms=NOW_MS + 1, throttled=False),
+        lambda: world.lines.save_invoice(line, "in_1"),
+        lambda: world.lines.freeze_response(line, "{}"),
+        lambda: world.lines.record_void_reason(line, VoidReason.CANCELED, NOW_MS),
     ]
     for step in steps:
         world.wire.watch()
@@ -153,31 +153,31 @@ def test_a_single_write_waits_for_the_transaction_that_holds_its_item(world: Wor
         step()
         assert world.wire.operations == {"UpdateItem": 3}
     stored = world.line(line)
-    assert (stored.look_after_ms, stored.invoice_id, stored.void_reason) == (NOW_MS + 1, "in_1", VoidReason.CANCELED)
+    assert (stored.lease_until_ms, stored.invoice_id, stored.void_reason) == (NOW_MS + 1, "in_1", VoidReason.CANCELED)
 
 
-def test_a_single_write_gives_up_after_as_many_conflicts(world: World) -> None:
+def test_single_write_raises_after_the_last_conflict(world: World) -> None:
     """[34]"""
     workspace = world.workspace()
     world.wire.watch()
     world.wire.instead("UpdateItem", *[BUSY] * CONFLICT_ATTEMPTS)
     with pytest.raises(ClientError, match="TransactionConflictException"):
-        world.store.charge_rate(workspace, LIMIT, NOW_MS)
+        world.workspaces.consume_rate(workspace, LIMIT, NOW_MS)
     assert world.wire.operations == {"UpdateItem": CONFLICT_ATTEMPTS}
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "InternalServerError", "ValidationException"])
-def test_any_other_error_of_a_single_write_is_raised_at_once(world: World, code: str) -> None:
+def test_single_write_raises_any_other_error_at_once(world: World, code: str) -> None:
     """[34]"""
     workspace = world.workspace()
     world.wire.watch()
     world.wire.instead("UpdateItem", refusal(code))
     with pytest.raises(ClientError, match=code):
-        world.store.charge_rate(workspace, LIMIT, NOW_MS)
+        world.workspaces.consume_rate(workspace, LIMIT, NOW_MS)
     assert world.wire.operations == {"UpdateItem": 1}
 
 
-def test_a_failed_condition_shows_what_was_there(world: World) -> None:
+def test_failed_condition_returns_the_item_it_found(world: World) -> None:
     """[35]"""
     world.workspace()
     taken = Write(workspace_key("acme"), put={"customer": "cus_2"}, condition="attribute_not_exists(#pk)")
@@ -189,41 +189,41 @@ def test_a_failed_condition_shows_what_was_there(world: World) -> None:
     assert absent.value.item is None
 
 
-def test_keys_that_a_batch_left_out_are_read_again(world: World) -> None:
+def test_batch_get_reads_unprocessed_keys_again(world: World) -> None:
     """[1][38]"""
     workspace = world.workspace()
-    world.registry.save_api_key("acme", "a" * 64, "first", NOW_MS)
+    world.api_keys.insert("acme", ApiKey("a" * 64, "first", NOW_MS))
     world.added(idempotency_key_hash="k")
 
     def nothing_read(keys: list[dict[str, Any]]) -> dict[str, Any]:
         return {"Responses": {}, "UnprocessedKeys": {world.table_name: {"Keys": keys}}, "ResponseMetadata": {}}
 
-    keys = [{"pk": {"S": "W#acme"}, "sk": {"S": name}} for name in ("WORKSPACE", "KEYS", "KEY#k")]
+    keys = [{"pk": {"S": "W#acme"}, "sk": {"S": name}} for name in ("WORKSPACE", f"APIKEY#{'a' * 64}", "IDEMPOTENCY#k")]
     world.wire.watch()
     world.wire.instead("BatchGetItem", nothing_read(keys), nothing_read(keys[:2]))
-    opening = world.store.opening("acme", idempotency_key_hash="k")
+    snapshot = world.snapshot("acme", api_key_hash="a" * 64, idempotency_key_hash="k")
     assert world.wire.operations == {"BatchGetItem": 3}
     asked = world.wire.calls[-1][1]["RequestItems"][world.table_name]
     assert asked == {"Keys": keys[:2], "ConsistentRead": True}
-    assert opening.workspace is not None
-    assert opening.workspace.revision == workspace.revision
-    assert set(opening.api_keys) == {"a" * 64}
+    assert snapshot.workspace is not None
+    assert snapshot.workspace.revision == workspace.revision
+    assert snapshot.api_key == ApiKey("a" * 64, "first", NOW_MS)
     assert len(world.slept) == 2
 
 
-def test_more_than_a_hundred_lines_are_read_in_as_many_batches_as_needed(world: World) -> None:
+def test_batch_get_splits_more_than_a_hundred_keys(world: World) -> None:
     """[47]"""
     world.workspace(purchased_phone=Allowance(1))
     line = world.added()
     world.wire.watch()
     wanted = [("acme", f"{number:024x}") for number in range(249)] + [("acme", line.id)]
-    assert world.store.lines(wanted) == [line]
+    assert world.lines.get_many(wanted) == [line]
     assert world.wire.operations == {"BatchGetItem": 3}
-    assert world.store.lines([]) == []
+    assert world.lines.get_many([]) == []
 
 
-def test_errors_are_told_apart_by_their_codes() -> None:
+def test_no_module_uses_a_client_s_exception_classes() -> None:
     """[26] A client makes its exception classes when one is first asked for: of two threads, each makes its own."""
-    for path in (ROOT / "layers/line_requests").glob("*.py"):
+    for path in (ROOT / "layers/line_requests").rglob("*.py"):
         attributes = [node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
         assert "exceptions" not in attributes, path

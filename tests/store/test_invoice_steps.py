@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from tests.decision.examples import ADD_ONS, NOW_MS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.store.world import World
+    from tests.support.world import World
 
 
 @pytest.fixture
@@ -24,81 +25,108 @@ def line(world: World) -> Line:
     return world.added(status=Status.AWAITING_PAYMENT)
 
 
-def test_a_lease_is_one_caller_s_until_it_ends(world: World, line: Line) -> None:
+def test_lease_has_one_holder_until_it_expires(world: World, line: Line) -> None:
     """[31][39]"""
-    leased = world.store.take_lease(line, free_by_ms=NOW_MS, until_ms=NOW_MS + 22_000)
-    assert leased == replace(line, look_after_ms=NOW_MS + 22_000) == world.line(line)
-    assert world.store.take_lease(line, free_by_ms=NOW_MS + 21_999, until_ms=NOW_MS + 50_000) is None
+    leased = world.lines.take_lease(line, now_ms=NOW_MS, until_ms=NOW_MS + 22_000, throttled=False)
+    assert leased == replace(line, lease_until_ms=NOW_MS + 22_000) == world.line(line)
+    assert world.lines.take_lease(line, now_ms=NOW_MS + 21_999, until_ms=NOW_MS + 50_000, throttled=False) is None
     assert world.line(line) == leased
-    assert world.store.take_lease(line, free_by_ms=NOW_MS + 22_000, until_ms=NOW_MS + 50_000) is not None
+    assert world.lines.take_lease(line, now_ms=NOW_MS + 22_000, until_ms=NOW_MS + 50_000, throttled=False) is not None
 
 
-def test_only_the_holder_of_a_lease_gives_it_back(world: World, line: Line) -> None:
+def test_lease_is_released_only_by_its_holder(world: World, line: Line) -> None:
     """[27]"""
-    mine = world.store.take_lease(line, free_by_ms=NOW_MS, until_ms=NOW_MS + 1000)
+    mine = world.lines.take_lease(line, now_ms=NOW_MS, until_ms=NOW_MS + 1000, throttled=False)
     assert mine is not None
-    theirs = world.store.take_lease(line, free_by_ms=NOW_MS + 1000, until_ms=NOW_MS + 2000)
+    theirs = world.lines.take_lease(line, now_ms=NOW_MS + 1000, until_ms=NOW_MS + 2000, throttled=False)
     assert theirs is not None
-    assert world.store.end_lease(mine, look_after_ms=NOW_MS, due_at_ms=NOW_MS) == mine
+    assert world.lines.release_lease(mine, next_poll_at_ms=NOW_MS, due_at_ms=NOW_MS) == mine
     assert world.line(line) == theirs
-    ended = world.store.end_lease(theirs, look_after_ms=NOW_MS + 3000, due_at_ms=NOW_MS + 7)
+    ended = world.lines.release_lease(theirs, next_poll_at_ms=NOW_MS + 3000, due_at_ms=NOW_MS + 7)
     assert ended == world.line(line)
-    assert (ended.look_after_ms, ended.due_at_ms) == (NOW_MS + 3000, NOW_MS + 7)
+    assert (ended.lease_until_ms, ended.next_poll_at_ms, ended.due_at_ms) == (0, NOW_MS + 3000, NOW_MS + 7)
 
 
-def test_the_first_invoice_that_is_saved_counts(world: World, line: Line) -> None:
+def test_poll_takes_the_lease_only_after_its_interval(world: World, line: Line) -> None:
+    """[39]"""
+    world.lines.release_lease(line, next_poll_at_ms=NOW_MS + 3000, due_at_ms=NOW_MS)
+    take = world.lines.take_lease
+    assert take(line, now_ms=NOW_MS + 2999, until_ms=NOW_MS + 9000, throttled=True) is None
+    assert take(line, now_ms=NOW_MS + 2999, until_ms=NOW_MS + 4000, throttled=False) is not None, "others do not wait"
+    assert take(line, now_ms=NOW_MS + 3500, until_ms=NOW_MS + 9000, throttled=True) is None, "leased"
+    assert take(line, now_ms=NOW_MS + 4000, until_ms=NOW_MS + 9000, throttled=True) is not None
+
+
+def test_first_saved_invoice_id_wins(world: World, line: Line) -> None:
     """[16][33]"""
-    saved = world.store.save_invoice(line, "in_1")
+    saved = world.lines.save_invoice(line, "in_1")
     assert saved is not None
-    assert world.store.save_invoice(line, "in_1") == saved
-    assert world.store.save_invoice(line, "in_2") is None
+    assert world.lines.save_invoice(line, "in_1") == saved
+    assert world.lines.save_invoice(line, "in_2") is None
     assert world.line(line).invoice_id == "in_1"
 
 
-def test_a_resting_line_has_its_link_and_when_to_look_again(world: World, line: Line) -> None:
+def test_payment_url_is_saved_with_the_next_check_and_frees_the_lease(world: World, line: Line) -> None:
     """[39][47]"""
-    rested = world.store.rest(line, url="https://pay", look_after_ms=NOW_MS + 3, due_at_ms=NOW_MS + 9)
+    rested = world.lines.save_payment_url(line, url="https://pay", next_poll_at_ms=NOW_MS + 3, due_at_ms=NOW_MS + 9)
     assert rested == world.line(line)
-    assert (rested.payment_url, rested.look_after_ms, rested.due_at_ms) == ("https://pay", NOW_MS + 3, NOW_MS + 9)
-    again = world.store.rest(line, url=None, look_after_ms=NOW_MS + 4, due_at_ms=NOW_MS + 10)
+    assert (rested.payment_url, rested.next_poll_at_ms, rested.due_at_ms) == ("https://pay", NOW_MS + 3, NOW_MS + 9)
+    assert rested.lease_until_ms == 0
+    again = world.lines.save_payment_url(line, url=None, next_poll_at_ms=NOW_MS + 4, due_at_ms=NOW_MS + 10)
     assert again is not None
     assert again.payment_url == "https://pay", "a link is never lost"
 
 
-def test_new_keys_are_stored_once_however_many_ask(world: World, line: Line) -> None:
+@pytest.mark.parametrize("seen", [None, VoidReason.INCLUDED])
+def test_payment_url_is_not_saved_when_the_reason_to_void_changed(
+    world: World, line: Line, seen: VoidReason | None
+) -> None:
+    """[41][47] The line would stop being due at once, with a reason to void it."""
+    stored = world.lines.record_void_reason(line, VoidReason.CANCELED, NOW_MS + 1)
+    assert stored is not None
+    unseen = replace(stored, void_reason=seen)
+    save = partial(world.lines.save_payment_url, url="https://pay", next_poll_at_ms=NOW_MS + 3, due_at_ms=NOW_MS + 9)
+    assert save(unseen) is None
+    assert world.line(line) == stored
+    saved = save(stored)
+    assert saved is not None
+    assert (saved.payment_url, saved.due_at_ms) == ("https://pay", NOW_MS + 9)
+
+
+def test_stripe_keys_are_rotated_once(world: World, line: Line) -> None:
     """[33]"""
-    second = world.store.next_key_version(line, NOW_MS + 5)
+    second = world.lines.rotate_stripe_keys(line, NOW_MS + 5)
     assert second is not None
     assert (second.stripe_key_version, second.stripe_keyed_at_ms) == (2, NOW_MS + 5)
-    assert world.store.next_key_version(line, NOW_MS + 6) is None
+    assert world.lines.rotate_stripe_keys(line, NOW_MS + 6) is None
     assert world.line(line) == second
 
 
-def test_the_first_intent_counts_and_is_due_at_once(world: World, line: Line) -> None:
+def test_first_void_reason_wins_and_makes_the_line_due(world: World, line: Line) -> None:
     """[39][41]"""
-    world.store.rest(line, url="https://pay", look_after_ms=NOW_MS, due_at_ms=NOW_MS + 9_999)
-    intended = world.store.intend(line, VoidReason.INCLUDED, NOW_MS + 1)
+    world.lines.save_payment_url(line, url="https://pay", next_poll_at_ms=NOW_MS, due_at_ms=NOW_MS + 9_999)
+    intended = world.lines.record_void_reason(line, VoidReason.INCLUDED, NOW_MS + 1)
     assert intended is not None
     assert (intended.void_reason, intended.due_at_ms) == (VoidReason.INCLUDED, NOW_MS + 1)
-    assert world.store.intend(line, VoidReason.CANCELED, NOW_MS + 2) is None
+    assert world.lines.record_void_reason(line, VoidReason.CANCELED, NOW_MS + 2) is None
     assert world.line(line) == intended
 
 
 @pytest.mark.parametrize("settle", ["promote", "cancel"])
-def test_none_of_it_touches_a_line_that_no_longer_waits(world: World, line: Line, settle: str) -> None:
+def test_invoice_steps_change_nothing_once_the_line_is_settled(world: World, line: Line, settle: str) -> None:
     """[44]"""
     if settle == "promote":
-        world.store.promote(line, NOW_MS, invoice_id="in_1", url=None)
+        world.lines.mark_paid(line, NOW_MS, invoice_id="in_1", url=None)
     else:
-        world.store.cancel(line, "canceled", NOW_MS)
+        world.lines.cancel(line, "canceled", NOW_MS)
     before = world.everything()
     steps: list[Callable[[], Line | None]] = [
-        lambda: world.store.take_lease(line, free_by_ms=NOW_MS, until_ms=NOW_MS + 1),
-        lambda: world.store.save_invoice(line, "in_1"),
-        lambda: world.store.rest(line, url="https://pay", look_after_ms=NOW_MS, due_at_ms=NOW_MS),
-        lambda: world.store.next_key_version(line, NOW_MS),
-        lambda: world.store.intend(line, VoidReason.CANCELED, NOW_MS),
+        lambda: world.lines.take_lease(line, now_ms=NOW_MS, until_ms=NOW_MS + 1, throttled=False),
+        lambda: world.lines.save_invoice(line, "in_1"),
+        lambda: world.lines.save_payment_url(line, url="https://pay", next_poll_at_ms=NOW_MS, due_at_ms=NOW_MS),
+        lambda: world.lines.rotate_stripe_keys(line, NOW_MS),
+        lambda: world.lines.record_void_reason(line, VoidReason.CANCELED, NOW_MS),
     ]
     assert [step() for step in steps] == [None] * 5
-    assert world.store.end_lease(line, look_after_ms=NOW_MS, due_at_ms=NOW_MS) == line
+    assert world.lines.release_lease(line, next_poll_at_ms=NOW_MS, due_at_ms=NOW_MS) == line
     assert world.everything() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from line_requests.domain.submission import Kind
 from line_requests.storage.records import workspace_key
 from line_requests.storage.table import Write
 from tests.decision.examples import ADD_ONS, NOW_MS, counts
-from tests.store.world import LIMIT, World, new_line
+from tests.support.world import LIMIT, World, new_line
 
 if TYPE_CHECKING:
     from line_requests.storage.lines import Conflict
@@ -28,45 +29,45 @@ def assert_lost(world: World, lost: Conflict | None, before: list[dict[str, obje
     return lost
 
 
-def test_an_included_line_takes_a_place_and_its_key_answers(world: World) -> None:
+def test_included_line_is_inserted_with_its_place_and_its_response(world: World) -> None:
     """[15][19][29]"""
     workspace = world.workspace()
     line = new_line(idempotency_key_hash="k")
     assert world.admit(workspace, line, answer="{}", limit=LIMIT) is None
     now = world.now()
-    assert (now.held, now.unpaid) == (counts(purchased_phone=1), counts(purchased_phone=1))
+    assert world.counts() == (counts(purchased_phone=1), counts(purchased_phone=1))
     assert (now.lock, now.tat_ms) == (None, NOW_MS + 500)
     assert world.line(line) == line
-    record = world.store.record("acme", "k")
+    record = world.lines.idempotency_record("acme", "k")
     assert record is not None
-    assert (record.line_id, record.fingerprint, record.answer) == (line.id, "print", "{}")
+    assert (record.line_id, record.fingerprint, record.response_body) == (line.id, "print", "{}")
 
 
-def test_a_payable_line_takes_the_lock_too_and_its_key_has_no_answer_yet(world: World) -> None:
+def test_payable_line_is_inserted_with_the_lock_and_without_a_response(world: World) -> None:
     """[16][23]"""
     workspace = world.workspace(email=Allowance(0, add_on=EMAIL))
     line = new_line(Kind.EMAIL, Status.AWAITING_PAYMENT, idempotency_key_hash="k")
     assert world.admit(workspace, line) is None
     now = world.now()
     assert (now.lock, now.lock_kind) == (line.id, Kind.EMAIL)
-    assert (now.held, now.unpaid) == (counts(email=1), counts(email=1))
+    assert world.counts() == (counts(email=1), counts(email=1))
     assert world.line(line) == line
-    record = world.store.record("acme", "k")
+    record = world.lines.idempotency_record("acme", "k")
     assert record is not None
-    assert record.answer is None
+    assert record.response_body is None
 
 
-def test_the_last_included_place_is_taken_once_and_the_loser_sees_who_was_faster(world: World) -> None:
+def test_insert_conflicts_when_the_last_included_place_is_taken(world: World) -> None:
     """[19]"""
     workspace = world.workspace()
     world.added()
     before = world.everything()
     lost = assert_lost(world, world.admit(workspace, new_line(idempotency_key_hash="k"), answer="{}"), before)
     assert lost.workspace == world.now()
-    assert lost.record is None
+    assert lost.idempotency_record is None
 
 
-def test_while_a_line_awaits_payment_no_other_is_written_included_or_not(world: World) -> None:
+def test_insert_conflicts_while_another_line_awaits_payment(world: World) -> None:
     """[23]"""
     workspace = world.workspace(email=Allowance(0, add_on=EMAIL), purchased_phone=Allowance(1))
     holder = world.added(Kind.EMAIL, Status.AWAITING_PAYMENT)
@@ -77,7 +78,7 @@ def test_while_a_line_awaits_payment_no_other_is_written_included_or_not(world: 
         assert lost.workspace.lock == holder.id
 
 
-def test_nothing_is_written_at_the_cap(world: World) -> None:
+def test_insert_of_a_payable_line_conflicts_at_the_cap(world: World) -> None:
     """[18][19]"""
     workspace = world.workspace(email=Allowance(0, cap=1, add_on=EMAIL))
     world.paid(Kind.EMAIL)
@@ -86,45 +87,45 @@ def test_nothing_is_written_at_the_cap(world: World) -> None:
     assert_lost(world, world.admit(seen_before, new_line(Kind.EMAIL, Status.AWAITING_PAYMENT)), before)
 
 
-def test_the_cap_holds_for_included_lines_too(world: World) -> None:
+def test_insert_of_an_included_line_conflicts_at_the_cap(world: World) -> None:
     """[18][19]"""
     workspace = world.workspace(email=Allowance(2, cap=1))
     world.added(Kind.EMAIL)
     assert_lost(world, world.admit(workspace, new_line(Kind.EMAIL)), world.everything())
 
 
-def test_a_decision_on_another_plan_than_the_stored_one_is_not_written(world: World) -> None:
+def test_insert_conflicts_when_the_subscription_changed(world: World) -> None:
     """[17][46]"""
     workspace = world.workspace()
-    assert world.registry.save_subscription(workspace, None, NOW_MS) is not None
+    assert world.workspaces.save_subscription(workspace, None, NOW_MS) is not None
     lost = assert_lost(world, world.admit(workspace, new_line()), world.everything())
     assert lost.workspace is not None
     assert lost.workspace.subscription is None
 
 
-def test_a_line_is_not_charged_for_when_a_place_has_become_free(world: World) -> None:
+def test_insert_of_a_payable_line_conflicts_when_an_included_place_is_free(world: World) -> None:
     """[19]"""
     workspace = world.workspace()
     included = world.added()
     workspace = world.now()
-    world.store.provisioning_failed(included, "no numbers left", NOW_MS)
+    world.lines.mark_failed(included, "no numbers left", NOW_MS)
     lost = assert_lost(world, world.admit(workspace, new_line(status=Status.AWAITING_PAYMENT)), world.everything())
     assert lost.workspace is not None
-    assert lost.workspace.unpaid == counts()
+    assert Counter(lost.workspace.unpaid) == counts()
 
 
-def test_a_known_key_shows_its_record_to_the_loser(world: World) -> None:
+def test_insert_conflicts_with_the_record_of_a_known_key(world: World) -> None:
     """[29][31]"""
     workspace = world.workspace(purchased_phone=Allowance(5))
     first = world.added(idempotency_key_hash="k")
     before = world.everything()
     lost = assert_lost(world, world.admit(workspace, new_line(idempotency_key_hash="k"), answer="other"), before)
     assert lost.workspace is None
-    assert lost.record is not None
-    assert (lost.record.line_id, lost.record.answer) == (first.id, "{}")
+    assert lost.idempotency_record is not None
+    assert (lost.idempotency_record.line_id, lost.idempotency_record.response_body) == (first.id, "{}")
 
 
-def test_a_loser_of_both_sees_both(world: World) -> None:
+def test_insert_conflict_shows_workspace_and_record(world: World) -> None:
     """[29][31]"""
     workspace = world.workspace()
     holder = world.added()
@@ -133,25 +134,25 @@ def test_a_loser_of_both_sees_both(world: World) -> None:
     lost = assert_lost(world, world.admit(workspace, same_key), world.everything())
     assert lost.workspace is not None
     assert lost.workspace.lock == holder.id
-    assert lost.record is not None
-    assert lost.record.line_id == holder.id
+    assert lost.idempotency_record is not None
+    assert lost.idempotency_record.line_id == holder.id
 
 
-def test_a_line_s_id_is_never_used_twice(world: World) -> None:
+def test_insert_conflicts_when_the_line_id_exists(world: World) -> None:
     """[20]"""
     workspace = world.workspace(purchased_phone=Allowance(5))
     line = world.added()
     lost = assert_lost(world, world.admit(workspace, replace(line, idempotency_key_hash="k")), world.everything())
-    assert (lost.workspace, lost.record) == (None, None)
+    assert (lost.workspace, lost.idempotency_record) == (None, None)
 
 
-def test_an_included_line_beside_paid_ones_makes_the_quantities_due(world: World) -> None:
+def test_included_line_beside_paid_ones_makes_quantities_due(world: World) -> None:
     """[50]"""
     world.workspace(email=Allowance(1, add_on=EMAIL))
     included = world.added(Kind.EMAIL)
     world.paid(Kind.EMAIL)
-    world.store.provisioning_failed(included, "no numbers left", NOW_MS)
-    world.registry.quantities_set(world.now(), asked_at_ms=NOW_MS)
+    world.lines.mark_failed(included, "no numbers left", NOW_MS)
+    world.workspaces.finish_quantities(world.now(), asked_at_ms=NOW_MS)
     assert "due_at" not in world.raw(world.now())
     revision = world.now().quantities_revision
     world.added(Kind.EMAIL)
@@ -159,7 +160,7 @@ def test_an_included_line_beside_paid_ones_makes_the_quantities_due(world: World
     assert world.now().quantities_revision == revision + 1
 
 
-def test_an_included_line_is_not_written_on_the_belief_that_nobody_has_paid(world: World) -> None:
+def test_insert_conflicts_when_a_line_was_paid_meanwhile(world: World) -> None:
     """[50]"""
     workspace = world.workspace(email=Allowance(2, add_on=EMAIL))
     unpaid = counts(email=0)
@@ -178,7 +179,7 @@ def paid_elsewhere(world: World) -> Write:
     )
 
 
-def test_a_new_workspace_without_paid_lines_is_not_due(world: World) -> None:
+def test_included_line_without_paid_ones_makes_nothing_due(world: World) -> None:
     """[50]"""
     world.workspace()
     world.added()
@@ -188,7 +189,7 @@ def test_a_new_workspace_without_paid_lines_is_not_due(world: World) -> None:
 # --- the rate window --------------------------------------------------------------------------------
 
 
-def test_the_transaction_moves_the_window_once_idle_and_then_busy(world: World) -> None:
+def test_insert_moves_an_idle_and_a_busy_rate_window(world: World) -> None:
     """[35]"""
     workspace = world.workspace(purchased_phone=Allowance(9))
     for tat_ms in (NOW_MS + 500, NOW_MS + 1000):
@@ -199,14 +200,14 @@ def test_the_transaction_moves_the_window_once_idle_and_then_busy(world: World) 
     assert world.now().tat_ms == NOW_MS + 5500
 
 
-def test_a_request_that_was_counted_already_is_not_counted_again(world: World) -> None:
+def test_insert_does_not_count_a_counted_request_again(world: World) -> None:
     """[35]"""
     workspace = world.workspace()
     assert world.admit(workspace, new_line(), limit=None) is None
     assert world.now().tat_ms is None
 
 
-def test_a_used_up_window_writes_nothing(world: World) -> None:
+def test_insert_conflicts_when_the_rate_window_is_used_up(world: World) -> None:
     """[35]"""
     once = RateLimit(60, 1)
     workspace = world.workspace(purchased_phone=Allowance(9))
@@ -218,7 +219,7 @@ def test_a_used_up_window_writes_nothing(world: World) -> None:
         assert lost.workspace.tat_ms == NOW_MS + 1000
 
 
-def test_a_window_that_was_busy_and_is_idle_now_is_seen_as_it_is(world: World) -> None:
+def test_insert_conflicts_when_a_busy_rate_window_became_idle(world: World) -> None:
     """[35]"""
     workspace = world.workspace(purchased_phone=Allowance(9))
     seen = replace(workspace, tat_ms=NOW_MS + 100)
@@ -227,70 +228,70 @@ def test_a_window_that_was_busy_and_is_idle_now_is_seen_as_it_is(world: World) -
     assert world.admit(lost.workspace, new_line(), limit=LIMIT) is None
 
 
-def test_a_refused_request_moves_the_window_and_nothing_else(world: World) -> None:
+def test_consume_rate_moves_only_the_rate_window(world: World) -> None:
     """[22][35]"""
     workspace = world.workspace()
     world.wire.watch()
-    world.store.charge_rate(workspace, LIMIT, NOW_MS)
+    world.workspaces.consume_rate(workspace, LIMIT, NOW_MS)
     assert world.wire.operations == {"UpdateItem": 1}
     assert world.now() == replace(workspace, tat_ms=NOW_MS + 500)
 
 
-def test_over_the_limit_nothing_is_written_and_the_wait_is_told(world: World) -> None:
+def test_consume_rate_over_the_limit_writes_nothing(world: World) -> None:
     """[35]"""
     workspace = world.workspace()
     once = RateLimit(60, 1)
-    world.store.charge_rate(workspace, once, NOW_MS)
+    world.workspaces.consume_rate(workspace, once, NOW_MS)
     seen = world.now()
     world.wire.watch()
     with pytest.raises(RateLimited) as refused:
-        world.store.charge_rate(seen, once, NOW_MS + 400)
+        world.workspaces.consume_rate(seen, once, NOW_MS + 400)
     assert refused.value.retry_after_ms == 600
     assert world.wire.operations == {}
 
 
-def test_whoever_saw_an_old_window_is_counted_in_the_new_one(world: World) -> None:
+def test_consume_rate_counts_in_the_stored_window(world: World) -> None:
     """[35]"""
     seen = world.workspace()
-    world.store.charge_rate(seen, LIMIT, NOW_MS)
-    world.store.charge_rate(seen, LIMIT, NOW_MS)
+    world.workspaces.consume_rate(seen, LIMIT, NOW_MS)
+    world.workspaces.consume_rate(seen, LIMIT, NOW_MS)
     assert world.now().tat_ms == NOW_MS + 1000
     once = RateLimit(120, 2)
     with pytest.raises(RateLimited) as refused:
-        world.store.charge_rate(seen, once, NOW_MS)
+        world.workspaces.consume_rate(seen, once, NOW_MS)
     assert refused.value.retry_after_ms == 500
 
 
 # --- the frozen answer ------------------------------------------------------------------------------
 
 
-def test_the_first_answer_of_a_key_is_its_answer_for_ever(world: World) -> None:
+def test_first_frozen_response_wins(world: World) -> None:
     """[29][31]"""
     world.workspace(email=Allowance(0, add_on=EMAIL))
     line = world.added(Kind.EMAIL, Status.AWAITING_PAYMENT, idempotency_key_hash="k")
-    assert world.store.freeze_answer(line, "first") == ("first", False)
-    assert world.store.freeze_answer(line, "second") == ("first", True)
-    record = world.store.record("acme", "k")
+    assert world.lines.freeze_response(line, "first") == ("first", False)
+    assert world.lines.freeze_response(line, "second") == ("first", True)
+    record = world.lines.idempotency_record("acme", "k")
     assert record is not None
-    assert record.answer == "first"
+    assert record.response_body == "first"
 
 
-def test_a_key_that_no_longer_stands_for_the_line_is_not_answered(world: World) -> None:
+def test_response_is_not_frozen_when_the_key_has_another_line(world: World) -> None:
     """[32]"""
     world.workspace(email=Allowance(0, add_on=EMAIL))
     line = world.added(Kind.EMAIL, Status.AWAITING_PAYMENT, idempotency_key_hash="k")
-    assert world.store.freeze_answer(replace(line, id="0" * 24), "theirs") is None
-    assert world.store.freeze_answer(replace(line, idempotency_key_hash="unknown"), "theirs") is None
-    canceled = world.store.cancel(line, "canceled", NOW_MS)
+    assert world.lines.freeze_response(replace(line, id="0" * 24), "theirs") is None
+    assert world.lines.freeze_response(replace(line, idempotency_key_hash="unknown"), "theirs") is None
+    canceled = world.lines.cancel(line, "canceled", NOW_MS)
     assert canceled.payment_status is PaymentStatus.CANCELED
-    assert world.store.freeze_answer(line, "late") is None
-    assert world.store.record("acme", "k") is None
+    assert world.lines.freeze_response(line, "late") is None
+    assert world.lines.idempotency_record("acme", "k") is None
 
 
-def test_without_a_key_the_answer_is_just_given(world: World) -> None:
+def test_response_without_a_key_is_not_stored(world: World) -> None:
     """[32]"""
     world.workspace()
     line = world.added()
     world.wire.watch()
-    assert world.store.freeze_answer(line, "body") == ("body", False)
+    assert world.lines.freeze_response(line, "body") == ("body", False)
     assert world.wire.operations == {}

@@ -11,7 +11,7 @@ from line_requests.domain.submission import Kind
 from tests.decision.examples import line as a_line
 
 if TYPE_CHECKING:
-    from tests.store.world import World
+    from tests.support.world import World
 
 
 def fill(world: World, number: int, *, active_every: int = 0) -> list[Line]:
@@ -32,16 +32,14 @@ def fill(world: World, number: int, *, active_every: int = 0) -> list[Line]:
 def walk(world: World, limit: int, status: Status | None = None) -> list[list[Line]]:
     pages, before = list[list[Line]](), None
     while True:
-        page, before = world.store.lines_page("acme", limit=limit, before=before, status=status)
+        page, before = world.lines.page("acme", limit=limit, before=before, status=status)
         pages.append(page)
         if before is None:
             return pages
 
 
 @pytest.mark.parametrize(("number", "limit", "sizes"), [(0, 3, [0]), (3, 3, [3]), (4, 3, [3, 1]), (7, 2, [2, 2, 2, 1])])
-def test_pages_are_full_newest_first_and_end_with_the_last_line(
-    world: World, number: int, limit: int, sizes: list[int]
-) -> None:
+def test_pages_are_full_and_newest_first(world: World, number: int, limit: int, sizes: list[int]) -> None:
     """[42]"""
     lines = fill(world, number)
     world.workspace()
@@ -50,7 +48,7 @@ def test_pages_are_full_newest_first_and_end_with_the_last_line(
     assert [line for page in pages for line in page] == lines
 
 
-def test_a_page_of_one_status_holds_all_of_it_and_nothing_else(world: World) -> None:
+def test_pages_of_one_status_have_all_its_lines_and_no_others(world: World) -> None:
     """[42]"""
     active = [line for line in fill(world, 30, active_every=4) if line.status is Status.ACTIVE]
     pages = walk(world, 3, Status.ACTIVE)
@@ -59,7 +57,7 @@ def test_a_page_of_one_status_holds_all_of_it_and_nothing_else(world: World) -> 
     assert walk(world, 3, Status.PROVISIONING) == [[]]
 
 
-def test_a_rare_status_is_found_behind_many_others(world: World) -> None:
+def test_page_of_a_rare_status_reads_a_bounded_number_of_times(world: World) -> None:
     """[42]"""
     lines = fill(world, 600, active_every=590)
     world.wire.watch()

@@ -1,4 +1,4 @@
-"""What the stream's function leaves behind when the bus does not take what it tells."""
+"""The stream's function when the bus refuses events."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from botocore.stub import Stubber
 from line_requests.bus.events import Bus
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
 from line_requests.storage.table import marshal
+from tests.decision.examples import NOW_MS
 from tests.local.ministack import ROOT
+from tests.support.lambda_context import Context
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from tests.store.world import World
+    from tests.support.world import World
 
 
 @pytest.fixture
@@ -34,25 +36,23 @@ def publish_changes(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.mark.parametrize("raises", [True, False])
-def test_an_included_line_that_the_bus_refuses_is_the_reconcilers_to_tell(
+def test_included_line_stays_due_when_the_bus_refuses_it(
     world: World, publish_changes: ModuleType, monkeypatch: pytest.MonkeyPatch, *, raises: bool
 ) -> None:
-    """[48] However long: the stream gives a record up some day, and nobody else has seen the line."""
+    """[48] The stream drops a record some day; then only the reconciler publishes it."""
     world.workspace()
-    line = world.added()
-    assert line.due_at_ms is None
+    line = world.added(due_at_ms=NOW_MS + REPUBLISH_AFTER_MS)
     record = {"SequenceNumber": "1", "NewImage": marshal(world.raw(line))}
     events = boto3.client("events", region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b")
-    monkeypatch.setattr(publish_changes, "STORE", world.store)
-    monkeypatch.setattr(publish_changes, "BUS", Bus(events, "lines"))
+    monkeypatch.setattr(publish_changes.DEPLOYMENT, "bus", Bus(events, "lines"))
     with Stubber(events) as eventbridge:
         if raises:
             eventbridge.add_client_error("put_events", "AccessDeniedException")
             with pytest.raises(ClientError):
-                publish_changes.handler({"Records": [{"dynamodb": record}]}, None)
+                publish_changes.handler({"Records": [{"dynamodb": record}]}, Context())
         else:
             refused = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": ""}]}
             eventbridge.add_response("put_events", refused)
-            answer = publish_changes.handler({"Records": [{"dynamodb": record}]}, None)
+            answer = publish_changes.handler({"Records": [{"dynamodb": record}]}, Context())
             assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
-    assert world.line(line).due_at_ms == line.history[-1].at_ms + REPUBLISH_AFTER_MS
+    assert world.line(line) == line

@@ -18,7 +18,7 @@ from tests.decision.examples import ADD_ONS, NOW_MS, counts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.store.world import World
+    from tests.support.world import World
 
 LATER_MS = NOW_MS + 60_000
 EXTRA = ADD_ONS[Kind.PURCHASED_PHONE]
@@ -47,85 +47,86 @@ def assert_unmoved(world: World, act: Callable[[], Line]) -> None:
 # --- from awaiting payment ----------------------------------------------------------------------------
 
 
-def test_a_paid_line_is_provisioned_frees_the_lock_and_keeps_its_place(world: World) -> None:
+def test_mark_paid_frees_the_lock_and_keeps_the_place(world: World) -> None:
     """[24][39][49][50]"""
     line = awaiting(world)
-    paid = world.store.promote(line, LATER_MS, invoice_id="in_9", url="https://pay")
+    paid = world.lines.mark_paid(line, LATER_MS, invoice_id="in_9", url="https://pay")
     assert_moved(world, line, paid, (Status.PROVISIONING, PaymentStatus.PAID), "invoice_paid")
     assert (paid.invoice_id, paid.payment_url) == ("in_9", "https://pay")
     assert paid.due_at_ms == LATER_MS + REPUBLISH_AFTER_MS
     now = world.now()
     assert (now.lock, now.lock_kind) == (None, None)
-    assert (now.held, now.unpaid) == (counts(purchased_phone=1), counts())
+    assert world.counts() == (counts(purchased_phone=1), counts())
     assert world.raw(now)["due_at"] == LATER_MS, "the quantity follows"
 
 
 @pytest.mark.parametrize("void_reason", VoidReason)
-def test_paid_beats_an_intent_to_close(world: World, void_reason: VoidReason) -> None:
+def test_mark_paid_beats_a_void_reason(world: World, void_reason: VoidReason) -> None:
     """[39][41][44]"""
     line = awaiting(world)
-    assert world.store.intend(line, void_reason, NOW_MS) is not None
-    paid = world.store.promote(line, LATER_MS, invoice_id="in_1", url=None)
+    assert world.lines.record_void_reason(line, void_reason, NOW_MS) is not None
+    paid = world.lines.mark_paid(line, LATER_MS, invoice_id="in_1", url=None)
     assert (paid.status, paid.void_reason) == (Status.PROVISIONING, None)
 
 
-def test_a_second_payment_of_the_same_line_changes_nothing(world: World) -> None:
+def test_mark_paid_twice_changes_nothing(world: World) -> None:
     """[44]"""
     line = awaiting(world)
-    world.store.promote(line, LATER_MS, invoice_id="in_1", url=None)
-    assert_unmoved(world, lambda: world.store.promote(line, LATER_MS + 1, invoice_id="in_2", url=None))
+    world.lines.mark_paid(line, LATER_MS, invoice_id="in_1", url=None)
+    assert_unmoved(world, lambda: world.lines.mark_paid(line, LATER_MS + 1, invoice_id="in_2", url=None))
 
 
-def test_what_was_canceled_is_never_provisioned(world: World) -> None:
+def test_canceled_line_is_never_provisioned(world: World) -> None:
     """[44]"""
     line = awaiting(world)
-    world.store.cancel(line, "canceled", LATER_MS)
-    assert_unmoved(world, lambda: world.store.promote(line, LATER_MS + 1, invoice_id="in_1", url=None))
-    assert_unmoved(world, lambda: world.store.include(line, LATER_MS + 1))
+    world.lines.cancel(line, "canceled", LATER_MS)
+    assert_unmoved(world, lambda: world.lines.mark_paid(line, LATER_MS + 1, invoice_id="in_1", url=None))
+    assert_unmoved(world, lambda: world.lines.waive(line, LATER_MS + 1))
 
 
-def test_an_included_line_is_provisioned_unpaid_and_frees_the_lock(world: World) -> None:
+def test_waive_frees_the_lock_and_keeps_the_unpaid_place(world: World) -> None:
     """[24][39][49]"""
     line = awaiting(world)
-    intended = world.store.intend(line, VoidReason.INCLUDED, NOW_MS)
+    intended = world.lines.record_void_reason(line, VoidReason.INCLUDED, NOW_MS)
     assert intended is not None
-    included = world.store.include(intended, LATER_MS)
+    included = world.lines.waive(intended, LATER_MS)
     assert_moved(world, line, included, (Status.PROVISIONING, PaymentStatus.NOT_REQUIRED), "plan_includes_line")
     now = world.now()
     assert now.lock is None
-    assert (now.held, now.unpaid) == (counts(purchased_phone=1), counts(purchased_phone=1))
+    assert world.counts() == (counts(purchased_phone=1), counts(purchased_phone=1))
 
 
-def test_a_canceled_line_gives_its_place_and_the_lock_back(world: World) -> None:
+def test_cancel_frees_the_lock_and_the_place(world: World) -> None:
     """[19][24][41][49]"""
     line = awaiting(world)
-    canceled = world.store.cancel(line, "invoice_voided", LATER_MS)
+    canceled = world.lines.cancel(line, "invoice_voided", LATER_MS)
     assert_moved(world, line, canceled, (Status.CANCELED, PaymentStatus.CANCELED), "invoice_voided")
     assert canceled.due_at_ms is None
     now = world.now()
-    assert (now.lock, now.held, now.unpaid) == (None, counts(), counts())
+    assert now.lock is None
+    assert world.counts() == (counts(), counts())
 
 
-def test_an_intent_that_came_first_is_not_overtaken_by_a_caller_who_did_not_see_it(world: World) -> None:
+def test_settling_changes_nothing_when_the_void_reason_changed(world: World) -> None:
     """[39]"""
     line = awaiting(world)
-    assert world.store.intend(line, VoidReason.INCLUDED, NOW_MS) is not None
-    assert_unmoved(world, lambda: world.store.cancel(line, "invoice_voided", LATER_MS))
+    assert world.lines.record_void_reason(line, VoidReason.INCLUDED, NOW_MS) is not None
+    assert_unmoved(world, lambda: world.lines.cancel(line, "invoice_voided", LATER_MS))
     other = replace(line, void_reason=VoidReason.CANCELED)
-    assert_unmoved(world, lambda: world.store.cancel(other, "canceled", LATER_MS))
-    assert_unmoved(world, lambda: world.store.include(other, LATER_MS))
+    assert_unmoved(world, lambda: world.lines.cancel(other, "canceled", LATER_MS))
+    assert_unmoved(world, lambda: world.lines.waive(other, LATER_MS))
 
 
-def test_a_lock_that_is_not_the_line_s_own_is_never_freed(world: World) -> None:
+def test_settling_raises_when_the_lock_is_another_line_s(world: World) -> None:
     """[24]"""
     line = awaiting(world)
     key = workspace_key("acme")
     world.table.write(Write(key, update="SET #lock = :other", values={"other": "f" * 24}))
     before = world.everything()
     moves: list[Callable[[], Line]] = [
-        lambda: world.store.cancel(line, "canceled", LATER_MS),
-        lambda: world.store.include(line, LATER_MS),
-        lambda: world.store.promote(line, LATER_MS, invoice_id="in_1", url=None),
+        lambda: world.lines.cancel(line, "canceled", LATER_MS),
+        lambda: world.lines.waive(line, LATER_MS),
+        lambda: world.lines.mark_paid(line, LATER_MS, invoice_id="in_1", url=None),
     ]
     for move in moves:
         with pytest.raises(TransactionCanceled):
@@ -136,43 +137,43 @@ def test_a_lock_that_is_not_the_line_s_own_is_never_freed(world: World) -> None:
 # --- the key of a canceled line -----------------------------------------------------------------------
 
 
-def test_a_key_that_has_not_answered_is_freed_with_its_line(world: World) -> None:
+def test_cancel_deletes_an_unanswered_idempotency_record(world: World) -> None:
     """[32][34]"""
-    line = awaiting(world, idempotency_key_hash="k")
-    world.store.cancel(line, "billing_refused", LATER_MS)
-    assert world.store.record("acme", "k") is None
+    line = awaiting(world, key_hash="k")
+    world.lines.cancel(line, "billing_refused", LATER_MS)
+    assert world.lines.idempotency_record("acme", "k") is None
 
 
-def test_a_key_that_has_answered_stays(world: World) -> None:
+def test_cancel_keeps_an_answered_idempotency_record(world: World) -> None:
     """[29][32]"""
-    line = awaiting(world, idempotency_key_hash="k")
-    world.store.freeze_answer(line, "{}")
-    canceled = world.store.cancel(line, "canceled", LATER_MS)
+    line = awaiting(world, key_hash="k")
+    world.lines.freeze_response(line, "{}")
+    canceled = world.lines.cancel(line, "canceled", LATER_MS)
     assert canceled.status is Status.CANCELED
-    record = world.store.record("acme", "k")
+    record = world.lines.idempotency_record("acme", "k")
     assert record is not None
-    assert record.answer == "{}"
+    assert record.response_body == "{}"
 
 
-def test_a_key_that_answers_while_its_line_is_canceled_stays_and_the_line_is_canceled(world: World) -> None:
+def test_cancel_keeps_an_idempotency_record_answered_meanwhile(world: World) -> None:
     """[29][32]"""
-    line = awaiting(world, idempotency_key_hash="k")
-    world.wire.before("TransactWriteItems", lambda: world.store.freeze_answer(line, "{}"))
-    canceled = world.store.cancel(line, "canceled", LATER_MS)
+    line = awaiting(world, key_hash="k")
+    world.wire.before("TransactWriteItems", lambda: world.lines.freeze_response(line, "{}"))
+    canceled = world.lines.cancel(line, "canceled", LATER_MS)
     assert_moved(world, line, canceled, (Status.CANCELED, PaymentStatus.CANCELED), "canceled")
-    record = world.store.record("acme", "k")
+    record = world.lines.idempotency_record("acme", "k")
     assert record is not None
-    assert record.answer == "{}"
-    assert world.now().held == counts()
+    assert record.response_body == "{}"
+    assert world.counts()[0] == counts()
 
 
-def test_another_line_s_key_is_left_alone(world: World) -> None:
+def test_cancel_keeps_another_line_s_idempotency_record(world: World) -> None:
     """[32]"""
-    first = awaiting(world, idempotency_key_hash="k")
-    world.store.cancel(first, "canceled", LATER_MS)
+    first = awaiting(world, key_hash="k")
+    world.lines.cancel(first, "canceled", LATER_MS)
     second = world.added(status=Status.AWAITING_PAYMENT, idempotency_key_hash="k")
-    assert_unmoved(world, lambda: world.store.cancel(first, "canceled", LATER_MS))
-    record = world.store.record("acme", "k")
+    assert_unmoved(world, lambda: world.lines.cancel(first, "canceled", LATER_MS))
+    record = world.lines.idempotency_record("acme", "k")
     assert record is not None
     assert record.line_id == second.id
 
@@ -180,128 +181,128 @@ def test_another_line_s_key_is_left_alone(world: World) -> None:
 # --- provisioning ---------------------------------------------------------------------------------------
 
 
-def test_a_provisioned_line_is_active_and_no_longer_looked_after(world: World) -> None:
+def test_mark_active_ends_the_reconciler_s_checks(world: World) -> None:
     """[48][49]"""
     world.workspace()
     line = world.added()
-    active = world.store.provisioned(line, LATER_MS)
+    active = world.lines.mark_active(line, LATER_MS)
     assert_moved(world, line, active, (Status.ACTIVE, PaymentStatus.NOT_REQUIRED), "provisioned")
     assert active.due_at_ms is None
-    assert world.now().held == counts(purchased_phone=1)
+    assert world.counts()[0] == counts(purchased_phone=1)
 
 
 @pytest.mark.parametrize("paid", [True, False])
-def test_a_failed_line_gives_its_place_back_and_keeps_its_payment_status(world: World, *, paid: bool) -> None:
+def test_mark_failed_frees_the_place_and_keeps_the_payment_status(world: World, *, paid: bool) -> None:
     """[19][36][49][50]"""
     world.workspace(purchased_phone=Allowance(0 if paid else 1, add_on=EXTRA))
     line = world.paid() if paid else world.added()
-    world.registry.quantities_set(world.now(), asked_at_ms=NOW_MS)
-    failed = world.store.provisioning_failed(line, "no numbers left", LATER_MS)
+    world.workspaces.finish_quantities(world.now(), asked_at_ms=NOW_MS)
+    failed = world.lines.mark_failed(line, "no numbers left", LATER_MS)
     assert_moved(world, line, failed, (Status.FAILED, line.payment_status), "no numbers left")
     now = world.now()
-    assert (now.held, now.unpaid) == (counts(), counts())
+    assert world.counts() == (counts(), counts())
     assert world.raw(now)["due_at"] == LATER_MS
 
 
-def test_a_provisioner_s_second_answer_changes_nothing(world: World) -> None:
+def test_second_provisioning_result_changes_nothing(world: World) -> None:
     """[48]"""
     world.workspace()
     line = world.added()
-    world.store.provisioned(line, LATER_MS)
-    assert_unmoved(world, lambda: world.store.provisioned(line, LATER_MS))
-    assert_unmoved(world, lambda: world.store.provisioning_failed(line, "late", LATER_MS))
+    world.lines.mark_active(line, LATER_MS)
+    assert_unmoved(world, lambda: world.lines.mark_active(line, LATER_MS))
+    assert_unmoved(world, lambda: world.lines.mark_failed(line, "late", LATER_MS))
 
 
 @pytest.mark.parametrize("paid", [True, False])
-def test_a_failed_line_that_is_tried_again_takes_a_place_of_the_sort_it_had(world: World, *, paid: bool) -> None:
+def test_retry_takes_a_place_of_the_same_sort(world: World, *, paid: bool) -> None:
     """[49]"""
     world.workspace(purchased_phone=Allowance(0 if paid else 1, add_on=EXTRA))
     line = world.paid() if paid else world.added()
-    held, unpaid = world.now().held, world.now().unpaid
-    failed = world.store.provisioning_failed(line, "no numbers left", NOW_MS)
-    again = world.store.retry_provisioning(world.now(), failed, "operator", LATER_MS)
+    before = world.counts()
+    failed = world.lines.mark_failed(line, "no numbers left", NOW_MS)
+    again = world.lines.retry(world.now(), failed, "operator", LATER_MS)
     assert_moved(world, failed, again, (Status.PROVISIONING, line.payment_status), "operator")
     assert again.due_at_ms == LATER_MS + REPUBLISH_AFTER_MS
-    assert (world.now().held, world.now().unpaid) == (held, unpaid)
-    assert_unmoved(world, lambda: world.store.retry_provisioning(world.now(), failed, "operator", LATER_MS))
+    assert world.counts() == before
+    assert_unmoved(world, lambda: world.lines.retry(world.now(), failed, "operator", LATER_MS))
 
 
-def test_without_a_place_left_a_failed_line_stays_failed(world: World) -> None:
+def test_retry_raises_without_an_included_place(world: World) -> None:
     """[18][49]"""
     world.workspace()
-    failed = world.store.provisioning_failed(world.added(), "no numbers left", NOW_MS)
+    failed = world.lines.mark_failed(world.added(), "no numbers left", NOW_MS)
     world.added()
     before = world.everything()
     with pytest.raises(ForbiddenLineType):
-        world.store.retry_provisioning(world.now(), failed, "operator", LATER_MS)
+        world.lines.retry(world.now(), failed, "operator", LATER_MS)
     assert world.everything() == before
 
 
-def test_a_paid_line_that_failed_needs_room_under_the_cap(world: World) -> None:
+def test_retry_of_a_paid_line_raises_at_the_cap(world: World) -> None:
     """[18][49]"""
     world.workspace(purchased_phone=Allowance(0, cap=1, add_on=EXTRA))
-    failed = world.store.provisioning_failed(world.paid(), "no numbers left", NOW_MS)
+    failed = world.lines.mark_failed(world.paid(), "no numbers left", NOW_MS)
     world.paid()
     with pytest.raises(ForbiddenLineType):
-        world.store.retry_provisioning(world.now(), failed, "operator", LATER_MS)
+        world.lines.retry(world.now(), failed, "operator", LATER_MS)
 
 
-def test_without_an_active_subscription_or_on_an_older_one_there_is_no_place(world: World) -> None:
+def test_retry_raises_without_the_current_active_subscription(world: World) -> None:
     """[17][49]"""
     seen = world.workspace()
-    failed = world.store.provisioning_failed(world.added(), "no numbers left", NOW_MS)
-    assert world.registry.save_subscription(world.now(), None, NOW_MS) is not None
+    failed = world.lines.mark_failed(world.added(), "no numbers left", NOW_MS)
+    assert world.workspaces.save_subscription(world.now(), None, NOW_MS) is not None
     for workspace in (seen, world.now()):
         with pytest.raises(ForbiddenLineType):
-            world.store.retry_provisioning(workspace, failed, "operator", LATER_MS)
-    assert world.now().held == counts()
+            world.lines.retry(workspace, failed, "operator", LATER_MS)
+    assert world.counts()[0] == counts()
 
 
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.FAILED])
-def test_an_operator_releases_an_active_line_with_its_place_and_a_failed_one(world: World, status: Status) -> None:
+def test_release_frees_the_place_of_an_active_line_once(world: World, status: Status) -> None:
     """[19][49]"""
     world.workspace()
     line = world.added()
-    fail = world.store.provisioning_failed
-    line = world.store.provisioned(line, NOW_MS) if status is Status.ACTIVE else fail(line, "failed", NOW_MS)
-    released = world.store.release(line, "operator", LATER_MS)
+    fail = world.lines.mark_failed
+    line = world.lines.mark_active(line, NOW_MS) if status is Status.ACTIVE else fail(line, "failed", NOW_MS)
+    released = world.lines.release(line, "operator", LATER_MS)
     assert_moved(world, line, released, (Status.CANCELED, PaymentStatus.NOT_REQUIRED), "operator")
-    assert (world.now().held, world.now().unpaid) == (counts(), counts())
-    assert_unmoved(world, lambda: world.store.release(line, "operator", LATER_MS))
-    assert world.now().held == counts(), "a place is given back once"
+    assert world.counts() == (counts(), counts())
+    assert_unmoved(world, lambda: world.lines.release(line, "operator", LATER_MS))
+    assert world.counts()[0] == counts(), "a place is given back once"
 
 
 # --- refunds --------------------------------------------------------------------------------------------
 
 
-def test_a_payment_after_the_cancel_is_flagged_once(world: World) -> None:
+def test_refund_is_flagged_once_on_a_canceled_line(world: World) -> None:
     """[44]"""
     line = awaiting(world)
-    world.store.flag_refund(line, "in_1")
+    world.lines.flag_refund(line, "in_1")
     assert world.line(line).refund_due is False, "not while it waits"
-    canceled = world.store.cancel(line, "canceled", NOW_MS)
-    world.store.flag_refund(canceled, "in_1")
-    world.store.flag_refund(canceled, "in_2")
+    canceled = world.lines.cancel(line, "canceled", NOW_MS)
+    world.lines.flag_refund(canceled, "in_1")
+    world.lines.flag_refund(canceled, "in_2")
     flagged = world.line(line)
     assert (flagged.status, flagged.refund_due, flagged.invoice_id) == (Status.CANCELED, True, "in_1")
 
 
-def test_a_paid_line_that_was_released_later_is_not_to_be_refunded(world: World) -> None:
+def test_refund_is_not_flagged_on_a_released_paid_line(world: World) -> None:
     """[44][49]"""
     world.workspace(purchased_phone=FOR_SALE)
-    released = world.store.release(world.store.provisioned(world.paid(), NOW_MS), "operator", LATER_MS)
+    released = world.lines.release(world.lines.mark_active(world.paid(), NOW_MS), "operator", LATER_MS)
     assert (released.status, released.payment_status) == (Status.CANCELED, PaymentStatus.PAID)
     assert not released.refundable
-    world.store.flag_refund(released, "in_1")
+    world.lines.flag_refund(released, "in_1")
     assert world.line(released).refund_due is False
 
 
-def test_a_line_s_provisioner_is_watched_until_the_line_moves_on(world: World) -> None:
+def test_set_due_changes_nothing_once_the_line_moved_on(world: World) -> None:
     """[48]"""
     world.workspace()
     line = world.added()
-    world.store.due_at(line, LATER_MS)
+    world.lines.set_due(line, LATER_MS)
     assert world.line(line).due_at_ms == LATER_MS
-    world.store.provisioned(line, LATER_MS)
-    world.store.due_at(line, LATER_MS)
+    world.lines.mark_active(line, LATER_MS)
+    world.lines.set_due(line, LATER_MS)
     assert world.line(line).due_at_ms is None

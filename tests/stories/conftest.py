@@ -1,4 +1,4 @@
-"""One world for all stories that a process tells, one after the other: they share its local stack."""
+"""Fixtures of the stories: each test process runs its stories on one local stack, one after the other."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import httpx
 import pytest
 import stripe
 
+from line_requests.storage.stores import Stores
 from line_requests.storage.table import Table
 from tests.local.demo import OPERATOR_API_KEY
 from tests.stories.listener import Listener
@@ -30,9 +31,9 @@ def _world(running_stack: LocalStack) -> Iterator[World]:
     logs = ministack.session.client("logs", endpoint_url=ministack.endpoint)
     dynamodb = ministack.session.client("dynamodb", endpoint_url=ministack.endpoint)
     table = Table(dynamodb, running_stack.deployment.table)
-    running_stack.reconcile()  # its first run reads a whole day of the feed, whichever story comes first
+    running_stack.reconcile()  # the first run reads a whole day of the feed
     with httpx.Client(base_url=running_stack.origin, timeout=TIMEOUT_SECONDS, limits=limits) as http:
-        yield World(running_stack, http, client, logs, Store(table), Registry(table))
+        yield World(running_stack, http, client, logs, Stores(table))
     dynamodb.close()
     logs.close()
     payments.close()  # type: ignore[no-untyped-call] # not annotated by the SDK
@@ -40,10 +41,10 @@ def _world(running_stack: LocalStack) -> Iterator[World]:
 
 @pytest.fixture
 def world(_world: World, stack: LocalStack) -> World:
-    """The stack with its modes as at start, which `stack` sets back after the test, and nothing left to be done."""
+    """The stack with its initial modes, which `stack` restores after the test, and with nothing due."""
     _world.quiet()
-    stack.double.forget_events()  # or every run of the reconciler would read those of all stories before,
-    stack.demo.forget_due()  # and look at what they left
+    stack.double.forget_events()  # otherwise each reconciler run would read the events of all earlier stories
+    stack.demo.forget_due()  # and check the lines that they left
     return _world
 
 
@@ -57,7 +58,7 @@ def workspace(world: World) -> Workspace:
 def _spares(_world: World) -> Iterator[Workspace]:
     def take_turns() -> Iterator[Workspace]:
         while True:
-            # So many requests are within the burst of one workspace.
+            # The burst of one workspace allows 60 requests.
             yield from [_world.workspace()] * 20
 
     return take_turns()
@@ -65,7 +66,7 @@ def _spares(_world: World) -> Iterator[Workspace]:
 
 @pytest.fixture
 def spare(world: World, _spares: Iterator[Workspace]) -> Iterator[Workspace]:
-    """A workspace for requests that are refused: without any line, before and after."""
+    """A workspace for requests that are refused; it has no line before and after."""
     workspace = next(_spares)
     yield workspace
     assert (workspace.world, workspace.lines()) == (world, [])
@@ -73,7 +74,7 @@ def spare(world: World, _spares: Iterator[Workspace]) -> Iterator[Workspace]:
 
 @pytest.fixture(scope="session")
 def listener(running_stack: LocalStack) -> Iterator[Listener]:
-    """Hears everything that is told on the bus from its first use on."""
+    """Receives everything that is published on the bus from its first use on."""
     listener = Listener(running_stack.ministack, running_stack.deployment.bus)
     yield listener
     listener.close()

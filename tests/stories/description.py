@@ -1,4 +1,4 @@
-"""Whether an answer is one that openapi.yaml describes."""
+"""Checks responses against openapi.yaml."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def _description() -> Json:
 def check(answer: httpx.Response) -> None:
     """Fail unless path, method, status, headers and body are described; unknown routes are API Gateway's."""
     method, path = answer.request.method.lower(), _template(answer.url.path)
-    told = f"{method.upper()} {answer.url.path} {answer.status_code} {answer.text}"
+    response = f"{method.upper()} {answer.url.path} {answer.status_code} {answer.text}"
     if path is None or method not in _description()["paths"][path]:
-        assert answer.status_code == 404, f"no such route is described: {told}"
-        assert set(answer.json()) == {"message"}, told
+        assert answer.status_code == 404, f"no such route is described: {response}"
+        assert set(answer.json()) == {"message"}, response
         return
     described = _response(method, path, str(answer.status_code))
-    assert described is not None, f"no such status is described: {told}"
-    assert answer.headers["content-type"].split(";")[0] == "application/json", told
+    assert described is not None, f"no such status is described: {response}"
+    assert answer.headers["content-type"].split(";")[0] == "application/json", response
     problems = [error.message for error in _validator(method, path, str(answer.status_code)).iter_errors(answer.json())]
-    assert not problems, f"{told}: {problems}"
+    assert not problems, f"{response}: {problems}"
     headers = {name: _resolved(header) for name, header in described.get("headers", {}).items()}
     for name, header in headers.items():
-        assert name in answer.headers or not header.get("required"), f"{name} is missing: {told}"
+        assert name in answer.headers or not header.get("required"), f"{name} is missing: {response}"
         if name in answer.headers:
             Draft202012Validator(header["schema"]).validate(answer.headers[name])
     ours = {"Retry-After", "Idempotency-Replayed", "Idempotency-Mismatch"}
-    assert not {name for name in ours - set(headers) if name in answer.headers}, f"an undescribed header: {told}"
+    assert not {name for name in ours - set(headers) if name in answer.headers}, f"an undescribed header: {response}"
 
 
 @cache
@@ -60,7 +60,7 @@ def _response(method: str, path: str, status: str) -> Json | None:
 @cache
 def _validator(method: str, path: str, status: str) -> Draft202012Validator:
     response = _response(method, path, status) or {}
-    # References of the schema are looked up in the whole description.
+    # The schema refers to the components of the whole description.
     schema = {**response["content"]["application/json"]["schema"], "components": _description()["components"]}
     return Draft202012Validator(schema)
 

@@ -1,4 +1,4 @@
-"""Functions of the deployment, invoked directly: with an event of one's own, or with other parameters."""
+"""Invokes the deployment's functions directly, with any event or with other environment variables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 class Functions:
-    """Copies of the deployed functions, same code, layer and role, with some environment variables changed."""
+    """Copies of the deployed functions: the same code, layer and role, with some environment variables changed."""
 
     def __init__(self, stack: LocalStack, **environment: str) -> None:
         self._stack = stack
@@ -43,7 +43,7 @@ class Functions:
         return result
 
     def ask(self, folder: str, method: str, path: str, api_key: str, body: Json | None = None) -> httpx.Response:
-        """What a client of an API with these functions would be answered."""
+        """The response to a client of an API with these functions."""
         event = {
             "version": "2.0",
             "rawPath": path,
@@ -56,7 +56,7 @@ class Functions:
         return self.answer(self.invoke(folder, event), method, path)
 
     def answer(self, payload: Json, method: str, path: str) -> httpx.Response:
-        """An HTTP API's answer for a function's, checked like all others."""
+        """The HTTP API's response for a function's payload, checked like every other."""
         request = httpx.Request(method, self._stack.origin + path)
         response = httpx.Response(
             payload["statusCode"], headers=payload["headers"], content=payload["body"], request=request
@@ -74,7 +74,7 @@ class Functions:
                 Role=deployed["Role"],
                 Handler=deployed["Handler"],
                 Layers=[layer["Arn"] for layer in deployed["Layers"]],
-                # The bucket and the key that the deployment put it under.
+                # Where the deployment uploaded it.
                 Code={"S3Bucket": "artifacts", "S3Key": folder.title().replace("_", "")},
                 Timeout=60,
                 Environment={"Variables": deployed["Environment"]["Variables"] | self._environment},

@@ -1,4 +1,4 @@
-"""What a subscriber of the deployment's bus hears."""
+"""A subscriber of the deployment's event bus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 class Listener:
-    """A rule of its own on the bus; events are the whole EventBridge envelopes, in order of arrival."""
+    """Has its own rule and queue; keeps the EventBridge envelopes in order of arrival."""
 
     def __init__(self, ministack: MiniStack, bus: str) -> None:
         self._sqs = ministack.session.client("sqs", endpoint_url=ministack.endpoint)
@@ -33,7 +33,7 @@ class Listener:
         self._events.close()
 
     def heard(self, line_id: str) -> list[Json]:
-        """All that was told of a line so far, the details only."""
+        """The details of all events about a line so far."""
         return [event["detail"] for event in self.envelopes(line_id)]
 
     def envelopes(self, line_id: str) -> list[Json]:
@@ -44,9 +44,9 @@ class Listener:
                 self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
         return self._heard[line_id]
 
-    def answer(self, told: Json, outcome: str, **more: object) -> None:
-        """What a provisioner says about an event that it heard."""
-        detail = {name: told[name] for name in ("eventId", "workspaceId", "lineId")} | {"outcome": outcome} | more
+    def answer(self, event: Json, outcome: str, **more: object) -> None:
+        """Publishes a provisioner's result about an event."""
+        detail = {name: event[name] for name in ("eventId", "workspaceId", "lineId")} | {"outcome": outcome} | more
         self.put("a-provisioner", "Line Provisioning Result", detail)
 
     def put(self, source: str, detail_type: str, detail: object) -> None:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests.api import auth
-from line_requests.operator import commands as operators
-from line_requests.storage import records as items
+from line_requests.domain.ids import new_api_key, sha256_hex
+from line_requests.operator.commands import issue_key, revoke_key
 from tests.local.session_tokens import AUTHORIZED_PARTY
 from tests.stories.world import EMAIL, LINES, PHONE, Workspace, World, eventually, together
 
@@ -22,7 +21,7 @@ ROUTES = [
     ("GET", LINES),
     ("GET", f"{LINES}/{'0' * 24}"),
     ("POST", f"{LINES}/{'0' * 24}"),
-    # Worse requests, whose other faults must not come first.
+    # Their other errors must not come first.
     ("GET", f"{LINES}/not-an-id"),
     ("POST", f"{LINES}/not-an-id"),
     ("GET", f"{LINES}?limit=none"),
@@ -30,12 +29,13 @@ ROUTES = [
 
 
 def second_key(workspace: Workspace) -> str:
-    return operators.issue_key(workspace.world.registry, workspace.id, "second", 0)
+    stores = workspace.world.stores
+    return issue_key(stores.workspaces, stores.api_keys, workspace.id, "second", 0)
 
 
 def signed_in(workspace: Workspace, claims: Json | None = None, header: Json | None = None) -> str:
-    told = {"workspaceId": workspace.id, "claims": claims or {}, "header": header or {}}
-    return "Bearer " + str(workspace.world.control("session-tokens", **told)["token"])
+    parameters = {"workspaceId": workspace.id, "claims": claims or {}, "header": header or {}}
+    return "Bearer " + str(workspace.world.control("session-tokens", **parameters)["token"])
 
 
 def with_checksum(body: str) -> str:
@@ -46,7 +46,7 @@ def refused(answer: httpx.Response) -> bool:
     return (answer.status_code, answer.text) == (401, '{"error": "Unauthorized"}')
 
 
-def test_an_api_key_works_on_every_route(workspace: Workspace) -> None:
+def test_api_key_works_on_every_route(workspace: Workspace) -> None:
     """[1]"""
     line_id = workspace.awaiting()["line"]["_id"]
     assert workspace.page().status_code == 200
@@ -67,40 +67,41 @@ def test_an_api_key_works_on_every_route(workspace: Workspace) -> None:
         "Bearer " + with_checksum("tuco_nobody_" + "0" * 32),
     ],
 )
-def test_no_credential_or_a_bad_one_is_401_before_anything_else(world: World, authorization: str | None) -> None:
-    """[1] [5] The same body on every route, whatever else is wrong with the request."""
+def test_missing_or_bad_credential_is_401_before_any_other_error(world: World, authorization: str | None) -> None:
+    """[1] [5] The same body on every route."""
     headers = {} if authorization is None else {"Authorization": authorization}
     for method, path in ROUTES:
         content = "not even JSON" if method == "POST" else None
         assert refused(world.send(method, path, headers=headers, content=content))
 
 
-def test_an_unknown_key_of_a_known_workspace_is_401(workspace: Workspace) -> None:
+def test_unknown_key_of_known_workspace_is_401(workspace: Workspace) -> None:
     """[1] Well formed, but never issued."""
-    unknown = {"Authorization": f"Bearer {auth.new_api_key(workspace.id)}"}
+    unknown = {"Authorization": f"Bearer {new_api_key(workspace.id)}"}
     for method, path in ROUTES:
         assert refused(workspace.send(method, path, headers=unknown, json={} if method == "POST" else None))
 
 
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "BeArEr"])
-def test_the_scheme_is_case_insensitive(workspace: Workspace, scheme: str) -> None:
+def test_scheme_is_case_insensitive(workspace: Workspace, scheme: str) -> None:
     """[2]"""
     answer = workspace.send("GET", LINES, headers={"Authorization": f"{scheme} {workspace.api_key}"})
     assert answer.status_code == 200
 
 
-def test_the_token_is_case_sensitive_and_stands_alone(workspace: Workspace) -> None:
+def test_api_key_is_case_sensitive_and_stands_alone(workspace: Workspace) -> None:
     """[2]"""
     key = workspace.api_key
     for authorization in (f"Bearer {key.upper()}", f"Bearer {key[:-1]}", f"Bearer {key}0", key, f"Bearer {key} {key}"):
         assert refused(workspace.send("GET", LINES, headers={"Authorization": authorization}))
 
 
-def test_revoking_a_key_takes_effect_on_the_next_call(workspace: Workspace) -> None:
-    """[2] And only that key's."""
+def test_revoked_key_is_401_from_the_next_call_on(workspace: Workspace) -> None:
+    """[2] The workspace's other keys still work."""
     other = {"Authorization": f"Bearer {second_key(workspace)}"}
     assert workspace.page().status_code == 200
-    operators.revoke_key(workspace.world.registry, workspace.id, workspace.api_key, 1)
+    stores = workspace.world.stores
+    revoke_key(stores.workspaces, stores.api_keys, workspace.id, workspace.api_key, 1)
     for method, path in ROUTES:
         assert refused(workspace.send(method, path, json=PHONE if method == "POST" else None))
     assert workspace.send("GET", LINES, headers=other).status_code == 200
@@ -115,8 +116,8 @@ def test_revoking_a_key_takes_effect_on_the_next_call(workspace: Workspace) -> N
         {"v": 2, "org_id": None, "o": "its organisation"},
     ],
 )
-def test_a_session_of_a_mapped_organisation_is_its_workspace(workspace: Workspace, claims: Json) -> None:
-    """[3] Both versions of the organisation claim; lines are the workspace's."""
+def test_session_token_of_mapped_organisation_acts_for_its_workspace(workspace: Workspace, claims: Json) -> None:
+    """[3] Both versions of the organisation claim."""
     if "o" in claims:
         claims = claims | {"o": {"id": f"org_{workspace.id.replace('-', '')}", "rol": "admin", "slg": "acme"}}
     session = {"Authorization": signed_in(workspace, claims)}
@@ -156,14 +157,14 @@ def test_a_session_of_a_mapped_organisation_is_its_workspace(workspace: Workspac
         ({}, {"alg": None}),
     ],
 )
-def test_a_session_that_is_not_in_order_is_401(spare: Workspace, claims: Json, header: Json) -> None:
+def test_session_token_with_wrong_claims_is_401(spare: Workspace, claims: Json, header: Json) -> None:
     """[3]"""
     bad = {"Authorization": signed_in(spare, claims, header)}
     assert refused(spare.send("GET", LINES, headers=bad))
     assert refused(spare.send("POST", LINES, json=PHONE, headers=bad))
 
 
-def test_a_session_token_that_was_tampered_with_is_401(workspace: Workspace) -> None:
+def test_session_token_with_foreign_signature_is_401(workspace: Workspace) -> None:
     """[3] One workspace's signature under another workspace's claims."""
     other = workspace.world.workspace()
     head, _, signature = signed_in(workspace).split(".")
@@ -171,8 +172,8 @@ def test_a_session_token_that_was_tampered_with_is_401(workspace: Workspace) -> 
     assert refused(workspace.send("GET", LINES, headers={"Authorization": f"{head}.{claims}.{signature}"}))
 
 
-def test_browsers_of_the_allowed_origins_may_call(workspace: Workspace) -> None:
-    """[3] CORS by a parameter: the preflight, and the headers that a page may read."""
+def test_browsers_of_allowed_origins_may_call(workspace: Workspace) -> None:
+    """[3] The preflight answers, and pages may read the exposed headers."""
     http = workspace.world.http
     asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,idempotency-key"}
     preflight = http.options(LINES, headers={"Origin": AUTHORIZED_PARTY} | asks)
@@ -186,7 +187,7 @@ def test_browsers_of_the_allowed_origins_may_call(workspace: Workspace) -> None:
     assert {"retry-after", "idempotency-replayed", "idempotency-mismatch"} <= set(exposed)
 
 
-def test_browsers_of_other_origins_may_not(workspace: Workspace) -> None:
+def test_browsers_of_other_origins_may_not_call(workspace: Workspace) -> None:
     """[3]"""
     foreign = {"Origin": "https://evil.test"}
     preflight = workspace.world.http.options(LINES, headers=foreign | {"Access-Control-Request-Method": "POST"})
@@ -194,7 +195,7 @@ def test_browsers_of_other_origins_may_not(workspace: Workspace) -> None:
     assert "access-control-allow-origin" not in workspace.send("GET", LINES, headers=foreign).headers
 
 
-def test_the_workspace_comes_from_the_credential_alone(world: World, workspace: Workspace) -> None:
+def test_workspace_comes_from_credential_alone(world: World, workspace: Workspace) -> None:
     """[4] A workspace id in the body is ignored."""
     other = world.workspace()
     line_id = workspace.included(PHONE | {"workspaceId": other.id, "workspace_id": other.id})["line"]["_id"]
@@ -204,8 +205,8 @@ def test_the_workspace_comes_from_the_credential_alone(world: World, workspace: 
     assert other.manage(line_id, "cancel").status_code == 404
 
 
-def test_two_keys_of_a_workspace_share_everything(workspace: Workspace) -> None:
-    """[5] Lines, lock, capacity, idempotency keys and rate budget."""
+def test_two_keys_of_a_workspace_share_its_state(workspace: Workspace) -> None:
+    """[5] Lines, lock, capacity, idempotency keys and rate limit."""
     second = {"Authorization": f"Bearer {second_key(workspace)}"}
     first = workspace.create(EMAIL, key="same")
     again = workspace.send("POST", LINES, json=EMAIL, headers=second | {"Idempotency-Key": "same"})
@@ -220,20 +221,20 @@ def test_two_keys_of_a_workspace_share_everything(workspace: Workspace) -> None:
 
 
 def test_keys_are_stored_hashed(world: World, workspace: Workspace) -> None:
-    """[5] Neither an API key nor an idempotency key can be read from the table."""
+    """[5] The table has neither an API key nor an idempotency key."""
     workspace.create(key="an-idempotency-key")
     ministack = world.stack.ministack
     dynamodb = ministack.session.client("dynamodb", endpoint_url=ministack.endpoint)
     partition = {":pk": {"S": f"W#{workspace.id}"}}
     query = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": partition, "ConsistentRead": True}
     found = dynamodb.query(TableName=world.stack.deployment.table, **query)  # type: ignore[arg-type] # plain dictionaries
-    assert items.sha256_hex(workspace.api_key) in str(found["Items"])
+    assert sha256_hex(workspace.api_key) in str(found["Items"])
     assert workspace.api_key.rpartition("_")[2] not in str(found["Items"])
     assert "an-idempotency-key" not in str(found["Items"])
 
 
 def test_keys_tokens_and_bodies_never_reach_a_log(world: World, workspace: Workspace) -> None:
-    """[5] Not when all goes well, not when it does not."""
+    """[5] After success, refusals and failures of Stripe."""
     secret = {"firstName": "Secretfirst", "email": "secret@private.test", "zipcode": "SECRETZIP"}
     token = signed_in(workspace)
     workspace.create(PHONE | secret, key="secret-idempotency-key")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import stripe
 
 
-def test_an_included_line_is_provisioned_without_asking_stripe(world: World, workspace: Workspace) -> None:
+def test_included_line_is_provisioned_without_stripe_call(world: World, workspace: Workspace) -> None:
     """[15] 201 provisioning, not_required, no Stripe call."""
     calls = world.calls()
     created = workspace.create()
@@ -34,8 +34,8 @@ def test_an_included_line_is_provisioned_without_asking_stripe(world: World, wor
     assert calls() == []
 
 
-def test_one_more_than_included_waits_for_its_payment(workspace: Workspace) -> None:
-    """[16] The exact body; the hosted URL of one finalized invoice; nothing is provisioned before payment."""
+def test_line_over_included_number_awaits_payment(workspace: Workspace) -> None:
+    """[16] The exact body, with the hosted URL of one finalized invoice."""
     workspace.included()
     created = workspace.create()
     answer = created.json()
@@ -61,7 +61,7 @@ def test_one_more_than_included_waits_for_its_payment(workspace: Workspace) -> N
 
 
 @pytest.mark.parametrize(("kind", "amount"), [("purchased_phone", 1500), ("email", 500)])
-def test_the_invoice_is_the_workspaces_and_names_the_line(workspace: Workspace, kind: str, amount: int) -> None:
+def test_invoice_belongs_to_workspace_customer_and_names_the_line(workspace: Workspace, kind: str, amount: int) -> None:
     """[16] Open, not advanced by Stripe, of the add-on's amount, with both ids in its metadata."""
     line = workspace.awaiting(KINDS[kind])["line"]
     [invoice] = workspace.invoices()
@@ -70,7 +70,7 @@ def test_the_invoice_is_the_workspaces_and_names_the_line(workspace: Workspace, 
     assert (invoice["amount_due"], invoice["currency"], invoice["auto_advance"]) == (amount, "usd", False)
 
 
-def test_nothing_is_provisioned_before_the_payment(world: World, workspace: Workspace) -> None:
+def test_nothing_is_provisioned_before_payment(world: World, workspace: Workspace) -> None:
     """[16] Only the payment starts provisioning."""
     answer = workspace.awaiting()
     line_id = answer["line"]["_id"]
@@ -79,8 +79,8 @@ def test_nothing_is_provisioned_before_the_payment(world: World, workspace: Work
     eventually(lambda: workspace.status(line_id) == "active")
 
 
-def test_a_paid_request_takes_three_calls(world: World, workspace: Workspace) -> None:
-    """[16] Create, item, finalize: one invoice and nothing besides."""
+def test_paid_request_makes_three_stripe_calls(world: World, workspace: Workspace) -> None:
+    """[16] Create, item, finalize: one invoice."""
     workspace.included()
     calls = world.calls()
     assert workspace.create().status_code == 201
@@ -89,16 +89,16 @@ def test_a_paid_request_takes_three_calls(world: World, workspace: Workspace) ->
 
 
 @pytest.mark.parametrize("status", ["active", "trialing"])
-def test_active_and_trialing_subscriptions_may_request(world: World, status: str) -> None:
-    """[17] Active means active or trialing."""
+def test_active_and_trialing_subscriptions_may_request_lines(world: World, status: str) -> None:
+    """[17]"""
     assert world.workspace(subscriptionStatus=status).create().status_code == 201
 
 
 @pytest.mark.parametrize(
     "status", ["past_due", "unpaid", "canceled", "incomplete", "incomplete_expired", "paused", None]
 )
-def test_without_an_active_subscription_nothing_is_sold(world: World, status: str | None) -> None:
-    """[17] Every other status, and none at all, is 403 subscription_required."""
+def test_request_without_active_subscription_is_403(world: World, status: str | None) -> None:
+    """[17] Every other status, and none, is subscription_required."""
     refused = world.workspace(subscriptionStatus=status).create()
     body = refused.json()
     assert (refused.status_code, body["success"], body["status"]) == (403, False, "subscription_required")
@@ -108,8 +108,8 @@ def test_without_an_active_subscription_nothing_is_sold(world: World, status: st
 
 
 @pytest.mark.parametrize("circumstance", ["cancel_at_period_end", "pause_collection"])
-def test_a_subscription_that_only_will_end_still_is_active(world: World, circumstance: str) -> None:
-    """[17] Also when set to cancel at period end, or with collection paused."""
+def test_subscription_set_to_cancel_or_paused_collection_is_active(world: World, circumstance: str) -> None:
+    """[17]"""
     workspace = world.workspace()
     changes: dict[str, stripe.params.SubscriptionUpdateParams] = {
         "cancel_at_period_end": {"cancel_at_period_end": True},
@@ -120,8 +120,8 @@ def test_a_subscription_that_only_will_end_still_is_active(world: World, circums
     assert workspace.create().status_code == 201
 
 
-def test_a_base_price_that_no_plan_names_is_no_plan(world: World) -> None:
-    """[17] The customer pays for something, but not for lines; an operator is told."""
+def test_unknown_base_price_is_403_with_alarm(world: World) -> None:
+    """[17] The customer pays for something, but not for lines."""
     workspace = world.workspace(subscriptionStatus=None)
     product = world.stripe.v1.products.create({"name": "Something else"}).id
     price = world.stripe.v1.prices.create(
@@ -143,10 +143,10 @@ def test_a_base_price_that_no_plan_names_is_no_plan(world: World) -> None:
         ("capped", [PHONE], PHONE),
     ],
 )
-def test_what_the_plan_does_not_grant_is_forbidden(
+def test_line_type_that_plan_does_not_grant_is_forbidden(
     world: World, plan: str, taken: list[dict[str, str]], asked: dict[str, str]
 ) -> None:
-    """[18] Not on the plan, or over the included number without an add-on. [22] Without any effect."""
+    """[18] [22] Not on the plan, or over the included number without an add-on; without any effect."""
     workspace = world.workspace(plan)
     for body in taken:
         workspace.included(body)
@@ -159,8 +159,8 @@ def test_what_the_plan_does_not_grant_is_forbidden(
     assert (calls(), [line["_id"] for line in workspace.lines()]) == ([], [line["_id"] for line in before])
 
 
-def test_the_cap_counts_paid_lines_too(world: World) -> None:
-    """[18] At the cap nothing is for sale, though lines were paid for on the way there."""
+def test_cap_counts_paid_lines(world: World) -> None:
+    """[18] At the cap nothing is for sale."""
     workspace = world.workspace("scale").full(BYON, included=2)
     for _ in range(8):
         world.pay(workspace.awaiting(BYON)["paymentUrl"])
@@ -171,8 +171,8 @@ def test_the_cap_counts_paid_lines_too(world: World) -> None:
     assert workspace.create(EMAIL).status_code == 201
 
 
-def test_capacity_is_counted_by_kind(world: World) -> None:
-    """[19] Lines of one kind take no place of another."""
+def test_capacity_is_counted_per_kind(world: World) -> None:
+    """[19]"""
     workspace = world.workspace("scale")
     for kind, included in [("purchased_phone", 5), ("byon_phone", 2), ("email", 5)]:
         workspace.full(KINDS[kind], included)
@@ -180,8 +180,8 @@ def test_capacity_is_counted_by_kind(world: World) -> None:
     assert workspace.create(BYON).json()["paymentRequired"] is True
 
 
-def test_a_paid_line_takes_no_included_place(world: World, workspace: Workspace) -> None:
-    """[19] Included is who is not paid for: when the unpaid one fails, its place is included again."""
+def test_paid_line_takes_no_included_place(world: World, workspace: Workspace) -> None:
+    """[19] When the unpaid line fails, its place is included again."""
     world.provisioning("manual")
     first = workspace.included()["line"]["_id"]
     world.pay(workspace.awaiting()["paymentUrl"])
@@ -192,8 +192,8 @@ def test_a_paid_line_takes_no_included_place(world: World, workspace: Workspace)
     assert workspace.create().json()["paymentRequired"] is True
 
 
-def test_failed_and_canceled_lines_give_their_place_back(world: World) -> None:
-    """[19] On a plan with one line, another can be had after the first has failed."""
+def test_failed_line_gives_its_place_back(world: World) -> None:
+    """[19] On a plan with one line, another can be requested after the first has failed."""
     world.provisioning("manual")
     workspace = world.workspace("capped")
     line_id = workspace.included()["line"]["_id"]
@@ -203,8 +203,8 @@ def test_failed_and_canceled_lines_give_their_place_back(world: World) -> None:
     assert workspace.create().status_code == 201
 
 
-def test_a_canceled_request_gives_its_place_back(world: World) -> None:
-    """[19] With a cap of ten, a request that was canceled does not count."""
+def test_canceled_request_gives_its_place_back(world: World) -> None:
+    """[19] A canceled request does not count towards the cap."""
     workspace = world.workspace("scale").full(EMAIL, included=5)
     for _ in range(6):
         canceled = workspace.manage(workspace.awaiting(EMAIL)["line"]["_id"], "cancel")
@@ -213,8 +213,8 @@ def test_a_canceled_request_gives_its_place_back(world: World) -> None:
 
 
 @pytest.mark.parametrize("plan", ["starter", "capped"])
-def test_of_many_at_once_one_gets_the_last_place(world: World, plan: str) -> None:
-    """[19] N concurrent requests for the last included place: one is included."""
+def test_concurrent_requests_share_the_last_included_place_once(world: World, plan: str) -> None:
+    """[19]"""
     workspace = world.workspace(plan)
     answers = together(8, lambda _: workspace.create())
     included = [a for a in answers if a.status_code == 201 and a.json()["paymentRequired"] is False]
@@ -222,7 +222,7 @@ def test_of_many_at_once_one_gets_the_last_place(world: World, plan: str) -> Non
     assert len([line for line in workspace.lines() if line["paymentStatus"] == "not_required"]) == 1
 
 
-def test_ids_are_24_lower_case_hex_digits_and_unique(world: World) -> None:
+def test_line_ids_are_24_lower_case_hex_digits_and_unique(world: World) -> None:
     """[20]"""
     workspace = world.workspace("scale")
     answers = together(8, lambda n: workspace.create(EMAIL if n % 2 else PHONE))
@@ -232,12 +232,12 @@ def test_ids_are_24_lower_case_hex_digits_and_unique(world: World) -> None:
 
 
 @pytest.mark.parametrize("line_type", ["byon", "purchased", "anything", "", None])
-def test_an_email_lines_type_is_purchased(workspace: Workspace, line_type: str | None) -> None:
+def test_email_line_type_is_purchased(workspace: Workspace, line_type: str | None) -> None:
     """[20] [8]"""
     assert workspace.included(EMAIL | {"lineType": line_type})["line"]["lineType"] == "purchased"
 
 
-def test_an_invoice_that_credit_covers_is_paid_at_once(world: World, workspace: Workspace) -> None:
+def test_invoice_covered_by_credit_is_paid_at_once(world: World, workspace: Workspace) -> None:
     """[21] The 201 has the shape of an included line, paid; nothing is left to pay."""
     workspace.included()
     world.stripe.v1.customers.update(workspace.customer, {"balance": -5000})
@@ -249,13 +249,13 @@ def test_an_invoice_that_credit_covers_is_paid_at_once(world: World, workspace: 
     [invoice] = workspace.invoices()
     assert (invoice["status"], invoice["metadata"]["line_id"]) == ("paid", answer["line"]["_id"])
     eventually(lambda: workspace.status(answer["line"]["_id"]) == "active")
-    # Nothing waits for a payment, so nothing is in the way.
+    # Nothing awaits payment, so no lock is held.
     assert workspace.create(EMAIL).status_code == 201
 
 
 @pytest.mark.parametrize("circumstance", ["no subscription", "not on the plan", "in progress", "no key", "bad body"])
-def test_a_refusal_has_no_side_effect(world: World, circumstance: str) -> None:
-    """[22] Not a line, not a place, not a call to Stripe, and a key is not burned."""
+def test_refusal_has_no_side_effect(world: World, circumstance: str) -> None:
+    """[22] No line, no capacity used, no Stripe call, and the key stays free."""
     workspace = world.workspace(subscriptionStatus=None if circumstance == "no subscription" else "active")
     if circumstance == "in progress":
         workspace.awaiting()

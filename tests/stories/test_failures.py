@@ -11,25 +11,25 @@ KINDS = ["error_before", "error_after", "rate_limit"]
 
 
 def half_made(world: World, kind: str, step: str) -> tuple[Workspace, str]:
-    """A request that Stripe's failure has stopped at that step, and its line; the failure is over."""
+    """A request that a failure of Stripe stopped at that step, and its line; the failure has ended."""
     workspace = world.workspace().full()
     world.faults(kind, path=STEPS[step])
     answer = workspace.create(key="k")
-    assert answer.status_code in {201, 503}, answer.text  # 201: it has found what happened despite the error
+    assert answer.status_code in {201, 503}, answer.text  # 201: it found what Stripe did despite the error
     world.no_faults()
     return workspace, workspace.lines()[0]["_id"]
 
 
 def pending_items(workspace: Workspace) -> list[Any]:
-    """What the next invoice of the workspace's customer would charge."""
+    """The items that the next invoice of the workspace's customer would charge."""
     items = workspace.world.stack.double.all_of("invoiceitem")
     return [item for item in items if item["customer"] == workspace.customer and item["invoice"] is None]
 
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_key_finishes_the_same_request(world: World, kind: str, step: str) -> None:
-    """[33] [34] Whatever fails at whatever step: the same _id, one invoice, finished."""
+def test_same_key_finishes_the_request_after_failure_at_any_step(world: World, kind: str, step: str) -> None:
+    """[33] [34] The same _id, one invoice, finalized."""
     workspace, line_id = half_made(world, kind, step)
     again = workspace.create(key="k")
     assert (again.status_code, again.json()["line"]["_id"]) == (201, line_id)
@@ -40,8 +40,8 @@ def test_the_same_key_finishes_the_same_request(world: World, kind: str, step: s
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_poll_finishes_it(world: World, kind: str, step: str) -> None:
-    """[34] [33] Without the key, by anyone who looks."""
+def test_poll_finishes_the_request_after_failure_at_any_step(world: World, kind: str, step: str) -> None:
+    """[34] [33] Without the key."""
     workspace, line_id = half_made(world, kind, step)
     polled = workspace.get(line_id).json()
     assert (polled["status"], bool(polled["paymentUrl"])) == ("awaiting_payment", True)
@@ -50,11 +50,11 @@ def test_a_poll_finishes_it(world: World, kind: str, step: str) -> None:
 
 
 @pytest.mark.parametrize("by", ["key", "poll", "reconciler"])
-def test_a_draft_that_somebody_deleted_is_made_again(world: World, by: str) -> None:
-    """[23] [27] [34] By hand, at Stripe, while the request was half made."""
+def test_draft_deleted_by_hand_is_created_again(world: World, by: str) -> None:
+    """[23] [27] [34] Deleted at Stripe while the request was half made."""
     workspace, line_id = half_made(world, "error_before", "finalize")
     [draft] = workspace.invoices()
-    world.webhooks("drop")  # of its deletion, which would have the webhook look meanwhile
+    world.webhooks("drop")  # the webhook of the deletion would repair it first
     world.stripe.v1.invoices.delete(draft["id"])
     if by == "key":
         assert workspace.create(key="k").status_code == 201
@@ -67,8 +67,8 @@ def test_a_draft_that_somebody_deleted_is_made_again(world: World, by: str) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_reconciler_finishes_it_without_any_client(world: World, kind: str) -> None:
-    """[34] [47] Stopped at whatever step; nobody asks again, and still it can be paid."""
+def test_reconciler_finishes_the_request_after_failure_at_any_step(world: World, kind: str) -> None:
+    """[34] [47] Without any client."""
     left = [half_made(world, kind, step) for step in STEPS]
     world.reconcile()
     for workspace, line_id in left:
@@ -80,8 +80,8 @@ def test_the_reconciler_finishes_it_without_any_client(world: World, kind: str) 
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("kind", ["error_before", "error_after"])
-def test_one_failure_is_outlasted_at_once(world: World, kind: str, step: str) -> None:
-    """[33] A single bad answer costs a repetition, not the request; the repetition makes no second invoice."""
+def test_single_stripe_failure_is_retried_within_the_request(world: World, kind: str, step: str) -> None:
+    """[33] The retry makes no second invoice."""
     workspace = world.workspace().full()
     world.faults(kind, count=1, path=STEPS[step])
     created = workspace.create()
@@ -89,8 +89,8 @@ def test_one_failure_is_outlasted_at_once(world: World, kind: str, step: str) ->
     assert workspace.finished_once(created.json()["line"]["_id"])
 
 
-def test_stripe_unreachable_is_503_and_not_the_workspaces_fault(world: World, workspace: Workspace) -> None:
-    """[34] The body says nothing of Stripe's own words; Retry-After is there."""
+def test_unreachable_stripe_is_503_with_retry_after(world: World, workspace: Workspace) -> None:
+    """[34] The body has none of Stripe's text."""
     workspace.included()
     world.faults("error_before")
     answer = workspace.create(key="k")
@@ -100,8 +100,8 @@ def test_stripe_unreachable_is_503_and_not_the_workspaces_fault(world: World, wo
     assert workspace.lines()[0]["provisioningStatus"] == "awaiting_payment"
 
 
-def test_stripe_refusing_for_good_cancels_the_request(world: World, workspace: Workspace) -> None:
-    """[34] 502 that names what to mend; the lock is free, no invoice is left, an operator is told."""
+def test_permanent_refusal_by_stripe_cancels_the_request_with_502(world: World, workspace: Workspace) -> None:
+    """[34] The body names what to fix; the lock is free, no invoice is left, an alarm is raised."""
     workspace.included()
     world.webhooks("drop")
     world.stripe.v1.customers.delete(workspace.customer)
@@ -116,8 +116,8 @@ def test_stripe_refusing_for_good_cancels_the_request(world: World, workspace: W
 
 
 @pytest.mark.parametrize("refusal", ["revoked_api_keys", "forbidden_api_keys"])
-def test_a_bad_stripe_key_is_never_for_good(world: World, workspace: Workspace, refusal: str) -> None:
-    """[34] 401 and 403 keep the request, and an operator is told."""
+def test_refused_stripe_key_keeps_the_request_and_alarms(world: World, workspace: Workspace, refusal: str) -> None:
+    """[34] 401 and 403 are never permanent."""
     workspace.included()
     world.quiet()
     refused_keys: set[str] = getattr(world.stack.double, refusal)
@@ -136,16 +136,16 @@ def test_a_bad_stripe_key_is_never_for_good(world: World, workspace: Workspace, 
 
 @pytest.mark.parametrize("kind", ["error_before", "error_after"])
 @pytest.mark.parametrize("step", STEPS)
-def test_a_half_made_request_that_is_canceled_leaves_nothing_to_pay(world: World, kind: str, step: str) -> None:
-    """[41] No draft, and no item that the customer's next invoice would take up."""
+def test_canceled_half_made_request_leaves_nothing_to_pay(world: World, kind: str, step: str) -> None:
+    """[41] No draft, and no item that the customer's next invoice would charge."""
     workspace, line_id = half_made(world, kind, step)
     assert workspace.manage(line_id, "cancel").json()["status"] == "canceled"
     assert [invoice["status"] for invoice in workspace.invoices() if invoice["status"] != "void"] == []
     assert pending_items(workspace) == []
 
 
-def test_what_a_stripe_key_may_not_do_for_the_reconciler_is_told_too(world: World, workspace: Workspace) -> None:
-    """[34] [47] [50] Or add-ons would go unbilled, and lost webhooks unheard, without anybody's knowing."""
+def test_reconciler_alarms_when_stripe_key_lacks_permission(world: World, workspace: Workspace) -> None:
+    """[34] [47] [50] Otherwise add-ons go unbilled and lost webhooks unheard, and nobody knows."""
     workspace.included()
     world.quiet()
     world.stack.double.forbidden_api_keys.add(PRODUCT_API_KEY)
@@ -157,8 +157,8 @@ def test_what_a_stripe_key_may_not_do_for_the_reconciler_is_told_too(world: Worl
         eventually(lambda: world.alarmed("StripeRefused", subject))  # noqa: B023 - looked at at once
 
 
-def test_a_plan_edited_meanwhile_does_not_change_the_charge(world: World) -> None:
-    """[33] [34] What Stripe is told is frozen with the line: after an upgrade the retry is the same call."""
+def test_plan_edited_meanwhile_does_not_change_the_charge(world: World) -> None:
+    """[33] [34] The charge is frozen with the line: the retry is the same call."""
     workspace, line_id = half_made(world, "error_before", "item")
     world.webhooks("drop")
     workspace.change(status="past_due")

@@ -19,7 +19,7 @@ LOOK_INTERVAL_S = 3
 
 
 def consistent(answer: httpx.Response) -> Json:
-    """The body of a GET whose status and payment status are the line's own."""
+    """The body of a GET, after checking that it repeats both statuses of the line."""
     body: Json = answer.json()
     assert answer.status_code == 200, answer.text
     assert body["status"] == body["line"]["provisioningStatus"]
@@ -28,12 +28,12 @@ def consistent(answer: httpx.Response) -> Json:
 
 
 def looks(calls: Callable[[], list[LoggedRequest]], invoice_id: str) -> int:
-    """How often the product asked Stripe about this invoice."""
+    """The number of times that the product read this invoice from Stripe."""
     return sum(call.path.startswith(f"/v1/invoices/{invoice_id}") for call in calls())
 
 
-def test_each_state_as_a_poll_sees_it(world: World) -> None:
-    """[36] [40] status and paymentStatus are the line's; only what still changes says when to ask again."""
+def test_get_answers_each_state_with_both_statuses(world: World) -> None:
+    """[36] [40] Only a state that still changes has Retry-After."""
     world.provisioning("manual")
     workspace = world.workspace("scale").full(EMAIL, 5)
     provisioning, active, failed = (workspace.included()["line"]["_id"] for _ in range(3))
@@ -65,7 +65,7 @@ def test_each_state_as_a_poll_sees_it(world: World) -> None:
         )
 
 
-def test_a_poll_while_awaiting_payment_has_the_link(workspace: Workspace) -> None:
+def test_get_while_awaiting_payment_has_the_payment_link(workspace: Workspace) -> None:
     """[36] Also paymentReason, paymentUrl and expiresAt; the line is the one of the 201."""
     created = workspace.awaiting()
     body = consistent(workspace.get(created["line"]["_id"]))
@@ -82,7 +82,7 @@ def test_a_poll_while_awaiting_payment_has_the_link(workspace: Workspace) -> Non
 
 
 @pytest.mark.parametrize("payment", ["not_required", "paid"])
-def test_a_failed_line_keeps_its_payment_status(world: World, workspace: Workspace, payment: str) -> None:
+def test_failed_line_keeps_its_payment_status(world: World, workspace: Workspace, payment: str) -> None:
     """[36]"""
     world.provisioning("manual")
     line_id = workspace.included()["line"]["_id"]
@@ -99,8 +99,8 @@ def test_a_failed_line_keeps_its_payment_status(world: World, workspace: Workspa
 @pytest.mark.parametrize(
     "line_id", ["x", "0" * 23, "0" * 25, "g" * 24, "0" * 23 + "%20", "%F0%9F%93%9E" * 6, "1" * 5000]
 )
-def test_an_id_is_24_hex_digits(spare: Workspace, line_id: str) -> None:
-    """[37] Everything else is 400, for an action as well."""
+def test_malformed_id_is_400(spare: Workspace, line_id: str) -> None:
+    """[37] For GET and for actions."""
     for answer in (spare.get(line_id), spare.send("POST", f"{LINES}/{line_id}", json={"action": "cancel"})):
         assert (answer.status_code, answer.json()) == (400, {"error": "Invalid line request id"})
 
@@ -112,13 +112,13 @@ def test_unknown_and_foreign_lines_are_the_same_404(world: World, workspace: Wor
     assert {(a.status_code, a.content) for a in answers} == {(404, b'{"error": "Line request not found"}')}
 
 
-def test_an_id_in_upper_case_is_the_same_line(workspace: Workspace) -> None:
+def test_id_in_upper_case_is_the_same_line(workspace: Workspace) -> None:
     """[37]"""
     line_id = workspace.included()["line"]["_id"]
     assert workspace.get(line_id.upper()).json()["line"]["_id"] == line_id
 
 
-def test_a_get_right_after_the_post_sees_it(world: World) -> None:
+def test_get_right_after_post_sees_the_line(world: World) -> None:
     """[38]"""
     workspace = world.workspace("scale")
 
@@ -130,7 +130,7 @@ def test_a_get_right_after_the_post_sees_it(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", ["past_due", "canceled"])
-def test_a_get_works_after_the_subscription_lapses(world: World, workspace: Workspace, status: str) -> None:
+def test_get_works_after_subscription_lapses(world: World, workspace: Workspace, status: str) -> None:
     """[38]"""
     line_id = workspace.included()["line"]["_id"]
     workspace.change(status=status)
@@ -140,8 +140,8 @@ def test_a_get_works_after_the_subscription_lapses(world: World, workspace: Work
     assert workspace.page().status_code == 200
 
 
-def test_a_poll_finds_the_payment_whose_webhook_was_lost(world: World, workspace: Workspace) -> None:
-    """[39] Paid: provisioning and paid, at the first poll."""
+def test_poll_promotes_paid_line_when_webhook_was_lost(world: World, workspace: Workspace) -> None:
+    """[39] At the first poll."""
     world.webhooks("drop")
     created = workspace.awaiting()
     world.pay(created["paymentUrl"])
@@ -152,8 +152,8 @@ def test_a_poll_finds_the_payment_whose_webhook_was_lost(world: World, workspace
     eventually(lambda: workspace.status(line_id) == "active")
 
 
-def test_a_poll_finds_the_invoice_void(world: World, workspace: Workspace) -> None:
-    """[39] Void: canceled, and the lock is free."""
+def test_poll_cancels_line_with_void_invoice(world: World, workspace: Workspace) -> None:
+    """[39] The lock is free."""
     world.webhooks("drop")
     line = workspace.awaiting()["line"]
     world.stripe.v1.invoices.void_invoice(line["stripeInvoiceId"])
@@ -162,7 +162,7 @@ def test_a_poll_finds_the_invoice_void(world: World, workspace: Workspace) -> No
     assert workspace.create(EMAIL).status_code == 201
 
 
-def test_a_poll_finds_that_the_plan_now_includes_it(world: World, workspace: Workspace) -> None:
+def test_poll_waives_line_that_plan_now_includes(world: World, workspace: Workspace) -> None:
     """[39] The invoice is voided, the line provisioned without payment."""
     world.webhooks("drop")
     line = workspace.awaiting()["line"]
@@ -174,8 +174,8 @@ def test_a_poll_finds_that_the_plan_now_includes_it(world: World, workspace: Wor
 
 
 @pytest.mark.parametrize("status", ["canceled", "incomplete_expired"])
-def test_a_poll_finds_that_the_subscription_has_ended(world: World, workspace: Workspace, status: str) -> None:
-    """[39] The invoice is voided, the request canceled."""
+def test_poll_cancels_line_when_subscription_ended(world: World, workspace: Workspace, status: str) -> None:
+    """[39] The invoice is voided."""
     world.webhooks("drop")
     line = workspace.awaiting()["line"]
     workspace.change(status=status)
@@ -184,8 +184,8 @@ def test_a_poll_finds_that_the_subscription_has_ended(world: World, workspace: W
     assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
 
 
-def test_a_poll_finds_that_the_customer_is_gone(world: World, workspace: Workspace) -> None:
-    """[39] Deleted at Stripe, and the subscription with it."""
+def test_poll_cancels_line_when_customer_was_deleted(world: World, workspace: Workspace) -> None:
+    """[39] The subscription was deleted with it."""
     world.webhooks("drop")
     line = workspace.awaiting()["line"]
     world.stripe.v1.customers.delete(workspace.customer)
@@ -194,8 +194,8 @@ def test_a_poll_finds_that_the_customer_is_gone(world: World, workspace: Workspa
 
 
 @pytest.mark.parametrize("status", ["past_due", "unpaid", "paused"])
-def test_a_subscription_that_may_recover_keeps_the_request(world: World, workspace: Workspace, status: str) -> None:
-    """[39] Only an ended subscription cancels it."""
+def test_poll_keeps_line_while_subscription_may_recover(world: World, workspace: Workspace, status: str) -> None:
+    """[39]"""
     world.webhooks("drop")
     created = workspace.awaiting()
     workspace.change(status=status)
@@ -207,7 +207,7 @@ def test_a_subscription_that_may_recover_keeps_the_request(world: World, workspa
     assert workspace.line(created["line"]["_id"])["paymentStatus"] == "paid"
 
 
-def test_open_and_uncollectible_stay(world: World, workspace: Workspace) -> None:
+def test_poll_keeps_line_with_open_or_uncollectible_invoice(world: World, workspace: Workspace) -> None:
     """[39] An uncollectible invoice can still be paid."""
     world.webhooks("drop")
     created = workspace.awaiting()
@@ -220,8 +220,8 @@ def test_open_and_uncollectible_stay(world: World, workspace: Workspace) -> None
     eventually(lambda: workspace.get(line["_id"]).json()["paymentStatus"] == "paid")
 
 
-def test_the_hosted_url_is_refreshed(world: World, workspace: Workspace) -> None:
-    """[39] Stripe's hosted pages move with time: the poll answers the present one, and it is kept."""
+def test_poll_refreshes_hosted_url(world: World, workspace: Workspace) -> None:
+    """[39] Stripe's hosted pages get new addresses: the poll answers and stores the current one."""
     line = workspace.awaiting()["line"]
     moved = f"{line['paymentLinkUrl']}-moved"
     account = world.stack.double._account  # noqa: SLF001 - no public control moves a page
@@ -231,8 +231,8 @@ def test_the_hosted_url_is_refreshed(world: World, workspace: Workspace) -> None
     assert workspace.line(line["_id"])["paymentLinkUrl"] == moved
 
 
-def test_an_invoice_suddenly_unknown_changes_nothing(world: World, workspace: Workspace) -> None:
-    """[39] A wrong key must not cancel everyone: the request stays, an operator is told."""
+def test_poll_keeps_line_and_alarms_when_invoice_is_unknown(world: World, workspace: Workspace) -> None:
+    """[39] A wrong key must not cancel everyone."""
     created = workspace.awaiting()
     line = created["line"]
     world.stack.double.forget_invoice(line["stripeInvoiceId"])
@@ -245,8 +245,8 @@ def test_an_invoice_suddenly_unknown_changes_nothing(world: World, workspace: Wo
 
 
 @pytest.mark.parametrize("kind", ["error_before", "error_after", "rate_limit"])
-def test_with_stripe_in_trouble_a_poll_answers_what_is_stored(world: World, workspace: Workspace, kind: str) -> None:
-    """[39] 200; and when the trouble is over, the truth."""
+def test_poll_answers_stored_state_while_stripe_fails(world: World, workspace: Workspace, kind: str) -> None:
+    """[39] 200; afterwards the present state."""
     world.webhooks("drop")
     created = workspace.awaiting()
     line_id = created["line"]["_id"]
@@ -258,10 +258,10 @@ def test_with_stripe_in_trouble_a_poll_answers_what_is_stored(world: World, work
     eventually(lambda: workspace.get(line_id).json()["paymentStatus"] == "paid")
 
 
-def test_however_many_poll_stripe_is_asked_once(workspace: Workspace) -> None:
-    """[39] At most one look per line every few seconds."""
+def test_concurrent_polls_read_stripe_once_per_interval(workspace: Workspace) -> None:
+    """[39]"""
     settled = workspace.included()["line"]["_id"]
-    together(8, lambda _: workspace.get(settled))  # so many workers have started: the polls are quick
+    together(8, lambda _: workspace.get(settled))  # starts this many workers first, so that the polls are quick
     line = workspace.awaiting()["line"]
     calls, started = workspace.world.calls(), time.monotonic()
     answers = together(8, lambda _: [consistent(workspace.get(line["_id"])) for _ in range(3)])
@@ -269,8 +269,8 @@ def test_however_many_poll_stripe_is_asked_once(workspace: Workspace) -> None:
     assert 1 <= looks(calls, line["stripeInvoiceId"]) <= 1 + (time.monotonic() - started) // LOOK_INTERVAL_S
 
 
-def test_however_many_poll_in_vain_stripe_is_asked_once(world: World, workspace: Workspace) -> None:
-    """[39] [34] A half-made request while Stripe is in trouble: one of them tries to finish it."""
+def test_concurrent_polls_of_half_made_line_try_stripe_once(world: World, workspace: Workspace) -> None:
+    """[39] [34] While Stripe fails, one of them tries to finish it."""
     workspace.included()
     world.faults("error_before")
     assert workspace.create().status_code == 503
@@ -279,15 +279,15 @@ def test_however_many_poll_in_vain_stripe_is_asked_once(world: World, workspace:
     answers = together(8, lambda _: workspace.get(line["_id"])) + [workspace.get(line["_id"]) for _ in range(4)]
     assert {answer.status_code for answer in answers} == {200}
     assert answers[0].json()["paymentUrl"] is None
-    # Each try is repeated once by the SDK.
+    # The SDK retries each call once.
     assert 1 <= len(calls()) <= 2 * (1 + (time.monotonic() - started) // LOOK_INTERVAL_S)
     world.no_faults()
     time.sleep(LOOK_INTERVAL_S)
     assert workspace.get(line["_id"]).json()["paymentUrl"]
 
 
-def test_a_later_poll_looks_again(world: World, workspace: Workspace) -> None:
-    """[39] The interval ends."""
+def test_poll_after_the_interval_reads_stripe_again(world: World, workspace: Workspace) -> None:
+    """[39]"""
     world.webhooks("drop")
     created = workspace.awaiting()
     workspace.get(created["line"]["_id"])
@@ -295,8 +295,8 @@ def test_a_later_poll_looks_again(world: World, workspace: Workspace) -> None:
     eventually(lambda: workspace.get(created["line"]["_id"]).json()["paymentStatus"] == "paid", within_s=6)
 
 
-def test_no_stripe_call_in_any_other_state(world: World) -> None:
-    """[39] Provisioning, active, failed, canceled: what is stored is the truth."""
+def test_get_of_settled_line_makes_no_stripe_call(world: World) -> None:
+    """[39] Provisioning, active, failed, canceled."""
     world.provisioning("manual")
     workspace = world.workspace("scale").full(EMAIL, 5)
     ids = [workspace.included()["line"]["_id"] for _ in range(3)]

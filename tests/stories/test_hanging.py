@@ -1,4 +1,4 @@
-"""Stripe takes a call and does not answer: stories that mostly wait."""
+"""Stripe accepts a call and never answers. These stories mostly wait."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     import httpx
 
 
-def test_a_time_out_at_any_step_makes_no_second_invoice(world: World) -> None:
-    """[33] [34] Stripe does it and never answers: the repetition is the same call."""
+def test_time_out_at_any_step_makes_no_second_invoice(world: World) -> None:
+    """[33] [34] Stripe does the work and never answers: the retry is the same call."""
     workspaces = {step: world.workspace().full() for step in STEPS}
     log = world.stack.double.request_log
     start = len(log)
     with ThreadPoolExecutor() as pool:
         answers = {}
-        # All three hang at the same time, each at its own step.
+        # All three hang at once, each at another step.
         for step, workspace in workspaces.items():
             world.control("stripe/faults", kind="timeout_after", count=1, path=STEPS[step])
             answers[step] = pool.submit(workspace.create, key="k")
@@ -35,8 +35,8 @@ def test_a_time_out_at_any_step_makes_no_second_invoice(world: World) -> None:
             assert workspace.finished_once(finished.json()["line"]["_id"]), step
 
 
-def test_while_stripe_hangs_every_answer_comes_in_time(world: World) -> None:
-    """[34] [39] [25] [23] 503 within 25 s with Retry-After, a poll within 8 s, a conflict all the same."""
+def test_answers_come_in_time_while_stripe_hangs(world: World) -> None:
+    """[34] [39] [25] [23] 503 within 25 s with Retry-After, a poll within 8 s, a 409 all the same."""
     fresh = world.workspace().full()
     waiting, asked, linked = (world.workspace() for _ in range(3))
     ids = {workspace.id: workspace.awaiting()["line"]["_id"] for workspace in (waiting, asked, linked)}

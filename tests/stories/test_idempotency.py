@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 def replayed(again: httpx.Response, first: httpx.Response, *, mismatch: bool = False) -> bool:
-    """Whether it is the original answer, byte for byte, and says so."""
+    """Whether it repeats the original response byte for byte, with the header."""
     assert (again.status_code, again.content) == (first.status_code, first.content)
     assert again.headers.get("Idempotency-Mismatch") == ("true" if mismatch else None)
     return bool(again.headers.get("Idempotency-Replayed") == "true")
@@ -26,8 +26,8 @@ def fresh(answer: httpx.Response) -> bool:
 
 
 @pytest.mark.parametrize("name", ["Idempotency-Key", "idempotency-key", "IDEMPOTENCY-KEY"])
-def test_the_key_travels_in_a_header_or_in_the_body(workspace: Workspace, name: str) -> None:
-    """[28] One name space, any case of the header's name, and both may be there if they are equal."""
+def test_key_in_header_or_body_is_the_same_key(workspace: Workspace, name: str) -> None:
+    """[28] The header's name in any case; both may be sent if they are equal."""
     first = workspace.send("POST", LINES, json=PHONE, headers={name: "k-1"})
     assert fresh(first)
     assert replayed(workspace.create(PHONE | {"idempotencyKey": "k-1"}), first)
@@ -35,13 +35,22 @@ def test_the_key_travels_in_a_header_or_in_the_body(workspace: Workspace, name: 
     assert len(workspace.lines()) == 1
 
 
-def test_header_and_body_must_not_differ(workspace: Workspace) -> None:
+def test_different_keys_in_header_and_body_are_400(workspace: Workspace) -> None:
     """[28]"""
     refused = workspace.create(PHONE | {"idempotencyKey": "a"}, key="b")
     assert (refused.status_code, workspace.lines()) == (400, [])
 
 
-def test_keys_of_different_workspaces_are_different(world: World, workspace: Workspace) -> None:
+def test_key_header_sent_twice_with_equal_values_is_one_key(workspace: Workspace) -> None:
+    """[28] API Gateway and proxies join repeated headers with a comma; different values are 400."""
+    first = workspace.create(key="k-1")
+    for joined in ("k-1,k-1", "k-1, k-1, k-1"):
+        assert replayed(workspace.create(key=joined), first)
+    assert workspace.create(key="k-1, k-2").status_code == 400
+    assert len(workspace.lines()) == 1
+
+
+def test_keys_of_different_workspaces_are_separate(world: World, workspace: Workspace) -> None:
     """[28] [4]"""
     other = world.workspace()
     assert fresh(workspace.create(key="k"))
@@ -49,7 +58,7 @@ def test_keys_of_different_workspaces_are_different(world: World, workspace: Wor
 
 
 @pytest.mark.parametrize("key", ["k", "k" * 255, "🔑" * 255, "with space", "ключ", 'q"uote', "a/b#c"])
-def test_keys_have_1_to_255_characters(workspace: Workspace, key: str) -> None:
+def test_keys_of_1_to_255_characters_are_accepted(workspace: Workspace, key: str) -> None:
     """[28]"""
     body = PHONE | {"idempotencyKey": key}
     first = workspace.create(body)
@@ -58,8 +67,8 @@ def test_keys_have_1_to_255_characters(workspace: Workspace, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["k" * 256, 7, True, ["k"], {"k": 1}, "\ud800"], ids=ascii)
-def test_other_keys_are_refused(workspace: Workspace, key: object) -> None:
-    """[28] Longer, or not a string."""
+def test_longer_or_non_string_keys_are_400(workspace: Workspace, key: object) -> None:
+    """[28]"""
     body = json.dumps(PHONE | {"idempotencyKey": key})
     assert workspace.send("POST", LINES, content=body).status_code == 400
     if isinstance(key, str) and key.isascii():
@@ -68,7 +77,7 @@ def test_other_keys_are_refused(workspace: Workspace, key: object) -> None:
 
 
 @pytest.mark.parametrize("key", [None, "", "   "])
-def test_a_blank_key_is_none(world: World, key: str | None) -> None:
+def test_blank_key_means_none(world: World, key: str | None) -> None:
     """[28] [32] Without a key two equal requests are two lines."""
     workspace = world.workspace("scale")
     body = PHONE | {"idempotencyKey": key}
@@ -77,8 +86,8 @@ def test_a_blank_key_is_none(world: World, key: str | None) -> None:
     assert len(workspace.lines()) == 3
 
 
-def test_an_included_request_replays(world: World, workspace: Workspace) -> None:
-    """[29] The original status and body; nothing is created; Stripe is not asked."""
+def test_included_request_replays_its_201(world: World, workspace: Workspace) -> None:
+    """[29] The original status and body; nothing is created, no Stripe call is made."""
     first = workspace.create(key="k")
     calls = world.calls()
     for _ in range(3):
@@ -88,8 +97,8 @@ def test_an_included_request_replays(world: World, workspace: Workspace) -> None
     assert (calls(), len(workspace.lines())) == ([], 1)
 
 
-def test_an_awaiting_request_replays_instead_of_blocking_itself(world: World, workspace: Workspace) -> None:
-    """[29] 201, not 409 against itself; also after the payment, when GET has the current state."""
+def test_awaiting_request_replays_its_201_instead_of_409(world: World, workspace: Workspace) -> None:
+    """[29] Also after the payment, when GET has the current state."""
     workspace.included()
     first = workspace.create(key="k")
     line_id = first.json()["line"]["_id"]
@@ -102,15 +111,15 @@ def test_an_awaiting_request_replays_instead_of_blocking_itself(world: World, wo
 
 
 @pytest.mark.parametrize("body", [PHONE | {"firstName": "Grace"}, EMAIL, BYON, PHONE | {"zipcode": "1"}])
-def test_another_body_replays_too_and_says_so(workspace: Workspace, body: Json) -> None:
-    """[29] Idempotency-Mismatch: true, nothing else is different; unknown fields make no other body."""
+def test_replay_with_another_body_has_mismatch_header(workspace: Workspace, body: Json) -> None:
+    """[29] Nothing else differs; unknown fields do not make another body."""
     first = workspace.create(key="k")
     assert replayed(workspace.create(body, key="k"), first, mismatch=True)
     assert replayed(workspace.create(PHONE | {"unknown": 1, "firstName": " Ada "}, key="k"), first)
     assert len(workspace.lines()) == 1
 
 
-def test_a_bad_body_is_400_even_with_a_known_key(workspace: Workspace) -> None:
+def test_bad_body_is_400_even_with_known_key(workspace: Workspace) -> None:
     """[29]"""
     first = workspace.create(key="k")
     refused = workspace.create(PHONE | {"firstName": ""}, key="k")
@@ -118,8 +127,8 @@ def test_a_bad_body_is_400_even_with_a_known_key(workspace: Workspace) -> None:
     assert replayed(workspace.create(key="k"), first)
 
 
-def test_a_replay_comes_before_the_subscription_and_the_lock(world: World, workspace: Workspace) -> None:
-    """[29] The order of checks: a known key replays though a new request would be 409, then 403."""
+def test_replay_comes_before_subscription_and_lock(world: World, workspace: Workspace) -> None:
+    """[29] A known key replays where a new request would be 409, then 403."""
     first = workspace.create(key="k")
     workspace.awaiting()
     assert replayed(workspace.create(key="k"), first)
@@ -129,8 +138,8 @@ def test_a_replay_comes_before_the_subscription_and_the_lock(world: World, works
     assert replayed(workspace.create(key="k"), first)
 
 
-def test_only_a_201_is_remembered(world: World, workspace: Workspace) -> None:
-    """[30] After 400, 403 and 409 the same key is judged afresh."""
+def test_key_is_judged_again_after_400_403_and_409(world: World, workspace: Workspace) -> None:
+    """[30]"""
     assert workspace.create(PHONE | {"lastName": " "}, key="k").status_code == 400
     assert workspace.create(BYON, key="k").status_code == 403
     workspace.change(status="unpaid")
@@ -146,7 +155,7 @@ def test_only_a_201_is_remembered(world: World, workspace: Workspace) -> None:
     assert replayed(workspace.create(EMAIL, key="k"), first)
 
 
-def test_after_a_429_the_key_is_judged_afresh(world: World) -> None:
+def test_key_is_judged_again_after_429(world: World) -> None:
     """[30] [35]"""
     workspace = world.workspace("scale")
     for key in ("k1", "k2", "k3", "k4", "k5"):
@@ -161,8 +170,8 @@ def test_after_a_429_the_key_is_judged_afresh(world: World) -> None:
 
 
 @pytest.mark.parametrize("circumstance", ["included", "payable"])
-def test_one_key_at_once_is_one_line_and_one_answer(workspace: Workspace, circumstance: str) -> None:
-    """[31] Every one of them answers the same 201; one invoice."""
+def test_concurrent_requests_with_one_key_make_one_line_and_one_answer(workspace: Workspace, circumstance: str) -> None:
+    """[31] All of them answer the same 201; one invoice."""
     if circumstance == "payable":
         workspace.included()
     before = len(workspace.lines())
@@ -173,8 +182,8 @@ def test_one_key_at_once_is_one_line_and_one_answer(workspace: Workspace, circum
     assert len(workspace.invoices()) == (1 if circumstance == "payable" else 0)
 
 
-def test_a_loser_helps_to_finish_the_winners_work(world: World, workspace: Workspace) -> None:
-    """[31] Two requests with one key, the first of which loses Stripe's answer: both answer the same 201."""
+def test_concurrent_request_finishes_the_invoice_of_the_first(world: World, workspace: Workspace) -> None:
+    """[31] The first loses Stripe's answer; both answer the same 201."""
     workspace.included()
     world.faults("error_after", count=1, path="/v1/invoiceitems")
     answers = together(4, lambda _: workspace.create(key="k"))
@@ -186,8 +195,8 @@ def test_a_loser_helps_to_finish_the_winners_work(world: World, workspace: Works
 
 
 @pytest.mark.parametrize("end", ["paid", "canceled", "failed"])
-def test_a_key_replays_as_long_as_its_line_exists(world: World, workspace: Workspace, end: str) -> None:
-    """[32] Also when it was paid, canceled or failed."""
+def test_key_replays_after_line_was_paid_canceled_or_failed(world: World, workspace: Workspace, end: str) -> None:
+    """[32]"""
     world.provisioning("manual")
     workspace.included()
     first = workspace.create(key="k")
@@ -204,7 +213,7 @@ def test_a_key_replays_as_long_as_its_line_exists(world: World, workspace: Works
     assert len(workspace.lines()) == 2
 
 
-def test_after_a_503_the_key_stays_bound_to_its_line(world: World, workspace: Workspace) -> None:
+def test_key_stays_bound_to_its_line_after_503(world: World, workspace: Workspace) -> None:
     """[32] [34] The same key finishes the same line."""
     workspace.included()
     world.faults("error_before", path="/v1/invoices")
@@ -217,8 +226,8 @@ def test_after_a_503_the_key_stays_bound_to_its_line(world: World, workspace: Wo
     assert len(workspace.invoices()) == 1
 
 
-def test_a_key_is_free_again_when_its_line_is_canceled_unanswered(world: World, workspace: Workspace) -> None:
-    """[32] After 503 and a cancel, no 201 was ever answered: the key makes a new line."""
+def test_key_is_free_when_its_line_is_canceled_before_any_201(world: World, workspace: Workspace) -> None:
+    """[32] After 503 and a cancel the key makes a new line."""
     workspace.included()
     world.faults("error_before", path="/v1/invoices")
     assert workspace.create(key="k").status_code == 503
@@ -231,8 +240,8 @@ def test_a_key_is_free_again_when_its_line_is_canceled_unanswered(world: World, 
     assert workspace.status(half_made) == "canceled"
 
 
-def test_after_a_502_the_key_is_free(world: World, workspace: Workspace) -> None:
-    """[32] Stripe refused for good, and nothing was answered: the next request is judged anew."""
+def test_key_is_free_after_502(world: World, workspace: Workspace) -> None:
+    """[32]"""
     workspace.included()
     world.webhooks("drop")
     world.stripe.v1.customers.delete(workspace.customer)

@@ -8,7 +8,7 @@ from tests.stories.world import EMAIL, PHONE, Workspace, World, eventually, toge
 
 
 @pytest.mark.parametrize("body", [PHONE, EMAIL], ids=["payable", "included"])
-def test_while_one_awaits_payment_any_other_is_a_conflict(
+def test_any_request_is_409_while_another_awaits_payment(
     world: World, workspace: Workspace, body: dict[str, str]
 ) -> None:
     """[23] Included or not, whatever channel; the exact body, with the link; no side effect."""
@@ -24,8 +24,8 @@ def test_while_one_awaits_payment_any_other_is_a_conflict(
     world.pay(answer["existingLine"]["paymentLinkUrl"])
 
 
-def test_what_the_plan_forbids_is_forbidden_before_it_conflicts(workspace: Workspace) -> None:
-    """[23] The order of checks: 403 before 409."""
+def test_forbidden_line_type_is_403_before_409(workspace: Workspace) -> None:
+    """[23]"""
     workspace.awaiting(EMAIL)
     refused = workspace.create(PHONE | {"lineType": "byon", "email": "ada@example.com", "phone": "1234567"})
     assert refused.json()["status"] == "forbidden_line_type"
@@ -46,8 +46,8 @@ def test_lines_in_other_states_never_block(world: World) -> None:
     assert workspace.create().status_code == 201
 
 
-def test_a_half_made_holder_is_finished_by_whoever_meets_it(world: World, workspace: Workspace) -> None:
-    """[23] [34] Its keys stay and are null while Stripe is in trouble; then the next request finishes it."""
+def test_half_made_holder_is_finished_by_the_next_request(world: World, workspace: Workspace) -> None:
+    """[23] [34] Its payment keys are null while Stripe fails."""
     workspace.included()
     world.faults("error_before", path="/v1/invoices")
     assert workspace.create().status_code == 503
@@ -69,7 +69,7 @@ def test_a_half_made_holder_is_finished_by_whoever_meets_it(world: World, worksp
 
 
 @pytest.mark.parametrize("end", ["paid", "canceled", "voided at Stripe"])
-def test_the_lock_frees_when_the_request_ends(world: World, workspace: Workspace, end: str) -> None:
+def test_lock_is_freed_when_the_request_is_settled(world: World, workspace: Workspace, end: str) -> None:
     """[24]"""
     answer = workspace.awaiting()
     line = answer["line"]
@@ -84,8 +84,8 @@ def test_the_lock_frees_when_the_request_ends(world: World, workspace: Workspace
     assert (created.status_code, created.json()["paymentRequired"]) == (201, True)
 
 
-def test_only_the_holders_own_transition_frees_the_lock(world: World, workspace: Workspace) -> None:
-    """[24] Another line's provisioning, an old invoice's void, a stranger's payment do not."""
+def test_lock_is_freed_only_by_its_holder(world: World, workspace: Workspace) -> None:
+    """[24] Not by another line's provisioning, an old invoice's void or a stranger's payment."""
     world.provisioning("manual")
     included = workspace.included(EMAIL)["line"]["_id"]
     old = workspace.awaiting()["line"]
@@ -101,8 +101,8 @@ def test_only_the_holders_own_transition_frees_the_lock(world: World, workspace:
     assert (blocked.status_code, blocked.json()["existingLine"]) == (409, holder)
 
 
-def test_the_lock_is_the_workspaces(world: World, workspace: Workspace) -> None:
-    """[24] Another workspace is not blocked."""
+def test_lock_is_per_workspace(world: World, workspace: Workspace) -> None:
+    """[24]"""
     workspace.awaiting()
     other = world.workspace()
     assert other.create().status_code == 201
@@ -110,8 +110,8 @@ def test_the_lock_is_the_workspaces(world: World, workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("end", ["paid", "voided"])
-def test_before_a_conflict_the_holder_is_reconciled(world: World, workspace: Workspace, end: str) -> None:
-    """[25] Paid at Stripe, its webhook lost: the new request goes through at once."""
+def test_holder_is_reconciled_before_409(world: World, workspace: Workspace, end: str) -> None:
+    """[25] Paid at Stripe with its webhook lost: the new request goes through at once."""
     world.webhooks("drop")
     answer = workspace.awaiting()
     if end == "paid":
@@ -125,8 +125,8 @@ def test_before_a_conflict_the_holder_is_reconciled(world: World, workspace: Wor
     assert created.json()["line"]["_id"] != holder["_id"]
 
 
-def test_of_many_payable_requests_one_wins(workspace: Workspace) -> None:
-    """[26] One 201, the others 409, one invoice."""
+def test_concurrent_payable_requests_make_one_invoice(workspace: Workspace) -> None:
+    """[26] One 201, the others 409."""
     workspace.included()
     answers = together(8, lambda _: workspace.create())
     assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 7}
@@ -138,11 +138,13 @@ def test_of_many_payable_requests_one_wins(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("kind", ["error_before", "error_after", "rate_limit"])
-def test_no_failure_of_stripe_blocks_a_workspace_for_good(world: World, workspace: Workspace, kind: str) -> None:
-    """[27] Whatever a failed request has left behind, it can be canceled, and then the next one goes through."""
+def test_failed_request_can_be_canceled_and_the_next_goes_through(
+    world: World, workspace: Workspace, kind: str
+) -> None:
+    """[27] After any failure of Stripe."""
     workspace.included()
     world.faults(kind, path="/v1/invoiceitems", count=20)
-    assert workspace.create().status_code in {201, 503}  # what has happened despite the error may be found
+    assert workspace.create().status_code in {201, 503}  # Stripe may have done it despite the error
     world.no_faults()
     [left] = [line for line in workspace.lines() if line["provisioningStatus"] == "awaiting_payment"]
     canceled = workspace.manage(left["_id"], "cancel")

@@ -11,15 +11,15 @@ Json = dict[str, Any]
 
 
 def conflicts(workspace: Workspace, line_id: str, action: str, status: str) -> bool:
-    """Whether it is the 409 that names the line's status, with nothing changed."""
+    """Whether the action is 409 with the line's status and changes nothing."""
     answer = workspace.manage(line_id, action)
     body = answer.json()
     assert (answer.status_code, set(body)) == (409, {"success", "status", "message"}), answer.text
     return (body["success"], body["status"], bool(body["message"])) == (False, status, True)
 
 
-def test_cancel_voids_the_invoice_first(workspace: Workspace) -> None:
-    """[41] Then 200 with GET's shape; again: the same 200; the link no longer takes money."""
+def test_cancel_voids_the_invoice(workspace: Workspace) -> None:
+    """[41] 200 with GET's shape; again: the same 200; the link no longer takes money."""
     line = workspace.awaiting()["line"]
     canceled = workspace.manage(line["_id"], "cancel")
     assert canceled.status_code == 200
@@ -38,8 +38,8 @@ def test_cancel_voids_the_invoice_first(workspace: Workspace) -> None:
     assert "Retry-After" not in canceled.headers
 
 
-def test_cancels_at_once_are_one_cancel(workspace: Workspace) -> None:
-    """[41] Every one of them answers the same 200."""
+def test_concurrent_cancels_answer_the_same_200(workspace: Workspace) -> None:
+    """[41]"""
     line = workspace.awaiting()["line"]
     answers = together(4, lambda _: workspace.manage(line["_id"], "cancel"))
     assert {(answer.status_code, answer.content) for answer in answers} == {(200, answers[0].content)}
@@ -47,8 +47,8 @@ def test_cancels_at_once_are_one_cancel(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("status", ["provisioning", "active", "failed"])
-def test_what_is_settled_cannot_be_canceled(world: World, workspace: Workspace, status: str) -> None:
-    """[41] 409 with the line's status."""
+def test_cancel_of_settled_line_is_409(world: World, workspace: Workspace, status: str) -> None:
+    """[41]"""
     world.provisioning("manual")
     line_id = workspace.included()["line"]["_id"]
     if status != "provisioning":
@@ -58,8 +58,8 @@ def test_what_is_settled_cannot_be_canceled(world: World, workspace: Workspace, 
     assert workspace.status(line_id) == status
 
 
-def test_paid_before_the_cancel_means_paid(world: World, workspace: Workspace) -> None:
-    """[41] The webhook was lost, the customer has paid: 409, and the line is provisioned."""
+def test_cancel_of_paid_line_is_409_when_webhook_was_lost(world: World, workspace: Workspace) -> None:
+    """[41] The line is provisioned."""
     world.webhooks("drop")
     world.provisioning("manual")
     created = workspace.awaiting()
@@ -69,12 +69,12 @@ def test_paid_before_the_cancel_means_paid(world: World, workspace: Workspace) -
 
 
 @pytest.mark.parametrize("succeeds", [True, False])
-def test_a_payment_on_its_way_beats_the_cancel_until_it_fails(
+def test_cancel_is_409_while_payment_is_processing_and_retried_later(
     world: World,
     workspace: Workspace,
     succeeds: bool,  # noqa: FBT001 - a column
 ) -> None:
-    """[41] 409 now; tried again later; paid wins."""
+    """[41] If it is paid, paid wins."""
     world.provisioning("manual")
     line = workspace.awaiting()["line"]
     world.stack.double.start_bank_debit(line["stripeInvoiceId"])
@@ -92,8 +92,8 @@ def test_a_payment_on_its_way_beats_the_cancel_until_it_fails(
     assert workspace.invoice(line["stripeInvoiceId"])["status"] == ("paid" if succeeds else "void")
 
 
-def test_a_payment_that_beat_the_cancel_is_found_without_a_webhook(world: World, workspace: Workspace) -> None:
-    """[41] [39] Whoever looks next sees it paid, though the request was to be canceled."""
+def test_payment_that_came_before_cancel_is_found_without_webhook(world: World, workspace: Workspace) -> None:
+    """[41] [39] The next caller sees it paid."""
     world.webhooks("drop")
     line = workspace.awaiting()["line"]
     world.stack.double.start_bank_debit(line["stripeInvoiceId"])
@@ -103,8 +103,8 @@ def test_a_payment_that_beat_the_cancel_is_found_without_a_webhook(world: World,
     assert (found.status_code, found.json()["paymentStatus"]) == (200, "paid")
 
 
-def test_a_payment_link_is_the_invoices(workspace: Workspace) -> None:
-    """[41] The exact body; no second invoice, however often it is asked for."""
+def test_payment_link_is_the_hosted_url_of_the_invoice(workspace: Workspace) -> None:
+    """[41] The exact body; no second invoice, however often it is requested."""
     created = workspace.awaiting()
     line = created["line"]
     for _ in range(2):
@@ -122,7 +122,7 @@ def test_a_payment_link_is_the_invoices(workspace: Workspace) -> None:
     assert len(workspace.invoices()) == 1
 
 
-def test_a_payment_link_of_what_was_paid_meanwhile_is_gets_body(world: World, workspace: Workspace) -> None:
+def test_payment_link_of_line_paid_meanwhile_answers_as_get(world: World, workspace: Workspace) -> None:
     """[41]"""
     world.webhooks("drop")
     world.provisioning("manual")
@@ -135,7 +135,7 @@ def test_a_payment_link_of_what_was_paid_meanwhile_is_gets_body(world: World, wo
 
 
 @pytest.mark.parametrize("status", ["canceled", "active", "failed"])
-def test_there_is_no_payment_link_of_what_is_over(world: World, workspace: Workspace, status: str) -> None:
+def test_payment_link_of_settled_line_is_409(world: World, workspace: Workspace, status: str) -> None:
     """[41]"""
     world.provisioning("manual")
     if status == "canceled":
@@ -154,7 +154,7 @@ def test_there_is_no_payment_link_of_what_is_over(world: World, workspace: Works
     + [json.dumps({"action": action}).encode() for action in ("", "Cancel", "delete", None, 7, ["cancel"], {"a": 1})],
     ids=lambda body: ascii(body[:20].decode("latin-1")),
 )
-def test_another_action_is_unsupported(workspace: Workspace, body: bytes) -> None:
+def test_unknown_action_is_400(workspace: Workspace, body: bytes) -> None:
     """[41] None, another, or a body that is no object; nothing changes."""
     line = workspace.awaiting()["line"]
     answer = workspace.send("POST", f"{LINES}/{line['_id']}", content=body)
@@ -162,7 +162,7 @@ def test_another_action_is_unsupported(workspace: Workspace, body: bytes) -> Non
     assert workspace.line(line["_id"]) == line
 
 
-def test_the_order_of_an_actions_checks(workspace: Workspace) -> None:
+def test_action_checks_in_documented_order(workspace: Workspace) -> None:
     """[41] 401, 400 for the id, 404, 400 for the action, 409, 200."""
     line_id = workspace.included()["line"]["_id"]
     nobody = {"Authorization": "Bearer nobody"}
@@ -182,7 +182,7 @@ def test_the_order_of_an_actions_checks(workspace: Workspace) -> None:
     ]
 
 
-def test_the_list_is_newest_first_and_comes_in_pages(world: World) -> None:
+def test_list_is_newest_first_and_paged(world: World) -> None:
     """[42] Each line once; nextCursor is null on the last page."""
     world.provisioning("manual")
     workspace = world.workspace("scale")
@@ -203,8 +203,8 @@ def test_the_list_is_newest_first_and_comes_in_pages(world: World) -> None:
     assert workspace.page().json() == workspace.page(limit=20).json()
 
 
-def test_the_list_can_be_filtered_by_status(world: World) -> None:
-    """[42] Every page, and none of another status."""
+def test_list_filters_by_status(world: World) -> None:
+    """[42] On every page."""
     world.provisioning("manual")
     workspace = world.workspace("scale").full(EMAIL, 5)
     failed = workspace.included()["line"]["_id"]
@@ -249,14 +249,14 @@ def test_the_list_can_be_filtered_by_status(world: World) -> None:
     ],
     ids=lambda query: ascii(query)[:30],
 )
-def test_a_bad_query_is_400(spare: Workspace, query: Json) -> None:
+def test_list_with_bad_query_is_400(spare: Workspace, query: Json) -> None:
     """[42]"""
     answer = spare.page(**query)
     assert (answer.status_code, set(answer.json())) == (400, {"error"})
 
 
-def test_another_workspaces_cursor_is_400(world: World) -> None:
-    """[42] It would tell where its lines are."""
+def test_list_with_cursor_of_another_workspace_is_400(world: World) -> None:
+    """[42]"""
     workspace, other = world.workspace("scale"), world.workspace("scale")
     for owner in (workspace, other):
         owner.full(EMAIL, 2)
@@ -266,7 +266,7 @@ def test_another_workspaces_cursor_is_400(world: World) -> None:
     assert other.page(limit=1, cursor=cursor[:-1]).status_code == 400
 
 
-def test_the_list_never_asks_stripe(world: World, workspace: Workspace) -> None:
+def test_list_makes_no_stripe_call(world: World, workspace: Workspace) -> None:
     """[42] It answers the stored state, even when that is out of date."""
     world.webhooks("drop")
     created = workspace.awaiting()

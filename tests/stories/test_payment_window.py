@@ -1,4 +1,4 @@
-"""The local deployment has no payment window: these functions are copies of its own, with one of a second."""
+"""The payment window. The local deployment has none: these functions are copies with a window of a second."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def windowed(world: World) -> Iterator[Functions]:
 
 @pytest.fixture
 def asked(workspace: Workspace, windowed: Functions) -> tuple[str, float]:
-    """A request with a window: its line's id, and when it expires."""
+    """Requests a line; returns its id and when it expires."""
     workspace.included()
     before = time.time()
     created = windowed.ask("create_line_request", "POST", LINES, workspace.api_key, PHONE)
@@ -42,8 +42,8 @@ def wait_until(moment_s: float) -> None:
     time.sleep(max(0.0, moment_s - time.time()) + 0.01)
 
 
-def test_a_poll_past_the_window_cancels(workspace: Workspace, windowed: Functions, asked: tuple[str, float]) -> None:
-    """[16] [47] expiresAt in UTC, until then it waits; the invoice is void before the request is canceled."""
+def test_poll_after_payment_window_cancels(workspace: Workspace, windowed: Functions, asked: tuple[str, float]) -> None:
+    """[16] [47] expiresAt in UTC; the invoice is void before the request is canceled."""
     line_id, expires_s = asked
     invoice_id = workspace.line(line_id)["stripeInvoiceId"]
     wait_until(expires_s)
@@ -52,7 +52,7 @@ def test_a_poll_past_the_window_cancels(workspace: Workspace, windowed: Function
     assert workspace.create(EMAIL).status_code == 201
 
 
-def test_the_reconciler_cancels_what_is_past_the_window(
+def test_reconciler_after_payment_window_cancels(
     world: World, workspace: Workspace, windowed: Functions, asked: tuple[str, float]
 ) -> None:
     """[47] Void first; without any client."""
@@ -60,7 +60,7 @@ def test_the_reconciler_cancels_what_is_past_the_window(
     invoice_id = workspace.line(line_id)["stripeInvoiceId"]
     wait_until(expires_s)
     calls = world.calls()
-    # The schedule tells whole seconds.
+    # The schedule has whole seconds.
     tick = {"time": datetime.datetime.fromtimestamp(int(expires_s) + 1, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
     wait_until(int(expires_s) + 1)
     windowed.invoke("reconciler", tick)
@@ -68,10 +68,10 @@ def test_the_reconciler_cancels_what_is_past_the_window(
     assert f"/v1/invoices/{invoice_id}/void" in [call.path for call in calls()]
 
 
-def test_paid_in_time_beats_the_window(
+def test_payment_in_time_wins_over_expired_window(
     world: World, workspace: Workspace, windowed: Functions, asked: tuple[str, float]
 ) -> None:
-    """[47] [16] The webhook was lost and the poll comes late: paid all the same."""
+    """[47] [16] The webhook was lost and the poll comes late."""
     line_id, expires_s = asked
     world.webhooks("drop")
     world.pay(workspace.line(line_id)["paymentLinkUrl"])
@@ -80,7 +80,7 @@ def test_paid_in_time_beats_the_window(
     assert polled.json()["paymentStatus"] == "paid"
 
 
-def test_before_it_ends_the_window_changes_nothing(world: World, workspace: Workspace) -> None:
+def test_payment_window_changes_nothing_before_its_end(world: World, workspace: Workspace) -> None:
     """[16] expiresAt is the same in the 201, in a poll and in a replay."""
     workspace.included()
     with Functions(world.stack, PAYMENT_WINDOW_HOURS="48") as windowed:

@@ -13,7 +13,7 @@ BURST = 60
 INTERVAL_MS = 500  # 120 a minute
 
 
-def test_a_burst_then_429_with_the_exact_body(workspace: Workspace) -> None:
+def test_requests_over_the_burst_are_429_with_exact_body(workspace: Workspace) -> None:
     """[35] 60 at once and 120 a minute; Retry-After is retryAfterMs, rounded up to seconds."""
     started = time.monotonic()
     answers = workspace.use_up()
@@ -26,13 +26,13 @@ def test_a_burst_then_429_with_the_exact_body(workspace: Workspace) -> None:
     for answer in refused:
         body = answer.json()
         assert body == {"error": "Rate limit exceeded", "retryAfterMs": body["retryAfterMs"]}
-        # Of requests at once another one's clock may be ahead, by no more than this one took.
+        # A concurrent request's clock may be ahead by at most the time that this one took.
         assert 0 < body["retryAfterMs"] <= INTERVAL_MS + answer.elapsed.total_seconds() * 1000 + 1
         assert answer.headers["Retry-After"] == str(math.ceil(body["retryAfterMs"] / 1000))
 
 
 def test_waiting_retry_after_ms_is_enough(workspace: Workspace) -> None:
-    """[35] Three times in a row, so that it is no accident."""
+    """[35] Three times in a row, so that it is no coincidence."""
     for _ in range(3):
         workspace.use_up()
         refused = workspace.create({})
@@ -41,8 +41,8 @@ def test_waiting_retry_after_ms_is_enough(workspace: Workspace) -> None:
             assert workspace.create({}).status_code == 400
 
 
-def test_only_creating_counts_and_only_in_its_own_workspace(world: World, workspace: Workspace) -> None:
-    """[35] Polls, lists and actions go on; so do other workspaces; 401 still comes first."""
+def test_only_create_counts_and_only_in_its_workspace(world: World, workspace: Workspace) -> None:
+    """[35] Polls, lists and actions go on, and so do other workspaces; 401 still comes first."""
     line_id = workspace.awaiting()["line"]["_id"]
     other = world.workspace()
     workspace.use_up()
@@ -54,8 +54,8 @@ def test_only_creating_counts_and_only_in_its_own_workspace(world: World, worksp
     assert other.create().status_code == 201
 
 
-def test_replays_are_limited_and_a_429_changes_nothing(world: World, workspace: Workspace) -> None:
-    """[35] Refused requests do not even push the waiting time further."""
+def test_replays_count_and_429_changes_nothing(world: World, workspace: Workspace) -> None:
+    """[35] A refused request does not extend the wait."""
     first = workspace.create(key="k")
     calls = world.calls()
     workspace.use_up()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests.operator.commands import Refused, release, retry
+from line_requests.operator.commands import release, retry
+from line_requests.operator.refusal import Refused
 from tests.stories.world import BYON, EMAIL, PHONE, Workspace, World, eventually, together
 
 if TYPE_CHECKING:
@@ -29,13 +30,13 @@ ADD_ONS = {1500: "purchased_phone", 900: "byon_phone", 500: "email"}
 
 
 def items(world: World, workspace: Workspace) -> list[Any]:
-    """What the workspace's customer is subscribed to."""
+    """The subscription items of the workspace's customer."""
     listed = world.stripe.v1.subscriptions.list({"customer": workspace.customer}).data
     return [item for subscription in listed for item in subscription["items"].data]
 
 
 def quantities(world: World, workspace: Workspace) -> dict[str, int]:
-    """What the workspace's subscription is billed for besides its plan."""
+    """The add-on quantities on the workspace's subscription."""
     found = [item for item in items(world, workspace) if item.price.unit_amount in ADD_ONS]
     return {ADD_ONS[item.price.unit_amount]: item.quantity for item in found}
 
@@ -68,8 +69,8 @@ def paid_lines(world: World, workspace: Workspace, number: int, body: Json = PHO
 # --- the reconciler --------------------------------------------------------------------------------
 
 
-def test_without_any_webhook_one_run_settles_everything(world: World) -> None:
-    """[47] The paid are promoted, the void canceled, the half-made finished."""
+def test_reconciler_settles_everything_without_webhooks(world: World) -> None:
+    """[47] Paid lines are promoted, void ones canceled, half-made ones finished."""
     world.webhooks("drop")
     paid, void, half_made, open_one = (world.workspace() for _ in range(4))
     settled = {w.id: w.awaiting() for w in (paid, void, open_one)}
@@ -86,8 +87,8 @@ def test_without_any_webhook_one_run_settles_everything(world: World) -> None:
     assert open_one.line(settled[open_one.id]["line"]["_id"]) == settled[open_one.id]["line"]
 
 
-def test_a_run_hears_of_subscriptions_too(world: World) -> None:
-    """[47] [46] Upgrades and ends whose webhooks were lost."""
+def test_reconciler_applies_subscription_changes_without_webhooks(world: World) -> None:
+    """[47] [46] Upgrades and cancellations."""
     world.webhooks("drop")
     upgraded, ended = world.workspace(), world.workspace()
     lines = {w.id: w.awaiting()["line"] for w in (upgraded, ended)}
@@ -100,8 +101,8 @@ def test_a_run_hears_of_subscriptions_too(world: World) -> None:
     assert ended.create().status_code == 403
 
 
-def test_a_lost_change_of_a_subscription_is_not_forgotten_while_stripe_is_down(world: World) -> None:
-    """[46] [47] The feed goes on, and the workspace stays due until Stripe has been asked."""
+def test_reconciler_keeps_workspace_due_while_stripe_is_down(world: World) -> None:
+    """[46] [47] The feed goes on, and the workspace stays due until Stripe has answered."""
     world.webhooks("drop")
     workspace = world.workspace()
     workspace.change(status="past_due")
@@ -113,8 +114,8 @@ def test_a_lost_change_of_a_subscription_is_not_forgotten_while_stripe_is_down(w
     assert workspace.create().json()["status"] == "subscription_required"
 
 
-def test_a_change_that_was_looked_at_is_not_looked_at_again(world: World, workspace: Workspace) -> None:
-    """[46] [47] Though its event stands in the feed for minutes."""
+def test_reconciler_reads_a_changed_subscription_once(world: World, workspace: Workspace) -> None:
+    """[46] [47] Although its event stays in the feed for minutes."""
     world.webhooks("drop")
     workspace.change(plan="scale")
     world.stack.double.age_events(60)
@@ -126,8 +127,8 @@ def test_a_change_that_was_looked_at_is_not_looked_at_again(world: World, worksp
     assert asked == [["/v1/events", "/v1/subscriptions"], ["/v1/events"]]
 
 
-def test_one_bad_line_stops_nothing(world: World) -> None:
-    """[47] One invoice is unknown to Stripe, the other one is paid: the other one is promoted."""
+def test_reconciler_continues_after_a_bad_line(world: World) -> None:
+    """[47] One invoice is unknown to Stripe; the other one is paid and promoted."""
     world.webhooks("drop")
     bad, good = world.workspace(), world.workspace()
     lost, paid = bad.awaiting(), good.awaiting()
@@ -139,7 +140,7 @@ def test_one_bad_line_stops_nothing(world: World) -> None:
     assert bad.status(lost["line"]["_id"]) == "awaiting_payment"
 
 
-def test_with_stripe_down_a_run_ends_and_the_next_goes_on(world: World, workspace: Workspace) -> None:
+def test_reconciler_ends_while_stripe_is_down_and_the_next_run_continues(world: World, workspace: Workspace) -> None:
     """[47]"""
     world.webhooks("drop")
     created = workspace.awaiting()
@@ -152,8 +153,8 @@ def test_with_stripe_down_a_run_ends_and_the_next_goes_on(world: World, workspac
     assert workspace.line(created["line"]["_id"])["paymentStatus"] == "paid"
 
 
-def test_runs_at_the_same_time_do_no_harm(world: World, workspace: Workspace) -> None:
-    """[47] [50] Two at once: one transition, the right quantities."""
+def test_concurrent_reconciler_runs_make_one_transition(world: World, workspace: Workspace) -> None:
+    """[47] [50] And the right quantities."""
     paid_lines(world, workspace.full(), 1)
     world.webhooks("drop")
     created = workspace.awaiting()
@@ -170,8 +171,8 @@ def test_runs_at_the_same_time_do_no_harm(world: World, workspace: Workspace) ->
 # --- provisioning -------------------------------------------------------------------------------------
 
 
-def test_every_state_is_told_on_the_bus(world: World, listener: Listener) -> None:
-    """[48] [11] With a stable event id; what a provisioner needs only when there is something to provision."""
+def test_every_state_is_published_with_a_stable_event_id(world: World, listener: Listener) -> None:
+    """[48] [11] The submission is included only in provisioning."""
     workspace = world.workspace().full()
     body = PHONE | OPTIONAL
     created = workspace.awaiting(body)
@@ -179,12 +180,12 @@ def test_every_state_is_told_on_the_bus(world: World, listener: Listener) -> Non
     world.pay(created["paymentUrl"])
     eventually(lambda: workspace.status(line_id) == "active")
     eventually(lambda: len(listener.heard(line_id)) >= 3)
-    told = {event["detail"]["eventId"]: event for event in listener.envelopes(line_id)}
-    assert list(told) == [f"{line_id}:1", f"{line_id}:2", f"{line_id}:3"]
-    assert {(event["source"], event["detail-type"]) for event in told.values()} == {
+    published = {event["detail"]["eventId"]: event for event in listener.envelopes(line_id)}
+    assert list(published) == [f"{line_id}:1", f"{line_id}:2", f"{line_id}:3"]
+    assert {(event["source"], event["detail-type"]) for event in published.values()} == {
         ("line-requests", "Line State Changed")
     }
-    details = [event["detail"] for event in told.values()]
+    details = [event["detail"] for event in published.values()]
     assert [(d["previousStatus"], d["status"], d["paymentStatus"]) for d in details] == [
         (None, "awaiting_payment", "awaiting_payment"),
         ("awaiting_payment", "provisioning", "paid"),
@@ -196,16 +197,16 @@ def test_every_state_is_told_on_the_bus(world: World, listener: Listener) -> Non
     assert ["line" in d for d in details] == [False, True, False]
 
 
-def test_fields_that_are_empty_are_absent_for_the_provisioner(world: World, listener: Listener) -> None:
-    """[11] Null or empty means absent, blank as well; outer white space is trimmed."""
+def test_null_or_blank_fields_are_absent_for_the_provisioner(world: World, listener: Listener) -> None:
+    """[11] Outer white space is trimmed."""
     body = PHONE | dict.fromkeys(OPTIONAL, "") | {"zipcode": None, "state": "  CA ", "firstName": " Ada "}
     line_id = world.workspace().included(body)["line"]["_id"]
-    [told] = eventually(lambda: listener.heard(line_id))[:1]
-    assert told["line"] == PHONE | dict.fromkeys(OPTIONAL) | {"state": "CA", "lineType": "purchased"}
+    [published] = eventually(lambda: listener.heard(line_id))[:1]
+    assert published["line"] == PHONE | dict.fromkeys(OPTIONAL) | {"state": "CA", "lineType": "purchased"}
 
 
-def test_one_transition_starts_provisioning(world: World, listener: Listener) -> None:
-    """[15] [48] However often it is told, it is the same event."""
+def test_provisioning_is_published_as_one_event(world: World, listener: Listener) -> None:
+    """[15] [48] However often it is published, the event id is the same."""
     world.provisioning("manual")
     workspace = world.workspace()
     line_id = workspace.included()["line"]["_id"]
@@ -217,37 +218,39 @@ def test_one_transition_starts_provisioning(world: World, listener: Listener) ->
 
 
 @pytest.mark.parametrize(("outcome", "status"), [("succeeded", "active"), ("failed", "failed")])
-def test_a_provisioners_answer_settles_the_line(
+def test_provisioning_result_settles_the_line_once(
     world: World, listener: Listener, workspace: Workspace, outcome: str, status: str
 ) -> None:
-    """[48] Doubled, late and contrary answers change nothing."""
+    """[48] Repeated, late and contradicting results change nothing."""
     world.provisioning("manual")
     line_id = workspace.included()["line"]["_id"]
-    [told] = eventually(lambda: listener.heard(line_id))[:1]
-    listener.answer(told, outcome, reason="as it is")
+    [published] = eventually(lambda: listener.heard(line_id))[:1]
+    listener.answer(published, outcome, reason="as it is")
     eventually(lambda: workspace.status(line_id) == status)
     for late in ("succeeded", "failed", outcome):
-        listener.answer(told, late)
+        listener.answer(published, late)
     eventually(lambda: len(listener.heard(line_id)) >= 2)
     marker = workspace.included(EMAIL)["line"]["_id"]
     [other] = eventually(lambda: listener.heard(marker))[:1]
-    listener.answer(other, "succeeded")  # comes after the late ones
+    listener.answer(other, "succeeded")  # arrives after the late ones
     eventually(lambda: workspace.status(marker) == "active")
     line = world.stack.demo.find_line(line_id)
     assert line is not None
     assert [str(change.status) for change in line.history] == ["provisioning", status]
 
 
-def test_answers_that_make_no_sense_change_nothing(world: World, listener: Listener, workspace: Workspace) -> None:
+def test_malformed_or_foreign_provisioning_results_change_nothing(
+    world: World, listener: Listener, workspace: Workspace
+) -> None:
     """[48] Another event's id, another workspace, another outcome, no object at all."""
     world.provisioning("manual")
     other = world.workspace()
     line_id = workspace.included()["line"]["_id"]
-    [told] = eventually(lambda: listener.heard(line_id))[:1]
-    listener.answer(told | {"eventId": f"{line_id}:2"}, "succeeded")
-    listener.answer(told | {"workspaceId": other.id}, "succeeded")
-    listener.answer(told | {"lineId": "0" * 24}, "succeeded")
-    listener.answer(told, "perhaps")
+    [published] = eventually(lambda: listener.heard(line_id))[:1]
+    listener.answer(published | {"eventId": f"{line_id}:2"}, "succeeded")
+    listener.answer(published | {"workspaceId": other.id}, "succeeded")
+    listener.answer(published | {"lineId": "0" * 24}, "succeeded")
+    listener.answer(published, "perhaps")
     listener.put("a-provisioner", "Line Provisioning Result", {"eventId": 7, "lineId": None})
     marker = workspace.included(EMAIL)["line"]["_id"]
     [sound] = eventually(lambda: listener.heard(marker))[:1]
@@ -260,7 +263,7 @@ def test_answers_that_make_no_sense_change_nothing(world: World, listener: Liste
 
 
 def test_each_transition_is_recorded_with_time_and_cause(world: World, workspace: Workspace) -> None:
-    """[49] In order, the causes in words."""
+    """[49]"""
     created = workspace.awaiting()
     line_id = created["line"]["_id"]
     world.pay(created["paymentUrl"])
@@ -275,8 +278,8 @@ def test_each_transition_is_recorded_with_time_and_cause(world: World, workspace
     assert all(earlier.at_ms <= later.at_ms for earlier, later in pairwise(line.history))
 
 
-def test_a_place_given_back_is_the_waiting_request_s(world: World, workspace: Workspace) -> None:
-    """[47] [39] Its included place was taken when it was asked for, and that line has failed."""
+def test_place_given_back_includes_the_waiting_request(world: World, workspace: Workspace) -> None:
+    """[47] [39] The line that took the included place has failed."""
     world.provisioning("manual")
     first = workspace.included()["line"]["_id"]
     waiting = workspace.awaiting()["line"]
@@ -287,27 +290,27 @@ def test_a_place_given_back_is_the_waiting_request_s(world: World, workspace: Wo
     assert workspace.invoice(waiting["stripeInvoiceId"])["status"] == "void"
 
 
-def test_operators_may_retry_a_failed_line_and_release_it(world: World, listener: Listener) -> None:
-    """[49] [48] failed to provisioning takes a place again and is told; active or failed to canceled gives it back."""
+def test_operator_retries_failed_line_and_releases_active_line(world: World, listener: Listener) -> None:
+    """[49] [48] A retry takes a place again and is published; a release gives it back."""
     world.provisioning("manual")
     workspace = world.workspace("capped")
-    store, registry = world.store, world.registry
+    stores = world.stores
     line_id = workspace.included()["line"]["_id"]
     world.provisioned(line_id, "failed")
     eventually(lambda: workspace.status(line_id) == "failed")
-    retry(store, registry, workspace.id, line_id, now_ms())
+    retry(stores.lines, stores.workspaces, workspace.id, line_id, now_ms())
     assert workspace.status(line_id) == "provisioning"
     assert workspace.create().status_code == 403
     eventually(lambda: f"{line_id}:3" in {event["eventId"] for event in listener.heard(line_id)})
     world.provisioned(line_id, "succeeded")
     eventually(lambda: workspace.status(line_id) == "active")
-    release(store, workspace.id, line_id, now_ms())
+    release(stores.lines, workspace.id, line_id, now_ms())
     assert workspace.status(line_id) == "canceled"
     assert workspace.create().status_code == 201
 
 
-def test_a_retry_without_a_place_is_refused(world: World) -> None:
-    """[49] Somebody else has taken it meanwhile."""
+def test_operator_retry_without_a_place_is_refused(world: World) -> None:
+    """[49] Another line has taken it meanwhile."""
     world.provisioning("manual")
     workspace = world.workspace("capped")
     line_id = workspace.included()["line"]["_id"]
@@ -315,14 +318,14 @@ def test_a_retry_without_a_place_is_refused(world: World) -> None:
     eventually(lambda: workspace.status(line_id) == "failed")
     workspace.included()
     with pytest.raises(Refused, match="place"):
-        retry(world.store, world.registry, workspace.id, line_id, now_ms())
+        retry(world.stores.lines, world.stores.workspaces, workspace.id, line_id, now_ms())
     assert workspace.status(line_id) == "failed"
 
 
 # --- what the subscription is billed for ---------------------------------------------------------------
 
 
-def test_add_on_quantities_are_what_is_owed(world: World) -> None:
+def test_add_on_quantities_are_set_to_what_is_owed(world: World) -> None:
     """[50] min(paid, held beyond the included), on one item per price; 0 is none."""
     workspace = world.workspace("scale").full(BYON, 2).full(EMAIL, 5)
     world.reconcile()
@@ -338,21 +341,21 @@ def test_add_on_quantities_are_what_is_owed(world: World) -> None:
     assert quantities(world, workspace) == {"byon_phone": 2, "email": 2}
 
 
-def test_quantities_follow_lines_that_end(world: World, workspace: Workspace) -> None:
-    """[50] An included line that ends leaves its place to a paid one, which then is owed no more."""
+def test_quantities_fall_when_lines_are_released(world: World, workspace: Workspace) -> None:
+    """[50] A released included line leaves its place to a paid one, which is then owed no more."""
     workspace.full()
     [included] = [line["_id"] for line in workspace.lines()]
     [paid] = paid_lines(world, workspace, 1)
     eventually(lambda: (workspace.status(included), workspace.status(paid)) == ("active", "active"))
     world.reconcile()
     assert quantities(world, workspace) == {"purchased_phone": 1}
-    release(world.store, workspace.id, included, now_ms())
+    release(world.stores.lines, workspace.id, included, now_ms())
     world.reconcile()
     assert quantities(world, workspace) == {}
 
 
-def test_quantities_are_set_never_added_and_never_prorated(world: World, workspace: Workspace) -> None:
-    """[50] A lost answer does not make it two; the line's own invoice has charged this period."""
+def test_quantities_are_set_not_incremented_and_never_prorated(world: World, workspace: Workspace) -> None:
+    """[50] A lost answer does not double it; the line's own invoice has charged this period."""
     paid_lines(world, workspace.full(), 1)
     calls = world.calls()
     world.faults("error_after", count=1, path="/v1/subscription_items")
@@ -366,7 +369,7 @@ def test_quantities_are_set_never_added_and_never_prorated(world: World, workspa
     assert {call.params["proration_behavior"] for call in writes} == {"none"}
 
 
-def test_without_a_known_plan_nothing_is_taken_off_the_subscription(world: World, workspace: Workspace) -> None:
+def test_quantities_stay_under_an_unknown_plan(world: World, workspace: Workspace) -> None:
     """[50] [17] What is owed under a base price that no plan names is unknown, not nothing."""
     [line] = paid_lines(world, workspace.full(), 1)
     world.reconcile()
@@ -377,13 +380,13 @@ def test_without_a_known_plan_nothing_is_taken_off_the_subscription(world: World
     world.quiet()
     assert workspace.create().json()["status"] == "subscription_required"
     eventually(lambda: workspace.status(line) == "active")
-    release(world.store, workspace.id, line, now_ms())
+    release(world.stores.lines, workspace.id, line, now_ms())
     world.reconcile()
     assert quantities(world, workspace) == {"purchased_phone": 1}
 
 
-def test_a_metered_price_beside_the_plan_disturbs_nothing(world: World, workspace: Workspace) -> None:
-    """[46] [50] Minutes by the meter: such an item has no quantity."""
+def test_metered_item_on_the_subscription_is_ignored(world: World, workspace: Workspace) -> None:
+    """[46] [50] Such an item has no quantity."""
     minutes = another_price(world, 2, usage_type="metered", meter="mtr_minutes")
     world.stripe.v1.subscription_items.create({"subscription": workspace.subscription or "", "price": minutes})
     workspace.change(plan="scale")
@@ -396,8 +399,8 @@ def test_a_metered_price_beside_the_plan_disturbs_nothing(world: World, workspac
     assert quantities(world, workspace) == {"email": 1}
 
 
-def test_what_others_did_to_a_quantity_is_set_right(world: World, workspace: Workspace) -> None:
-    """[50] By the next run that hears of it; an item that is not ours stays."""
+def test_quantity_changed_by_hand_is_corrected(world: World, workspace: Workspace) -> None:
+    """[50] By the next run that reads its event; an item that is not ours stays."""
     paid_lines(world, workspace.full(), 1)
     world.reconcile()
     [item] = [i for i in items(world, workspace) if i.price.unit_amount == 1500]
@@ -409,32 +412,32 @@ def test_what_others_did_to_a_quantity_is_set_right(world: World, workspace: Wor
     assert theirs in [i.price.id for i in items(world, workspace)]
 
 
-def test_an_add_on_that_no_plan_names_any_more_is_taken_away(world: World, workspace: Workspace) -> None:
+def test_add_on_item_that_no_plan_names_is_removed(world: World, workspace: Workspace) -> None:
     """[50] Its price was replaced, and the new one is billed instead."""
     paid_lines(world, workspace.full(), 1)
     world.reconcile()
     [item] = [i for i in items(world, workspace) if i.price.unit_amount == 1500]
     former = another_price(world, 1400)
-    # As if the line had been billed by the former price until the plan was applied with today's.
+    # Bills the line by the former price, as before the plan was applied with the new one.
     world.stripe.v1.subscription_items.update(item.id, {"price": former, "proration_behavior": "none"})
     world.reconcile()
     assert quantities(world, workspace) == {"purchased_phone": 1}
     assert former not in [i.price.id for i in items(world, workspace)]
 
 
-def test_only_the_subscription_that_counts_carries_add_ons(world: World, workspace: Workspace) -> None:
-    """[50] [46] Subscribed anew before the old subscription has ended."""
+def test_only_the_selected_subscription_carries_add_ons(world: World, workspace: Workspace) -> None:
+    """[50] [46] A new subscription was started before the old one ended."""
     paid_lines(world, workspace.full(), 1)
     world.reconcile()
     [base] = [i.price.id for i in items(world, workspace) if i.price.unit_amount not in ADD_ONS]
-    time.sleep(1)  # Stripe's seconds: the newer one counts
+    time.sleep(1)  # Stripe's times have whole seconds, and the newer one is selected
     anew = world.stripe.v1.subscriptions.create({"customer": workspace.customer, "items": [{"price": base}]})
     world.reconcile()
     carrying = [i.subscription for i in items(world, workspace) if i.price.unit_amount == 1500]
     assert carrying == [anew.id]
 
 
-def test_quantities_move_with_the_plan(world: World, workspace: Workspace) -> None:
+def test_quantities_follow_a_change_of_plan(world: World, workspace: Workspace) -> None:
     """[50] A larger plan includes what was paid for: nothing more is owed from the next period on."""
     paid_lines(world, workspace.full(), 2)
     world.reconcile()

@@ -20,8 +20,8 @@ TOLERANCE_S = 300
 
 
 def event(kind: str, about: Json, **more: object) -> bytes:
-    """An event as Stripe tells it."""
-    told = {
+    """An event as Stripe delivers it."""
+    fields = {
         "id": "evt_story",
         "object": "event",
         "created": int(time.time()),
@@ -29,7 +29,7 @@ def event(kind: str, about: Json, **more: object) -> bytes:
         "type": kind,
         "data": {"object": about},
     }
-    return json.dumps(told | more).encode()
+    return json.dumps(fields | more).encode()
 
 
 def deliver(
@@ -40,8 +40,8 @@ def deliver(
     return world.send("POST", HOOK, content=body, headers=headers)
 
 
-def paid_unheard(world: World, workspace: Workspace) -> Json:
-    """A paid invoice of whose payment the product has not heard."""
+def paid_without_webhook(world: World, workspace: Workspace) -> Json:
+    """A line whose invoice was paid while webhooks are dropped."""
     world.webhooks("drop")
     created = workspace.awaiting()
     world.pay(created["paymentUrl"])
@@ -52,8 +52,8 @@ def status_of(workspace: Workspace, invoice: Json) -> str:
     return workspace.status(invoice["metadata"]["line_id"])
 
 
-def test_a_payment_arrives_by_webhook(world: World, workspace: Workspace) -> None:
-    """[43] [24] As Stripe delivers it; nobody polls."""
+def test_webhook_promotes_paid_line(world: World, workspace: Workspace) -> None:
+    """[43] [24] Without a poll."""
     created = workspace.awaiting()
     world.pay(created["paymentUrl"])
     line_id = created["line"]["_id"]
@@ -62,9 +62,9 @@ def test_a_payment_arrives_by_webhook(world: World, workspace: Workspace) -> Non
 
 
 @pytest.mark.parametrize("secret", WEBHOOK_SECRETS)
-def test_either_secret_will_do_during_a_rotation(world: World, workspace: Workspace, secret: str) -> None:
+def test_either_secret_is_accepted_during_rotation(world: World, workspace: Workspace, secret: str) -> None:
     """[43]"""
-    invoice = paid_unheard(world, workspace)
+    invoice = paid_without_webhook(world, workspace)
     answer = deliver(world, event("invoice.paid", invoice), secrets=[secret])
     assert (answer.status_code, answer.json()) == (200, {"received": True})
     assert status_of(workspace, invoice) != "awaiting_payment"
@@ -85,11 +85,11 @@ def test_either_secret_will_do_during_a_rotation(world: World, workspace: Worksp
         (WEBHOOK_SECRETS, 0, "nonsense"),
     ],
 )
-def test_a_delivery_that_is_not_stripes_is_400(
+def test_delivery_without_valid_signature_is_400(
     world: World, workspace: Workspace, secrets: list[str], age_s: int, header: str | None
 ) -> None:
     """[43] Wrong, empty, missing, older than 300 s or as far in the future; nothing changes."""
-    invoice = paid_unheard(world, workspace)
+    invoice = paid_without_webhook(world, workspace)
     calls = world.calls()
     answer = deliver(world, event("invoice.paid", invoice), secrets=secrets, age_s=age_s, header=header)
     assert (answer.status_code, set(answer.json())) == (400, {"error"})
@@ -97,16 +97,16 @@ def test_a_delivery_that_is_not_stripes_is_400(
 
 
 @pytest.mark.parametrize("age_s", [TOLERANCE_S - 10, 10 - TOLERANCE_S])
-def test_a_delivery_within_the_tolerance_is_accepted(world: World, workspace: Workspace, age_s: int) -> None:
+def test_delivery_within_the_tolerance_is_accepted(world: World, workspace: Workspace, age_s: int) -> None:
     """[43]"""
-    invoice = paid_unheard(world, workspace)
+    invoice = paid_without_webhook(world, workspace)
     assert deliver(world, event("invoice.paid", invoice), age_s=age_s).status_code == 200
     assert status_of(workspace, invoice) != "awaiting_payment"
 
 
-def test_the_raw_body_is_what_was_signed(world: World, workspace: Workspace) -> None:
-    """[43] A delivery with one byte changed, or without a signature at all."""
-    body = event("invoice.paid", paid_unheard(world, workspace))
+def test_signature_covers_the_raw_body(world: World, workspace: Workspace) -> None:
+    """[43] One byte changed, or no signature at all."""
+    body = event("invoice.paid", paid_without_webhook(world, workspace))
     header = signature_header(body, WEBHOOK_SECRETS)
     assert deliver(world, body + b" ", header=header).status_code == 400
     assert world.send("POST", HOOK, content=body).status_code == 400
@@ -114,20 +114,20 @@ def test_the_raw_body_is_what_was_signed(world: World, workspace: Workspace) -> 
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{}", b'"event"', b'{"data": 1}', b"\xff\xfe", b"[" * 60_000])
-def test_a_signed_body_that_is_no_event_is_400(world: World, body: bytes) -> None:
+def test_signed_body_that_is_no_event_is_400(world: World, body: bytes) -> None:
     """[43]"""
     assert deliver(world, body).status_code == 400
 
 
-def test_the_other_livemode_is_refused(world: World, workspace: Workspace) -> None:
+def test_event_of_other_livemode_is_400(world: World, workspace: Workspace) -> None:
     """[43] A live event at a test deployment."""
-    invoice = paid_unheard(world, workspace)
+    invoice = paid_without_webhook(world, workspace)
     assert deliver(world, event("invoice.paid", invoice, livemode=True)).status_code == 400
     assert status_of(workspace, invoice) == "awaiting_payment"
 
 
 @pytest.mark.parametrize("claimed", ["paid", "void"])
-def test_an_event_is_a_hint_only(world: World, workspace: Workspace, claimed: str) -> None:
+def test_event_is_only_a_hint(world: World, workspace: Workspace, claimed: str) -> None:
     """[44] The event says paid or void, Stripe says open: open counts."""
     line = workspace.awaiting()["line"]
     lied = workspace.invoice(line["stripeInvoiceId"]) | {"status": claimed}
@@ -136,8 +136,8 @@ def test_an_event_is_a_hint_only(world: World, workspace: Workspace, claimed: st
 
 
 @pytest.mark.parametrize("mode", ["duplicate", "reverse"])
-def test_doubled_and_disordered_events_give_one_transition(world: World, mode: str) -> None:
-    """[44] Judged by the states that the bus tells."""
+def test_repeated_and_reordered_events_make_one_transition(world: World, mode: str) -> None:
+    """[44] Judged by the states on the bus."""
     world.webhooks(mode)
     workspace = world.workspace()
     first = workspace.included()["line"]["_id"]
@@ -152,8 +152,8 @@ def test_doubled_and_disordered_events_give_one_transition(world: World, mode: s
     assert workspace.line(line_id)["paymentStatus"] == "paid"
 
 
-def test_a_late_event_takes_nothing_back(world: World, workspace: Workspace) -> None:
-    """[44] finalized, void and failed after paid: the line stays where it is."""
+def test_late_event_does_not_regress_a_line(world: World, workspace: Workspace) -> None:
+    """[44] finalized, voided and payment_failed after paid."""
     created = workspace.awaiting()
     line_id = created["line"]["_id"]
     world.pay(created["paymentUrl"])
@@ -164,10 +164,10 @@ def test_a_late_event_takes_nothing_back(world: World, workspace: Workspace) -> 
     assert (workspace.status(line_id), workspace.line(line_id)["paymentStatus"]) == ("active", "paid")
 
 
-def test_the_same_event_many_times_at_once(world: World, workspace: Workspace) -> None:
-    """[44] One transition."""
+def test_concurrent_deliveries_of_one_event_make_one_transition(world: World, workspace: Workspace) -> None:
+    """[44]"""
     world.provisioning("manual")
-    invoice = paid_unheard(world, workspace)
+    invoice = paid_without_webhook(world, workspace)
     body = event("invoice.paid", invoice)
     answers = together(6, lambda _: deliver(world, body))
     assert {answer.status_code for answer in answers} == {200}
@@ -176,7 +176,7 @@ def test_the_same_event_many_times_at_once(world: World, workspace: Workspace) -
     assert [str(change.status) for change in line.history] == ["awaiting_payment", "provisioning"]
 
 
-def test_an_invoice_voided_at_stripe_cancels(workspace: Workspace) -> None:
+def test_invoice_voided_at_stripe_cancels_the_line(workspace: Workspace) -> None:
     """[44] [24]"""
     line = workspace.awaiting()["line"]
     workspace.world.stripe.v1.invoices.void_invoice(line["stripeInvoiceId"])
@@ -184,12 +184,12 @@ def test_an_invoice_voided_at_stripe_cancels(workspace: Workspace) -> None:
     assert workspace.create(EMAIL).status_code == 201
 
 
-def test_paid_after_canceled_is_flagged_for_a_refund(world: World, workspace: Workspace) -> None:
-    """[44] Never provisioned; log, metric and mark on the line."""
+def test_payment_after_cancel_is_flagged_for_refund(world: World, workspace: Workspace) -> None:
+    """[44] Never provisioned; log, metric and flag on the line."""
     line = workspace.awaiting()["line"]
     workspace.manage(line["_id"], "cancel")
     world.quiet()
-    # What Stripe's rules forbid but two of its data centres may do: the void and the payment crossed.
+    # A void and a payment that cross: Stripe's rules forbid it, a race inside Stripe may still do it.
     account = world.stack.double._account  # noqa: SLF001 - the double keeps Stripe's rules
     account.get("invoice", line["stripeInvoiceId"])["status"] = "paid"
     body = event("invoice.paid", workspace.invoice(line["stripeInvoiceId"]))
@@ -206,8 +206,8 @@ def test_paid_after_canceled_is_flagged_for_a_refund(world: World, workspace: Wo
     "kind",
     ["charge.refunded", "invoice.created", "customer.created", "some.thing.new", "invoice.paid", "invoice.voided"],
 )
-def test_what_is_none_of_our_business_is_acknowledged(world: World, kind: str) -> None:
-    """[45] Unknown types, other people's invoices: 200, and nothing is asked or done."""
+def test_unknown_events_and_foreign_invoices_are_200_without_effect(world: World, kind: str) -> None:
+    """[45] No call to Stripe either."""
     calls = world.calls()
     strangers: list[Json] = [
         {"id": "in_foreign", "object": "invoice", "customer": "cus_foreign", "metadata": {}},
@@ -220,8 +220,8 @@ def test_what_is_none_of_our_business_is_acknowledged(world: World, kind: str) -
     assert calls() == []
 
 
-def test_copied_metadata_takes_no_payment(world: World, workspace: Workspace) -> None:
-    """[45] Somebody else's paid invoice that names our line is not our line's."""
+def test_foreign_invoice_with_copied_metadata_does_not_pay_a_line(world: World, workspace: Workspace) -> None:
+    """[45]"""
     line = workspace.awaiting()["line"]
     thief = world.stripe.v1.customers.create({"name": "Thief"}).id
     metadata = {"workspace_id": workspace.id, "line_id": line["_id"]}
@@ -232,8 +232,8 @@ def test_copied_metadata_takes_no_payment(world: World, workspace: Workspace) ->
     assert workspace.line(line["_id"]) == line
 
 
-def test_an_event_before_the_invoice_id_is_stored_is_matched_by_metadata(world: World, workspace: Workspace) -> None:
-    """[45] Stripe made the invoice, its answer was lost, and it is paid all the same."""
+def test_event_before_invoice_id_is_stored_is_matched_by_metadata(world: World, workspace: Workspace) -> None:
+    """[45] Stripe made the invoice, its answer was lost, and it is paid."""
     workspace.included()
     world.stripe.v1.customers.update(workspace.customer, {"balance": -5000})
     world.faults("error_after", path="/v1/invoices")
@@ -250,8 +250,8 @@ def test_an_event_before_the_invoice_id_is_stored_is_matched_by_metadata(world: 
     assert len(workspace.invoices()) == 1
 
 
-def test_a_failure_of_ours_is_5xx_and_stripes_retry_succeeds(world: World, workspace: Workspace) -> None:
-    """[45] The delivery that met Stripe in trouble comes again."""
+def test_webhook_is_5xx_while_stripe_fails_and_its_retry_succeeds(world: World, workspace: Workspace) -> None:
+    """[45]"""
     created = workspace.awaiting()
     line_id = created["line"]["_id"]
     world.faults("error_before", path="/v1/invoices")
@@ -263,7 +263,7 @@ def test_a_failure_of_ours_is_5xx_and_stripes_retry_succeeds(world: World, works
     eventually(lambda: workspace.line(line_id)["paymentStatus"] == "paid")
 
 
-def test_a_subscription_event_counts_for_the_next_request(world: World, workspace: Workspace) -> None:
+def test_subscription_event_applies_to_the_next_request(world: World, workspace: Workspace) -> None:
     """[46] Plan and status."""
     workspace.included()
     workspace.change(plan="scale")
@@ -277,8 +277,8 @@ def test_a_subscription_event_counts_for_the_next_request(world: World, workspac
     assert workspace.create().status_code == 201
 
 
-def test_a_new_subscriptions_workspace_can_start(world: World) -> None:
-    """[46] [17] Without one at first, then subscribed."""
+def test_new_subscription_event_lets_the_workspace_start(world: World) -> None:
+    """[46] [17] Without a subscription at first."""
     workspace = world.workspace(subscriptionStatus=None)
     assert workspace.create().status_code == 403
     workspace.change(status="active")
@@ -286,15 +286,15 @@ def test_a_new_subscriptions_workspace_can_start(world: World) -> None:
     assert workspace.create().status_code == 201
 
 
-def test_an_ended_subscription_cancels_the_waiting_request(workspace: Workspace) -> None:
-    """[46] [39] By the webhook alone: invoice void, request canceled."""
+def test_ended_subscription_event_cancels_the_waiting_request(workspace: Workspace) -> None:
+    """[46] [39] By the webhook alone: the invoice is voided."""
     line = workspace.awaiting()["line"]
     workspace.change(status="canceled")
     eventually(lambda: workspace.status(line["_id"]) == "canceled")
     assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
 
 
-def test_an_upgrade_includes_the_waiting_request(workspace: Workspace) -> None:
+def test_upgrade_event_waives_the_waiting_request(workspace: Workspace) -> None:
     """[46] [39] By the webhook alone: invoice void, provisioned without payment."""
     line = workspace.awaiting()["line"]
     workspace.change(plan="scale")
@@ -303,8 +303,8 @@ def test_an_upgrade_includes_the_waiting_request(workspace: Workspace) -> None:
     assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
 
 
-def test_an_upgrade_does_not_revive_a_voided_request(world: World, workspace: Workspace) -> None:
-    """[39] [46] Void before the upgrade, which is what tells of it: canceled, not included."""
+def test_upgrade_does_not_include_a_request_voided_before(world: World, workspace: Workspace) -> None:
+    """[39] [46] Void before the upgrade: canceled, not included."""
     line = workspace.awaiting()["line"]
     world.webhooks("drop")
     world.stripe.v1.invoices.void_invoice(line["stripeInvoiceId"])
@@ -316,8 +316,8 @@ def test_an_upgrade_does_not_revive_a_voided_request(world: World, workspace: Wo
 
 
 @pytest.mark.parametrize("mode", ["reverse", "duplicate"])
-def test_an_older_subscription_never_overwrites_a_newer_one(world: World, workspace: Workspace, mode: str) -> None:
-    """[46] The old one's end arrives after the new one's start, and the new one counts."""
+def test_older_subscription_never_overwrites_a_newer_one(world: World, workspace: Workspace, mode: str) -> None:
+    """[46] The old one's end arrives after the new one's start."""
     world.webhooks(mode)
     workspace.change(status="canceled")
     workspace.change(plan="scale", status="active")
@@ -329,8 +329,8 @@ def test_an_older_subscription_never_overwrites_a_newer_one(world: World, worksp
     assert [(answer.status_code, answer.json()["paymentRequired"]) for answer in answers] == [(201, False)] * 5
 
 
-def test_a_deleted_customers_subscription_is_over(world: World, workspace: Workspace) -> None:
-    """[46] [45] Stripe no longer lists it: the event is dealt with all the same, not answered 5xx for three days."""
+def test_subscription_event_of_deleted_customer_is_accepted(world: World, workspace: Workspace) -> None:
+    """[46] [45] Stripe no longer lists it: the answer is 200, not 5xx for three days."""
     world.stripe.v1.customers.delete(workspace.customer)
     world.quiet()
     assert workspace.create().json()["status"] == "subscription_required"

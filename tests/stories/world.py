@@ -1,4 +1,4 @@
-"""What stories are told with: HTTP against the local stack, every answer checked against openapi.yaml."""
+"""The local stack as its clients use it: HTTP, with every response checked against openapi.yaml."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import httpx
     import stripe
 
+    from line_requests.storage.stores import Stores
     from tests.local.stack import LocalStack
     from tests.local.stripe_double.server import LoggedRequest
 
@@ -25,33 +26,32 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 LINES = "/api/line-requests"
-# Longer than any answer may take: the product gives up after 25 s (contract 34).
+# Longer than any response may take: 25 s (contract 34).
 TIMEOUT_SECONDS = 35
 
 PHONE: Json = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
 BYON: Json = PHONE | {"lineType": "byon", "email": "ada@example.com", "phone": "+1 415 555 0100"}
 EMAIL: Json = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "email", "email": "ada@example.com"}
-# The three calls that make an invoice, by the paths they begin with.
+# The three calls that make an invoice, by the prefix of their paths.
 STEPS = {"create": "/v1/invoices", "item": "/v1/invoiceitems", "finalize": "/v1/invoices/in_"}
 KINDS = {"purchased_phone": PHONE, "byon_phone": BYON, "email": EMAIL}
 
 
 @dataclass(frozen=True)
 class World:
-    """One local stack, as its clients, its customers, its operators and Stripe touch it."""
+    """One local stack, as clients, customers, operators and Stripe use it."""
 
     stack: LocalStack
     http: httpx.Client
     stripe: stripe.StripeClient
-    cloudwatch: Any  # a client of boto3's, without stubs
-    store: Store
-    registry: Registry
+    cloudwatch: Any  # boto3's client, which has no stubs
+    stores: Stores
 
     def workspace(self, plan: str = "starter", **more: object) -> Workspace:
-        """A fresh one: `workspace("scale", subscriptionStatus="past_due")`."""
+        """A new workspace, such as `workspace("scale", subscriptionStatus="past_due")`."""
         self.quiet()
         mode = self.stack.webhook_mode
-        self.stack.set_webhook_mode("drop")  # it is usable without the webhooks of its own making
+        self.stack.set_webhook_mode("drop")  # no webhook is needed to set it up
         made = self.control("workspaces", plan=plan, **more)
         self.stack.set_webhook_mode(mode)
         return Workspace(self, made["workspaceId"], made["apiKey"], made["customer"], made["subscription"])
@@ -62,7 +62,7 @@ class World:
         return answer
 
     def control(self, route: str, **body: object) -> Json:
-        """One of the control routes, which has to succeed."""
+        """Calls a control route, which has to succeed."""
         answer = self.http.post(f"/_local/{route}", content=json.dumps(body))
         assert answer.is_success, answer.text
         result: Json = answer.json()
@@ -81,7 +81,7 @@ class World:
         return self.control("reconcile")
 
     def faults(self, kind: str, count: int = 1000, path: str = "") -> None:
-        """The product's next calls fail; webhooks of what went before are let through first."""
+        """Makes the product's next calls to Stripe fail; earlier webhooks are delivered first."""
         self.quiet()
         self.control("stripe/faults", kind=kind, count=count, path=path)
 
@@ -89,31 +89,31 @@ class World:
         self.control("stripe/faults", kind="error_before", count=0)
 
     def quiet(self) -> None:
-        """Wait until no webhook is on its way."""
+        """Waits until no webhook is being delivered."""
         assert self.stack.double.wait_idle()
 
     def calls(self) -> Callable[[], list[LoggedRequest]]:
-        """What the product has asked Stripe since this moment."""
+        """The calls that the product makes to Stripe from now on."""
         self.quiet()
         start = len(self.stack.double.request_log)
         return lambda: [c for c in self.stack.double.request_log[start:] if c.api_key == PRODUCT_API_KEY]
 
     def logs(self, within_s: int = 60) -> list[str]:
-        """What all functions have logged of late, metrics included."""
+        """The recent log lines of all functions, metrics included."""
         start = int((time.time() - within_s) * 1000)
         groups = [group["logGroupName"] for group in self.cloudwatch.describe_log_groups()["logGroups"]]
         pages = [self.cloudwatch.filter_log_events(logGroupName=name, startTime=start) for name in groups]
         return [event["message"] for page in pages for event in page["events"]]
 
     def alarmed(self, metric: str, subject: str) -> bool:
-        """Whether that metric was counted, and its log line names what it is about."""
+        """Whether the alarm's metric was counted and an error was logged about the subject."""
         logs = self.logs()
         return any(f'"{metric}":[1.0]' in line for line in logs) and any(
             '"level":"ERROR"' in line and subject in line for line in logs
         )
 
     def pay(self, payment_url: str) -> httpx.Response:
-        """Press the button of the hosted invoice page."""
+        """Presses the button of the hosted invoice page."""
         answer = self.http.post(f"{payment_url}/pay")
         assert answer.status_code < 400, answer.text
         return answer
@@ -121,7 +121,7 @@ class World:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A workspace's API key, used."""
+    """A client with a workspace's API key."""
 
     world: World
     id: str
@@ -137,12 +137,12 @@ class Workspace:
         headers: Json | None = None,
         **request: Any,  # noqa: ANN401 - httpx's own arguments
     ) -> httpx.Response:
-        """Any request with this workspace's key, unless `headers` has another Authorization."""
+        """A request with this workspace's key, unless `headers` has another Authorization."""
         authorized = {"Authorization": f"Bearer {self.api_key}"} | (headers or {})
         return self.world.send(method, path, headers=authorized, **request)
 
     def create(self, body: Mapping[str, Any] = PHONE, *, key: str | None = None) -> httpx.Response:
-        """Request a line, a purchased phone line unless told otherwise."""
+        """Requests a line, by default a purchased phone line."""
         headers = {} if key is None else {"Idempotency-Key": key}
         return self.send("POST", LINES, json=dict(body), headers=headers)
 
@@ -156,20 +156,20 @@ class Workspace:
         return self.send("POST", f"{LINES}/{line_id}", json={"action": action})
 
     def lines(self) -> list[Json]:
-        """All lines as the list has them, newest first: unlike a poll, it never heals anything."""
+        """All lines as listed, newest first; unlike a poll, the list changes nothing."""
         page: Json = self.page(limit=100).json()
         lines: list[Json] = page["lines"]
         return lines
 
     def line(self, line_id: str) -> Json:
-        """One line as the list has it."""
+        """One line as listed."""
         return next(line for line in self.lines() if line["_id"] == line_id)
 
     def status(self, line_id: str) -> str:
         return str(self.line(line_id)["provisioningStatus"])
 
     def included(self, body: Mapping[str, Any] = PHONE) -> Json:
-        """A line that the plan includes; its 201."""
+        """Requests a line that the plan includes; returns the 201."""
         created = self.create(body)
         assert created.status_code == 201, created.text
         answer: Json = created.json()
@@ -177,34 +177,34 @@ class Workspace:
         return answer
 
     def awaiting(self, body: Mapping[str, Any] = PHONE, *, key: str | None = None) -> Json:
-        """One more than the plan includes; its 201."""
+        """Requests lines until one has to be paid for; returns its 201."""
         while True:
             created = self.create(body, key=key)
             assert created.status_code == 201, created.text
             answer: Json = created.json()
             if answer["paymentRequired"]:
                 return answer
-            assert key is None, "with a key the same line would come again"
+            assert key is None, "a key would replay the same line"
 
     def full(self, body: Mapping[str, Any] = PHONE, included: int = 1) -> Workspace:
-        """This workspace, with the included lines of that kind taken."""
+        """This workspace, after its included lines of that kind were requested."""
         for _ in range(included):
             self.included(body)
         return self
 
     def use_up(self) -> list[httpx.Response]:
-        """Ask, badly and from four sides, until each of them is told that it is too often; all answers."""
+        """Sends invalid requests from four threads until each is rate limited; returns all responses."""
         return [answer for side in together(4, lambda _: self._until_refused()) for answer in side]
 
     def _until_refused(self) -> list[httpx.Response]:
         answers = [self.create({})]
         while answers[-1].status_code != 429:
-            assert len(answers) < 100, "a hundred requests in a row were admitted"
+            assert len(answers) < 100, "a hundred requests in a row were allowed"
             answers.append(self.create({}))
         return answers
 
     def invoices(self) -> list[Json]:
-        """The invoices of this workspace's lines at Stripe, newest first, whatever their state."""
+        """The invoices of this workspace's lines at Stripe, newest first, in any state."""
         everything = self.world.stack.double.all_of("invoice")
         return [i for i in everything if i["customer"] == self.customer and i["metadata"]]
 
@@ -212,7 +212,7 @@ class Workspace:
         return self.world.stack.double.invoice(invoice_id)
 
     def finished_once(self, line_id: str) -> bool:
-        """Whether the line has its hosted page, and Stripe one invoice that counts, with one item."""
+        """Whether the line has its hosted page and Stripe one invoice that is not void, with one item."""
         [invoice] = [i for i in self.invoices() if i["status"] != "void"]
         line = self.line(line_id)
         assert len(invoice["lines"]["data"]) == 1
@@ -220,22 +220,22 @@ class Workspace:
         return (invoice["status"], line.get("paymentLinkUrl")) == ("open", invoice["hosted_invoice_url"])
 
     def change(self, **subscription: object) -> None:
-        """Change plan or status at Stripe; the product hears of it as the webhook mode says."""
+        """Changes plan or status at Stripe; the webhook mode decides whether the product is notified."""
         self.world.control(f"workspaces/{self.id}/subscription", **subscription)
 
 
 def eventually(look: Callable[[], T], *, within_s: float = 30) -> T:
-    """Wait until what is looked at is true, and return it."""
+    """Repeats `look` until its result is true, and returns it."""
     deadline, pause_s = time.monotonic() + within_s, 0.03
     while not (seen := look()):
-        assert time.monotonic() < deadline, f"it never came about, last seen: {seen!r}"
+        assert time.monotonic() < deadline, f"it did not become true, last seen: {seen!r}"
         time.sleep(pause_s)
-        pause_s = min(0.2, pause_s * 1.5)  # a look is a request, which other tests' processes have to wait for
+        pause_s = min(0.2, pause_s * 1.5)  # each check is a request that other processes wait for
     return seen
 
 
 def together(number: int, act: Callable[[int], T]) -> list[T]:
-    """Do it in so many threads at the same moment."""
+    """Runs `act` in this many threads at the same moment."""
     start = threading.Barrier(number)
 
     def run(index: int) -> T:

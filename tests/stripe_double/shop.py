@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import stripe
+import stripe.params
 import urllib3
 
 if TYPE_CHECKING:
     from tests.local.stripe_double import StripeDouble
 
+Interval = Literal["day", "week", "month", "year"]
+
 API_KEY = "sk_test_product"
+START = 1_798_761_600  # 2027-01-01; the clock stands still unless a test moves it
+DAY = 86_400
+HOUR = 3_600
 
 
 @dataclass
@@ -34,24 +40,38 @@ class Shop:
     def product(self) -> str:
         return self.v1.products.create({"name": "Extra phone line"}).id
 
-    def price(self, *, recurring: bool = True, unit_amount: int = 1500) -> str:
+    def price(self, *, recurring: bool = True, unit_amount: int = 1500, interval: Interval = "month") -> str:
+        params: stripe.params.PriceCreateParams = {
+            "product": self.product(),
+            "currency": "usd",
+            "unit_amount": unit_amount,
+        }
         if recurring:
-            price = self.v1.prices.create(
-                {
-                    "product": self.product(),
-                    "currency": "usd",
-                    "unit_amount": unit_amount,
-                    "recurring": {"interval": "month"},
-                }
-            )
-        else:
-            price = self.v1.prices.create({"product": self.product(), "currency": "usd", "unit_amount": unit_amount})
-        return price.id
+            params["recurring"] = {"interval": interval}
+        return self.v1.prices.create(params).id
 
-    def subscription(self, customer: str | None = None) -> stripe.Subscription:
-        return self.v1.subscriptions.create(
-            {"customer": customer or self.customer(), "items": [{"price": self.price()}]}
-        )
+    def subscription(
+        self, customer: str | None = None, *, unit_amount: int = 1500, trial_days: int = 0
+    ) -> stripe.Subscription:
+        params: stripe.params.SubscriptionCreateParams = {
+            "customer": customer or self.customer(),
+            "items": [{"price": self.price(unit_amount=unit_amount)}],
+        }
+        if trial_days:
+            params["trial_period_days"] = trial_days
+        return self.v1.subscriptions.create(params)
+
+    def retrieve(self, subscription: stripe.Subscription) -> stripe.Subscription:
+        return self.v1.subscriptions.retrieve(subscription.id)
+
+    def invoices(self, subscription: stripe.Subscription) -> list[stripe.Invoice]:
+        """Newest first, without the first one."""
+        return self.v1.invoices.list({"subscription": subscription.id}).data[:-1]
+
+    def pending(self, subscription: stripe.Subscription) -> list[int]:
+        """Amounts of the pending invoice items, oldest first."""
+        items = self.v1.invoice_items.list({"customer": str(subscription.customer), "pending": True}).data
+        return [item.amount for item in reversed(items)]
 
     def draft(self, customer: str | None = None, amount: int | None = 1500) -> str:
         customer = customer or self.customer()

@@ -17,7 +17,7 @@ def names(shop: Shop) -> list[str]:
     return [customer["name"] for customer in shop.double.all_of("customer")]
 
 
-def test_an_error_before_has_no_effect_and_is_not_saved(shop: Shop) -> None:
+def test_error_before_has_no_effect_and_is_not_saved(shop: Shop) -> None:
     shop.double.set_faults("error_before", 1)
 
     with pytest.raises(stripe.APIError) as failed:
@@ -29,7 +29,7 @@ def test_an_error_before_has_no_effect_and_is_not_saved(shop: Shop) -> None:
     assert names(shop) == ["Ada"]
 
 
-def test_an_error_after_is_saved_under_its_key(shop: Shop) -> None:
+def test_error_after_is_saved_under_its_key(shop: Shop) -> None:
     shop.double.set_faults("error_after", 1)
 
     with pytest.raises(stripe.APIError):
@@ -42,7 +42,7 @@ def test_an_error_after_is_saved_under_its_key(shop: Shop) -> None:
     assert failed.value.headers["idempotent-replayed"] == "true"
 
 
-def test_a_time_out_after_has_its_effect_and_its_answer_is_replayed(shop: Shop) -> None:
+def test_timeout_after_has_its_effect_and_its_response_is_replayed(shop: Shop) -> None:
     shop.double.set_faults("timeout_after", 1)
 
     with ThreadPoolExecutor(1) as pool:
@@ -57,7 +57,7 @@ def test_a_time_out_after_has_its_effect_and_its_answer_is_replayed(shop: Shop) 
     assert names(shop) == ["Ada"]
 
 
-def test_a_rate_limit_is_429_and_not_saved(shop: Shop) -> None:
+def test_rate_limit_fault_is_429_and_not_saved(shop: Shop) -> None:
     shop.double.set_faults("rate_limit", 1)
 
     with pytest.raises(stripe.RateLimitError):
@@ -67,7 +67,7 @@ def test_a_rate_limit_is_429_and_not_saved(shop: Shop) -> None:
     assert names(shop) == ["Ada"]
 
 
-def test_other_api_keys_and_paths_are_spared(shop: Shop) -> None:
+def test_faults_spare_other_api_keys_and_paths(shop: Shop) -> None:
     shop.double.set_faults("error_before", 1, "/v1/invoices")
 
     shop.client("sk_test_other").v1.invoices.list()
@@ -78,7 +78,7 @@ def test_other_api_keys_and_paths_are_spared(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("kind", ["error_before", "rate_limit"])
-def test_new_faults_replace_the_old_and_none_clear_them(
+def test_new_faults_replace_old_ones_and_count_zero_clears_them(
     shop: Shop, kind: Literal["error_before", "rate_limit"]
 ) -> None:
     shop.double.set_faults("error_before", 5)
@@ -92,7 +92,7 @@ def test_new_faults_replace_the_old_and_none_clear_them(
     shop.v1.customers.list()
 
 
-def test_the_sdks_own_retry_gets_through_an_error_before(shop: Shop) -> None:
+def test_sdk_retry_gets_through_error_before(shop: Shop) -> None:
     shop.double.set_faults("error_before", 1)
 
     shop.v1.customers.create({"name": "Ada"}, {"max_network_retries": 1})

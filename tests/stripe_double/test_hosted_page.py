@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tests.stripe_double.shop import Shop
 
 
-def test_it_shows_what_is_due_and_a_button(shop: Shop) -> None:
+def test_hosted_page_shows_amount_due_and_button(shop: Shop) -> None:
     url = shop.open_invoice(amount=123_456).hosted_invoice_url
 
     answer = browse("GET", url)
@@ -21,7 +21,7 @@ def test_it_shows_what_is_due_and_a_button(shop: Shop) -> None:
     assert "Pay $1,234.56</button>" in page
 
 
-def test_it_escapes_what_others_wrote(shop: Shop) -> None:
+def test_hosted_page_escapes_customer_name(shop: Shop) -> None:
     customer = shop.v1.customers.create({"name": "<script>alert(1)</script>"}).id
 
     page = browse("GET", shop.open_invoice(customer).hosted_invoice_url).data.decode()
@@ -29,7 +29,7 @@ def test_it_escapes_what_others_wrote(shop: Shop) -> None:
     assert "<script>" not in page
 
 
-def test_the_button_pays_once_and_leads_back(shop: Shop) -> None:
+def test_pay_button_pays_once_and_redirects_back(shop: Shop) -> None:
     invoice = shop.open_invoice()
     url = str(invoice.hosted_invoice_url)
 
@@ -42,7 +42,7 @@ def test_the_button_pays_once_and_leads_back(shop: Shop) -> None:
     assert browse("POST", f"{url}/pay").status == 409
 
 
-def test_many_clicks_pay_once(shop: Shop) -> None:
+def test_pay_button_pays_once_under_parallel_clicks(shop: Shop) -> None:
     url = f"{shop.open_invoice().hosted_invoice_url}/pay"
 
     with ThreadPoolExecutor(8) as pool:
@@ -51,7 +51,7 @@ def test_many_clicks_pay_once(shop: Shop) -> None:
     assert sorted(statuses) == [303] + [409] * 15
 
 
-def test_void_cannot_be_paid(shop: Shop) -> None:
+def test_pay_button_refused_on_void_invoice(shop: Shop) -> None:
     invoice = shop.open_invoice()
     shop.v1.invoices.void_invoice(invoice.id)
 
@@ -59,14 +59,14 @@ def test_void_cannot_be_paid(shop: Shop) -> None:
     assert "voided" in browse("GET", invoice.hosted_invoice_url).data.decode()
 
 
-def test_uncollectible_can_be_paid(shop: Shop) -> None:
+def test_pay_button_pays_uncollectible_invoice(shop: Shop) -> None:
     invoice = shop.open_invoice()
     shop.v1.invoices.mark_uncollectible(invoice.id)
 
     assert browse("POST", f"{invoice.hosted_invoice_url}/pay").status == 303
 
 
-def test_a_debit_on_its_way_needs_no_second_payment(shop: Shop) -> None:
+def test_pay_button_refused_while_bank_debit_is_in_progress(shop: Shop) -> None:
     invoice = shop.open_invoice()
     shop.double.start_bank_debit(invoice.id)
 
@@ -74,7 +74,7 @@ def test_a_debit_on_its_way_needs_no_second_payment(shop: Shop) -> None:
     assert "on its way" in browse("GET", invoice.hosted_invoice_url).data.decode()
 
 
-def test_credit_and_total_are_shown(shop: Shop) -> None:
+def test_hosted_page_shows_applied_credit_and_amount_due(shop: Shop) -> None:
     page = browse("GET", shop.open_invoice(shop.customer(balance=-500)).hosted_invoice_url).data.decode()
 
     assert "Applied credit</td><td>-$5.00" in page
@@ -82,6 +82,6 @@ def test_credit_and_total_are_shown(shop: Shop) -> None:
     assert "Pay $10.00</button>" in page
 
 
-def test_an_unknown_page_is_404_and_pay_needs_a_post(shop: Shop) -> None:
+def test_unknown_page_is_404_and_pay_needs_post(shop: Shop) -> None:
     assert browse("GET", f"{shop.double.url}/i/nothing").status == 404
     assert browse("GET", f"{shop.open_invoice().hosted_invoice_url}/pay").status == 405

@@ -13,7 +13,7 @@ def items_of(subscription: stripe.Subscription) -> list[stripe.SubscriptionItem]
     return subscription.items.data
 
 
-def test_a_new_one_is_active_and_makes_its_own_paid_invoice(shop: Shop) -> None:
+def test_new_subscription_is_active_with_paid_invoice(shop: Shop) -> None:
     subscription = shop.subscription()
 
     invoices = shop.v1.invoices.list({"subscription": subscription.id}).data
@@ -27,7 +27,7 @@ def test_a_new_one_is_active_and_makes_its_own_paid_invoice(shop: Shop) -> None:
     assert "invoice.paid" in shop.events_about(invoices[0].id)
 
 
-def test_a_trial_is_trialing_and_free(shop: Shop) -> None:
+def test_trial_is_trialing_with_zero_invoice(shop: Shop) -> None:
     subscription = shop.v1.subscriptions.create(
         {"customer": shop.customer(), "items": [{"price": shop.price()}], "trial_period_days": 14}
     )
@@ -36,7 +36,7 @@ def test_a_trial_is_trialing_and_free(shop: Shop) -> None:
     assert shop.v1.invoices.list({"subscription": subscription.id}).data[0].total == 0
 
 
-def test_the_default_list_leaves_out_the_canceled(shop: Shop) -> None:
+def test_subscription_list_omits_canceled_by_default(shop: Shop) -> None:
     customer = shop.customer()
     kept, gone = shop.subscription(customer), shop.subscription(customer)
     assert shop.v1.subscriptions.cancel(gone.id).status == "canceled"
@@ -49,7 +49,7 @@ def test_the_default_list_leaves_out_the_canceled(shop: Shop) -> None:
     assert shop.events_about(gone.id)[-1] == "customer.subscription.deleted"
 
 
-def test_a_canceled_one_cannot_be_canceled_again(shop: Shop) -> None:
+def test_cancel_refused_when_already_canceled(shop: Shop) -> None:
     subscription = shop.subscription()
     shop.v1.subscriptions.cancel(subscription.id)
 
@@ -63,7 +63,7 @@ def test_a_canceled_one_cannot_be_canceled_again(shop: Shop) -> None:
     "status",
     ["active", "trialing", "past_due", "unpaid", "paused", "incomplete", "incomplete_expired", "canceled"],
 )
-def test_any_status_can_be_forced(shop: Shop, status: str) -> None:
+def test_every_status_can_be_forced(shop: Shop, status: str) -> None:
     subscription = shop.subscription()
 
     shop.double.set_subscription_status(subscription.id, status)
@@ -71,7 +71,7 @@ def test_any_status_can_be_forced(shop: Shop, status: str) -> None:
     assert shop.v1.subscriptions.retrieve(subscription.id).status == status
 
 
-def test_paused_and_resumed_have_their_own_events(shop: Shop) -> None:
+def test_pause_and_resume_emit_their_events(shop: Shop) -> None:
     subscription = shop.subscription()
 
     shop.double.set_subscription_status(subscription.id, "paused")
@@ -80,7 +80,7 @@ def test_paused_and_resumed_have_their_own_events(shop: Shop) -> None:
     assert {"customer.subscription.paused", "customer.subscription.resumed"} < set(shop.events_about(subscription.id))
 
 
-def test_cancel_at_period_end_and_paused_collection_keep_it_active(shop: Shop) -> None:
+def test_subscription_stays_active_with_cancel_at_period_end_and_paused_collection(shop: Shop) -> None:
     subscription = shop.subscription()
 
     shop.double.set_subscription_status(
@@ -94,14 +94,14 @@ def test_cancel_at_period_end_and_paused_collection_keep_it_active(shop: Shop) -
     assert resumed.pause_collection is None
 
 
-def test_an_item_needs_a_recurring_price(shop: Shop) -> None:
+def test_subscription_item_needs_recurring_price(shop: Shop) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="type=one_time"):
         shop.v1.subscription_items.create(
             {"subscription": shop.subscription().id, "price": shop.price(recurring=False)}
         )
 
 
-def test_an_item_is_added_set_and_removed(shop: Shop) -> None:
+def test_subscription_item_is_added_changed_and_removed(shop: Shop) -> None:
     subscription, price = shop.subscription(), shop.price()
 
     item = shop.v1.subscription_items.create(
@@ -116,7 +116,7 @@ def test_an_item_is_added_set_and_removed(shop: Shop) -> None:
     assert shop.events_about(subscription.id).count("customer.subscription.updated") == 3
 
 
-def test_one_price_is_on_one_item_and_the_last_item_stays(shop: Shop) -> None:
+def test_subscription_refuses_same_price_twice_and_removal_of_last_item(shop: Shop) -> None:
     subscription = shop.subscription()
     item = items_of(subscription)[0]
 
@@ -126,7 +126,7 @@ def test_one_price_is_on_one_item_and_the_last_item_stays(shop: Shop) -> None:
         shop.v1.subscription_items.delete(item.id)
 
 
-def test_a_plan_is_changed_through_its_item(shop: Shop) -> None:
+def test_plan_is_changed_through_its_item(shop: Shop) -> None:
     subscription, price = shop.subscription(), shop.price()
 
     changed = shop.v1.subscriptions.update(
@@ -137,7 +137,7 @@ def test_a_plan_is_changed_through_its_item(shop: Shop) -> None:
     assert shop.events_about(subscription.id)[-1] == "customer.subscription.updated"
 
 
-def test_customers_show_their_subscriptions_when_expanded(shop: Shop) -> None:
+def test_customer_expands_subscriptions(shop: Shop) -> None:
     customer = shop.customer()
     subscription = shop.subscription(customer)
 
@@ -147,7 +147,7 @@ def test_customers_show_their_subscriptions_when_expanded(shop: Shop) -> None:
     assert [s.id for s in shown.subscriptions.data] == [subscription.id]
 
 
-def test_a_deleted_customer_takes_subscriptions_along(shop: Shop) -> None:
+def test_deleted_customer_cancels_its_subscriptions(shop: Shop) -> None:
     customer = shop.customer()
     subscription = shop.subscription(customer)
 
@@ -179,3 +179,24 @@ def test_prices_keep_tiers_and_metering(shop: Shop) -> None:
     assert shown.recurring.usage_type == "metered"
     assert [(tier.up_to, tier.unit_amount) for tier in shown.tiers or []] == [(5, 100), (None, 50)]
     assert [p.id for p in shop.v1.prices.list({"product": product, "type": "recurring"}).data] == [tiered.id]
+
+
+def test_subscription_update_with_one_bad_item_changes_nothing(shop: Shop) -> None:
+    subscription = shop.subscription()
+    item = items_of(subscription)[0].id
+
+    with pytest.raises(stripe.InvalidRequestError, match="type=one_time"):
+        shop.v1.subscriptions.update(
+            subscription.id,
+            {
+                "items": [
+                    {"id": item, "quantity": 7},
+                    {"price": shop.price()},
+                    {"price": shop.price(recurring=False)},
+                ]
+            },
+        )
+
+    listed = shop.v1.subscription_items.list({"subscription": subscription.id}).data
+    assert [(one.id, one.quantity) for one in listed] == [(item, 1)]
+    assert [(one.id, one.quantity) for one in items_of(shop.retrieve(subscription))] == [(item, 1)]

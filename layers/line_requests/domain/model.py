@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from pydantic import SkipValidation
+
 from line_requests.domain.submission import Kind, Submission
 
 # Stripe's statuses in which lines may be requested (contract 17), and those that never become active again (39).
@@ -143,7 +145,8 @@ class Line:
 
     id: str
     workspace_id: str
-    submission: Submission
+    submission: SkipValidation[Submission]
+    """Validated when it was requested; a later release's rules do not make stored lines unreadable."""
     status: Status
     payment_status: PaymentStatus
     created_at_ms: int

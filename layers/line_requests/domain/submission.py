@@ -18,7 +18,7 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 # ASCII separators and what word processors make of them: no-break spaces, hyphens and dashes.
 _PHONE = re.compile(r"\+?[0-9 \-.()/\u00a0\u2007\u2009\u200a\u202f\u2010-\u2015\u2212]+")
 # A name of white space, control and format characters alone is blank.
-_VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]")
+VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]")
 
 
 class Kind(StrEnum):
@@ -73,7 +73,7 @@ def _optional(value: object, info: ValidationInfo) -> str | None:
 def _name(value: object, info: ValidationInfo) -> str:
     name = to_camel(info.field_name or "")
     text = _text(value, name, NAME_MAX_CHARS)
-    if text is None or not _VISIBLE.search(text):
+    if text is None or not VISIBLE.search(text):
         raise ValueError(f"{name} is required")
     return text
 
@@ -99,7 +99,7 @@ def _line_type(value: object, info: ValidationInfo) -> str:
 
 
 Name = Annotated[str, BeforeValidator(_name), Field(validate_default=True, max_length=NAME_MAX_CHARS)]
-Text = Annotated[str | None, BeforeValidator(_optional), Field(max_length=TEXT_MAX_CHARS)]
+Text = Annotated[Annotated[str, Field(max_length=TEXT_MAX_CHARS)] | None, BeforeValidator(_optional)]
 
 
 class Submission(BaseModel):

@@ -55,7 +55,7 @@ class Target:
         """Its parts; raises Refused when a setting is missing."""
         self._require("TABLE_NAME")
         try:
-            return Deployment(Settings.from_environment(self.environment), session())
+            return Deployment(Settings.from_environment(self.environment), session().client)
         except ValueError as error:
             raise Refused(f"a setting is not a number: {error}") from None
 

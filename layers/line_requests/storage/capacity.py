@@ -15,7 +15,7 @@ _ADD_UNPAID = "#unpaid.#kind = if_not_exists(#unpaid.#kind, :zero) + :one"
 _BELOW_CAP = "(attribute_not_exists(#held.#kind) OR #held.#kind < :cap)"
 _BELOW_INCLUDED = "(attribute_not_exists(#unpaid.#kind) OR #unpaid.#kind < :included)"
 # No line of the kind is paid for, so no quantity can be owed.
-_NONE_PAID = "(attribute_not_exists(#held.#kind) OR #held.#kind = #unpaid.#kind)"
+_NONE_PAID = "(attribute_not_exists(#held.#kind) OR #held.#kind = :zero OR #held.#kind = #unpaid.#kind)"
 
 # The reconciler finds the workspace through the index and sets what decision.quantities_owed says.
 QUANTITIES_DUE = (

@@ -162,10 +162,10 @@ def _known_kinds(by_kind: Mapping[str, Any]) -> dict[str, Any]:
 
 def line(item: Mapping[str, Any]) -> Line:
     """Reads a line item; raises UnreadableRecord for an unknown status or kind."""
-    submission = Submission.model_construct(**item["submission"])
     try:
+        submission = Submission.model_construct(**item["submission"])
         _ = submission.kind
-    except ValueError:
+    except (KeyError, TypeError, ValueError):
         raise UnreadableRecord(f"{item['pk']} {item['sk']}: submission.kind") from None
     return _load(
         _LINE,

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import copy
+import heapq
+import json
 import secrets
-import time
 from collections import defaultdict
-from itertools import dropwhile, islice
-from typing import TYPE_CHECKING, Any
+from itertools import count, dropwhile, islice
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import stripe
 
-from .refusals import Json, bad_request, no_such
+from .errors import Json, bad_request, no_such
+from .objects import TAX_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from .clock import Clock
+
 _PREFIXES = {
+    "billing_portal.configuration": "bpc",
+    "charge": "ch",
+    "coupon": "coupon",
+    "credit_note": "cn",
+    "credit_note_line_item": "cnli",
     "customer": "cus",
+    "discount": "di",
+    "dispute": "du",
     "event": "evt",
     "invoice": "in",
+    "invoice_payment": "inpay",
     "invoiceitem": "ii",
     "line_item": "il",
+    "payment_intent": "pi",
+    "payment_record": "pr",
     "price": "price",
     "product": "prod",
+    "refund": "re",
     "subscription": "sub",
     "subscription_item": "si",
     "tax_rate": "txr",
+    "webhook_endpoint": "we",
 }
 _MAX_PAGE = 100
 _DEFAULT_PAGE = 10
@@ -39,30 +55,63 @@ _BOUNDS: dict[str, Callable[[int, int], bool]] = {
 }
 
 
+AfterRetries = Literal["cancel", "unpaid", "past_due"]
+
+
+class Page(NamedTuple):
+    """A hosted invoice page."""
+
+    invoice_id: str
+    expires_at: int
+
+
 class Account:
     """One Stripe account in test mode; not thread-safe, the server holds one lock around it."""
 
-    def __init__(self, on_event: Callable[[Json], None], page_url: Callable[[str], str]) -> None:
-        """Start empty; `on_event` is told every event in order, `page_url` names hosted pages."""
+    def __init__(self, on_event: Callable[[Json], None], url: str, clock: Clock) -> None:
+        """Start empty; `on_event` gets every event in order, hosted pages are under `url`."""
         self.tables: defaultdict[str, dict[str, Json]] = defaultdict(dict)
         # What is shown only when expanded, or is not shown at all, by object id.
         self.hidden: defaultdict[str, Json] = defaultdict(dict)
         self.request: Json = {"id": None, "idempotency_key": None}
-        self.clock_offset_s = 0
-        self.page_url = page_url
-        self.invoice_id_by_page_token: dict[str, str] = {}
+        self.clock = clock
+        self.url = url
+        self.pages: dict[str, Page] = {}  # hosted pages by their token
+        # docs.stripe.com/billing/revenue-recovery/smart-retries: what becomes of a subscription in the end.
+        self.after_failed_payments: AfterRetries = "cancel"
+        self.tax_settings = copy.deepcopy(TAX_SETTINGS)
         self._on_event = on_event
+        self._timers: list[tuple[int, int, Callable[[], None]]] = []
+        self._timer_order = count()
+        self._at: int | None = None  # the moment of the timer that runs
 
     def now(self) -> int:
         """Return the account's time in epoch seconds."""
-        return int(time.time()) + self.clock_offset_s
+        return self.clock.now() if self._at is None else self._at
+
+    def at(self, moment: int, act: Callable[[], None]) -> None:
+        """Call `act` when that moment comes, a past one at once; `act` checks whether it still applies."""
+        heapq.heappush(self._timers, (max(moment, self.now()), next(self._timer_order), act))
+
+    def catch_up(self) -> None:
+        """Do what has fallen due, in order, each at its own moment."""
+        while self._timers and self._timers[0][0] <= self.clock.now():
+            self._at, _, act = heapq.heappop(self._timers)
+            try:
+                act()
+            finally:
+                self._at = None
 
     def add(self, kind: str, fields: Json, object_id: str | None = None) -> Json:
         """Store a new object and return it."""
-        object_id = object_id or f"{_PREFIXES[kind]}_{secrets.token_hex(12)}"
+        object_id = object_id or self.new_id(kind)
         stored = {"id": object_id, "object": kind, "created": self.now(), "livemode": False} | fields
         self.tables[kind][object_id] = stored
         return stored
+
+    @staticmethod
+    def new_id(kind: str) -> str:
+        return f"{_PREFIXES[kind]}_{secrets.token_hex(12)}"
 
     def get(self, kind: str, object_id: str, param: str | None = None) -> Json:
         """Return an object; `param` names the parameter that refers to it (none: the path)."""
@@ -73,7 +122,7 @@ class Account:
 
     def emit(self, event_type: str, about: Json, previous: Json | None = None) -> None:
         """Record an event with a snapshot of the object and hand it on for delivery."""
-        data: Json = {"object": copy.deepcopy(about)}
+        data: Json = {"object": json.loads(json.dumps(about, default=str))}  # five times as fast as copy.deepcopy
         if previous is not None:
             data["previous_attributes"] = previous
         event = self.add(
@@ -106,7 +155,7 @@ class Account:
         if not 1 <= limit <= _MAX_PAGE:
             raise bad_request(f"Invalid integer: limit must be between 1 and {_MAX_PAGE}", "limit")
         bounds = params.get("created", {})
-        rows: Iterator[Json] = (o for o in self.newest(kind) if _in_bounds(o["created"], bounds) and keep(o))
+        rows: Iterator[Json] = (o for o in self.newest(kind) if _in_bounds(o, bounds) and keep(o))
         if before := params.get("ending_before"):
             self.get(kind, before, "ending_before")
             newer = _until(rows, before)
@@ -173,7 +222,8 @@ def _until(rows: Iterator[Json], object_id: str) -> list[Json]:
     return newer
 
 
-def _in_bounds(created: int, bounds: int | dict[str, int]) -> bool:
+def _in_bounds(listed: Json, bounds: int | dict[str, int]) -> bool:
+    created: int = listed["date"] if "date" in listed else listed["created"]
     if isinstance(bounds, int):
         return created == bounds
     return all(_BOUNDS[name](created, bound) for name, bound in bounds.items())

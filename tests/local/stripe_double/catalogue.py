@@ -6,8 +6,8 @@ import copy
 from decimal import Decimal
 
 from .account import Account, merge_metadata, whole_list
+from .errors import Json, bad_request, missing
 from .objects import CUSTOMER, PRODUCT
-from .refusals import Json, bad_request
 
 
 def create_product(account: Account, params: Json) -> Json:
@@ -36,14 +36,16 @@ def create_price(account: Account, params: Json) -> Json:
     elif "product" in params:
         product_id = account.get("product", params["product"], "product")["id"]
     else:
-        raise bad_request("Missing required param: product.", "product", "parameter_missing")
+        raise missing("product")
     tiers = params.get("tiers")
     unit_amount = _unit_amount(params)
     if unit_amount is None and not tiers and "custom_unit_amount" not in params:
-        message = "Missing required param: unit_amount."
-        raise bad_request(message, "unit_amount", "parameter_missing")
+        raise missing("unit_amount")
     price = add_price(account, params, product_id, unit_amount)
-    account.hidden[price["id"]]["tiers"] = tiers and [_tier(tier) for tier in tiers]
+    account.hidden[price["id"]] |= {
+        "currency_options": _currency_options(params, price),
+        "tiers": tiers and [_tier(tier) for tier in tiers],
+    }
     account.emit("price.created", price)
     return price
 
@@ -74,13 +76,41 @@ def add_price(account: Account, params: Json, product_id: str, unit_amount: Deci
     return account.add("price", fields | _metadata(params))
 
 
+def amount_in(account: Account, price: Json, currency: str, param: str) -> Decimal:
+    """Return what one unit costs in a currency: the price's own, or one of its `currency_options`.
+
+    "Prices defined in each available currency option": docstring of stripe.Price.currency_options.
+    """
+    if currency == price["currency"]:
+        return Decimal(price["unit_amount_decimal"] or 0)
+    option = account.hidden[price["id"]].get("currency_options", {}).get(currency)
+    if option is None:
+        message = f"The price specified supports currencies of `{price['currency']}`, not `{currency}`."
+        raise bad_request(message, param)
+    return Decimal(option["unit_amount_decimal"])
+
+
+def plan_of(price: Json) -> Json:
+    """Return a recurring price as the plan that Stripe still shows beside it."""
+    shared = ("active", "billing_scheme", "created", "currency", "livemode", "metadata", "nickname", "product")
+    return {
+        "id": price["id"],
+        "object": "plan",
+        "amount": price["unit_amount"],
+        "amount_decimal": price["unit_amount_decimal"],
+        "tiers_mode": price["tiers_mode"],
+        "transform_usage": price["transform_quantity"],
+        **{name: price[name] for name in shared},
+        **price["recurring"],
+    }
+
+
 def inline_price(account: Account, data: Json, param: str) -> Json:
     """Store the price behind a `price_data` parameter."""
     product_id = account.get("product", data["product"], f"{param}[product]")["id"]
     unit_amount = _unit_amount(data)
     if unit_amount is None:
-        name = f"{param}[unit_amount]"
-        raise bad_request(f"Missing required param: {name}.", name, "parameter_missing")
+        raise missing(f"{param}[unit_amount]")
     return add_price(account, data | {"active": False}, product_id, unit_amount)
 
 
@@ -228,6 +258,21 @@ def _unit_amount(params: Json) -> Decimal | None:
     if given is not None and given < 0:
         raise bad_request(f"Invalid non-negative integer: {given}", "unit_amount", "parameter_invalid_integer")
     return None if given is None else Decimal(given)
+
+
+def _currency_options(params: Json, price: Json) -> Json:
+    """Return the prices in each currency; the price's own is among them, as Stripe shows it."""
+    given: Json = {price["currency"]: params} | params.get("currency_options", {})
+    options = {}
+    for currency, option in given.items():
+        unit = _unit_amount(option)
+        options[currency] = {
+            "custom_unit_amount": None,
+            "tax_behavior": option.get("tax_behavior", "unspecified"),
+            "unit_amount": None if unit is None or unit != int(unit) else int(unit),
+            "unit_amount_decimal": None if unit is None else f"{unit.normalize():f}",
+        }
+    return options
 
 
 def _tier(tier: Json) -> Json:

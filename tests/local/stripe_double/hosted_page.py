@@ -8,11 +8,21 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from .invoices import payment_is_processing, settle
-from .refusals import Answer, Json
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from .collection import settle
+from .invoice_states import payment_is_processing
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
     from .account import Account
+    from .errors import Json
+
+    Act = Callable[[Account, str], Response]
+    Endpoint = Callable[[Request], Awaitable[Response]]
 
 _PAGE = Template(Path(__file__).with_name("hosted_page.html").read_text(encoding="utf-8"))
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
@@ -28,7 +38,7 @@ _WORDS = {
 _PAYABLE = ("open", "uncollectible")
 
 
-def show(account: Account, token: str) -> Answer:
+def show(account: Account, token: str) -> Response:
     """GET the page."""
     invoice = _find(account, token)
     if invoice is None:
@@ -36,7 +46,7 @@ def show(account: Account, token: str) -> Answer:
     return _html(_render(account, invoice))
 
 
-def pay(account: Account, token: str) -> Answer:
+def pay(account: Account, token: str) -> Response:
     """POST the button: back to the page when this call paid the invoice, else 409."""
     invoice = _find(account, token)
     if invoice is None:
@@ -44,7 +54,7 @@ def pay(account: Account, token: str) -> Answer:
     if _state(account, invoice) not in _PAYABLE:
         return _html(_render(account, invoice), 409)
     settle(account, invoice)
-    return Answer(303, b"", (("Location", f"/i/{token}"),))
+    return RedirectResponse(f"/i/{token}", 303)
 
 
 def money(amount: int, currency: str) -> str:
@@ -55,7 +65,8 @@ def money(amount: int, currency: str) -> str:
 
 
 def _find(account: Account, token: str) -> Json | None:
-    return account.tables["invoice"].get(account.invoice_id_by_page_token.get(token, ""))
+    page = account.pages.get(token)
+    return account.tables["invoice"].get(page.invoice_id) if page and page.expires_at > account.now() else None
 
 
 def _state(account: Account, invoice: Json) -> str:
@@ -66,7 +77,7 @@ def _render(account: Account, invoice: Json) -> str:
     state = _state(account, invoice)
     badge, sentence = _WORDS[state]
     currency = invoice["currency"]
-    shown = invoice["amount_paid"] if state == "paid" else invoice["amount_due"]
+    shown = invoice["amount_paid"] if state == "paid" else invoice["amount_remaining"]
     finalized = datetime.fromtimestamp(invoice["status_transitions"]["finalized_at"], UTC)
     button = f'<button type="submit">Pay {money(shown, currency)}</button>'
     path = f"/i/{invoice['hosted_invoice_url'].rsplit('/', 1)[-1]}/pay"
@@ -81,7 +92,7 @@ def _render(account: Account, invoice: Json) -> str:
         "number": invoice["number"],
         "issued": f"{finalized:%B} {finalized.day}, {finalized.year}",
         "customer": invoice["customer_name"] or invoice["customer_email"] or invoice["customer"],
-        "due": money(invoice["amount_due"], currency),
+        "due": money(invoice["amount_remaining"], currency),
     }
     values = {name: html.escape(value) for name, value in escaped.items()}
     values["lines"] = "".join(_line(line) for line in invoice["lines"]["data"])
@@ -98,17 +109,22 @@ def _line(line: Json) -> str:
 
 
 def _credit(invoice: Json) -> str:
-    tax = invoice["total"] - invoice["subtotal"]
+    discount = sum(one["amount"] for one in invoice["total_discount_amounts"])
+    tax = invoice["total"] - invoice["subtotal"] + discount
     credit = (invoice["ending_balance"] or 0) - invoice["starting_balance"]
-    rows = [("Tax", tax), ("Applied credit", -credit)]
+    rows = [
+        ("Discount", -discount),
+        ("Tax", tax),
+        ("Applied credit", -credit),
+        ("Amount paid", -invoice["amount_paid"] if invoice["amount_remaining"] else 0),
+    ]
     cells = [(n, money(abs(v), invoice["currency"]), "-" if v < 0 else "") for n, v in rows if v]
     return "".join(f"<tr><td>{name}</td><td>{sign}{text}</td></tr>" for name, text, sign in cells)
 
 
-def _html(page: str, status: int = 200) -> Answer:
-    headers = (("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store"))
-    return Answer(status, page.encode(), headers)
+def _html(page: str, status: int = 200) -> Response:
+    return HTMLResponse(page, status, {"Cache-Control": "no-store"})
 
 
-def _not_found() -> Answer:
-    return _html("<!doctype html><title>Not found</title><p>There is no such invoice.", 404)
+def _not_found() -> Response:
+    return _html("<!doctype html><title>Not found</title><p>There is no such invoice, or this link has expired.", 404)

@@ -1,4 +1,4 @@
-"""Idempotency keys and faults: what a repeated or an unlucky call is answered."""
+"""Idempotency keys, faults and rate limits: what a repeated or failing call is answered."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from .refusals import Answer, Json, RefusalError, bad_request
+from .errors import ApiError, ApiResponse, Json, bad_request
 
 FaultKind = Literal["error_before", "error_after", "timeout_after", "rate_limit"]
 
@@ -19,23 +19,22 @@ _MAX_KEY_CHARS = 255
 
 @dataclass
 class _Use:
-    """The first use of a key; no answer yet: still in progress."""
+    """The first use of a key; no response yet: still in progress."""
 
     path: str
     params: Json
     first_used_s: int
-    answer: Answer | None = None
+    response: ApiResponse | None = None
 
 
 class IdempotencyKeys:
     """The account's keys; not thread-safe."""
 
     def __init__(self) -> None:
-        """Start without any key."""
         self._uses: dict[str, _Use] = {}
 
-    def begin(self, key: str, path: str, params: Json, now_s: int) -> Answer | None:
-        """Return the saved answer to replay, or none and hold the key; another use is refused."""
+    def begin(self, key: str, path: str, params: Json, now_s: int) -> ApiResponse | None:
+        """Return the saved response to replay, or none and hold the key; another use is refused."""
         if len(key) > _MAX_KEY_CHARS:
             raise bad_request("Idempotency keys have at most 255 characters.")
         use = self._uses.get(key)
@@ -46,73 +45,71 @@ class IdempotencyKeys:
             raise _mismatch(key, f"for the same endpoint they were first used for ('{use.path}')")
         if use.params != params:
             raise _mismatch(key, "with the same parameters they were first used with")
-        if use.answer is None:
+        if use.response is None:
             message = (
                 "There is currently another in-progress request using this Idempotent Key (that "
                 "probably means you submitted twice, and the other request is still going "
                 f"through): {key}. Please try again later."
             )
-            raise RefusalError(409, message, code="idempotency_key_in_use")
-        return use.answer.with_header("Idempotent-Replayed", "true")
+            raise ApiError(409, message, code="idempotency_key_in_use")
+        return use.response.with_header("Idempotent-Replayed", "true")
 
-    def save(self, key: str, answer: Answer) -> None:
-        """Keep the answer of the call that holds the key."""
-        self._uses[key].answer = answer
+    def save(self, key: str, response: ApiResponse) -> None:
+        """Keep the response of the call that holds the key."""
+        self._uses[key].response = response
 
     def release(self, key: str) -> None:
         """Forget a key whose call did not begin to execute."""
         self._uses.pop(key, None)
 
 
+@dataclass(frozen=True)
+class Fault:
+    """One call's fault; a call that hangs ends when `released` is set."""
+
+    kind: FaultKind
+    released: threading.Event
+
+
 class Faults:
     """The faults that wait for the next calls of one API key."""
 
-    def __init__(self, hang_s: float) -> None:
-        """Start without faults; a call that hangs does so for `hang_s`."""
-        self._hang_s = hang_s
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kind: FaultKind = "error_before"
         self._left = 0
         self._path = ""
         self._released = threading.Event()
-        self._taken = threading.local()
 
     def set(self, kind: FaultKind, count: int, path: str) -> None:
         """Replace what waits; a count of 0 also releases the calls that hang."""
         if kind not in get_args(FaultKind):
-            message = f"unknown fault: {kind}"
-            raise ValueError(message)
+            raise ValueError(f"unknown fault: {kind}")
         with self._lock:
             self._kind, self._left, self._path = kind, count, path
             if count == 0:
                 self._released.set()
                 self._released = threading.Event()
 
-    def take(self, path: str) -> FaultKind | None:
+    def take(self, path: str) -> Fault | None:
         """Return the fault for a call to this path, if one waits, and use it up."""
         with self._lock:
             if self._left <= 0 or not path.startswith(self._path):
                 return None
             self._left -= 1
-            self._taken.released = self._released  # cleared from now on is released, even before it hangs
-            return self._kind
-
-    def hang(self) -> None:
-        """Block this thread, which took the fault, until the time-out is over or the faults are cleared."""
-        self._taken.released.wait(self._hang_s)
+            return Fault(self._kind, self._released)
 
 
 class RateLimiter:
     """At most so many calls in any second per endpoint; none: no limit."""
 
-    def __init__(self, calls_per_second: float | None) -> None:
-        """Start with every endpoint idle."""
-        self.calls_per_second = calls_per_second
+    def __init__(self) -> None:
+        self.calls_per_second: float | None = None
         self._lock = threading.Lock()
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def refuses(self, endpoint: str) -> bool:
-        """Count a call; tell whether it is one too many."""
+        """Count a call; tell whether it exceeds the limit."""
         if self.calls_per_second is None:
             return False
         with self._lock:
@@ -125,9 +122,9 @@ class RateLimiter:
             return False
 
 
-def _mismatch(key: str, rule: str) -> RefusalError:
+def _mismatch(key: str, rule: str) -> ApiError:
     message = (
         f"Keys for idempotent requests can only be used {rule}. Try using a key other than "
         f"'{key}' if you meant to execute a different request."
     )
-    return RefusalError(400, message, kind="idempotency_error")
+    return ApiError(400, message, kind="idempotency_error")

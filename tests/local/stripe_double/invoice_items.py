@@ -2,62 +2,86 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 from .account import Account, merge_metadata
 from .catalogue import inline_price
-from .refusals import Json, bad_request
+from .discounts import round_half_up
+from .errors import Json, bad_request, missing
+from .taxes import require_tax_behavior
+from .totals import add_line, retotal
 
 _PRICE_SOURCES = ("amount", "price_data", "pricing", "unit_amount_decimal")
 
 
 def create(account: Account, params: Json) -> Json:
-    """POST /v1/invoiceitems."""
+    """POST /v1/invoiceitems: on a draft, or pending for the next invoice of a subscription or of the customer."""
     invoice = _draft(account, params["invoice"]) if "invoice" in params else None
     customer_id: str | None = params.get("customer", invoice["customer"] if invoice else None)
     if customer_id is None:
-        raise bad_request("Missing required param: customer.", "customer", "parameter_missing")
+        raise missing("customer")
     account.get("customer", customer_id, "customer")
     if invoice and invoice["customer"] != customer_id:
         raise bad_request("The invoice belongs to another customer.", "invoice")
+    subscription_id = params.get("subscription")
     price, unit_amount, currency = _price(account, params, invoice)
     if invoice and invoice["currency"] != currency:
         message = f"The currency of the item ({currency}) differs from the invoice's."
         raise bad_request(message, "currency")
+    subscription = subscription_id and _subscription(account, subscription_id, customer_id, currency)
     quantity = params.get("quantity", 1)
-    amount = _rounded(unit_amount * quantity)
     now = account.now()
     fields = {
-        "amount": amount,
+        "amount": round_half_up(unit_amount * quantity),
         "currency": currency,
         "customer": customer_id,
-        "customer_account": None,
-        "date": now,
         "description": params.get("description") or _product_name(account, price),
         "discountable": params.get("discountable", True),
-        "discounts": [],
-        "invoice": None,
         "metadata": merge_metadata({}, params.get("metadata")),
-        "net_amount": amount,
-        "parent": None,
+        "parent": subscription_parent(subscription_id) if subscription_id else None,
         "period": params.get("period", {"end": now, "start": now}),
         "pricing": price and pricing(price),
-        "proration": False,
-        "proration_details": None,
         "quantity": quantity,
-        "quantity_decimal": str(quantity),
         "tax_rates": [
             account.get("tax_rate", rate, f"tax_rates[{index}]")
             for index, rate in enumerate(params.get("tax_rates", []))
         ],
-        "test_clock": None,
     }
-    item = account.add("invoiceitem", fields)
-    account.emit("invoiceitem.created", item)
+    if taxed := invoice or subscription:
+        require_tax_behavior(account, taxed, fields | {"tax_behavior": params.get("tax_behavior")})
+    item = add_item(account, fields)
+    account.hidden[item["id"]]["tax_behavior"] = params.get("tax_behavior")
     if invoice:
         put_on_invoice(account, item, invoice)
         account.emit("invoice.updated", invoice)
     return item
+
+
+def add_item(account: Account, fields: Json) -> Json:
+    """Store a pending item."""
+    defaults: Json = {
+        "customer_account": None,
+        "date": account.now(),
+        "discounts": [],
+        "frozen_fields": None,
+        "invoice": None,
+        "invoicing_rules": None,
+        "net_amount": fields["amount"],
+        "proration": False,
+        "proration_details": None,
+        "quantity_decimal": str(fields["quantity"]),
+        "test_clock": None,
+    }
+    item = account.add("invoiceitem", defaults | fields)
+    del item["created"]  # it is called `date` there
+    account.emit("invoiceitem.created", item)
+    return item
+
+
+def subscription_parent(subscription_id: str, item_id: str | None = None) -> Json:
+    """Return what an item says about its subscription."""
+    details = {"subscription": subscription_id, "subscription_item": item_id}
+    return {"subscription_details": details, "type": "subscription_details"}
 
 
 def delete(account: Account, _params: Json, item_id: str) -> Json:
@@ -85,85 +109,48 @@ def retrieve_list(account: Account, params: Json) -> Json:
 
 
 def drop_item(account: Account, item_id: str) -> None:
-    """Forget an item and tell."""
+    """Delete an item, with its event."""
     account.emit("invoiceitem.deleted", account.tables["invoiceitem"].pop(item_id))
 
 
-def pending_items(account: Account, customer_id: str, currency: str) -> list[Json]:
-    """Return the customer's items that are on no invoice yet, oldest first."""
+def pending_items(account: Account, customer_id: str, currency: str, subscription_id: str | None = None) -> list[Json]:
+    """Return the items that the next invoice bills, oldest first.
+
+    "When left blank, the invoice item is added to the next upcoming scheduled invoice. When set, scheduled invoices for
+    subscriptions other than the specified subscription will ignore the invoice item": docstring of
+    stripe.params.InvoiceItemCreateParams.subscription.
+    """
+    taken = (customer_id, currency, None)
     return [
         item
         for item in account.tables["invoiceitem"].values()
-        if (item["customer"], item["currency"], item["invoice"]) == (customer_id, currency, None)
+        if (item["customer"], item["currency"], item["invoice"]) == taken
+        and (subscription_id is None or subscription_of(item) in (None, subscription_id))
     ]
+
+
+def subscription_of(item: Json) -> str | None:
+    """Return the id of the subscription that an item belongs to, if to any."""
+    return item["parent"] and str(item["parent"]["subscription_details"]["subscription"])
 
 
 def put_on_invoice(account: Account, item: Json, invoice: Json) -> None:
     """Attach an item to a draft as a line."""
-    item["invoice"] = invoice["id"]
+    subscription_item = item["parent"] and item["parent"]["subscription_details"]["subscription_item"]
     details = {
         "invoice_item": item["id"],
-        "proration": False,
+        "proration": item["proration"],
         "proration_details": {"credited_items": None},
-        "subscription": None,
+        "subscription": subscription_of(item),
     }
-    parent = {
-        "invoice_item_details": details,
-        "subscription_item_details": None,
-        "type": "invoice_item_details",
-    }
-    add_line(account, invoice, item | {"parent": parent})
-
-
-def add_line(account: Account, invoice: Json, source: Json) -> None:
-    """Add a line made from an item (or a subscription item) to an invoice and total it anew."""
-    rates = source["tax_rates"] or invoice["default_tax_rates"]
-    line = account.add(
-        "line_item",
-        {
-            "amount": source["amount"],
-            "currency": source["currency"],
-            "description": source["description"],
-            "discount_amounts": [],
-            "discountable": source["discountable"],
-            "discounts": [],
-            "invoice": invoice["id"],
-            "metadata": dict(source["metadata"]),
-            "parent": source["parent"],
-            "period": source["period"],
-            "pretax_credit_amounts": [],
-            "pricing": source["pricing"],
-            "quantity": source["quantity"],
-            "quantity_decimal": str(source["quantity"]),
-            "subscription": None,
-            "subtotal": source["amount"],
-            "taxes": [_tax(rate, source["amount"]) for rate in rates],
-        },
-    )
-    # A line has no creation time of its own.
-    del line["created"]
-    invoice["lines"]["data"].append(line)
-    retotal(account, invoice)
-
-
-def retotal(account: Account, invoice: Json) -> None:
-    """Set the amounts of a draft from its lines and the customer's balance."""
-    lines = invoice["lines"]["data"]
-    taxes = [tax for line in lines for tax in line["taxes"]]
-    subtotal = sum(line["amount"] for line in lines)
-    inclusive = sum(tax["amount"] for tax in taxes if tax["tax_behavior"] == "inclusive")
-    exclusive = sum(tax["amount"] for tax in taxes) - inclusive
-    total = subtotal + exclusive
-    due = max(0, total + account.tables["customer"][invoice["customer"]]["balance"])
-    invoice |= {
-        "amount_due": due,
-        "amount_remaining": due,
-        "subtotal": subtotal,
-        "subtotal_excluding_tax": subtotal - inclusive,
-        "total": total,
-        "total_excluding_tax": subtotal - inclusive,
-        "total_taxes": taxes,
-    }
+    if subscription_item:
+        details["subscription_item"] = subscription_item
+    kind = "subscription_item_details" if subscription_item else "invoice_item_details"
+    parent = {"invoice_item_details": None, "subscription_item_details": None, "type": kind} | {kind: details}
+    tax_behavior = account.hidden[item["id"]].get("tax_behavior")
+    more = {"parent": parent, "subscription": details["subscription"], "tax_behavior": tax_behavior}
+    add_line(account, invoice, item | more)
+    item["invoice"] = invoice["id"]
 
 
 def pricing(price: Json) -> Json:
@@ -177,8 +164,7 @@ def pricing(price: Json) -> Json:
 
 def item_of(line: Json) -> str | None:
     """Return the id of the invoice item behind a line, if there is one."""
-    details: Json = line["parent"]["invoice_item_details"] or {}
-    return details.get("invoice_item")
+    return (line["parent"][line["parent"]["type"]] or {}).get("invoice_item")
 
 
 def _draft(account: Account, invoice_id: str) -> Json:
@@ -187,6 +173,17 @@ def _draft(account: Account, invoice_id: str) -> Json:
         message = "The specified invoice is not a draft: its items can no longer be changed."
         raise bad_request(message, "invoice", "invoice_not_editable")
     return invoice
+
+
+def _subscription(account: Account, subscription_id: str, customer_id: str, currency: str) -> Json:
+    subscription = account.get("subscription", subscription_id, "subscription")
+    if subscription["customer"] != customer_id:
+        raise bad_request("The subscription belongs to another customer.", "subscription")
+    if subscription["status"] in ("canceled", "incomplete_expired"):  # assumed: nothing would ever charge it
+        raise bad_request(f"The subscription {subscription_id} is canceled.", "subscription")
+    if subscription["currency"] != currency:  # assumed: its invoices have one currency
+        raise bad_request(f"The currency of the item ({currency}) differs from the subscription's.", "currency")
+    return subscription
 
 
 def _price(account: Account, params: Json, invoice: Json | None) -> tuple[Json | None, Decimal, str]:
@@ -215,20 +212,3 @@ def _price(account: Account, params: Json, invoice: Json | None) -> tuple[Json |
 
 def _product_name(account: Account, price: Json | None) -> str | None:
     return str(account.tables["product"][price["product"]]["name"]) if price else None
-
-
-def _rounded(amount: Decimal) -> int:
-    return int(amount.quantize(Decimal(1), ROUND_HALF_UP))
-
-
-def _tax(rate: Json, amount: int) -> Json:
-    percentage = Decimal(str(rate["percentage"])) / 100
-    share = percentage / (1 + percentage) if rate["inclusive"] else percentage
-    return {
-        "amount": _rounded(amount * share),
-        "tax_behavior": "inclusive" if rate["inclusive"] else "exclusive",
-        "tax_rate_details": {"tax_rate": rate["id"]},
-        "taxability_reason": "standard_rated",
-        "taxable_amount": amount,
-        "type": "tax_rate_details",
-    }

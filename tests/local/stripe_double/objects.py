@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .refusals import Json
+    from .errors import Json
 
 INVOICE: Json = {
     "account_country": "US",
@@ -139,4 +139,63 @@ PRODUCT: Json = {
     "type": "service",
     "unit_label": None,
     "url": None,
+}
+
+TAX_SETTINGS: Json = {
+    "object": "tax.settings",
+    "defaults": {"provider": "stripe", "tax_behavior": None, "tax_code": None},
+    "head_office": None,
+    "livemode": False,
+    "status": "active",
+    "status_details": {"active": {}},
+}
+
+ACCOUNT: Json = {
+    "id": "acct_double",
+    "object": "account",
+    "business_profile": {"name": "Demo company"},
+    "capabilities": {},
+    "charges_enabled": True,
+    "country": "US",
+    "default_currency": "usd",
+    "details_submitted": True,
+    "email": "demo@example.com",
+    "payouts_enabled": True,
+    "settings": {
+        "branding": {"icon": None, "logo": None, "primary_color": None, "secondary_color": None},
+        "card_payments": {"statement_descriptor_prefix": None},
+        "dashboard": {"display_name": "Demo company", "timezone": "Etc/UTC"},
+        "payments": {"statement_descriptor": "DEMO"},
+    },
+    "type": "standard",
+}
+
+PORTAL_CONFIGURATION: Json = {
+    "active": True,
+    "application": None,
+    "business_profile": {"headline": None, "privacy_policy_url": None, "terms_of_service_url": None},
+    "default_return_url": None,
+    "features": {
+        "customer_update": {"allowed_updates": [], "enabled": False},
+        "invoice_history": {"enabled": True},
+        "payment_method_update": {"enabled": True, "payment_method_configuration": None},
+        "subscription_cancel": {
+            "cancellation_reason": {"enabled": False, "options": []},
+            "enabled": True,
+            "mode": "at_period_end",
+            "proration_behavior": "none",
+        },
+        "subscription_pause": {"duration": {"interval_options": [], "type": "indefinite"}, "enabled": False},
+        "subscription_update": {
+            "default_allowed_updates": [],
+            "enabled": False,
+            "proration_behavior": "none",
+            "schedule_at_period_end": {"conditions": []},
+            "trial_update_behavior": "end_trial",
+        },
+    },
+    "is_default": True,
+    "login_page": {"enabled": False, "url": None},
+    "metadata": {},
+    "name": None,
 }

@@ -7,14 +7,17 @@ import types
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
+from operator import attrgetter
 from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
 import stripe.params
+import stripe.params.billing_portal
+import stripe.params.tax
 from stripe import RequestOptions
 from typing_extensions import is_typeddict
 
-from .refusals import RefusalError, bad_request
+from .errors import ApiError, bad_request
 
 # A parsed form: every leaf is a string, lists are still maps from index to value.
 Form = dict[str, Any]
@@ -43,7 +46,7 @@ def parse_form(encoded: str) -> Form:
 
 def check(params_type: str, form: Form) -> Form:
     """Return the form with typed leaves, or refuse it as Stripe does."""
-    checked: dict[str, Any] = _coerce_fields(getattr(stripe.params, params_type), form, "")
+    checked: dict[str, Any] = _coerce_fields(attrgetter(params_type)(stripe.params), form, "")
     _check_metadata(checked.get("metadata"))
     return checked
 
@@ -101,11 +104,11 @@ def _coerce_union(raw: object, members: tuple[object, ...], param: str) -> objec
         return raw
     # `Literal[…]|str` is the SDK's open enumeration: Stripe itself takes only what it knows.
     others = [m for m in members if get_origin(m) is not Literal and not (m is str and choices) and _is_checkable(m)]
-    refusal: RefusalError | None = None
+    refusal: ApiError | None = None
     for member in others:
         try:
             return _coerce(raw, member, param)
-        except RefusalError as refused:
+        except ApiError as refused:
             refusal = refused
     if refusal is not None:
         raise refusal

@@ -7,13 +7,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import catalogue, invoice_items, invoices, subscriptions
-from .refusals import Json, RefusalError, bad_request
+from . import (
+    catalogue,
+    credit_notes,
+    discounts,
+    invoice_items,
+    invoice_states,
+    invoices,
+    payments,
+    refunds,
+    settings,
+    subscription_items,
+    subscriptions,
+)
+from .errors import ApiError, Json, bad_request, no_such
+from .periods import DAY_S
 
 if TYPE_CHECKING:
     from .account import Account
 
 _MAX_EVENT_TYPES = 20
+_EVENT_LIFE_S = 30 * DAY_S
 
 Act = Callable[..., Json]
 
@@ -37,11 +51,28 @@ def _retrieve(kind: str) -> Act:
     return lambda account, _params, object_id: account.get(kind, object_id)
 
 
+def _retrieve_event(account: Account, _params: Json, event_id: str) -> Json:
+    """GET /v1/events/{id}: "if it was created in the last 30 days" (docstring of stripe.EventService.retrieve)."""
+    event = account.get("event", event_id)
+    if not _is_kept(account, event):
+        raise no_such("event", event_id, status=404)
+    return event
+
+
+def _is_kept(account: Account, event: Json) -> bool:
+    return bool(event["created"] > account.now() - _EVENT_LIFE_S)
+
+
 def _list_events(account: Account, params: Json) -> Json:
+    """GET /v1/events: "going back up to 30 days" (docstring of stripe.EventService.list)."""
     types = params.get("types", [params["type"]] if "type" in params else None)
     if types and len(types) > _MAX_EVENT_TYPES:
         raise bad_request(f"You can filter by at most {_MAX_EVENT_TYPES} types.", "types")
-    return account.page("event", params, "/v1/events", lambda e: types is None or _is_one_of(e["type"], types))
+
+    def keep(event: Json) -> bool:
+        return _is_kept(account, event) and (types is None or _is_one_of(event["type"], types))
+
+    return account.page("event", params, "/v1/events", keep)
 
 
 def _is_one_of(event_type: str, types: list[str]) -> bool:
@@ -53,23 +84,53 @@ def _is_one_of(event_type: str, types: list[str]) -> bool:
 TABLE: list[tuple[str, str, str, Act]] = [
     ("POST", "/v1/invoices", "InvoiceCreate", invoices.create),
     ("GET", "/v1/invoices", "InvoiceList", invoices.retrieve_list),
-    ("GET", "/v1/invoices/:id", "InvoiceRetrieve", _retrieve("invoice")),
+    ("GET", "/v1/invoices/:id", "InvoiceRetrieve", invoices.retrieve),
     ("POST", "/v1/invoices/:id", "InvoiceUpdate", invoices.update),
     ("DELETE", "/v1/invoices/:id", "InvoiceDelete", invoices.delete),
     ("GET", "/v1/invoices/:id/lines", "InvoiceLineItemList", invoices.list_lines),
-    ("POST", "/v1/invoices/:id/finalize", "InvoiceFinalizeInvoice", invoices.finalize),
-    ("POST", "/v1/invoices/:id/pay", "InvoicePay", invoices.pay),
-    ("POST", "/v1/invoices/:id/void", "InvoiceVoidInvoice", invoices.void),
+    ("POST", "/v1/invoices/:id/finalize", "InvoiceFinalizeInvoice", invoice_states.finalize),
+    ("POST", "/v1/invoices/:id/pay", "InvoicePay", invoice_states.pay),
+    ("POST", "/v1/invoices/:id/void", "InvoiceVoidInvoice", invoice_states.void),
     (
         "POST",
         "/v1/invoices/:id/mark_uncollectible",
         "InvoiceMarkUncollectible",
-        invoices.mark_uncollectible,
+        invoice_states.mark_uncollectible,
     ),
     ("POST", "/v1/invoiceitems", "InvoiceItemCreate", invoice_items.create),
     ("GET", "/v1/invoiceitems", "InvoiceItemList", invoice_items.retrieve_list),
     ("GET", "/v1/invoiceitems/:id", "InvoiceItemRetrieve", _retrieve("invoiceitem")),
     ("DELETE", "/v1/invoiceitems/:id", "InvoiceItemDelete", invoice_items.delete),
+    ("GET", "/v1/invoice_payments", "InvoicePaymentList", payments.retrieve_list),
+    ("GET", "/v1/invoice_payments/:id", "InvoicePaymentRetrieve", _retrieve("invoice_payment")),
+    ("GET", "/v1/payment_intents/:id", "PaymentIntentRetrieve", _retrieve("payment_intent")),
+    ("GET", "/v1/charges/:id", "ChargeRetrieve", _retrieve("charge")),
+    ("POST", "/v1/refunds", "RefundCreate", refunds.create),
+    ("GET", "/v1/refunds", "RefundList", refunds.retrieve_list),
+    ("GET", "/v1/refunds/:id", "RefundRetrieve", _retrieve("refund")),
+    ("GET", "/v1/disputes", "DisputeList", refunds.list_disputes),
+    ("GET", "/v1/disputes/:id", "DisputeRetrieve", _retrieve("dispute")),
+    ("POST", "/v1/credit_notes", "CreditNoteCreate", credit_notes.create),
+    ("GET", "/v1/credit_notes", "CreditNoteList", credit_notes.retrieve_list),
+    ("GET", "/v1/credit_notes/preview", "CreditNotePreview", credit_notes.preview),
+    ("GET", "/v1/credit_notes/:id", "CreditNoteRetrieve", _retrieve("credit_note")),
+    ("POST", "/v1/credit_notes/:id/void", "CreditNoteVoidCreditNote", credit_notes.void),
+    ("POST", "/v1/coupons", "CouponCreate", discounts.create_coupon),
+    ("GET", "/v1/coupons/:id", "CouponRetrieve", _retrieve("coupon")),
+    ("GET", "/v1/account", "AccountRetrieveCurrent", settings.retrieve_account),
+    ("GET", "/v1/tax/settings", "tax.SettingsRetrieve", settings.retrieve_tax_settings),
+    ("POST", "/v1/tax/settings", "tax.SettingsUpdate", settings.update_tax_settings),
+    (
+        "GET",
+        "/v1/billing_portal/configurations",
+        "billing_portal.ConfigurationList",
+        settings.list_portal_configurations,
+    ),
+    ("POST", "/v1/webhook_endpoints", "WebhookEndpointCreate", settings.create_webhook_endpoint),
+    ("GET", "/v1/webhook_endpoints", "WebhookEndpointList", settings.list_webhook_endpoints),
+    ("GET", "/v1/webhook_endpoints/:id", "WebhookEndpointRetrieve", _retrieve("webhook_endpoint")),
+    ("POST", "/v1/webhook_endpoints/:id", "WebhookEndpointUpdate", settings.update_webhook_endpoint),
+    ("DELETE", "/v1/webhook_endpoints/:id", "WebhookEndpointDelete", settings.delete_webhook_endpoint),
     ("POST", "/v1/products", "ProductCreate", catalogue.create_product),
     ("GET", "/v1/products", "ProductList", catalogue.list_products),
     ("GET", "/v1/products/:id", "ProductRetrieve", _retrieve("product")),
@@ -90,23 +151,23 @@ TABLE: list[tuple[str, str, str, Act]] = [
     ("GET", "/v1/subscriptions/:id", "SubscriptionRetrieve", _retrieve("subscription")),
     ("POST", "/v1/subscriptions/:id", "SubscriptionUpdate", subscriptions.update),
     ("DELETE", "/v1/subscriptions/:id", "SubscriptionCancel", subscriptions.cancel),
-    ("POST", "/v1/subscription_items", "SubscriptionItemCreate", subscriptions.create_item),
-    ("GET", "/v1/subscription_items", "SubscriptionItemList", subscriptions.list_items),
+    ("POST", "/v1/subscription_items", "SubscriptionItemCreate", subscription_items.create),
+    ("GET", "/v1/subscription_items", "SubscriptionItemList", subscription_items.retrieve_list),
     (
         "GET",
         "/v1/subscription_items/:id",
         "SubscriptionItemRetrieve",
         _retrieve("subscription_item"),
     ),
-    ("POST", "/v1/subscription_items/:id", "SubscriptionItemUpdate", subscriptions.update_item),
+    ("POST", "/v1/subscription_items/:id", "SubscriptionItemUpdate", subscription_items.update),
     (
         "DELETE",
         "/v1/subscription_items/:id",
         "SubscriptionItemDelete",
-        subscriptions.delete_item,
+        subscription_items.delete,
     ),
     ("GET", "/v1/events", "EventList", _list_events),
-    ("GET", "/v1/events/:id", "EventRetrieve", _retrieve("event")),
+    ("GET", "/v1/events/:id", "EventRetrieve", _retrieve_event),
 ]
 _ROUTES = [
     (Route(method, path, f"{params_type}Params", act), re.compile(path.replace(":id", "([A-Za-z0-9_]+)")))
@@ -120,4 +181,4 @@ def find_route(method: str, path: str) -> tuple[Route, tuple[Any, ...]]:
         if route.method == method and (match := pattern.fullmatch(path)):
             return route, match.groups()
     message = f"Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs."
-    raise RefusalError(404, message)
+    raise ApiError(404, message)

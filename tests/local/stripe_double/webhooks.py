@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 import urllib3
 
 if TYPE_CHECKING:
-    from .refusals import Json
+    from collections.abc import Callable
+
+    from .errors import Json
 
 WebhookMode = Literal["deliver", "drop", "duplicate", "reverse"]
 
@@ -33,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Delivery:
-    """One attempt to deliver an event; no status: nobody answered."""
+    """One attempt to deliver an event; no status: no response."""
 
     event_id: str
     event_type: str
@@ -53,8 +55,9 @@ class _Pending:
 class WebhookSender:
     """Delivers events in its own threads; events of one customer never overtake each other."""
 
-    def __init__(self, endpoint: str | None, secrets: list[str]) -> None:
-        """Start with nothing to deliver, in mode `deliver`."""
+    def __init__(self, endpoint: str | None, secrets: list[str], now: Callable[[], int]) -> None:
+        """Start in mode `deliver`; `now` dates the signatures."""
+        self._now = now
         self.endpoint = endpoint
         self.secrets = secrets
         self.event_types: frozenset[str] | None = None
@@ -71,13 +74,12 @@ class WebhookSender:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start the lanes."""
         self._threads = [threading.Thread(target=self._run, args=(lane,), daemon=True) for lane in self._lanes]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Give up what is pending and end the lanes."""
+        """Drop what is pending and end the lanes."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -139,7 +141,7 @@ class WebhookSender:
                 self._changed.notify_all()
 
     def _next(self, lane: list[_Pending]) -> _Pending | None:
-        """Wait for what is due next; none when it is over."""
+        """Wait for the next due delivery; none when stopping."""
         with self._changed:
             while not self._stopping:
                 wait_s = lane[0].due_s - time.monotonic() if lane else None
@@ -154,7 +156,7 @@ class WebhookSender:
             return None
         headers = {
             "Content-Type": "application/json; charset=utf-8",
-            "Stripe-Signature": signature_header(pending.payload, self.secrets),
+            "Stripe-Signature": signature_header(pending.payload, self.secrets, self._now()),
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
         }
         try:
@@ -166,7 +168,7 @@ class WebhookSender:
 
 
 def signature_header(payload: bytes, secrets: list[str], at_s: int | None = None) -> str:
-    """Return `Stripe-Signature`, one `v1` per secret; by the wall clock, which receivers check."""
+    """Return `Stripe-Signature`, one `v1` per secret; without a time, by the wall clock."""
     at_s = int(time.time()) if at_s is None else at_s
     signed = f"{at_s}.".encode() + payload
     signatures = [hmac.new(s.encode(), signed, hashlib.sha256).hexdigest() for s in secrets]

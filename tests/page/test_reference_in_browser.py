@@ -1,0 +1,27 @@
+"""The API reference in a headless Chromium, against the real stack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from tests.page.conftest import OpenPage
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_reference_calls_the_stack_with_a_demo_key(open_page: OpenPage, width: int, color_scheme: str) -> None:
+    page = open_page("/docs", viewport={"width": width, "height": 900}, color_scheme=color_scheme)
+    expect(page.locator("#workspace")).to_contain_text("starter-")
+    create = page.locator("#operations-Line_requests-createLineRequest")
+    create.locator(".opblock-summary-control").click()
+    create.get_by_role("button", name="Execute").click()
+    answer = create.locator(".live-responses-table")
+    expect(answer.locator(".response-col_status").last).to_contain_text("201")
+    expect(answer).to_contain_text('"firstName": "Ada"')
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(28, 32, 34)"
+    assert dark == (color_scheme == "dark")

@@ -1,0 +1,53 @@
+from tests.shape.cloudformation import Json, decided, of_type
+
+
+def test_table_outlives_the_stack_and_can_be_restored(resources: Json) -> None:
+    table = resources["Table"]
+    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    properties = table["Properties"]
+    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert properties["SSESpecification"] == {"SSEEnabled": True}
+    assert properties["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+
+
+def test_table_is_protected_from_deletion_by_parameter(template: Json) -> None:
+    protection = template["Resources"]["Table"]["Properties"]["DeletionProtectionEnabled"]
+    assert protection == {"Ref": "DeletionProtection"}
+    assert template["Parameters"]["DeletionProtection"]["Default"] == "true"
+
+
+def test_named_table_is_adopted_instead_of_created(template: Json) -> None:
+    resources = template["Resources"]
+    assert template["Conditions"]["CreatesTable"] == {"Fn::Equals": [{"Ref": "TableName"}, ""]}
+    assert resources["Table"]["Condition"] == "CreatesTable"
+    adopted = decided({"resources": resources, "outputs": template["Outputs"]}, CreatesTable=False)
+    del adopted["resources"]["Table"]
+    text = str(adopted)
+    assert "{'Ref': 'Table'}" not in text
+    assert "['Table', " not in text
+    for properties in of_type(adopted["resources"], "AWS::Lambda::Function").values():
+        assert properties["Environment"]["Variables"]["TABLE_NAME"] == {"Ref": "TableName"}
+    assert adopted["outputs"]["TableName"]["Value"] == {"Ref": "TableName"}
+
+
+def test_adopted_table_needs_its_stream(template: Json) -> None:
+    assertions = str(template["Rules"]["AdoptedTable"]["Assertions"])
+    assert "TableName" in assertions
+    assert "TableStreamArn" in assertions
+    assert "LatestStreamArn" in template["Parameters"]["TableStreamArn"]["Description"]
+
+
+def test_dead_letters_outlive_the_stack_and_are_private(resources: Json) -> None:
+    bucket = resources["StateChangeDeadLetters"]
+    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert set(bucket["Properties"]["PublicAccessBlockConfiguration"].values()) == {True}
+    (rule,) = bucket["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert rule["ExpirationInDays"] == 90
+
+
+def test_operator_is_told_what_no_payment_window_means(template: Json) -> None:
+    window = template["Parameters"]["PaymentWindowHours"]
+    assert window["Default"] == 0
+    assert "72 is recommended" in window["Description"]
+    assert "With 0 it is never canceled" in window["Description"]
+    assert "blocks every new request" in window["Description"]

@@ -1,0 +1,65 @@
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = {path.stem: path for path in (ROOT / ".github/workflows").glob("*.yml")}
+
+Json = Any
+
+
+def workflow(name: str) -> Json:
+    loaded = yaml.safe_load(WORKFLOWS[name].read_text())
+    loaded["on"] = loaded.pop(True)  # YAML 1.1 reads the key `on` as true
+    return loaded
+
+
+def commands(job: Json) -> list[str]:
+    return [step["run"] for step in job["steps"] if "run" in step]
+
+
+def test_there_is_one_workflow_that_checks_and_one_that_deploys() -> None:
+    assert set(WORKFLOWS) == {"check", "deploy"}
+
+
+def test_check_runs_on_the_oldest_python_and_on_lambdas() -> None:
+    check = workflow("check")
+    assert {"push", "pull_request", "workflow_call"} <= set(check["on"])
+    job = check["jobs"]["check"]
+    assert commands(job) == ["make check test"]
+    oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    assert "Runtime: python3.14" in (ROOT / "template.yaml").read_text()
+    assert job["strategy"]["matrix"]["python"] == [oldest, "3.14"]
+
+
+@pytest.mark.parametrize("name", sorted(WORKFLOWS))
+def test_workflow_may_read_only_and_its_jobs_end(name: str) -> None:
+    assert workflow(name)["permissions"] == {"contents": "read"}
+    for job in workflow(name)["jobs"].values():
+        assert "uses" in job or job["timeout-minutes"] <= 90
+        for step in job.get("steps", []):
+            assert "${{" not in step.get("run", ""), "an expression in a script is a way to inject commands"
+
+
+def test_deploy_runs_the_checks_first_and_has_short_lived_credentials() -> None:
+    deploy = workflow("deploy")["jobs"]["deploy"]
+    assert workflow("deploy")["jobs"]["check"]["uses"] == "./.github/workflows/check.yml"
+    assert deploy["needs"] == "check"
+    assert deploy["permissions"] == {"contents": "read", "id-token": "write"}
+    (credentials,) = [
+        s for s in deploy["steps"] if s.get("uses", "").startswith("aws-actions/configure-aws-credentials")
+    ]
+    assert set(credentials["with"]) == {"role-to-assume", "aws-region"}
+    assert "secrets." not in WORKFLOWS["deploy"].read_text()
+
+
+def test_deploy_is_of_a_named_environment_and_asks_nothing() -> None:
+    deploy = workflow("deploy")
+    assert deploy["on"]["workflow_dispatch"]["inputs"]["environment"]["type"] == "environment"
+    assert deploy["jobs"]["deploy"]["environment"] == "${{ inputs.environment }}"
+    (command,) = commands(deploy["jobs"]["deploy"])
+    assert command.startswith("make deploy SAM_ARGS=")
+    assert "--no-confirm-changeset" in command
