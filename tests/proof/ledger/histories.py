@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 from tests.proof import stage
@@ -46,10 +47,9 @@ class Life:
         self._subscriptions = 0
         self._reconciled_s = self._begin_s
         self._outage_until_s = 0
+        self._provisioning: set[str] = set()
         self._reason = True
         self._minute_s = self.chance.randrange(HOUR_S)
-        self._silent = self.chance.random() < 0.5
-        """Whether Stripe says nothing of a renewal but its invoice."""
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -103,8 +103,9 @@ class Life:
             self.it.pass_until(self.it.now_s + RETRY_S)
             done = self.it.reconcile()
         self._reconciled_s, self._reason = self.it.now_s, not done
-        for line_id in self.it.lines("provisioning"):
-            self._soon(lambda line_id=line_id: self.provision(line_id), 2 * HOUR_S)
+        for line_id in sorted(set(self.it.lines("provisioning")) - self._provisioning):
+            self._provisioning.add(line_id)
+            self._soon(partial(self.provision, line_id), 2 * HOUR_S)
         if not done:
             self._out()
         return done
@@ -124,7 +125,7 @@ class Life:
             if dice < 0.7:
                 self._deliver(event)
             if dice > 0.6:
-                self._soon(lambda event=event: self._deliver(event), DAY_S)
+                self._soon(partial(self._deliver, event), DAY_S)
 
     def _deliver(self, event: Json) -> None:
         self.it.call("stripe_webhook", stage.delivery(event, self.it.world.now_ms))
@@ -205,7 +206,9 @@ class Life:
             "lineId": line_id,
             "outcome": "succeeded" if self.chance.random() < 0.93 else "failed",
         }
-        self.it.call("provisioning_result", {"detail": detail, "time": stage.at(self.it.world.now_ms)})
+        event = {"id": "1", "detail": detail, "time": stage.at(self.it.world.now_ms)}
+        self.it.call("provisioning_result", stage.queued(event))
+        self._provisioning.discard(line_id)  # if the result was lost, the next one follows
 
     def release(self) -> None:
         """An operator gives a line back."""
@@ -236,7 +239,7 @@ class Life:
         if self._status != "canceled":
             subscription = self._subscription
             self.it.change(self.it.world.stripe.decline(subscription))
-            self._soon(lambda: self._collect(subscription), 40 * DAY_S)
+            self._soon(partial(self._collect, subscription), 40 * DAY_S)
 
     def _collect(self, subscription: str) -> None:
         if subscription != self._subscription or self._status == "canceled":

@@ -13,8 +13,6 @@ from dateutil.relativedelta import relativedelta
 
 # https://docs.stripe.com/currencies: Stripe accepts only multiples of these.
 STEPS = {"isk": 100, "ugx": 100, "bhd": 10, "jod": 10, "kwd": 10, "omr": 10, "tnd": 10}
-import os
-AHEAD = int(os.environ.get("AHEAD", "1"))
 CHARGED_STATUSES = {"active", "past_due", "unpaid"}
 
 
@@ -111,7 +109,7 @@ def charges(history: History) -> Iterator[Charge]:
                 yield from _shortages(history, now, event, covered)
             wanted: dict[str, dict[str, int]] = {}
             for kind, (_, price) in now.plan.grants.items():
-                ahead = AHEAD * sum(count for end, count in covered.get(kind, {}).items() if end > now.period[1])
+                ahead = sum(count for end, count in covered.get(kind, {}).items() if end > now.period[1])
                 owed = _owed(history, now.plan, kind, event.at_s, now.plan.excess)
                 wanted.setdefault(price, {})[kind] = max(0, owed - ahead)
             reached = wanted.keys() | quantities.keys() if event.set is None else event.set
