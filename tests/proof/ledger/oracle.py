@@ -13,6 +13,8 @@ from dateutil.relativedelta import relativedelta
 
 # https://docs.stripe.com/currencies: Stripe accepts only multiples of these.
 STEPS = {"isk": 100, "ugx": 100, "bhd": 10, "jod": 10, "kwd": 10, "omr": 10, "tnd": 10}
+Covered = dict[str, Counter[int]]
+"""Per kind, how many places are charged until when."""
 CHARGED_STATUSES = {"active", "past_due", "unpaid"}
 
 
@@ -84,7 +86,7 @@ class Charge:
 
 def charges(history: History) -> Iterator[Charge]:
     """Every charge, in the order of time."""
-    covered: dict[str, Counter[int]] = {line.kind: Counter() for line in history.lines.values()}
+    covered: Covered = {line.kind: Counter() for line in history.lines.values()}
     quantities: dict[str, dict[str, int]] = {}
     now: State | None = None
     for event in _timeline(history):
@@ -107,15 +109,22 @@ def charges(history: History) -> Iterator[Charge]:
         elif now and now.status != "canceled":
             if now.status in CHARGED_STATUSES:
                 yield from _shortages(history, now, event, covered)
-            wanted: dict[str, dict[str, int]] = {}
-            for kind, (_, price) in now.plan.grants.items():
-                ahead = sum(count for end, count in covered.get(kind, {}).items() if end > now.period[1])
-                owed = _owed(history, now.plan, kind, event.at_s, now.plan.excess)
-                wanted.setdefault(price, {})[kind] = max(0, owed - ahead)
-            reached = wanted.keys() | quantities.keys() if event.set is None else event.set
-            quantities = {p: q for p, q in quantities.items() if p not in reached} | {
-                p: q for p, q in wanted.items() if p in reached
-            }
+            quantities = _quantities(history, now, event, covered, quantities)
+
+
+def _quantities(
+    history: History, now: State, event: Reconcile, covered: Covered, before: dict[str, dict[str, int]]
+) -> dict[str, dict[str, int]]:
+    """By price and kind, what the next renewal charges: what is owed then and not charged by a longer period (50)."""
+    owed: dict[str, dict[str, int]] = {}
+    for kind, (_, price) in now.plan.grants.items():
+        ahead = sum(count for end, count in covered.get(kind, Counter()).items() if end > now.period[1])
+        places = max(0, _owed(history, now.plan, kind, event.at_s, now.plan.excess) - ahead)
+        owed.setdefault(price, {})[kind] = places
+    if event.set is None:
+        return owed
+    kept = {price: places for price, places in before.items() if price not in event.set}
+    return kept | {price: places for price, places in owed.items() if price in event.set}
 
 
 def _timeline(history: History) -> Sequence[State | Line | Reconcile]:
@@ -166,7 +175,7 @@ def _owed(history: History, plan: Plan, kind: str, at_s: int, excess: str) -> in
     return beyond if excess == "bill" else min(beyond, sum(line.paid for line in held))
 
 
-def _shortages(history: History, now: State, event: Reconcile, covered: dict[str, Counter[int]]) -> Iterator[Charge]:
+def _shortages(history: History, now: State, event: Reconcile, covered: Covered) -> Iterator[Charge]:
     """Owed places that are not charged to the period's end are, from now or from where their charge ends (52)."""
     start_s, end_s = now.period
     for kind, (_, price) in now.plan.grants.items():

@@ -31,14 +31,10 @@ PLANS = {
 }
 BASES = {f"base_{name}": name for name in PLANS}
 PRICES = {f"base_{name}": Price(plan.interval, 1, dict.fromkeys(CURRENCIES, 5000)) for name, plan in PLANS.items()} | {
-    price: Price(plan.interval, 1, UNIT_AMOUNTS[price])
-    for plan in PLANS.values()
-    for _, price in plan.grants.values()
+    price: Price(plan.interval, 1, UNIT_AMOUNTS[price]) for plan in PLANS.values() for _, price in plan.grants.values()
 }
 _DAY_S = 86_400
-LENGTHS_S = {
-    price: {"week": 7, "month": 30, "year": 365}[PRICES[price].interval] * _DAY_S for price in UNIT_AMOUNTS
-}
+LENGTHS_S = {price: {"week": 7, "month": 30, "year": 365}[PRICES[price].interval] * _DAY_S for price in UNIT_AMOUNTS}
 """About how long a unit amount lasts, to tell seconds by money."""
 
 
