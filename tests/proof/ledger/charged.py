@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tests.proof.ledger import oracle, plans
+from tests.proof.ledger import history, plans
 from tests.proof.memory_objects import Json, invoice_item_of
 from tests.proof.memory_stripe import MemoryStripe
 
@@ -70,9 +70,9 @@ def _charged(what: str, line: Json) -> Charged:
     return Charged(what, (line["period"]["start"], line["period"]["end"]), line["currency"], line["amount"])
 
 
-def compare(expected: Iterable[oracle.Charge], actual: Iterable[Charged]) -> Wrong:
+def compare(expected: Iterable[history.Charge], actual: Iterable[Charged]) -> Wrong:
     """Charges for the same time are one; the amounts are equal, for contract 51 says how to round."""
-    due: dict[tuple[str, tuple[int, int], str], list[oracle.Charge]] = defaultdict(list)
+    due: dict[tuple[str, tuple[int, int], str], list[history.Charge]] = defaultdict(list)
     for charge in expected:
         due[charge.what, charge.period, charge.currency].append(charge)
     made: dict[tuple[str, tuple[int, int], str], list[Charged]] = defaultdict(list)

@@ -94,7 +94,7 @@ class Life:
 
     def _reconcile_s(self) -> float:
         """When the reconciler runs next."""
-        earliest_s = max(self.it.now_s + 1, self._outage_until_s)
+        earliest_s: float = max(self.it.now_s + 1, self._outage_until_s)
         if not self._reason:
             earliest_s = max(earliest_s, min(self._reconciled_s + IDLE_S, self.it.due_s()))
         return int(earliest_s) + (self._minute_s - int(earliest_s)) % HOUR_S

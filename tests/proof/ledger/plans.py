@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tests.proof.ledger.oracle import Plan
+from tests.proof.ledger.history import Plan
 from tests.proof.memory_billing import Price
 
 if TYPE_CHECKING:

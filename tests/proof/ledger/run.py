@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from tests.proof.ledger.histories import Report
     from tests.proof.product import Product
 
-T, U = TypeVar("T"), TypeVar("U")
+T = TypeVar("T")
+U = TypeVar("U")
 
 # A planted bug that so many histories do not show counts as not found.
 SEEDS_PER_MUTANT = 16

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tests.proof import stage
 from tests.proof.actors import Context, Json
-from tests.proof.ledger import oracle, plans
+from tests.proof.ledger import history, plans
 from tests.proof.ledger.charged import charges_at
 from tests.proof.memory_billing import period_of
 from tests.proof.memory_stripe import MemoryStripe
@@ -73,7 +73,7 @@ class Workspace:
         self.product = product
         self.chance = chance
         self.name = name
-        self.history = oracle.History(plans.UNIT_AMOUNTS)
+        self.history = history.History(plans.UNIT_AMOUNTS)
         self.world = replace(World(), stripe=MemoryStripe(prices=plans.PRICES))
         self.mail: list[Json] = []
         """Events that Stripe has made and nobody has delivered yet."""
@@ -152,7 +152,7 @@ class Workspace:
             if not failed and not self.due_s() <= self.now_s:
                 unheard = [one for one in self.lines("awaiting_payment") if stage.invoice_of(self.world, one, "paid")]
                 assert not unheard, f"a completed reconcile does not know that {unheard} are paid"
-                self.history.reconciles.append(oracle.Reconcile(self.now_s))
+                self.history.reconciles.append(history.Reconcile(self.now_s))
                 self.history.heard_s.append(self.now_s)
                 return True
             if failed:
@@ -176,7 +176,7 @@ class Workspace:
         for item in stage.lines(self.world):
             status = item["status"]["S"]
             kind = "email" if item["submission"]["M"]["channel_type"]["S"] == "email" else "purchased_phone"
-            line = self.history.lines.setdefault(stage.id_of(item), oracle.Line(kind, self.now_s))
+            line = self.history.lines.setdefault(stage.id_of(item), history.Line(kind, self.now_s))
             if status in {"provisioning", "active"} and line.settled_s > self.now_s:
                 line.settled_s, line.paid = self.now_s, item["payment_status"]["S"] == "paid"
             elif status in {"failed", "canceled"} and line.released_s > self.now_s:
@@ -196,12 +196,12 @@ class Workspace:
     def _item(self) -> Any:  # noqa: ANN401 - a stored item
         return self.world.table.items[f"W#{stage.WORKSPACE}", "WORKSPACE"].item
 
-    def _reached(self, before: Progress) -> oracle.Reconcile:
-        """What a reconcile has done that failed: the prices that it began to charge, and those whose quantity it set."""
+    def _reached(self, before: Progress) -> history.Reconcile:
+        """A reconcile that failed: the prices that it began to charge, and those whose quantity it set."""
         after = self._progress()
         charged = {price for number, price in after.charges.items() if number not in before.charges}
         changed = before.quantities.items() ^ after.quantities.items()
-        return oracle.Reconcile(self.now_s, frozenset(charged), frozenset(price for price, _ in changed))
+        return history.Reconcile(self.now_s, frozenset(charged), frozenset(price for price, _ in changed))
 
     def _progress(self) -> Progress:
         account = self.world.stripe
@@ -246,7 +246,7 @@ class Workspace:
 
     def _tell(self, subscription: Json) -> None:
         base = next(item["price"]["id"] for item in subscription["items"]["data"] if item["price"]["id"] in plans.BASES)
-        state = oracle.State(
+        state = history.State(
             self.now_s,
             subscription["id"],
             subscription["status"],
