@@ -14,7 +14,7 @@ def main() -> None:
         import boto3
 
         boto3.client("dynamodb")
-        told = {"init": time.process_time(), "request": 0.0, "status": 200, "imported": []}
+        result = {"init": time.process_time(), "request": 0.0, "status": 200, "imported": []}
     else:
         sys.path.insert(0, os.path.dirname(sys.argv[1]))  # noqa: PTH120 - pathlib is not on every function's bill
         module = __import__(os.path.basename(sys.argv[1]).removesuffix(".py"))  # noqa: PTH119
@@ -34,7 +34,7 @@ def main() -> None:
         )
         known, started_s = set(sys.modules), time.process_time()
         answer = module.handler(event, context)
-        told = {
+        result = {
             "init": init_s,
             "request": time.process_time() - started_s,
             "status": answer.get("statusCode", 200),
@@ -42,7 +42,7 @@ def main() -> None:
         }
     import json
 
-    print(json.dumps(told))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

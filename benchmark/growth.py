@@ -52,7 +52,7 @@ def _shown(cost: Cost) -> dict[str, float]:
 
 
 def _lines(first: int, end: int) -> Iterator[Item]:
-    """Active lines, spread over the workspaces; nobody has to look after them any more."""
+    """Active lines, spread over the workspaces; none of them is due."""
     submission = SUBMISSIONS[Kind.PURCHASED_PHONE].model_copy(update={"zipcode": "10115", "state": "BE"})
     for number in range(first, end):
         at_ms = 1_763_000_000_000 + number

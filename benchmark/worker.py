@@ -92,7 +92,7 @@ def main() -> None:
             answer = handlers[function](event, Context())
             seconds = time.perf_counter() - started_s
         written = sum(call.write_units for call in made)
-        told = {
+        result = {
             "status": answer["statusCode"],
             "body": json.loads(answer["body"]),
             "seconds": seconds,
@@ -100,7 +100,7 @@ def main() -> None:
             "read_units": sum(call.units for call in made) - written,
             "write_units": written,
         }
-        print(json.dumps({"answer": told}), flush=True)
+        print(json.dumps({"answer": result}), flush=True)
 
 
 if __name__ == "__main__":

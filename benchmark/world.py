@@ -14,13 +14,14 @@ from botocore.session import Session
 
 from line_requests import clock
 from line_requests.domain.ids import new_api_key, sha256_hex
-from line_requests.domain.model import AddOn, Allowance, ApiKey, Plan, Subscription
+from line_requests.domain.model import AddOn, Allowance, Amount, ApiKey, Plan, Subscription
 from line_requests.domain.submission import Kind
 from line_requests.storage.stores import Stores
 from line_requests.storage.table import Table, marshal
 from tests.local.deployment import layer_packages
 from tests.local.ministack import ACCOUNT, REGION, MiniStack
 from tests.local.stripe_double import StripeDouble
+from tests.support.engine import table_definition
 
 TABLE = "line-requests"
 PEER_TABLES = {"PEER_TABLE": "peer", "PEER_IDEMPOTENCY_TABLE": "peer-idempotency"}
@@ -165,7 +166,7 @@ class World:
         return recurring.id, product
 
     def _apply_plans(self) -> dict[str, Plan]:
-        add_ons = {kind: AddOn(*self._price(f"Add-on {kind}", 1500), "usd", 1500) for kind in Kind}
+        add_ons = {kind: AddOn(*self._price(f"Add-on {kind}", 1500), {"usd": Amount(1500)}) for kind in Kind}
         plans = {}
         for name, included, cap in PLANS:
             base, _ = self._price(f"Plan {name}", 14900)
@@ -175,31 +176,11 @@ class World:
 
     def _create_tables(self) -> None:
         """The template's table, and the peer's two."""
-        text = {name: {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "due_shard", "id")}
+        text = {name: {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "id")}
         hash_key, range_key = {"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}
         client: Any = self.dynamodb
+        client.create_table(TableName=TABLE, **table_definition())
         pay = {"BillingMode": "PAY_PER_REQUEST"}
-        client.create_table(
-            TableName=TABLE,
-            AttributeDefinitions=[
-                text["pk"],
-                text["sk"],
-                text["due_shard"],
-                {"AttributeName": "due_at", "AttributeType": "N"},
-            ],
-            KeySchema=[hash_key, range_key],
-            GlobalSecondaryIndexes=[
-                {
-                    "IndexName": "due",
-                    "KeySchema": [
-                        {"AttributeName": "due_shard", "KeyType": "HASH"},
-                        {"AttributeName": "due_at", "KeyType": "RANGE"},
-                    ],
-                    "Projection": {"ProjectionType": "KEYS_ONLY"},
-                }
-            ],
-            **pay,
-        )
         client.create_table(
             TableName=PEER_TABLES["PEER_TABLE"],
             AttributeDefinitions=[text["pk"], text["sk"]],

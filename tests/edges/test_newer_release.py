@@ -17,8 +17,8 @@ from line_requests.settings import Settings
 from line_requests.storage.records import line_key
 from line_requests.storage.table import Write, marshal
 from tests.decision.examples import NOW_MS
-from tests.support.engine import session
-from tests.support.shop import API_KEY
+from tests.local.demo import PRODUCT_API_KEY
+from tests.support.product import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class Release:
         self.published: list[Json] = []
         environment = {
             "TABLE_NAME": self.world.table_name,
-            "STRIPE_API_KEY": API_KEY,
+            "STRIPE_API_KEY": PRODUCT_API_KEY,
             "STRIPE_API_BASE": shop.double.url,
             "BUS_NAME": "default",
         }

@@ -26,7 +26,7 @@ INCLUDED_IN_SCALE = [{"channelType": "phone"}] * 5 + [{"channelType": "email", "
 WEBHOOK_MODES = ["deliver", "duplicate", "reverse", "drop"]
 MODE_SECONDS, RECONCILE_SECONDS, PROGRESS_SECONDS = 5, 4, 10
 ROUNDS_PER_WORKSPACE = 5
-# Longer than a poll is answered with what is stored, so that a lost webhook is healed by the next look.
+# Longer than a poll is answered with what is stored, so that the next poll makes up for a lost webhook.
 SETTLED_WITHIN_SECONDS = 25
 
 
@@ -138,7 +138,7 @@ class Driver:
             await asyncio.sleep(0.5)
 
     async def hot(self) -> None:
-        """One of several who crowd one workspace: mostly told to wait, for another or for the rate."""
+        """One of several who crowd one workspace: mostly refused, because of the lock or the rate limit."""
         workspace = self.hot_workspace
         key = f"hot-{self.chance.randrange(10**9)}" if self.chance.random() < 0.5 else self.hot_key
         answer = await self.create("create, hot", workspace, {201, 409, 429}, key)

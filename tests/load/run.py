@@ -76,7 +76,7 @@ def run(stack: LocalStack, *, seconds: float, clients: int, seed: int) -> Result
 
 
 def _settled(stack: LocalStack, workspaces: set[str]) -> list[Tenant]:
-    """The run's workspaces, once the provisioner has answered for all of their lines and nobody writes any more."""
+    """The run's workspaces, once the provisioner has answered for all of their lines."""
     deadline = time.monotonic() + PROVISIONED_WITHIN_SECONDS
     while True:
         found = tenants(*_read(stack, workspaces))

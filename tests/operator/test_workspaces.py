@@ -7,7 +7,7 @@ import pytest
 
 from line_requests.domain import decision
 from line_requests.domain.errors import ForbiddenLineType, SubscriptionRequired
-from line_requests.domain.model import AddOn, Allowance, Subscription, Workspace
+from line_requests.domain.model import AddOn, Allowance, Amount, Subscription, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.operator import commands
 from tests.operator import lines
@@ -129,7 +129,7 @@ def _workspace(status: str, allowance: Allowance | None, held: int, unpaid: int)
 
 
 def test_places_are_left_exactly_when_a_request_would_be_included() -> None:
-    add_on = AddOn("price_1", "prod_1", "usd", 100)
+    add_on = AddOn("price_1", "prod_1", {"usd": Amount(100)})
     allowances = [
         None,
         *(

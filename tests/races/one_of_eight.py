@@ -1,6 +1,6 @@
 """One of several processes that live on one workspace.
 
-Four threads request lines (some with a key that all processes share), pay, cancel, look and provision, by chance.
+Four threads request lines (some with a key that all processes share), pay, cancel, check and provision at random.
 """
 
 from __future__ import annotations
@@ -57,21 +57,21 @@ class Contender:
         return [key, json.loads(answer.body)["line"]["_id"], answer.replayed, answer.body]
 
     def settle(self) -> None:
-        """Pay, cancel or look at whatever awaits payment."""
+        """Pays, cancels or checks the line that awaits payment."""
         line = self._holder()
         if line is None:
             return
-        choice = self.chance.choice(["pay", "cancel", "look"])
+        choice = self.chance.choice(["pay", "cancel", "check"])
         lifecycle, now = self.product.lifecycle, clock()
         if choice == "cancel":
             lifecycle.cancel(now, line, VoidReason.CANCELED)
-        elif choice == "look":
+        elif choice == "check":
             lifecycle.advance(now, line, Until.CHECKED)
         elif line.payment_url is not None and line.invoice_id is not None:
             try:
                 urllib.request.urlopen(f"{line.payment_url}/pay", data=b"", timeout=20).close()
             except urllib.error.HTTPError:
-                return  # somebody else has paid or canceled
+                return  # another caller has paid or canceled it
             invoice = self.product.billing(now).invoices.retrieve(line.invoice_id)
             lifecycle.apply_then_advance(now, line, invoice)  # as the webhook does
 
@@ -98,6 +98,6 @@ def live(endpoint: str, table_name: str, stripe_url: str, seed: int, acts: int) 
 
 
 def start_together(start: Barrier) -> None:
-    """Prepare this process: nobody begins before all are there, so each of them gets one share."""
+    """Prepares this process: all wait for each other, so that each of them gets one share."""
     global _start  # noqa: PLW0603 - a barrier can only be inherited
     _start = start

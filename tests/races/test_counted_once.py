@@ -58,7 +58,7 @@ def test_every_outcome_counts_one_request(shop: Shop) -> None:
     shop.creation(clock).count(shop.world.now())
     assert counted() == 8, "malformed"
     assert shop.submit("k1", at=clock, torn=True).replayed
-    assert counted() == 9, "found at the second look"
+    assert counted() == 9, "found by the second read"
 
 
 def test_used_up_rate_limit_precedes_every_other_outcome(shop: Shop) -> None:

@@ -1,4 +1,4 @@
-"""Eight processes of four threads each on one workspace: nothing oversold, no two winners, no torn or lost write."""
+"""Eight processes of four threads each on one workspace: nothing is oversold, no write is torn or lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came in between, or ran out of time, is taken up again by whoever comes next."""
+"""Interruptions and crashes: the next caller finishes what they left."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def waiting(shop: Shop) -> Line:
 
 
 def with_unknown_product(shop: Shop) -> None:
-    """The one line's charge is what Stripe refuses for good."""
+    """Stripe refuses the one line's charge permanently."""
     (line,) = shop.consistent()
     shop.world.client.update_item(
         TableName=shop.world.table_name,
@@ -152,14 +152,14 @@ def test_late_payment_is_found_after_the_customer_was_deleted(shop: Shop, *, kno
     shop.double.pay_invoice(str(line.invoice_id))
     canceled = shop.world.lines.cancel(line, "canceled", wall_time_ms())
     shop.world.lines.set_due(canceled, wall_time_ms())
-    shop.world.due.move_watermark(seen_s=None, to_s=wall_time_ms() // 1000 + 7_200)  # the feed has nothing to tell
+    shop.world.due.move_watermark(seen_s=None, to_s=wall_time_ms() // 1000 + 7_200)  # the feed is empty
     shop.stripe.v1.customers.delete(shop.world.now().customer)
     if not known:
         shop.double.forget_invoice(str(line.invoice_id))
     assert reconcile(shop, clock(60.0, later_ms=7_000_000))["failed"] == 0
     (line,) = shop.consistent()
     assert (line.refund_due, line.due_at_ms is None) == (known, known)
-    assert known or (line.due_at_ms or 0) > wall_time_ms() + 24 * 3_600_000, "looked for once a day"
+    assert known or (line.due_at_ms or 0) > wall_time_ms() + 24 * 3_600_000, "checked once a day"
 
 
 @pytest.mark.parametrize("ours", ["there", "not there yet"])
@@ -205,7 +205,9 @@ def test_stripe_s_final_refusal_raises_one_alarm_when_the_cancel_is_delayed(
     lines, wire = shop.world.lines, shop.world.wire
     (line,) = shop.consistent()
     wire.before("UpdateItem", lambda: None)  # the lease is taken
-    wire.before("UpdateItem", lambda: shop.double.set_faults("error_before", 2, "/v1/invoices/in_"))  # then the intent
+    wire.before(
+        "UpdateItem", lambda: shop.double.set_faults("error_before", 2, "/v1/invoices/in_")
+    )  # then the void reason
     with pytest.raises(BillingUnavailable):
         shop.lifecycle.advance(clock(), lines.get("acme", line.id) or line, Until.FINALIZED, wait=True)
     reconcile(shop, clock(60.0, later_ms=5_000))
@@ -231,9 +233,9 @@ def test_payment_whose_check_failed_is_due_in_the_same_run(shop: Shop, trouble: 
 def test_misconfigured_stripe_key_raises_one_alarm_per_subject_and_run(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """[34][47] A line's own step and the run would both tell of it."""
+    """[34][47] The line's own step and the run could both raise it."""
     waiting(shop)
-    shop.world.due.move_watermark(seen_s=None, to_s=wall_time_ms() // 1000 + 7_200)  # the feed has nothing to tell
+    shop.world.due.move_watermark(seen_s=None, to_s=wall_time_ms() // 1000 + 7_200)  # the feed is empty
     shop.double.forbidden_api_keys.add(PRODUCT_API_KEY)
     done = reconcile(shop, clock(60.0, later_ms=7_000_000))
     assert done["failed"] == 2, "the line, and its workspace's quantities"
@@ -241,11 +243,11 @@ def test_misconfigured_stripe_key_raises_one_alarm_per_subject_and_run(
 
 
 def test_webhook_of_a_deleted_draft_succeeds_when_stripe_refuses_another(shop: Shop) -> None:
-    """[34][45] Its request is canceled for what Stripe refuses, and there is nothing to deliver again."""
+    """[34][45] The request is canceled because Stripe refuses it; Stripe need not deliver again."""
     without_its_draft(shop)
     with_unknown_product(shop)
-    (told,) = [event for event in shop.double.all_of("event") if event["type"] == "invoice.deleted"]
-    shop.product.webhook.apply(clock(9.0), hint_of(told))
+    (deleted,) = [event for event in shop.double.all_of("event") if event["type"] == "invoice.deleted"]
+    shop.product.webhook.apply(clock(9.0), hint_of(deleted))
     (line,) = shop.consistent()
     assert (line.status, line.history[-1].cause) == (Status.CANCELED, "billing_refused")
     assert shop.line_invoices() == shop.double.all_of("invoiceitem") == []
@@ -277,7 +279,7 @@ def test_feed_reads_a_slice_again_that_a_run_did_not_finish(shop: Shop) -> None:
     # A whole slice is behind the mark's reach once it has moved: later than the overlap.
     start_s = wall_time_ms() // 1000 - 30
     due.move_watermark(seen_s=None, to_s=start_s)
-    # Enough to open the slice and to ask Stripe for its events, not to look at what they are about.
+    # Enough to open the slice and to ask Stripe for its events, not to apply them.
     for enough in range(1, 12):
         reconcile(shop, EndingClock(wall_time_ms() + 3_600_000, 60.0, questions=[None] * enough))
         if shop.world.line(line).status is Status.PROVISIONING:

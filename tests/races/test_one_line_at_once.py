@@ -39,7 +39,7 @@ def test_line_is_paid_or_canceled_once(world: World, *, answered: bool) -> None:
         seen = of_type(together(*acts), type(line))
         now = world.line(line)
         outcomes[now.status] += 1
-        assert {known.status for known in seen} == {now.status}, "everybody is told what it became"
+        assert {known.status for known in seen} == {now.status}, "every caller gets the state that it reached"
         assert now.sequence == 2
         record = lines.idempotency_record("acme", f"k{attempt}")
         assert (record is not None) is (answered or now.status is Status.PROVISIONING)
@@ -127,7 +127,7 @@ def test_counts_survive_concurrent_transitions_of_every_sort(world: World) -> No
             workspace = world.now()
             held = workspace.unpaid.get(Kind.PURCHASED_PHONE, 0)
             line = new_line(status=Status.PROVISIONING if held < 6 else Status.AWAITING_PAYMENT)
-            if world.admit(workspace, line, limit=LIMIT) is not None:
+            if world.insert(workspace, line, limit=LIMIT) is not None:
                 continue
             if line.awaiting:
                 settle = chance.choice(["promote", "cancel", "include"])
@@ -163,7 +163,7 @@ def test_created_and_refused_requests_share_the_rate_limit(world: World) -> None
     limit = RateLimit(per_minute=60, burst=10)
     world.workspaces.consume_rate(workspace, limit, NOW_MS)
     seen = world.now()
-    create = [lambda: world.admit(seen, new_line(), limit=limit, now_ms=NOW_MS)] * 16
+    create = [lambda: world.insert(seen, new_line(), limit=limit, now_ms=NOW_MS)] * 16
     refuse = [lambda: world.workspaces.consume_rate(seen, limit, NOW_MS)] * 16
     outcomes = together(*create, *refuse)
     created = outcomes[:16].count(None)

@@ -6,11 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from line_requests.domain.bodies import created_body
-from line_requests.domain.model import Allowance, ApiKey, Status, VoidReason
+from line_requests.domain.model import Allowance, Amount, ApiKey, Status, VoidReason
 from line_requests.domain.submission import Kind, Submission
+from line_requests.storage.lines import REPUBLISH_AFTER_MS
 from line_requests.storage.table import marshal
-from tests.decision.examples import ADD_ONS, NOW_MS, counts, subscription
-from tests.support.world import LIMIT, World, new_line
+from tests.decision.examples import ADD_ONS, NOW_MS, subscription
+from tests.support.world import LIMIT, World, counts, new_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 KIB = 1024
 # As long as Stripe's ids are.
 REALISTIC = {
-    str(kind): Allowance(5, cap=10, add_on=type(add_on)(f"price_1{'x' * 23}", f"prod_{'x' * 14}", "usd", 1500))
+    str(kind): Allowance(
+        5, cap=10, add_on=type(add_on)(f"price_1{'x' * 23}", f"prod_{'x' * 14}", {"usd": Amount(1500)})
+    )
     for kind, add_on in ADD_ONS.items()
 }
 SUBMISSION = Submission(
@@ -91,14 +94,20 @@ def test_included_line_with_key_costs_one_read_and_one_transaction(world: World)
     snapshot = world.snapshot("a" * 40, api_key_hash="0" * 64, idempotency_key_hash="k" * 64)
     assert snapshot.workspace is not None
     assert snapshot.api_key is not None
-    line = new_line(Kind.BYON_PHONE, workspace_id="a" * 40, submission=SUBMISSION, idempotency_key_hash="k" * 64)
+    line = new_line(
+        Kind.BYON_PHONE,
+        workspace_id="a" * 40,
+        submission=SUBMISSION,
+        idempotency_key_hash="k" * 64,
+        due_at_ms=NOW_MS + REPUBLISH_AFTER_MS,
+    )
     answer = json.dumps(created_body(line, 0))
     world.wire.units = 0
-    assert world.admit(snapshot.workspace, line, answer=answer, limit=LIMIT) is None
+    assert world.insert(snapshot.workspace, line, answer=answer, limit=LIMIT) is None
     assert [operation for operation, _ in world.wire.calls] == ["BatchGetItem", "TransactWriteItems"]
     assert len(world.wire.calls[0][1]["RequestItems"][world.table_name]["Keys"]) == 3
     assert len(world.wire.calls[1][1]["TransactItems"]) == 3
-    assert world.wire.units == 6
+    assert world.wire.units == 7, "two for each of three items, one for the entry in the due index"
     for item in world.everything():
         assert item_bytes(item) < KIB
 

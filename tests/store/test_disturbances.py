@@ -17,10 +17,10 @@ from line_requests.storage.table import (
     TransactionCanceled,
     Write,
 )
-from tests.decision.examples import ADD_ONS, NOW_MS, counts
+from tests.decision.examples import ADD_ONS, NOW_MS
 from tests.local.ministack import ROOT
 from tests.support.wire import canceled, refusal
-from tests.support.world import LIMIT, World, new_line
+from tests.support.world import LIMIT, World, counts, new_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def test_transaction_is_retried_after_a_conflict(world: World, conflict: dict[st
     workspace = world.workspace()
     world.wire.watch()
     world.wire.instead("TransactWriteItems", *[conflict] * 5)
-    assert world.admit(workspace, new_line(), limit=LIMIT) is None
+    assert world.insert(workspace, new_line(), limit=LIMIT) is None
     assert world.wire.operations == {"TransactWriteItems": 6}
     assert world.counts()[0] == counts(purchased_phone=1)
 
@@ -57,8 +57,8 @@ def test_all_attempts_of_a_transaction_share_one_token(world: World) -> None:
     workspace = world.workspace(purchased_phone=Allowance(5))
     world.wire.watch()
     world.wire.instead("TransactWriteItems", CONFLICT, refusal("TransactionInProgressException"))
-    world.admit(workspace, new_line())
-    world.admit(workspace, new_line())
+    world.insert(workspace, new_line())
+    world.insert(workspace, new_line())
     tokens = [params["ClientRequestToken"] for _, params in world.wire.calls]
     assert len(set(tokens[:3])) == 1
     assert tokens[3] != tokens[0]
@@ -68,7 +68,7 @@ def test_transaction_retries_wait_with_jitter_within_a_bound(world: World) -> No
     """[19]"""
     workspace = world.workspace()
     world.wire.instead("TransactWriteItems", *[CONFLICT] * (CONFLICT_ATTEMPTS - 1))
-    assert world.admit(workspace, new_line()) is None
+    assert world.insert(workspace, new_line()) is None
     assert len(world.slept) == CONFLICT_ATTEMPTS - 1
     assert all(0 <= pause_s <= CONFLICT_WAIT_MAX_S for pause_s in world.slept)
     assert len(set(world.slept)) > CONFLICT_ATTEMPTS // 2
@@ -82,7 +82,7 @@ def test_transaction_raises_after_the_last_conflict(world: World, conflict: dict
     before = world.everything()
     world.wire.instead("TransactWriteItems", *[conflict] * CONFLICT_ATTEMPTS)
     with pytest.raises(ClientError):
-        world.admit(workspace, new_line())
+        world.insert(workspace, new_line())
     assert world.everything() == before
 
 
@@ -93,7 +93,7 @@ def test_transaction_raises_when_canceled_for_another_reason(world: World, reaso
     world.wire.watch()
     world.wire.instead("TransactWriteItems", canceled(reason, "None"))
     with pytest.raises(ClientError):
-        world.admit(workspace, new_line())
+        world.insert(workspace, new_line())
     assert world.wire.operations == {"TransactWriteItems": 1}
 
 
@@ -112,7 +112,7 @@ def test_cancellation_reasons_follow_the_order_of_the_writes(world: World) -> No
     """[29][31]"""
     world.workspace(purchased_phone=Allowance(5))
     world.added(idempotency_key_hash="k")
-    lost = world.admit(world.now(), new_line(idempotency_key_hash="k"))
+    lost = world.insert(world.now(), new_line(idempotency_key_hash="k"))
     assert lost is not None
     assert lost.workspace is None
     assert lost.idempotency_record is not None

@@ -1,4 +1,4 @@
-"""What is stored of a line's invoice while it awaits payment: lease, id, link, keys, intent."""
+"""What is stored of a line's invoice while it awaits payment: lease, id, payment URL, Stripe keys, void reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def line(world: World) -> Line:
-    """The one line of a workspace, waiting, nobody's lease."""
+    """The one line of a workspace, awaiting payment, without a lease."""
     world.workspace(purchased_phone=Allowance(0, add_on=ADD_ONS[Kind.PURCHASED_PHONE]))
     return world.added(status=Status.AWAITING_PAYMENT)
 

@@ -1,4 +1,4 @@
-"""The transaction that writes a new line, and every condition that it can lose by."""
+"""The transaction that inserts a line, and every condition that can fail it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Kind
 from line_requests.storage.records import workspace_key
 from line_requests.storage.table import Write
-from tests.decision.examples import ADD_ONS, NOW_MS, counts
-from tests.support.world import LIMIT, World, new_line
+from tests.decision.examples import ADD_ONS, NOW_MS
+from tests.support.world import LIMIT, World, counts, new_line
 
 if TYPE_CHECKING:
     from line_requests.storage.lines import Conflict
@@ -33,13 +33,12 @@ def test_included_line_is_inserted_with_its_place_and_its_response(world: World)
     """[15][19][29]"""
     workspace = world.workspace()
     line = new_line(idempotency_key_hash="k")
-    assert world.admit(workspace, line, answer="{}", limit=LIMIT) is None
+    assert world.insert(workspace, line, answer="{}", limit=LIMIT) is None
     now = world.now()
     assert world.counts() == (counts(purchased_phone=1), counts(purchased_phone=1))
     assert (now.lock, now.tat_ms) == (None, NOW_MS + 500)
     assert world.line(line) == line
-    record = world.lines.idempotency_record("acme", "k")
-    assert record is not None
+    record = world.record("k")
     assert (record.line_id, record.fingerprint, record.response_body) == (line.id, "print", "{}")
 
 
@@ -47,14 +46,12 @@ def test_payable_line_is_inserted_with_the_lock_and_without_a_response(world: Wo
     """[16][23]"""
     workspace = world.workspace(email=Allowance(0, add_on=EMAIL))
     line = new_line(Kind.EMAIL, Status.AWAITING_PAYMENT, idempotency_key_hash="k")
-    assert world.admit(workspace, line) is None
+    assert world.insert(workspace, line) is None
     now = world.now()
     assert (now.lock, now.lock_kind) == (line.id, Kind.EMAIL)
     assert world.counts() == (counts(email=1), counts(email=1))
     assert world.line(line) == line
-    record = world.lines.idempotency_record("acme", "k")
-    assert record is not None
-    assert record.response_body is None
+    assert world.record("k").response_body is None
 
 
 def test_insert_conflicts_when_the_last_included_place_is_taken(world: World) -> None:
@@ -62,7 +59,7 @@ def test_insert_conflicts_when_the_last_included_place_is_taken(world: World) ->
     workspace = world.workspace()
     world.added()
     before = world.everything()
-    lost = assert_lost(world, world.admit(workspace, new_line(idempotency_key_hash="k"), answer="{}"), before)
+    lost = assert_lost(world, world.insert(workspace, new_line(idempotency_key_hash="k"), answer="{}"), before)
     assert lost.workspace == world.now()
     assert lost.idempotency_record is None
 
@@ -73,7 +70,7 @@ def test_insert_conflicts_while_another_line_awaits_payment(world: World) -> Non
     holder = world.added(Kind.EMAIL, Status.AWAITING_PAYMENT)
     before = world.everything()
     for line in (new_line(), new_line(Kind.EMAIL, Status.AWAITING_PAYMENT)):
-        lost = assert_lost(world, world.admit(workspace, line), before)
+        lost = assert_lost(world, world.insert(workspace, line), before)
         assert lost.workspace is not None
         assert lost.workspace.lock == holder.id
 
@@ -84,21 +81,21 @@ def test_insert_of_a_payable_line_conflicts_at_the_cap(world: World) -> None:
     world.paid(Kind.EMAIL)
     seen_before = replace(workspace, lock=None)
     before = world.everything()
-    assert_lost(world, world.admit(seen_before, new_line(Kind.EMAIL, Status.AWAITING_PAYMENT)), before)
+    assert_lost(world, world.insert(seen_before, new_line(Kind.EMAIL, Status.AWAITING_PAYMENT)), before)
 
 
 def test_insert_of_an_included_line_conflicts_at_the_cap(world: World) -> None:
     """[18][19]"""
     workspace = world.workspace(email=Allowance(2, cap=1))
     world.added(Kind.EMAIL)
-    assert_lost(world, world.admit(workspace, new_line(Kind.EMAIL)), world.everything())
+    assert_lost(world, world.insert(workspace, new_line(Kind.EMAIL)), world.everything())
 
 
 def test_insert_conflicts_when_the_subscription_changed(world: World) -> None:
     """[17][46]"""
     workspace = world.workspace()
     assert world.workspaces.save_subscription(workspace, None, NOW_MS) is not None
-    lost = assert_lost(world, world.admit(workspace, new_line()), world.everything())
+    lost = assert_lost(world, world.insert(workspace, new_line()), world.everything())
     assert lost.workspace is not None
     assert lost.workspace.subscription is None
 
@@ -109,7 +106,7 @@ def test_insert_of_a_payable_line_conflicts_when_an_included_place_is_free(world
     included = world.added()
     workspace = world.now()
     world.lines.mark_failed(included, "no numbers left", NOW_MS)
-    lost = assert_lost(world, world.admit(workspace, new_line(status=Status.AWAITING_PAYMENT)), world.everything())
+    lost = assert_lost(world, world.insert(workspace, new_line(status=Status.AWAITING_PAYMENT)), world.everything())
     assert lost.workspace is not None
     assert Counter(lost.workspace.unpaid) == counts()
 
@@ -119,7 +116,7 @@ def test_insert_conflicts_with_the_record_of_a_known_key(world: World) -> None:
     workspace = world.workspace(purchased_phone=Allowance(5))
     first = world.added(idempotency_key_hash="k")
     before = world.everything()
-    lost = assert_lost(world, world.admit(workspace, new_line(idempotency_key_hash="k"), answer="other"), before)
+    lost = assert_lost(world, world.insert(workspace, new_line(idempotency_key_hash="k"), answer="other"), before)
     assert lost.workspace is None
     assert lost.idempotency_record is not None
     assert (lost.idempotency_record.line_id, lost.idempotency_record.response_body) == (first.id, "{}")
@@ -131,7 +128,7 @@ def test_insert_conflict_shows_workspace_and_record(world: World) -> None:
     holder = world.added()
     holder = world.added(status=Status.AWAITING_PAYMENT, idempotency_key_hash="k")
     same_key = new_line(status=Status.AWAITING_PAYMENT, idempotency_key_hash="k")
-    lost = assert_lost(world, world.admit(workspace, same_key), world.everything())
+    lost = assert_lost(world, world.insert(workspace, same_key), world.everything())
     assert lost.workspace is not None
     assert lost.workspace.lock == holder.id
     assert lost.idempotency_record is not None
@@ -142,7 +139,7 @@ def test_insert_conflicts_when_the_line_id_exists(world: World) -> None:
     """[20]"""
     workspace = world.workspace(purchased_phone=Allowance(5))
     line = world.added()
-    lost = assert_lost(world, world.admit(workspace, replace(line, idempotency_key_hash="k")), world.everything())
+    lost = assert_lost(world, world.insert(workspace, replace(line, idempotency_key_hash="k")), world.everything())
     assert (lost.workspace, lost.idempotency_record) == (None, None)
 
 
@@ -166,9 +163,9 @@ def test_insert_conflicts_when_a_line_was_paid_meanwhile(world: World) -> None:
     unpaid = counts(email=0)
     world.table.write(paid_elsewhere(world))
     believed = replace(workspace, held=unpaid, unpaid=unpaid)
-    lost = assert_lost(world, world.admit(believed, new_line(Kind.EMAIL)), world.everything())
+    lost = assert_lost(world, world.insert(believed, new_line(Kind.EMAIL)), world.everything())
     assert lost.workspace is not None
-    assert world.admit(lost.workspace, new_line(Kind.EMAIL)) is None
+    assert world.insert(lost.workspace, new_line(Kind.EMAIL)) is None
 
 
 def paid_elsewhere(world: World) -> Write:
@@ -193,17 +190,17 @@ def test_insert_moves_an_idle_and_a_busy_rate_window(world: World) -> None:
     """[35]"""
     workspace = world.workspace(purchased_phone=Allowance(9))
     for tat_ms in (NOW_MS + 500, NOW_MS + 1000):
-        assert world.admit(workspace, new_line(), limit=LIMIT) is None
+        assert world.insert(workspace, new_line(), limit=LIMIT) is None
         workspace = world.now()
         assert workspace.tat_ms == tat_ms
-    assert world.admit(workspace, new_line(), limit=LIMIT, now_ms=NOW_MS + 5000) is None
+    assert world.insert(workspace, new_line(), limit=LIMIT, now_ms=NOW_MS + 5000) is None
     assert world.now().tat_ms == NOW_MS + 5500
 
 
 def test_insert_does_not_count_a_counted_request_again(world: World) -> None:
     """[35]"""
     workspace = world.workspace()
-    assert world.admit(workspace, new_line(), limit=None) is None
+    assert world.insert(workspace, new_line(), limit=None) is None
     assert world.now().tat_ms is None
 
 
@@ -211,10 +208,10 @@ def test_insert_conflicts_when_the_rate_window_is_used_up(world: World) -> None:
     """[35]"""
     once = RateLimit(60, 1)
     workspace = world.workspace(purchased_phone=Allowance(9))
-    assert world.admit(workspace, new_line(), limit=once) is None
+    assert world.insert(workspace, new_line(), limit=once) is None
     before = world.everything()
     for seen in (workspace, world.now()):
-        lost = assert_lost(world, world.admit(seen, new_line(), limit=once), before)
+        lost = assert_lost(world, world.insert(seen, new_line(), limit=once), before)
         assert lost.workspace is not None
         assert lost.workspace.tat_ms == NOW_MS + 1000
 
@@ -223,9 +220,9 @@ def test_insert_conflicts_when_a_busy_rate_window_became_idle(world: World) -> N
     """[35]"""
     workspace = world.workspace(purchased_phone=Allowance(9))
     seen = replace(workspace, tat_ms=NOW_MS + 100)
-    lost = assert_lost(world, world.admit(seen, new_line(), limit=LIMIT), world.everything())
+    lost = assert_lost(world, world.insert(seen, new_line(), limit=LIMIT), world.everything())
     assert lost.workspace == workspace
-    assert world.admit(lost.workspace, new_line(), limit=LIMIT) is None
+    assert world.insert(lost.workspace, new_line(), limit=LIMIT) is None
 
 
 def test_consume_rate_moves_only_the_rate_window(world: World) -> None:
@@ -271,9 +268,7 @@ def test_first_frozen_response_wins(world: World) -> None:
     line = world.added(Kind.EMAIL, Status.AWAITING_PAYMENT, idempotency_key_hash="k")
     assert world.lines.freeze_response(line, "first") == ("first", False)
     assert world.lines.freeze_response(line, "second") == ("first", True)
-    record = world.lines.idempotency_record("acme", "k")
-    assert record is not None
-    assert record.response_body == "first"
+    assert world.record("k").response_body == "first"
 
 
 def test_response_is_not_frozen_when_the_key_has_another_line(world: World) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 import boto3
@@ -14,36 +13,25 @@ from line_requests.bus.events import Bus
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
 from line_requests.storage.table import marshal
 from tests.decision.examples import NOW_MS
-from tests.local.ministack import ROOT
 from tests.support.lambda_context import Context
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from tests.support.world import World
 
 
-@pytest.fixture
-def publish_changes(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    for name, value in {"TABLE_NAME": "t", "BUS_NAME": "lines", "AWS_DEFAULT_REGION": "eu-central-1"}.items():
-        monkeypatch.setenv(name, value)
-    spec = importlib.util.spec_from_file_location("published", ROOT / "functions/publish_changes/app.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("raises", [True, False])
 def test_included_line_stays_due_when_the_bus_refuses_it(
-    world: World, publish_changes: ModuleType, monkeypatch: pytest.MonkeyPatch, *, raises: bool
+    world: World, function: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, *, raises: bool
 ) -> None:
     """[48] The stream drops a record some day; then only the reconciler publishes it."""
     world.workspace()
     line = world.added(due_at_ms=NOW_MS + REPUBLISH_AFTER_MS)
     record = {"SequenceNumber": "1", "NewImage": marshal(world.raw(line))}
     events = boto3.client("events", region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b")
+    publish_changes = function("publish_changes")
     monkeypatch.setattr(publish_changes.DEPLOYMENT, "bus", Bus(events, "lines"))
     with Stubber(events) as eventbridge:
         if raises:

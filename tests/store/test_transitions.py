@@ -1,4 +1,4 @@
-"""Each transition of a line, what it means for its workspace, and every condition that it can lose by."""
+"""Each transition of a line, its effect on the workspace, and every condition that can fail it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from line_requests.domain.submission import Kind
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
 from line_requests.storage.records import workspace_key
 from line_requests.storage.table import TransactionCanceled, Write
-from tests.decision.examples import ADD_ONS, NOW_MS, counts
+from tests.decision.examples import ADD_ONS, NOW_MS
+from tests.support.world import counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,9 +151,7 @@ def test_cancel_keeps_an_answered_idempotency_record(world: World) -> None:
     world.lines.freeze_response(line, "{}")
     canceled = world.lines.cancel(line, "canceled", LATER_MS)
     assert canceled.status is Status.CANCELED
-    record = world.lines.idempotency_record("acme", "k")
-    assert record is not None
-    assert record.response_body == "{}"
+    assert world.record("k").response_body == "{}"
 
 
 def test_cancel_keeps_an_idempotency_record_answered_meanwhile(world: World) -> None:
@@ -161,9 +160,7 @@ def test_cancel_keeps_an_idempotency_record_answered_meanwhile(world: World) -> 
     world.wire.before("TransactWriteItems", lambda: world.lines.freeze_response(line, "{}"))
     canceled = world.lines.cancel(line, "canceled", LATER_MS)
     assert_moved(world, line, canceled, (Status.CANCELED, PaymentStatus.CANCELED), "canceled")
-    record = world.lines.idempotency_record("acme", "k")
-    assert record is not None
-    assert record.response_body == "{}"
+    assert world.record("k").response_body == "{}"
     assert world.counts()[0] == counts()
 
 
@@ -173,9 +170,7 @@ def test_cancel_keeps_another_line_s_idempotency_record(world: World) -> None:
     world.lines.cancel(first, "canceled", LATER_MS)
     second = world.added(status=Status.AWAITING_PAYMENT, idempotency_key_hash="k")
     assert_unmoved(world, lambda: world.lines.cancel(first, "canceled", LATER_MS))
-    record = world.lines.idempotency_record("acme", "k")
-    assert record is not None
-    assert record.line_id == second.id
+    assert world.record("k").line_id == second.id
 
 
 # --- provisioning ---------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from line_requests.domain.submission import Kind
 from line_requests.storage.plans import Plans
 from line_requests.storage.records import line_key, plan_key, workspace_key
 from line_requests.storage.table import Write
-from tests.decision.examples import ADD_ONS, NOW_MS, counts
-from tests.support.world import World, new_line
+from tests.decision.examples import ADD_ONS, NOW_MS
+from tests.support.world import World, counts, new_line
 
 if TYPE_CHECKING:
     from line_requests.domain.model import Line, Workspace
@@ -43,9 +43,9 @@ def before_email(world: World, allowance: Allowance, **counted: int) -> Workspac
 def test_first_included_line_of_an_uncounted_kind_is_inserted(world: World, counted: dict[str, int]) -> None:
     """[15][19]"""
     workspace = before_email(world, Allowance(1, cap=1), **counted)
-    assert world.admit(workspace, new_line(Kind.EMAIL)) is None
+    assert world.insert(workspace, new_line(Kind.EMAIL)) is None
     assert world.counts() == (counts(email=1), counts(email=1))
-    assert world.admit(workspace, new_line(Kind.EMAIL)) is not None, "the one place is taken"
+    assert world.insert(workspace, new_line(Kind.EMAIL)) is not None, "the one place is taken"
 
 
 @pytest.mark.parametrize("counted", [{}, {"held": 0}, {"unpaid": 0}])
@@ -61,7 +61,7 @@ def test_first_paid_line_of_an_uncounted_kind_is_inserted_and_settled(world: Wor
 def test_payable_line_is_not_inserted_while_an_uncounted_kind_has_an_included_place(world: World) -> None:
     """[19]"""
     workspace = before_email(world, Allowance(1, add_on=EMAIL))
-    assert world.admit(workspace, new_line(Kind.EMAIL, Status.AWAITING_PAYMENT)) is not None
+    assert world.insert(workspace, new_line(Kind.EMAIL, Status.AWAITING_PAYMENT)) is not None
 
 
 @pytest.mark.parametrize("paid", [True, False])
@@ -107,7 +107,7 @@ def test_unknown_kinds_of_a_workspace_are_ignored_and_kept(world: World) -> None
         blue="blue",
     )
     assert world.now() == workspace
-    assert world.admit(world.now(), new_line(Kind.EMAIL)) is None
+    assert world.insert(world.now(), new_line(Kind.EMAIL)) is None
     assert world.raw(workspace)["held"]["fax"] == 2
 
 
@@ -187,7 +187,7 @@ def test_values_of_items_are_plain_integers_although_dynamodb_answers_decimals(w
     world.workspace(email=Allowance(0, cap=3, add_on=EMAIL))
     line = world.line(world.added(Kind.EMAIL, Status.AWAITING_PAYMENT))
     assert line.charge is not None
-    numbers = [line.created_at_ms, line.history[0].at_ms, line.charge.unit_amount, line.stripe_keyed_at_ms]
+    numbers = [line.created_at_ms, line.history[0].at_ms, line.charge.amount, line.stripe_keyed_at_ms]
     workspace = world.now()
     assert workspace.subscription is not None
     allowance = workspace.subscription.allowances[Kind.EMAIL]

@@ -1,4 +1,4 @@
-"""Workspaces, plans, keys, and what the reconciler looks at: each write and what it can lose by."""
+"""Workspaces, plans, API keys and the due index: each write, and each condition that can fail it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from line_requests.storage.due import Due
 from line_requests.storage.plans import PLANS_MAX
 from line_requests.storage.table import ConditionFailed
 from line_requests.storage.workspaces import QUANTITIES_LEASE_MS
-from tests.decision.examples import ADD_ONS, NOW_MS, counts, subscription
-from tests.support.world import World, new_line
+from tests.decision.examples import ADD_ONS, NOW_MS, subscription
+from tests.support.world import World, counts, new_line
 
 FOR_SALE = Allowance(0, add_on=ADD_ONS[Kind.EMAIL])
 
@@ -182,7 +182,7 @@ def test_abandoned_quantities_stay_due(world: World) -> None:
     leased = world.workspaces.lease_quantities("acme", NOW_MS)
     assert leased is not None
     world.workspaces.abandon_quantities(leased)
-    assert world.raw(workspace)["due_at"] == NOW_MS
+    assert world.raw(workspace)["due_at"] <= NOW_MS
     assert world.workspaces.lease_quantities("acme", NOW_MS) is not None
 
 

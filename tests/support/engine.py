@@ -52,7 +52,7 @@ _PlainTags.add_multi_constructor("!", lambda *_: None)
 
 
 @cache
-def _definition() -> dict[str, Any]:
+def table_definition() -> dict[str, Any]:
     template = yaml.load((ROOT / "template.yaml").read_text(), Loader=_PlainTags)  # noqa: S506 - a SafeLoader
     table = template["Resources"]["Table"]["Properties"]
     return {name: value for name, value in table.items() if name in CREATED_WITH}
@@ -63,6 +63,6 @@ def new_table(client: DynamoDBClient) -> Iterator[str]:
     """The name of an empty table as template.yaml defines it."""
     name = f"line-requests-{secrets.token_hex(6)}"
     with suppress(client.exceptions.ResourceInUseException):  # made by an attempt whose answer came too late
-        client.create_table(TableName=name, **_definition())
+        client.create_table(TableName=name, **table_definition())
     yield name
     client.delete_table(TableName=name)

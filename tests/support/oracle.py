@@ -1,4 +1,4 @@
-"""What has to hold of a workspace in the table and at Stripe, whoever did what to it: races and load runs ask here.
+"""What has to hold of a workspace in the table and at Stripe, whatever happened to it; races and load runs use it.
 
 The explorer's own invariants (tests/proof/invariants.py) share no code with the product; these read items as it does.
 """

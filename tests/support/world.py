@@ -76,7 +76,13 @@ class World:
         assert found is not None
         return found
 
-    def admit(
+    def record(self, key_hash: str) -> IdempotencyRecord:
+        """The idempotency record of the key as it is stored now."""
+        found = self.lines.idempotency_record("acme", key_hash)
+        assert found is not None
+        return found
+
+    def insert(
         self,
         workspace: Workspace,
         line: Line,
@@ -89,9 +95,9 @@ class World:
         return self.lines.insert_line(workspace, line, record, limit=limit, now_ms=now_ms)
 
     def added(self, kind: Kind = Kind.PURCHASED_PHONE, status: Status = Status.PROVISIONING, **changes: Any) -> Line:  # noqa: ANN401 - any of a line's fields
-        """A line that was just admitted."""
+        """A line that was just inserted."""
         made = new_line(kind, status, **changes)
-        assert self.admit(self.now(made.workspace_id), made, answer=None if made.awaiting else "{}") is None
+        assert self.insert(self.now(made.workspace_id), made, answer=None if made.awaiting else "{}") is None
         return made
 
     def paid(self, kind: Kind = Kind.PURCHASED_PHONE, **changes: Any) -> Line:  # noqa: ANN401 - any of a line's fields
@@ -121,3 +127,8 @@ class World:
 def new_line(kind: Kind = Kind.PURCHASED_PHONE, status: Status = Status.PROVISIONING, **changes: Any) -> Line:  # noqa: ANN401 - any of a line's fields
     """A line with an id of its own."""
     return examples.line(kind, status, **{"id": f"{NOW_MS:012x}{secrets.token_hex(6)}"} | changes)
+
+
+def counts(**of: int) -> Counter[Kind]:
+    """So many of each kind that is named; for a Counter, absent kinds count 0."""
+    return Counter({Kind[kind.upper()]: number for kind, number in of.items()})

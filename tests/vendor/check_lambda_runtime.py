@@ -91,7 +91,7 @@ class Deployed:
 @pytest.fixture
 def deployed(stack: LocalStack) -> Deployed:
     stack.provisioner.set_mode("manual")
-    # The stack's own webhook function would hear of the subscription, by today's clock, days after the events'.
+    # The stack's own webhook function would apply the subscription by today's clock, days after the events' time.
     stack.set_webhook_mode("drop")
     return Deployed(stack)
 
@@ -183,7 +183,7 @@ def _request_payable_line(deployment: Deployment) -> None:
         payment_status=PaymentStatus.AWAITING_PAYMENT,
         created_at_ms=NOW_MS,
         history=(Change(NOW_MS, Status.AWAITING_PAYMENT, "requested"),),
-        charge=decision.charge_for(workspace, add_on),
+        charge=decision.charge_for(workspace, SUBMISSIONS[Kind.PURCHASED_PHONE], add_on, NOW_MS),
         stripe_keyed_at_ms=NOW_MS,
         lease_until_ms=NOW_MS + LEASE_MS,
     )
@@ -193,7 +193,7 @@ def _request_payable_line(deployment: Deployment) -> None:
 
 
 def _signed(delivery: Json, invoice_id: str) -> Json:
-    """The delivery about this invoice, signed with this deployment's secret at the time that the event tells."""
+    """The delivery about this invoice, signed with this deployment's secret at the event's time."""
     hint = json.loads(delivery["body"])
     hint["data"]["object"]["id"] = invoice_id
     body, at_s = json.dumps(hint), NOW_MS // 1000

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, Va
 from line_requests.billing.account import Billing
 from line_requests.billing.catalogue import StripePrice
 from line_requests.domain.errors import InvalidPlan
-from line_requests.domain.model import AddOn, Allowance, Plan
+from line_requests.domain.model import AddOn, Allowance, Excess, FirstCharge, Plan
 from line_requests.domain.submission import Kind
 from line_requests.storage.plans import PLANS_MAX, Plans
 
@@ -46,6 +46,11 @@ class PlanSpec(_Strict):
 
     base_prices: list[_PriceId] = Field(min_length=1)
     tax: Literal["automatic"] | list[_TaxRateId] = Field(default=[])
+    excess: Excess = "keep"
+    first_charge: FirstCharge = "prorated"
+    # Stripe's limits: https://docs.stripe.com/api/invoices/create
+    invoice_memo: str | None = Field(default=None, min_length=1, max_length=1500)
+    invoice_footer: str | None = Field(default=None, min_length=1, max_length=5000)
     lines: dict[_Kind, LineGrant]
 
 
@@ -115,7 +120,19 @@ def _checked(
     for rate in rates:
         if not tax_rate_active(rate):
             raise InvalidPlan(f"plan {name}: tax: Stripe has no active tax rate {rate}")
-    return Plan(name, tuple(spec.base_prices), allowances, spec.tax == "automatic", rates)
+    if spec.first_charge == "full" and any(base.longer_than_a_month for base in bases):
+        raise InvalidPlan(f"plan {name}: first_charge: full is for base prices of at most a month")
+    return Plan(
+        name,
+        tuple(spec.base_prices),
+        allowances,
+        spec.tax == "automatic",
+        rates,
+        excess=spec.excess,
+        first_charge=spec.first_charge,
+        invoice_memo=spec.invoice_memo,
+        invoice_footer=spec.invoice_footer,
+    )
 
 
 def _recurring(plan: str, where: str, price_id: str, price: Callable[[str], StripePrice | None]) -> StripePrice:
@@ -146,7 +163,7 @@ def _sellable(plan: str, where: str, price: StripePrice, bases: Iterable[StripeP
             if ours != its:
                 there, here = " every ".join(map(str, its)), " every ".join(map(str, ours))
                 raise InvalidPlan(f"plan {plan}: {where}: {price.id} is in {here}, the base price {base.id} in {there}")
-        return AddOn(price.id, price.product, price.currency, price.unit_amount, price.tax_behavior)
+        return AddOn(price.id, price.product, price.amounts)
     raise InvalidPlan(f"plan {plan}: {where}: {price.id} {fault}")
 
 

@@ -68,7 +68,10 @@ class StripeDouble(Api, Controls):
         self._started = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._stop_serving = asyncio.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True, name="stripe")
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
         """Serve until stopped. `uvicorn.Server` needs 0.15 s to stop, which hundreds of tests would pay."""
