@@ -79,8 +79,8 @@ MUTANTS = (
     _bug(
         "a renewal is counted each time",
         "flows.add_ons",
-        "if workspace.counted == current:",
-        "if False:",
+        "if workspace.counted == current or nothing_to_count:",
+        "if nothing_to_count:",
     ),
     _bug(
         "nothing is due at a period's end",
