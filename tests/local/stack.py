@@ -98,7 +98,7 @@ class LocalStack:
         The time passes in equal steps, each of which ends with a run of the reconciler, so that everything
         happens in order: a renewal is seen before the next one.
         """
-        runs = _runs_within(seconds)
+        runs = runs_within(seconds)
         with self._advancing:
             before = self._seconds_ahead
             for step in range(1, (runs or 1) + 1):
@@ -223,11 +223,11 @@ class LocalStack:
         """Start the workers that the first requests need, some of them twice: a cold one takes most of a second."""
         path = "/api/line-requests"
         calls = [("POST", path), ("GET", path)] * 2 + [("POST", f"{path}/{'0' * 24}"), ("POST", "/stripe/webhook")]
-        with httpx.Client(base_url=self.origin, timeout=30) as client, ThreadPoolExecutor(len(calls)) as pool:
+        with httpx.Client(base_url=self.origin, timeout=60) as client, ThreadPoolExecutor(len(calls)) as pool:
             list(pool.map(lambda call: client.request(*call), calls))
 
 
-def _runs_within(seconds: int) -> int:
+def runs_within(seconds: int) -> int:
     """How often the reconciler runs meanwhile: once a minute within an hour, else once an hour, at most MAX_RUNS."""
     return min(MAX_RUNS, seconds // (60 if seconds <= 3600 else 3600))
 
