@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from line_requests.storage.records import due_shard
 from tests.local.demo import ADD_ON_PRICES, BASE_PRICES, ENDED, PLANS
+from tests.local.ministack import ROOT
 from tests.stories.world import Workspace, World, eventually
 
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400
 MONTH_S = 31 * DAY_S  # no month is longer
+PAGE = (ROOT / "docs/billing.md").read_text(encoding="utf-8")
 BASE, PHONE = BASE_PRICES["starter"], ADD_ON_PRICES["purchased_phone"]
 
 
@@ -45,10 +50,10 @@ def period(world: World, workspace: Workspace) -> tuple[int, int]:
     return item.current_period_start, item.current_period_end
 
 
-def quantities(world: World, workspace: Workspace) -> dict[int | None, int | None]:
+def quantities(world: World, workspace: Workspace) -> dict[int, int]:
     """The quantity of each price on the newest subscription, by its unit amount."""
     [newest, *_] = world.stripe.v1.subscriptions.list({"customer": workspace.customer}).data
-    return {item.price.unit_amount: item.quantity for item in newest["items"].data}
+    return {item.price.unit_amount or 0: item.quantity or 0 for item in newest["items"].data}
 
 
 def invoices(world: World, workspace: Workspace) -> Sequence[Invoice]:
@@ -80,6 +85,41 @@ def prorated(charge: InvoiceLineItem | InvoiceItem, start_s: int, end_s: int) ->
     return (2 * PHONE * left_s + (end_s - start_s)) // (2 * (end_s - start_s))
 
 
+def blocks(kind: str) -> list[str]:
+    """The fenced blocks of this kind on the page about billing."""
+    return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def run_the_command_of_the_page(world: World) -> None:
+    """It lets a month pass, and prints what the page shows; `…` stands for anything."""
+    [block] = blocks("console")
+    command, shown = block.removeprefix("$ ").rstrip().split("\n")
+    environment = {"PATH": os.environ["PATH"], "API": world.stack.origin}
+    printed = subprocess.check_output(["bash", "-c", command], env=environment, text=True)
+    assert re.fullmatch(".*".join(re.escape(part) for part in shown.split("…")), printed), printed
+
+
+def statement(world: World, workspace: Workspace) -> list[str]:
+    """The customer's invoices and what each period costs, as the page shows them."""
+    names = {"subscription_create": "Subscription", "manual": "Line", "subscription_cycle": "Renewal"}
+    listed = "".join(
+        f"{names[str(invoice.billing_reason)]:<14}{invoice.status:<6}{dollars(invoice.total):>7}  "
+        + ", ".join(f"{line.quantity} x {line.description} {dollars(line.amount)}" for line in by_amount(invoice))
+        + "\n"
+        for invoice in invoices(world, workspace)
+    )
+    each = sorted(quantities(world, workspace).items(), reverse=True)
+    return [listed, "".join(f"{quantity} x {dollars(amount)} a month\n" for amount, quantity in each)]
+
+
+def by_amount(invoice: Invoice) -> Sequence[InvoiceLineItem]:
+    return sorted(invoice.lines.data, key=lambda line: -line.amount)
+
+
+def dollars(amount: int) -> str:
+    return f"${amount / 100:.2f}"
+
+
 def is_due(world: World, workspace: Workspace, at_ms: int) -> bool:
     """Whether the reconciler's run at that time would settle the workspace."""
     due, start = world.stores.due.page(int(due_shard(workspace.id)), at_ms)
@@ -88,14 +128,14 @@ def is_due(world: World, workspace: Workspace, at_ms: int) -> bool:
 
 
 def test_paid_line_is_renewed_with_the_plan_and_charged_once(world: World, workspace: Workspace) -> None:
-    """[50] [52] A month passes in two pieces."""
+    """[50] [52] A month passes in two pieces; docs/billing.md shows what comes of it."""
     paid_line(world, workspace)
     _, end_s = period(world, workspace)
     assert is_due(world, workspace, end_s * 1000)
     assert not is_due(world, workspace, end_s * 1000 - 1)
 
-    advance(world, 16 * DAY_S)
-    advance(world, MONTH_S - 16 * DAY_S)
+    advance(world, DAY_S)
+    run_the_command_of_the_page(world)
 
     opening, line, renewal = invoices(world, workspace)
     assert (opening.billing_reason, opening.total) == ("subscription_create", BASE)
@@ -103,7 +143,7 @@ def test_paid_line_is_renewed_with_the_plan_and_charged_once(world: World, works
     assert (renewal.billing_reason, renewal.status, renewal.total) == ("subscription_cycle", "paid", BASE + PHONE)
     assert sorted((charge.amount, charge.quantity) for charge in renewal.lines.data) == [(PHONE, 1), (BASE, 1)]
     assert pending(world, workspace) == []
-    assert quantities(world, workspace) == {BASE: 1, PHONE: 1}
+    assert statement(world, workspace) == blocks("text")
     start_s, next_end_s = period(world, workspace)
     assert start_s == end_s
     assert is_due(world, workspace, next_end_s * 1000)
