@@ -6,7 +6,7 @@ from dataclasses import replace
 from line_requests.billing.account import Billing
 from line_requests.billing.subscriptions import StripeSubscription
 from line_requests.domain.errors import BillingUnavailable
-from line_requests.domain.model import ACTIVE, Period, Plan, Subscription, Workspace
+from line_requests.domain.model import ACTIVE, NO_PERIOD, Plan, Subscription, Workspace
 from line_requests.storage.plans import Plans
 from line_requests.storage.workspaces import Workspaces
 from line_requests.telemetry import alarm
@@ -67,7 +67,7 @@ def select(subscriptions: Sequence[StripeSubscription], plans: Sequence[Plan]) -
         status=best.status,
         plan=None,
         currency=best.currency,
-        period=item.period if item else Period(0, 0),
+        period=item.period if item else NO_PERIOD,
         anchor_s=best.anchor_s,
         interval=item.interval if item else "month",
         interval_count=item.interval_count if item else 1,

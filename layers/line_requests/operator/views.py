@@ -88,6 +88,7 @@ def line_view(line: Line) -> Row:
         "voidReason": line.void_reason and str(line.void_reason),
         "refundDue": line.refund_due,
         "history": [
-            {"at": Moment(change.at_ms), "status": str(change.status), "cause": change.cause} for change in line.history
+            {"at": Moment(change.at_ms), "status": str(change.status), "cause": change.reason or change.cause}
+            for change in line.history
         ],
     }

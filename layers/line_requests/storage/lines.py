@@ -1,6 +1,6 @@
 """Line requests in the table: reads, new lines, and the frozen answer of an idempotency key."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from line_requests.domain.model import IdempotencyRecord, Line, Status, Workspace
@@ -40,19 +40,28 @@ class Lines(Transitions):
 
         A filtered page reads a bounded number of items, so it may be short and still have a next page.
         """
+        return self._page(workspace_id, limit, before, [] if status is None else [status])
+
+    def in_use(self, workspace_id: str, *, limit: int, before: str | None) -> tuple[list[Line], str | None]:
+        """Like `page`, the lines in provisioning or active alone."""
+        return self._page(workspace_id, limit, before, [Status.PROVISIONING, Status.ACTIVE])
+
+    def _page(
+        self, workspace_id: str, limit: int, before: str | None, statuses: Sequence[Status]
+    ) -> tuple[list[Line], str | None]:
         start = None if before is None else records.line_key(workspace_id, before)
         found: list[Line] = []
         values: Item = {"pk": f"W#{workspace_id}", "prefix": "LINE#"}
-        if status is not None:
-            values["status"] = str(status)
+        values |= {f"status_{number}": str(status) for number, status in enumerate(statuses)}
+        wanted = ", ".join(f":status_{number}" for number in range(len(statuses)))
         for _ in range(FILTERED_QUERIES_MAX):
             page, start = self._table.query(
                 "#pk = :pk AND begins_with(#sk, :prefix)",
                 values=values,
                 descending=True,
                 # One more than asked for shows whether there is a next page; a filter reads wider.
-                limit=limit + 1 if status is None else FILTERED_PAGE,
-                filter_expression=None if status is None else "#status = :status",
+                limit=FILTERED_PAGE if statuses else limit + 1,
+                filter_expression=f"#status IN ({wanted})" if statuses else None,
                 start=start,
             )
             found += records.readable(records.line, page)
