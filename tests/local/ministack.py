@@ -80,6 +80,8 @@ class MiniStack:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": ACCOUNT,
             "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+            "PYTHONPATH": TIME_AHEAD,
+            time_ahead.VARIABLE: str(self.seconds_ahead),
         }
 
     def start(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from line_requests.storage.records import due_shard
-from tests.local.demo import ADD_ON_PRICES, BASE_PRICES, ENDED, PLANS
+from tests.local.demo import ADD_ON_PRICES, BASE_PRICES
 from tests.local.ministack import ROOT
 from tests.stories.world import Workspace, World, eventually
 
@@ -28,13 +28,7 @@ BASE, PHONE = BASE_PRICES["starter"], ADD_ON_PRICES["purchased_phone"]
 @pytest.fixture
 def workspace(world: World) -> Workspace:
     """A workspace whose included line is in use; the subscriptions of earlier stories no longer renew."""
-    world.webhooks("drop")
-    kept = {demo.subscription for demo in world.stack.demo.workspaces()[: len(PLANS)]}
-    for subscription in world.stack.double.all_of("subscription"):
-        if subscription["status"] not in ENDED and subscription["id"] not in kept:
-            world.stack.double.set_subscription_status(subscription["id"], "canceled")
-    world.stack.double.forget_events()
-    world.webhooks("deliver")
+    world.stack.demo.stop_renewals()
     return world.workspace().full()
 
 

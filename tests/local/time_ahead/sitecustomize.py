@@ -1,7 +1,8 @@
 """Lets this process's wall clock run ahead, by the seconds in the file that LOCAL_SECONDS_AHEAD names.
 
-Python imports a module of this name at its start, from PYTHONPATH: so MiniStack and its Lambda workers follow the
-local stack's clock, and no module of the product knows. The file is mapped, so that all processes move at once.
+Python imports a module of this name at its start, from PYTHONPATH. So MiniStack, its Lambda workers and the operators'
+console script follow the local stack's clock, and no module of the product knows. The file is mapped: all processes
+move at once.
 """
 
 import mmap
@@ -33,5 +34,6 @@ def write(file: Path, seconds: int) -> None:
         opened.write(seconds.to_bytes(8, "little", signed=True))
 
 
-if VARIABLE in os.environ:
-    follow(Path(os.environ[VARIABLE]))
+# A terminal may outlive its stack.
+if (told := os.environ.get(VARIABLE)) and Path(told).exists():
+    follow(Path(told))
