@@ -172,6 +172,16 @@ class Demo:
         found = self._table.scan("#sk = :sk", {"sk": f"LINE#{line_id}"})
         return next((records.line(item) for item in found), None)
 
+    def stop_renewals(self) -> None:
+        """Cancels every subscription but those of the first workspaces, and the product hears nothing of it."""
+        kept = {workspace.subscription for workspace in self.workspaces()[: len(PLANS)]}
+        self._double.set_webhook_mode("drop")
+        for subscription in self._double.all_of("subscription"):
+            if subscription["status"] not in ENDED and subscription["id"] not in kept:
+                self._double.set_subscription_status(subscription["id"], "canceled")
+        self._double.forget_events()
+        self._double.set_webhook_mode("deliver")
+
     def forget_due(self) -> None:
         """Nothing that lies in the table is the reconciler's business any more."""
         for item in self._table.scan("#due_at >= :ever", {"ever": 0}):
