@@ -31,12 +31,12 @@ def handler(event: dict[str, Any], _context: object) -> Response:
 def _create(request: Request) -> Response:
     """401, then 429, then 400, then the decision (the contract's order of checks)."""
     creation = DEPLOYMENT.creation(Clock.at_event(request.at_ms, BUDGET_S))
-    form, key_hash = _read(request)
-    workspace, snapshot = authenticate(DEPLOYMENT, request, idempotency_key_hash=key_hash)
+    form, idempotency_key_hash = _read(request)
+    workspace, snapshot = authenticate(DEPLOYMENT, request, idempotency_key_hash=idempotency_key_hash)
     if isinstance(form, Invalid):
         creation.count(workspace)
         raise form
-    return responses.created(creation.create(workspace, snapshot.idempotency_record, form, key_hash))
+    return responses.created(creation.create(workspace, snapshot.idempotency_record, form, idempotency_key_hash))
 
 
 def _read(request: Request) -> tuple[Submission | Invalid, str | None]:

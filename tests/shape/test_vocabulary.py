@@ -69,7 +69,7 @@ WORDS = {
     r"ask(?:s|ed|ing)? again": "retry, is called again",
     r"(?:told|tells?) again|retold|retells?": "republish",
     r"for ever|ever more|for ever so": "without limit, ever less often",
-    r"none starves|as late again": "say which and how long",
+    r"as late again": "say how long",
     r"all the same": "still, anyway",
     r"dearer": "costs more",
     r"other hands": "name the actor",
