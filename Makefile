@@ -52,11 +52,12 @@ bench: .venv/ready .venv-ministack/ready .venv-bench/ready ## measure against a 
 load: .venv/ready .venv-ministack/ready ## a sustained mixed load on the local stack, judged at its end (MINUTES=3, CLIENTS=8)
 	.venv/bin/python -m tests.load $(MINUTES) $(CLIENTS)
 
-check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready ## lint, types, import directions, the template and the API description
+check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready ## lint, types, import directions, vocabulary, the template and the API description
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/pytest -q tests/shape/test_vocabulary.py
 	.venv/bin/openapi-spec-validator openapi.yaml
 	$(SAM) validate --lint
 	.venv-sam/bin/cfn-lint --regions ALL_REGIONS --include-checks I --non-zero-exit-code informational template.yaml

@@ -68,7 +68,7 @@ class Console:
         return json.loads(self.text(*argv, "--json"))
 
     def incomplete(self, *argv: str) -> tuple[int, Any, str]:
-        """Its exit code, what it showed all the same, and what it said."""
+        """Its exit code, what it showed anyway, and its error."""
         code = cli.main([*argv, "--json"])
         printed = self.capsys.readouterr()
         return code, json.loads(printed.out), json.loads(printed.err)["error"]

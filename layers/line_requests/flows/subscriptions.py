@@ -36,7 +36,7 @@ class SubscriptionSync:
         """The workspace with its snapshot brought up to date, and what Stripe listed.
 
         The workspace's revision is read before Stripe answers, so an answer that was overtaken is discarded and Stripe
-        is asked again (contract 46).
+        is called once more (contract 46).
         """
         for _ in range(REFRESH_ATTEMPTS):
             listed = billing.subscriptions.of_customer(workspace.customer)

@@ -93,10 +93,10 @@ class Lines(Transitions):
         return next((records.line(item) for item in items), None)
 
     def workspace_and_record(
-        self, workspace_id: str, key_hash: str | None
+        self, workspace_id: str, idempotency_key_hash: str | None
     ) -> tuple[Workspace | None, IdempotencyRecord | None]:
         """What an attempt to insert a line starts from, in one batch."""
-        snapshot = load_snapshot(self._table, workspace_id, idempotency_key_hash=key_hash)
+        snapshot = load_snapshot(self._table, workspace_id, idempotency_key_hash=idempotency_key_hash)
         return snapshot.workspace, snapshot.idempotency_record
 
     # --- a new line -----------------------------------------------------------------------------
