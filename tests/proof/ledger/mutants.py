@@ -29,8 +29,14 @@ MUTANTS = (
     _bug(
         "a decrease is forgiven, and charged again when it goes back up",
         "flows.add_ons",
-        "charged[kind] = money.cover(charged.get(kind, ()), places, subscription.period.end_s)",
-        "charged[kind] = money.cover(charged.get(kind, ()), min(places, owed.get(kind, 0)), subscription.period.end_s)",
+        "        if workspace.counted == current or nothing_to_count:\n            return workspace\n",
+        "        if workspace.counted == current or nothing_to_count:\n"
+        "            owed, kept = decision.owed_by_kind(workspace), dict(workspace.charged)\n"
+        "            for kind, has in kept.items():\n"
+        "                kept[kind] = tuple(replace(one, places=min(one.places, owed.get(kind, 0))) for one in has)\n"
+        "            counted = workspace.counted\n"
+        "            saved = self._workspaces.save_charged(workspace, kept, counted=counted, pending_charge=None)\n"
+        "            return self._saved(saved)\n",
     ),
     _bug(
         "coverage is lost at a re-subscription",
