@@ -18,7 +18,7 @@ from benchmark.side_by_side import DELAYS
 from benchmark.world import API_KEY, TABLE, World
 from line_requests.clock import Clock
 from line_requests.domain import decision
-from line_requests.domain.model import Change, Line, PaymentStatus, Status, Subscription, Workspace
+from line_requests.domain.model import Change, Line, PaymentStatus, Period, Status, Subscription, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.storage import records
 from line_requests.storage.table import Item, marshal
@@ -105,9 +105,11 @@ class Reconciled:
         kind = Kind.PURCHASED_PHONE
         add_on = plan.allowances[kind].add_on
         assert add_on is not None
-        snapshot = Subscription(subscription, "active", plan.name, plan.allowances)
-        charge = decision.charge_for(Workspace(name, customer, False, 1, snapshot), add_on)  # noqa: FBT003 - livemode
         now_ms = int(self.world.now_s() * 1000)
+        month = Period(now_ms // 1000, now_ms // 1000 + 30 * 86_400)
+        snapshot = Subscription(subscription, "active", plan.name, plan.allowances, currency="usd", period=month)
+        subscribed = Workspace(name, customer, livemode=False, revision=1, subscription=snapshot)
+        charge = decision.charge_for(subscribed, SUBMISSIONS[kind], add_on, now_ms)
         line_id = f"{now_ms:012x}{secrets.token_hex(6)}"
         named = {"metadata[workspace_id]": name, "metadata[line_id]": line_id}
         invoice = self._post("invoices", customer=customer, currency="usd", **named)

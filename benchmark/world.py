@@ -14,7 +14,7 @@ from botocore.session import Session
 
 from line_requests import clock
 from line_requests.domain.ids import new_api_key, sha256_hex
-from line_requests.domain.model import AddOn, Allowance, ApiKey, Plan, Subscription
+from line_requests.domain.model import AddOn, Allowance, Amount, ApiKey, Plan, Subscription
 from line_requests.domain.submission import Kind
 from line_requests.storage.stores import Stores
 from line_requests.storage.table import Table, marshal
@@ -166,7 +166,7 @@ class World:
         return recurring.id, product
 
     def _apply_plans(self) -> dict[str, Plan]:
-        add_ons = {kind: AddOn(*self._price(f"Add-on {kind}", 1500), "usd", 1500) for kind in Kind}
+        add_ons = {kind: AddOn(*self._price(f"Add-on {kind}", 1500), {"usd": Amount(1500)}) for kind in Kind}
         plans = {}
         for name, included, cap in PLANS:
             base, _ = self._price(f"Plan {name}", 14900)

@@ -9,11 +9,16 @@ from hypothesis import strategies as st
 from line_requests.domain.model import (
     AddOn,
     Allowance,
+    Amount,
     Change,
     Charge,
+    Counted,
+    Coverage,
     Invoice,
     Line,
     PaymentStatus,
+    PendingCharge,
+    Period,
     Status,
     Subscription,
     VoidReason,
@@ -34,10 +39,12 @@ SUBSCRIPTION_STATUSES = (
     "incomplete_expired",
     "paused",
 )
+# A month of 30 days, a third of which has passed.
+PERIOD = Period(NOW_MS // 1000 - 10 * 86_400, NOW_MS // 1000 + 20 * 86_400)
 ADD_ONS = {
-    Kind.PURCHASED_PHONE: AddOn("price_phone", "prod_phone", "usd", 1500),
-    Kind.BYON_PHONE: AddOn("price_byon", "prod_byon", "usd", 900),
-    Kind.EMAIL: AddOn("price_email", "prod_email", "usd", 500),
+    Kind.PURCHASED_PHONE: AddOn("price_phone", "prod_phone", {"usd": Amount(1500)}),
+    Kind.BYON_PHONE: AddOn("price_byon", "prod_byon", {"usd": Amount(900)}),
+    Kind.EMAIL: AddOn("price_email", "prod_email", {"usd": Amount(500)}),
 }
 SUBMISSIONS = {
     Kind.PURCHASED_PHONE: Submission(
@@ -66,7 +73,7 @@ def subscription(status: str = "active", /, **allowances: Allowance) -> Subscrip
     """One line of every kind included and more for sale, unless the kinds are named."""
     granted = {Kind[kind.upper()]: allowance for kind, allowance in allowances.items()}
     usual = {kind: Allowance(1, add_on=add_on) for kind, add_on in ADD_ONS.items()}
-    return Subscription("sub_1", status, "starter", granted or usual)
+    return Subscription("sub_1", status, "starter", granted or usual, currency="usd", period=PERIOD)
 
 
 def workspace(**changes: Any) -> Workspace:  # noqa: ANN401 - any of its fields
@@ -83,7 +90,15 @@ def workspace(**changes: Any) -> Workspace:  # noqa: ANN401 - any of its fields
     return Workspace(**usual | changes)
 
 
-CHARGE = Charge("cus_acme", livemode=False, product="prod_phone", currency="usd", unit_amount=1500)
+CHARGE = Charge(
+    "cus_acme",
+    livemode=False,
+    product="prod_phone",
+    currency="usd",
+    amount=1500,
+    period=PERIOD,
+    description="Purchased phone line: Ada Lovelace",
+)
 
 
 def line(kind: Kind = Kind.PURCHASED_PHONE, status: Status = Status.AWAITING_PAYMENT, **changes: Any) -> Line:  # noqa: ANN401 - any of its fields
@@ -123,7 +138,10 @@ few = st.integers(0, 4)
 kinds = st.sampled_from(Kind)
 moments_ms = st.integers(0, 2**42)
 tax_behaviors = st.sampled_from(["exclusive", "inclusive", "unspecified"])
-add_ons = st.builds(AddOn, texts, texts, st.sampled_from(["usd", "eur"]), st.integers(0, 10**8), tax_behaviors)
+amounts = st.builds(Amount, st.integers(0, 10**8), tax_behaviors)
+add_ons = st.builds(AddOn, texts, texts, st.dictionaries(st.sampled_from(["usd", "eur"]), amounts, min_size=1))
+seconds = st.integers(0, 4_398_046_511)
+periods = st.builds(Period, seconds, seconds)
 allowances = st.builds(Allowance, few, st.none() | st.integers(0, 6), st.none() | add_ons)
 subscriptions = st.builds(
     Subscription,
@@ -135,6 +153,23 @@ subscriptions = st.builds(
     tax_rates=st.lists(texts, max_size=3).map(tuple),
 )
 all_counts = st.fixed_dictionaries(dict.fromkeys(Kind, few))
+
+
+coverages: st.SearchStrategy[Coverage] = st.builds(Coverage, until_s=seconds, places=few)
+pending_charges = st.builds(
+    PendingCharge,
+    number=few,
+    kind=kinds,
+    subscription=texts,
+    product=texts,
+    currency=texts,
+    amount=st.integers(0, 10**8),
+    tax_behavior=tax_behaviors,
+    tax_rates=st.lists(texts, max_size=3).map(tuple),
+    period=periods,
+    from_s=st.lists(seconds, max_size=3).map(tuple),
+    stored_at_ms=moments_ms,
+)
 
 
 @st.composite
@@ -155,6 +190,10 @@ def workspaces(draw: st.DrawFn) -> Workspace:
         lock=LINE_ID if lock_kind else None,
         lock_kind=lock_kind,
         tat_ms=draw(st.none() | moments_ms),
+        charged=draw(st.dictionaries(kinds, st.lists(coverages, max_size=3).map(tuple))),
+        counted=draw(st.none() | st.builds(Counted, subscription=texts, period_end_s=seconds)),
+        pending_charge=draw(st.none() | pending_charges),
+        charge_number=draw(few),
         quantities_revision=draw(few),
     )
 
@@ -181,7 +220,11 @@ charges = st.builds(
     livemode=st.booleans(),
     product=texts,
     currency=texts,
-    unit_amount=st.integers(0, 10**8),
+    amount=st.integers(0, 10**8),
+    period=periods,
+    description=texts,
+    memo=st.none() | texts,
+    footer=st.none() | texts,
     tax_behavior=tax_behaviors,
     automatic_tax=st.booleans(),
     tax_rates=st.lists(texts, max_size=3).map(tuple),

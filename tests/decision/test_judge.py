@@ -5,13 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 
 from line_requests.domain.decision import charge_for, judge
 from line_requests.domain.errors import ForbiddenLineType, SubscriptionRequired
 from line_requests.domain.model import AddOn, Allowance, Workspace
 from line_requests.domain.submission import Kind
-from tests.decision.examples import ADD_ONS, SUBSCRIPTION_STATUSES, counts, kinds, subscription, workspace, workspaces
+from tests.decision.examples import (
+    ADD_ONS,
+    NOW_MS,
+    PERIOD,
+    SUBMISSIONS,
+    SUBSCRIPTION_STATUSES,
+    counts,
+    kinds,
+    subscription,
+    workspace,
+    workspaces,
+)
 
 EXTRA = ADD_ONS[Kind.EMAIL]
 
@@ -109,10 +120,13 @@ def test_judge_matches_contract_for_any_workspace(asked: Workspace, kind: Kind) 
 @given(workspaces())
 def test_charge_is_add_on_amount_for_workspace_customer(asked: Workspace) -> None:
     """[16]"""
-    charge = charge_for(asked, EXTRA)
+    assume(asked.subscription is not None)
+    assert asked.subscription is not None
+    taxed = replace(asked.subscription, currency="usd", period=PERIOD, status="active", first_charge="prorated")
+    asked = replace(asked, subscription=taxed)
+    charge = charge_for(asked, SUBMISSIONS[Kind.EMAIL], EXTRA, NOW_MS)
     assert (charge.customer, charge.livemode) == (asked.customer, asked.livemode)
-    assert (charge.product, charge.currency, charge.unit_amount) == ("prod_email", "usd", 500)
-    taxed = asked.subscription
-    assert (charge.automatic_tax, charge.tax_rates) == (
-        (taxed.automatic_tax, taxed.tax_rates) if taxed else (False, ())
-    )
+    assert (charge.product, charge.currency, charge.amount) == ("prod_email", "usd", 333)
+    assert charge.period == replace(PERIOD, start_s=NOW_MS // 1000)
+    assert charge.description == "Email line: Ada Lovelace"
+    assert (charge.automatic_tax, charge.tax_rates) == (taxed.automatic_tax, taxed.tax_rates)

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from line_requests.domain.decision import quantities_owed
-from line_requests.domain.model import AddOn, Allowance, Workspace
+from line_requests.domain.model import AddOn, Allowance, Amount, Workspace
 from line_requests.domain.submission import Kind
 from tests.decision.examples import ADD_ONS, counts, subscription, workspace
 
-SHARED = AddOn("price_shared", "prod_1", "usd", 100)
+SHARED = AddOn("price_shared", "prod_1", {"usd": Amount(100)})
 
 
 @dataclass(frozen=True)

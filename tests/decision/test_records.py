@@ -51,7 +51,13 @@ def workspace_item(workspace: Workspace) -> Item:
         "held": {str(kind): count for kind, count in workspace.held.items()},
         "unpaid": {str(kind): count for kind, count in workspace.unpaid.items()},
         "quantities_revision": workspace.quantities_revision,
+        "charged": records.charged_item(workspace.charged),
+        "charge_number": workspace.charge_number,
     }
+    if workspace.counted is not None:
+        item["counted"] = records.counted_item(workspace.counted)
+    if workspace.pending_charge is not None:
+        item["pending_charge"] = records.pending_charge_item(workspace.pending_charge)
     if workspace.subscription is not None:
         item["subscription"] = records.subscription_item(workspace.subscription)
     if workspace.lock is not None and workspace.lock_kind is not None:

@@ -41,7 +41,7 @@ def requested(deployment: HasStores, workspace_id: str, submission: Submission =
         payment_status=PaymentStatus.AWAITING_PAYMENT if add_on else PaymentStatus.NOT_REQUIRED,
         created_at_ms=AT_MS,
         history=(Change(AT_MS, status, "over_plan_limit" if add_on else "included"),),
-        charge=decision.charge_for(workspace, add_on) if add_on else None,
+        charge=decision.charge_for(workspace, submission, add_on, AT_MS) if add_on else None,
     )
     record = IdempotencyRecord(line.id, sha256_hex(line.id))
     assert deployment.stores.lines.insert_line(workspace, line, record, limit=None, now_ms=AT_MS) is None

@@ -59,7 +59,7 @@ def test_an_applied_plan_is_shown_with_what_it_copied_from_stripe(shop: Shop, co
                     "included": 2,
                     "cap": 7,
                     "addOn": extra,
-                    "unitAmount": {"amount": 500, "currency": "usd"},
+                    "amounts": [{"amount": 500, "currency": "usd"}],
                 }
             ],
         }
@@ -80,7 +80,8 @@ def test_an_add_on_is_taxed_as_its_price(
     [applied] = deployment.stores.plans.all()
     [allowance] = applied.allowances.values()
     assert allowance.add_on is not None
-    assert allowance.add_on.tax_behavior == (behavior or "unspecified")
+    [amount] = allowance.add_on.amounts.values()
+    assert amount.tax_behavior == (behavior or "unspecified")
 
 
 def test_tax_rates_are_active_ones_of_stripe(shop: Shop, console: Console, file: Path) -> None:
@@ -363,7 +364,7 @@ def test_what_would_change_is_shown_and_nothing_is_stored(
         "lines.purchased_phone.add_on": (before[0]["lines"][0]["addOn"], extra),
         "lines.purchased_phone.cap": (3, 1),
         "lines.purchased_phone.included": (1, 0),
-        "lines.purchased_phone.unit_amount": (
+        "lines.purchased_phone.usd.unit_amount": (
             {"amount": 1500, "currency": "usd"},
             {"amount": 900, "currency": "usd"},
         ),

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from line_requests.clock import wall_time_ms
 from line_requests.domain import decision
 from line_requests.domain.errors import ForbiddenLineType, SubscriptionRequired
-from line_requests.domain.model import AddOn, Allowance, Subscription, Workspace
+from line_requests.domain.model import AddOn, Allowance, Amount, Subscription, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.operator import commands
 from line_requests.storage import records
@@ -180,7 +181,7 @@ def _workspace(status: str, allowance: Allowance | None, held: int, unpaid: int)
 
 
 def test_places_are_left_exactly_when_a_request_would_be_included() -> None:
-    add_on = AddOn("price_1", "prod_1", "usd", 100)
+    add_on = AddOn("price_1", "prod_1", {"usd": Amount(100)})
     allowances = [
         None,
         *(
@@ -250,7 +251,7 @@ def test_recount_sets_counts_and_lock_to_what_the_lines_mean(
     assert console.json("workspace", "recount", acme, "--yes") == right
     assert right["lock"] == waiting.id
     assert console.json("workspace", "recount", acme, "--yes") == right
-    assert deployment.stores.workspaces.is_due(acme)
+    assert deployment.stores.workspaces.is_due(acme, wall_time_ms())
 
 
 def test_recount_gives_way_to_a_request(deployment: Deployment, acme: str) -> None:

@@ -5,35 +5,19 @@ it against the stateful double, which in turn is held against Stripe's own SDK.
 """
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Json = dict[str, Any]
+from tests.proof import memory_billing
+from tests.proof.memory_billing import Price
+from tests.proof.memory_objects import Json, Params, Refusal, Reply, Thing, event
+from tests.proof.memory_routes import ROUTES
 
-
-class Thing(Json):
-    """An object or an event; it never changes, so what tells it apart is reckoned once."""
-
-    @cached_property
-    def digest(self) -> int:
-        return hash(json.dumps(self, sort_keys=True))
-
-
-Params = Mapping[str, str]
-"""Flat, as on the wire: `metadata[line_id]`."""
+__all__ = ["Json", "MemoryStripe", "Params", "Price", "Refusal", "Reply", "Thing"]
 
 KEY_LIFE_S = 24 * 3600
-
-
-class Reply(NamedTuple):
-    """An HTTP answer."""
-
-    status: int
-    body: str
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 class _Use(NamedTuple):
@@ -43,27 +27,22 @@ class _Use(NamedTuple):
     reply: Reply
 
 
-class Refusal(Exception):
-    """A 4xx."""
-
-    def __init__(self, status: int, message: str, code: str | None = None, kind: str = "invalid_request_error") -> None:
-        super().__init__(message)
-        error = {"type": kind, "message": message} | ({"code": code} if code else {})
-        self.reply = Reply(status, json.dumps({"error": error}))
-
-
 @dataclass(frozen=True)
 class MemoryStripe:
     """An account that never changes."""
 
     invoices: Mapping[str, Thing] = field(default_factory=dict)
     pending_items: Mapping[str, Thing] = field(default_factory=dict)
-    """Items of deleted drafts, for the customer's next invoice: what becomes of them, Stripe does not say."""
+    """For a subscription's next invoice; items of deleted drafts too: what becomes of them, Stripe does not say."""
     subscriptions: Mapping[str, Thing] = field(default_factory=dict)
     keys: Mapping[str, _Use] = field(default_factory=dict)
     events: tuple[Thing, ...] = ()
     debits: frozenset[str] = frozenset()
     """Invoices that a bank debit is on its way for."""
+    declined: frozenset[str] = frozenset()
+    """Subscriptions whose renewals are not paid."""
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    """Recurring prices that are not $15 a month; they never change."""
     refusing: str = ""
     """Paths with this prefix are refused for good: the customer or the price is not right."""
 
@@ -102,7 +81,7 @@ class MemoryStripe:
     def _carry_out(self, method: str, path: str, params: Params, key: str, now_s: int) -> tuple["MemoryStripe", Reply]:
         name, _, rest = path.removeprefix("/v1/").partition("/")
         identifier, _, action = rest.partition("/")
-        route = _ROUTES[method, name, bool(identifier), action]
+        route = ROUTES[method, name, bool(identifier), action]
         try:
             if self.refusing and method == "POST" and path.startswith(self.refusing):
                 raise Refusal(400, "This cannot be billed.", "resource_missing")  # noqa: TRY301 - as a route would
@@ -117,15 +96,15 @@ class MemoryStripe:
             raise Refusal(404, f"No such invoice: '{invoice_id}'", "resource_missing")
         return self.invoices[invoice_id]
 
-    def _with_invoice(self, invoice: Json, *events: str, now_s: int) -> "MemoryStripe":
-        told = tuple(_event(kind, invoice, now_s) for kind in events)
+    def with_invoice(self, invoice: Json, *events: str, now_s: int) -> "MemoryStripe":
+        told = tuple(event(kind, invoice, now_s) for kind in events)
         return replace(self, invoices={**self.invoices, invoice["id"]: Thing(invoice)}, events=self.events + told)
 
-    def _with_subscription(self, subscription: Json, kind: str, now_s: int) -> "MemoryStripe":
+    def with_subscription(self, subscription: Json, kind: str, now_s: int) -> "MemoryStripe":
         return replace(
             self,
             subscriptions={**self.subscriptions, subscription["id"]: Thing(subscription)},
-            events=(*self.events, _event(f"customer.subscription.{kind}", subscription, now_s)),
+            events=(*self.events, event(f"customer.subscription.{kind}", subscription, now_s)),
         )
 
     # --- what customers, banks and operators do -------------------------------------------------
@@ -135,9 +114,7 @@ class MemoryStripe:
         invoice = self.invoices[invoice_id]
         if invoice["status"] not in {"open", "uncollectible"} or invoice_id in self.debits:
             return self
-        return self._with_invoice(
-            invoice | {"status": "paid"}, "invoice.paid", "invoice.payment_succeeded", now_s=now_s
-        )
+        return self.with_invoice(invoice | {"status": "paid"}, "invoice.paid", "invoice.payment_succeeded", now_s=now_s)
 
     def void(self, invoice_id: str, now_s: int) -> "MemoryStripe":
         """An operator voids it in the dashboard, if that can be done."""
@@ -158,7 +135,7 @@ class MemoryStripe:
         if invoice["status"] != "open":
             return self
         written_off = invoice | {"status": "uncollectible"}
-        return self._with_invoice(written_off, "invoice.marked_uncollectible", now_s=now_s)
+        return self.with_invoice(written_off, "invoice.marked_uncollectible", now_s=now_s)
 
     def start_debit(self, invoice_id: str) -> "MemoryStripe":
         """A bank debit sets out: the invoice stays open and cannot be voided meanwhile."""
@@ -173,249 +150,94 @@ class MemoryStripe:
         arrived = replace(self, debits=self.debits - {invoice_id})
         return arrived.pay(invoice_id, now_s) if succeeded else arrived
 
-    def subscribe(self, subscription_id: str, customer: str, price: str, now_s: int) -> "MemoryStripe":
-        """A new active subscription to a base price."""
-        subscription = {
-            "id": subscription_id,
-            "object": "subscription",
-            "customer": customer,
-            "status": "active",
-            "created": now_s,
-            "items": _list([_item(subscription_id, price, 1)]),
-        }
-        return self._with_subscription(subscription, "created", now_s)
+    def subscribe(  # noqa: PLR0913 - what a subscription begins with
+        self,
+        subscription_id: str,
+        customer: str,
+        price: str,
+        now_s: int,
+        *,
+        currency: str = "usd",
+        trial_s: int = 0,
+        billed: bool = False,
+    ) -> "MemoryStripe":
+        """A new subscription to a base price, active or in its trial; `billed`: with its first invoice."""
+        subscription = memory_billing.new_subscription(
+            self.prices, subscription_id, customer, price, now_s, currency=currency, trial_s=trial_s
+        )
+        begun = self._billed(subscription, "subscription_create", now_s) if billed else self
+        return begun.with_subscription(subscription, "created", now_s)
 
     def change_plan(self, subscription_id: str, before: str, after: str, now_s: int) -> "MemoryStripe":
-        """The customer changes to another base price."""
+        """The customer changes to another base price, without proration; another interval begins and bills a period."""
         subscription = self.subscriptions[subscription_id]
-        items = [
-            _item(subscription_id, after, 1) if item["price"]["id"] == before else item
-            for item in subscription["items"]["data"]
-        ]
-        return self._with_subscription(subscription | {"items": _list(items)}, "updated", now_s)
+        changed = memory_billing.with_base(self.prices, subscription, before, after, now_s)
+        reset = changed["billing_cycle_anchor"] != subscription["billing_cycle_anchor"]
+        begun = self._billed(changed, "subscription_update", now_s) if reset else self
+        return begun.with_subscription(changed, "updated", now_s)
 
     def end(self, subscription_id: str, now_s: int) -> "MemoryStripe":
-        """The subscription is canceled."""
+        """The subscription is canceled; its pending items stay."""
         canceled = self.subscriptions[subscription_id] | {"status": "canceled"}
-        return self._with_subscription(canceled, "deleted", now_s)
+        return self.with_subscription(canceled, "deleted", now_s)
+
+    def end_at_period_end(self, subscription_id: str, now_s: int) -> "MemoryStripe":
+        """The subscription will be canceled at the end of its period."""
+        ending = self.subscriptions[subscription_id] | {"cancel_at_period_end": True}
+        return self.with_subscription(ending, "updated", now_s)
+
+    def decline(self, subscription_id: str) -> "MemoryStripe":
+        """From now on the subscription's invoices are not paid."""
+        return replace(self, declined=self.declined | {subscription_id})
+
+    def collect(self, subscription_id: str, now_s: int) -> "MemoryStripe":
+        """Whatever the subscription has open is paid, and what comes after."""
+        after = replace(self, declined=self.declined - {subscription_id})
+        for invoice in self.invoices.values():
+            details = invoice.get("parent", {}).get("subscription_details", {})
+            if details.get("subscription") == subscription_id and invoice["status"] == "open":
+                after = after.pay(invoice["id"], now_s)
+        subscription = self.subscriptions[subscription_id]
+        if subscription["status"] != "past_due":
+            return after
+        return after.with_subscription(subscription | {"status": "active"}, "updated", now_s)
+
+    # --- what time does -------------------------------------------------------------------------
+
+    def advance(self, now_s: int) -> "MemoryStripe":
+        """The account at that time: every period that has ended by then is followed by the next, and invoiced."""
+        after = self
+        for subscription_id in self.subscriptions:
+            while after.next_period_s(subscription_id) <= now_s:
+                after = after._renewed(after.subscriptions[subscription_id])
+        return after
+
+    def next_period_s(self, subscription_id: str) -> float:
+        """When the subscription's period ends; never, once it is canceled."""
+        subscription = self.subscriptions[subscription_id]
+        if subscription["status"] == "canceled":
+            return float("inf")
+        return memory_billing.period_of(subscription)[1]
+
+    def _renewed(self, subscription: Json) -> "MemoryStripe":
+        now_s = memory_billing.period_of(subscription)[1]
+        if subscription["cancel_at_period_end"]:
+            return self.end(subscription["id"], now_s)
+        next_period = memory_billing.renewed(self.prices, subscription)
+        if subscription["id"] in self.declined:
+            next_period |= {"status": "past_due"}
+        return self._billed(next_period, "subscription_cycle", now_s).with_subscription(next_period, "updated", now_s)
+
+    def _billed(self, subscription: Json, reason: str, now_s: int) -> "MemoryStripe":
+        """With the invoice of a period that begins, which takes up the subscription's pending items."""
+        pending = [item for item in self.pending_items.values() if item.get("subscription") == subscription["id"]]
+        invoice = memory_billing.invoice_for(
+            self.prices, subscription, pending, reason, now_s, paid=subscription["id"] not in self.declined
+        )
+        taken = {item["id"] for item in pending}
+        rest = {name: item for name, item in self.pending_items.items() if name not in taken}
+        events = ("invoice.created", "invoice.paid") if invoice["status"] == "paid" else ("invoice.created",)
+        return replace(self, pending_items=rest).with_invoice(invoice, *events, now_s=now_s)
 
 
 _BROKEN = Reply(500, json.dumps({"error": {"type": "api_error", "message": "Something went wrong."}}))
-
-
-def _event(kind: str, subject: Json, now_s: int) -> Thing:
-    """An event carries no snapshot worth reading: the product has to look for itself."""
-    kept = {name: subject[name] for name in ("id", "object", "customer", "metadata") if name in subject}
-    return Thing(
-        id=f"evt_{kind}_{subject['id']}_{now_s}",
-        object="event",
-        type=kind,
-        livemode=False,
-        created=now_s,
-        data={"object": kept},
-    )
-
-
-def _list(data: list[Json]) -> Json:
-    return {"object": "list", "data": data, "has_more": False, "url": "/v1/none"}
-
-
-def _item(subscription_id: str, price: str, quantity: int) -> Json:
-    return {
-        "id": f"si_{subscription_id}_{price}",
-        "object": "subscription_item",
-        "price": {"id": price, "object": "price"},
-        "quantity": quantity,
-    }
-
-
-def _metadata(params: Params) -> Json:
-    return {name[9:-1]: value for name, value in params.items() if name.startswith("metadata[")}
-
-
-Route = Callable[[MemoryStripe, str, Params, str, int], tuple[MemoryStripe, Json]]
-
-
-def _create_invoice(stripe: MemoryStripe, _: str, params: Params, key: str, now_s: int) -> tuple[MemoryStripe, Json]:
-    # Named by its key and not by a counter, so that the order of strangers makes no difference.
-    invoice_id = "in_" + re.sub(r"\W", "_", key)
-    while invoice_id in stripe.invoices:
-        invoice_id += "_"
-    invoice = {
-        "id": invoice_id,
-        "object": "invoice",
-        "customer": params["customer"],
-        "status": "draft",
-        "created": now_s,
-        "metadata": _metadata(params),
-        "hosted_invoice_url": None,
-        "lines": _list([]),
-    }
-    return stripe._with_invoice(invoice, now_s=now_s), invoice  # noqa: SLF001 - its own module
-
-
-def _add_item(stripe: MemoryStripe, _: str, params: Params, key: str, now_s: int) -> tuple[MemoryStripe, Json]:
-    invoice = stripe.invoices.get(params["invoice"])
-    if invoice is None:  # named by a parameter, not by the path
-        raise Refusal(400, f"No such invoice: '{params['invoice']}'", "resource_missing")
-    if invoice["status"] != "draft":
-        raise Refusal(400, "You can only add items to a draft.", "invoice_not_editable")
-    amount, currency = int(params["price_data[unit_amount]"]), params["price_data[currency]"]
-    item_id = f"ii_{key}".replace(":", "_")
-    line = {
-        "id": f"il_{key}",
-        "object": "line_item",
-        "amount": amount,
-        "currency": currency,
-        "metadata": _metadata(params),
-        "parent": {"invoice_item_details": {"invoice_item": item_id}},
-    }
-    lines = _list([*invoice["lines"]["data"], line])
-    answer = {"id": item_id, "object": "invoiceitem", "amount": amount, "currency": currency}
-    return stripe._with_invoice(invoice | {"lines": lines}, now_s=now_s), answer  # noqa: SLF001 - its own module
-
-
-def _take_item(stripe: MemoryStripe, item_id: str, _p: Params, _k: str, now_s: int) -> tuple[MemoryStripe, Json]:
-    answer = {"id": item_id, "object": "invoiceitem", "deleted": True}
-    if item_id in stripe.pending_items:
-        rest = {name: one for name, one in stripe.pending_items.items() if name != item_id}
-        return replace(stripe, pending_items=rest), answer
-    for invoice in stripe.invoices.values():
-        lines = invoice["lines"]["data"]
-        kept = [line for line in lines if _item_of(line) != item_id]
-        if len(kept) < len(lines):
-            if invoice["status"] != "draft":
-                raise Refusal(400, "You can only take items off a draft.", "invoice_not_editable")
-            return stripe._with_invoice(invoice | {"lines": _list(kept)}, now_s=now_s), answer  # noqa: SLF001 - its own module
-    raise Refusal(404, f"No such invoiceitem: '{item_id}'", "resource_missing")
-
-
-def _list_items(stripe: MemoryStripe, _: str, params: Params, _k: str, _n: int) -> tuple[MemoryStripe, Json]:
-    found = [item for item in stripe.pending_items.values() if item["customer"] == params["customer"]]
-    return stripe, _list(sorted(found, key=lambda item: item["id"]))
-
-
-def _item_of(line: Json) -> str:
-    return str(line["parent"]["invoice_item_details"]["invoice_item"])
-
-
-def _finalize(stripe: MemoryStripe, invoice_id: str, _p: Params, _k: str, now_s: int) -> tuple[MemoryStripe, Json]:
-    invoice = stripe.invoice(invoice_id)
-    if invoice["status"] != "draft":
-        raise Refusal(400, "This invoice is already finalized.", "invoice_not_editable")
-    free = not sum(line["amount"] for line in invoice["lines"]["data"])
-    url = f"https://pay.example/{invoice_id}"
-    final = invoice | {"status": "paid" if free else "open", "hosted_invoice_url": url}
-    events = ("invoice.finalized", "invoice.paid") if free else ("invoice.finalized",)
-    return stripe._with_invoice(final, *events, now_s=now_s), final  # noqa: SLF001 - its own module
-
-
-def _void(stripe: MemoryStripe, invoice_id: str, _p: Params, _k: str, now_s: int) -> tuple[MemoryStripe, Json]:
-    invoice = stripe.invoice(invoice_id)
-    if invoice["status"] not in {"open", "uncollectible"}:
-        raise Refusal(400, f"You can't void an invoice that is {invoice['status']}.", "invoice_not_editable")
-    if invoice_id in stripe.debits:
-        raise Refusal(400, "This invoice has a payment that is still processing.")
-    void = invoice | {"status": "void"}
-    return stripe._with_invoice(void, "invoice.voided", now_s=now_s), void  # noqa: SLF001 - its own module
-
-
-def _delete(stripe: MemoryStripe, invoice_id: str, _p: Params, _k: str, now_s: int) -> tuple[MemoryStripe, Json]:
-    invoice = stripe.invoice(invoice_id)
-    if invoice["status"] != "draft":
-        raise Refusal(400, "You can only delete drafts.", "invoice_not_editable")
-    rest = {name: one for name, one in stripe.invoices.items() if name != invoice_id}
-    left = {
-        _item_of(line): Thing(
-            id=_item_of(line), object="invoiceitem", customer=invoice["customer"], metadata=line["metadata"]
-        )
-        for line in invoice["lines"]["data"]
-    }
-    gone = replace(
-        stripe,
-        invoices=rest,
-        pending_items={**stripe.pending_items, **left},
-        events=(*stripe.events, _event("invoice.deleted", invoice, now_s)),
-    )
-    return gone, {"id": invoice_id, "object": "invoice", "deleted": True}
-
-
-def _retrieve(stripe: MemoryStripe, invoice_id: str, _p: Params, _k: str, _n: int) -> tuple[MemoryStripe, Json]:
-    return stripe, stripe.invoice(invoice_id)
-
-
-def _list_invoices(stripe: MemoryStripe, _: str, params: Params, _k: str, _n: int) -> tuple[MemoryStripe, Json]:
-    since_s, customer = int(params["created[gte]"]), params.get("customer")
-    found = [
-        invoice
-        for invoice in stripe.invoices.values()
-        if invoice["created"] >= since_s and customer in {None, invoice["customer"]}
-    ]
-    return stripe, _list(sorted(found, key=lambda i: (i["created"], i["id"]), reverse=True))
-
-
-def _list_subscriptions(stripe: MemoryStripe, _: str, params: Params, _k: str, _n: int) -> tuple[MemoryStripe, Json]:
-    found = [one for one in stripe.subscriptions.values() if one["customer"] == params["customer"]]
-    return stripe, _list(sorted(found, key=lambda s: (s["created"], s["id"]), reverse=True))
-
-
-def _list_events(stripe: MemoryStripe, _: str, params: Params, _k: str, _n: int) -> tuple[MemoryStripe, Json]:
-    since_s, until_s = int(params["created[gte]"]), int(params["created[lte]"])
-    types = {value for name, value in params.items() if name.startswith("types[")}
-    found = [e for e in stripe.events if since_s <= e["created"] <= until_s and e["type"] in types]
-    return stripe, _list(sorted(found, key=lambda event: (event["created"], event["id"]), reverse=True))
-
-
-def _set_item(stripe: MemoryStripe, subscription: Json, item_id: str, item: Json | None, now_s: int) -> MemoryStripe:
-    if subscription["status"] == "canceled":
-        raise Refusal(400, "A canceled subscription keeps its items.")
-    rest = [one for one in subscription["items"]["data"] if one["id"] != item_id]
-    items = _list([*rest, item] if item else rest)
-    return stripe._with_subscription(subscription | {"items": items}, "updated", now_s)  # noqa: SLF001 - its own module
-
-
-def _create_item(stripe: MemoryStripe, _: str, params: Params, _k: str, now_s: int) -> tuple[MemoryStripe, Json]:
-    subscription = stripe.subscriptions[params["subscription"]]
-    item = _item(subscription["id"], params["price"], int(params["quantity"]))
-    if any(one["id"] == item["id"] for one in subscription["items"]["data"]):
-        raise Refusal(400, "Cannot add multiple subscription items with the same price.")
-    return _set_item(stripe, subscription, item["id"], item, now_s), item
-
-
-def _owner(stripe: MemoryStripe, item_id: str) -> tuple[Json, Json]:
-    for subscription in stripe.subscriptions.values():
-        for item in subscription["items"]["data"]:
-            if item["id"] == item_id:
-                return subscription, item
-    raise Refusal(404, f"No such subscription_item: '{item_id}'", "resource_missing")
-
-
-def _update_item(stripe: MemoryStripe, item_id: str, params: Params, _k: str, now_s: int) -> tuple[MemoryStripe, Json]:
-    subscription, item = _owner(stripe, item_id)
-    item = item | {"quantity": int(params["quantity"])}
-    return _set_item(stripe, subscription, item_id, item, now_s), item
-
-
-def _delete_item(stripe: MemoryStripe, item_id: str, _p: Params, _k: str, now_s: int) -> tuple[MemoryStripe, Json]:
-    subscription, _ = _owner(stripe, item_id)
-    after = _set_item(stripe, subscription, item_id, None, now_s)
-    return after, {"id": item_id, "object": "subscription_item", "deleted": True}
-
-
-# Method, name, whether an id follows, action.
-_ROUTES: dict[tuple[str, str, bool, str], Route] = {
-    ("POST", "invoices", False, ""): _create_invoice,
-    ("POST", "invoiceitems", False, ""): _add_item,
-    ("DELETE", "invoiceitems", True, ""): _take_item,
-    ("GET", "invoiceitems", False, ""): _list_items,
-    ("POST", "invoices", True, "finalize"): _finalize,
-    ("POST", "invoices", True, "void"): _void,
-    ("DELETE", "invoices", True, ""): _delete,
-    ("GET", "invoices", True, ""): _retrieve,
-    ("GET", "invoices", False, ""): _list_invoices,
-    ("GET", "subscriptions", False, ""): _list_subscriptions,
-    ("GET", "events", False, ""): _list_events,
-    ("POST", "subscription_items", False, ""): _create_item,
-    ("POST", "subscription_items", True, ""): _update_item,
-    ("DELETE", "subscription_items", True, ""): _delete_item,
-}

@@ -360,12 +360,12 @@ def empty(product: Product) -> World:
 def with_plans(product: Product, world: World, *, included: int = 1, cap: int = 3) -> World:
     """The world once these plans were applied, and the workspace synced."""
     from line_requests.clock import Clock
-    from line_requests.domain.model import AddOn, Allowance, Plan
+    from line_requests.domain.model import AddOn, Allowance, Amount, Plan
     from line_requests.domain.submission import Kind
 
     def allowances(count: int, most: int) -> dict[Kind, Allowance]:
         return {
-            Kind[kind.upper()]: Allowance(count, most, AddOn(price, f"prod_{kind}", "usd", 1500))
+            Kind[kind.upper()]: Allowance(count, most, AddOn(price, f"prod_{kind}", {"usd": Amount(1500)}))
             for kind, price in ADD_ONS.items()
         }
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from line_requests.domain.bodies import created_body
-from line_requests.domain.model import Allowance, ApiKey, Status, VoidReason
+from line_requests.domain.model import Allowance, Amount, ApiKey, Status, VoidReason
 from line_requests.domain.submission import Kind, Submission
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
 from line_requests.storage.table import marshal
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 KIB = 1024
 # As long as Stripe's ids are.
 REALISTIC = {
-    str(kind): Allowance(5, cap=10, add_on=type(add_on)(f"price_1{'x' * 23}", f"prod_{'x' * 14}", "usd", 1500))
+    str(kind): Allowance(
+        5, cap=10, add_on=type(add_on)(f"price_1{'x' * 23}", f"prod_{'x' * 14}", {"usd": Amount(1500)})
+    )
     for kind, add_on in ADD_ONS.items()
 }
 SUBMISSION = Submission(

@@ -187,7 +187,7 @@ def test_values_of_items_are_plain_integers_although_dynamodb_answers_decimals(w
     world.workspace(email=Allowance(0, cap=3, add_on=EMAIL))
     line = world.line(world.added(Kind.EMAIL, Status.AWAITING_PAYMENT))
     assert line.charge is not None
-    numbers = [line.created_at_ms, line.history[0].at_ms, line.charge.unit_amount, line.stripe_keyed_at_ms]
+    numbers = [line.created_at_ms, line.history[0].at_ms, line.charge.amount, line.stripe_keyed_at_ms]
     workspace = world.now()
     assert workspace.subscription is not None
     allowance = workspace.subscription.allowances[Kind.EMAIL]

@@ -182,7 +182,7 @@ def test_abandoned_quantities_stay_due(world: World) -> None:
     leased = world.workspaces.lease_quantities("acme", NOW_MS)
     assert leased is not None
     world.workspaces.abandon_quantities(leased)
-    assert world.raw(workspace)["due_at"] == NOW_MS
+    assert world.raw(workspace)["due_at"] <= NOW_MS
     assert world.workspaces.lease_quantities("acme", NOW_MS) is not None
 
 

@@ -12,7 +12,7 @@ import stripe
 from line_requests.clock import Clock, wall_time_ms
 from line_requests.domain.errors import LineRequestError
 from line_requests.domain.ids import sha256_hex
-from line_requests.domain.model import AddOn, Allowance, Plan, Workspace
+from line_requests.domain.model import AddOn, Allowance, Amount, Plan, Workspace
 from line_requests.domain.submission import Kind, Submission
 from line_requests.flows.create import Created, Creation
 from line_requests.operator import commands
@@ -100,7 +100,7 @@ class Shop(Requests):
             ).id
             for amount in (2900, 1500)
         )
-        add_on = AddOn(extra, product, "usd", 1500) if for_sale else None
+        add_on = AddOn(extra, product, {"usd": Amount(1500)}) if for_sale else None
         allowances = {Kind.PURCHASED_PHONE: Allowance(included, cap, add_on)}
         self.world.plans.save([Plan("plan", (base,), allowances)])
         customer = v1.customers.create({"name": "Acme"}).id

@@ -183,7 +183,7 @@ def _request_payable_line(deployment: Deployment) -> None:
         payment_status=PaymentStatus.AWAITING_PAYMENT,
         created_at_ms=NOW_MS,
         history=(Change(NOW_MS, Status.AWAITING_PAYMENT, "requested"),),
-        charge=decision.charge_for(workspace, add_on),
+        charge=decision.charge_for(workspace, SUBMISSIONS[Kind.PURCHASED_PHONE], add_on, NOW_MS),
         stripe_keyed_at_ms=NOW_MS,
         lease_until_ms=NOW_MS + LEASE_MS,
     )

@@ -37,6 +37,10 @@ class Invoices:
             "automatic_tax": {"enabled": charge.automatic_tax},
             "metadata": {"workspace_id": line.workspace_id, "line_id": line.id},
         }
+        if charge.memo:
+            params["description"] = charge.memo
+        if charge.footer:
+            params["footer"] = charge.footer
         with stripe_errors():
             return _invoice(self._client.v1.invoices.create(params, _stripe_key(line, "invoice")))
 
@@ -49,10 +53,12 @@ class Invoices:
             "price_data": {
                 "currency": charge.currency,
                 "product": charge.product,
-                "unit_amount": charge.unit_amount,
+                "unit_amount": charge.amount,
                 "tax_behavior": charge.tax_behavior,
             },
             "quantity": 1,
+            "description": charge.description,
+            "period": {"start": charge.period.start_s, "end": charge.period.end_s},
             "metadata": {"workspace_id": line.workspace_id, "line_id": line.id},
         }
         if charge.tax_rates:
@@ -63,7 +69,7 @@ class Invoices:
     def expected_items(self, line: Line) -> tuple[tuple[str, int], ...]:
         """The items that the line's invoice has to have, in the form of `Invoice.items`."""
         charge = self._charge(line)
-        return ((charge.currency, charge.unit_amount),)
+        return ((charge.currency, charge.amount),)
 
     def finalize(self, line: Line, invoice_id: str) -> Invoice:
         """Step 3: the invoice gets its hosted page; with nothing to pay it is paid at once."""

@@ -6,13 +6,16 @@ from typing import Any
 
 import stripe
 
-from line_requests.billing.client import PAGE
+from line_requests.billing.client import PAGE, list_all
 from line_requests.billing.customers import require_deleted_customer
 from line_requests.billing.errors import stripe_errors
 from line_requests.domain.errors import BillingRefused
+from line_requests.domain.model import NO_PERIOD, PendingCharge, Period, Workspace
 
 # On every subscription item that this product adds, so that it can remove items that no plan names any more.
 ADDED_BY_US = {"line_requests": "add_on"}
+# An invoice may be dated a little before the period that it charges for.
+CREATED_MARGIN_S = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,9 @@ class StripeItem:
     id: str
     quantity: int
     ours: bool
+    period: Period = NO_PERIOD
+    interval: str = "month"
+    interval_count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,8 @@ class StripeSubscription:
     status: str
     created_s: int
     items: Mapping[str, StripeItem]
+    currency: str = ""
+    anchor_s: int = 0
 
 
 class Subscriptions:
@@ -69,6 +77,8 @@ class Subscriptions:
             id=subscription.id,
             status=subscription.status,
             created_s=subscription.created,
+            currency=subscription.currency,
+            anchor_s=subscription.billing_cycle_anchor,
             items=dict(_item(item.to_dict()) for item in items),
         )
 
@@ -91,8 +101,69 @@ class Subscriptions:
             else:
                 items.delete(item.id, {"proration_behavior": "none"})
 
+    def charged_quantities(self, subscription_id: str, period: Period) -> dict[str, int]:
+        """The quantity of each price that the subscription's invoices charge for a period (contract 52).
+
+        Read off the invoice lines: a quantity that is read later may have been set after the renewal.
+        """
+        quantities: dict[str, int] = {}
+        created = {"gte": period.start_s - CREATED_MARGIN_S}
+        for invoice in list_all(self._client, "/v1/invoices", {"subscription": subscription_id, "created": created}):
+            for line in self._lines(invoice):
+                details = (line.get("parent") or {}).get("subscription_item_details")
+                price = ((line.get("pricing") or {}).get("price_details") or {}).get("price")
+                if details and price and not details.get("proration") and line["period"]["end"] == period.end_s:
+                    quantities[price] = quantities.get(price, 0) + (line.get("quantity") or 0)
+        return quantities
+
+    def _lines(self, invoice: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+        lines: Iterable[Mapping[str, Any]] = invoice["lines"]["data"]
+        if invoice["lines"]["has_more"]:
+            lines = list_all(self._client, f"/v1/invoices/{invoice['id']}/lines", {"limit": PAGE})
+        return lines
+
+    def create_pending_item(self, workspace: Workspace, charge: PendingCharge) -> None:
+        """Adds a charge to the subscription's next invoice; the same charge twice is one item."""
+        params: stripe.params.InvoiceItemCreateParams = {
+            "customer": workspace.customer,
+            "subscription": charge.subscription,
+            "price_data": {
+                "currency": charge.currency,
+                "product": charge.product,
+                "unit_amount": charge.amount,
+                "tax_behavior": charge.tax_behavior,
+            },
+            "quantity": 1,
+            "description": f"{len(charge.from_s)} {charge.kind.words} line{'s' if len(charge.from_s) > 1 else ''}",
+            "period": {"start": charge.period.start_s, "end": charge.period.end_s},
+            "metadata": _charge_metadata(workspace, charge),
+        }
+        if charge.tax_rates:
+            params["tax_rates"] = list(charge.tax_rates)
+        with stripe_errors():
+            self._client.v1.invoice_items.create(params, {"idempotency_key": f"{workspace.id}:charge:{charge.number}"})
+
+    def has_item(self, workspace: Workspace, charge: PendingCharge) -> bool:
+        """Whether the charge's item exists, for when Stripe may have forgotten its idempotency key."""
+        created = {"gte": charge.stored_at_ms // 1000 - CREATED_MARGIN_S}
+        params = {"customer": workspace.customer, "created": created, "limit": PAGE}
+        wanted = _charge_metadata(workspace, charge).items()
+        items = list_all(self._client, "/v1/invoiceitems", params)
+        return any(wanted <= (item.get("metadata") or {}).items() for item in items)
+
+
+def _charge_metadata(workspace: Workspace, charge: PendingCharge) -> dict[str, str]:
+    return {"workspace_id": workspace.id, "charge": str(charge.number)}
+
 
 def _item(item: Mapping[str, Any]) -> tuple[str, StripeItem]:
     ours = ADDED_BY_US.items() <= (item.get("metadata") or {}).items()
-    # A metered item has no quantity at all.
-    return item["price"]["id"], StripeItem(item["id"], item.get("quantity") or 0, ours)
+    recurring = item["price"].get("recurring") or {}
+    return item["price"]["id"], StripeItem(
+        id=item["id"],
+        quantity=item.get("quantity") or 0,  # a metered item has none
+        ours=ours,
+        period=Period(item["current_period_start"], item["current_period_end"]),
+        interval=recurring.get("interval", "month"),
+        interval_count=recurring.get("interval_count", 1),
+    )

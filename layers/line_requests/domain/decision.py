@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from line_requests.domain.errors import ForbiddenLineType, SubscriptionRequired
-from line_requests.domain.model import AddOn, Charge, Invoice, Line, VoidReason, Workspace
-from line_requests.domain.submission import Kind
+from line_requests.domain import money
+from line_requests.domain.errors import BillingRefused, ForbiddenLineType, SubscriptionRequired
+from line_requests.domain.model import AddOn, Amount, Charge, Excess, Invoice, Line, VoidReason, Workspace
+from line_requests.domain.submission import Kind, Submission
 
 
 def judge(workspace: Workspace, kind: Kind) -> AddOn | None:
@@ -27,19 +28,39 @@ def judge(workspace: Workspace, kind: Kind) -> AddOn | None:
     return allowance.add_on
 
 
-def charge_for(workspace: Workspace, add_on: AddOn) -> Charge:
-    """The charge of one line, independent of later plan changes."""
+def charge_for(workspace: Workspace, submission: Submission, add_on: AddOn, now_ms: int) -> Charge:
+    """The charge of one line, independent of later plan changes (contract 51).
+
+    Raises BillingRefused when the add-on has no price in the subscription's currency.
+    """
     subscription = workspace.subscription
+    assert subscription is not None, "judge() refuses a workspace without a subscription"  # noqa: S101
+    price = price_of(add_on, subscription.currency)
+    amount, period = money.first_charge(subscription, price.unit_amount, subscription.currency, now_ms // 1000)
     return Charge(
         customer=workspace.customer,
         livemode=workspace.livemode,
         product=add_on.product,
-        currency=add_on.currency,
-        unit_amount=add_on.unit_amount,
-        tax_behavior=add_on.tax_behavior,
-        automatic_tax=subscription is not None and subscription.automatic_tax,
-        tax_rates=subscription.tax_rates if subscription else (),
+        currency=subscription.currency,
+        amount=amount,
+        period=period,
+        description=f"{submission.kind.words.capitalize()} line: {submission.first_name} {submission.last_name}",
+        tax_behavior=price.tax_behavior,
+        automatic_tax=subscription.automatic_tax,
+        tax_rates=subscription.tax_rates,
+        memo=subscription.invoice_memo,
+        footer=subscription.invoice_footer,
     )
+
+
+def price_of(add_on: AddOn, currency: str) -> Amount:
+    """The add-on's price in a currency; raises BillingRefused when it has none."""
+    amount = add_on.amounts.get(currency)
+    if amount is None:
+        raise BillingRefused(
+            f"The price {add_on.price} has no amount in {currency}. Add one in Stripe, apply the plan, then retry."
+        )
+    return amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +156,32 @@ def expiry_ms(line: Line, window_ms: int) -> int | None:
     return line.created_at_ms + window_ms if window_ms else None
 
 
+def owed_by_kind(workspace: Workspace, excess: Excess = "keep") -> dict[Kind, int]:
+    """How many add-ons of each kind the workspace owes (contract 50)."""
+    owed: dict[Kind, int] = {}
+    subscription = workspace.subscription
+    for kind, allowance in subscription.allowances.items() if subscription else ():
+        if allowance.add_on is not None:
+            held = workspace.held.get(kind, 0)
+            paid = held - workspace.unpaid.get(kind, 0)
+            settled = held - (workspace.lock_kind is kind)
+            beyond = max(0, settled - allowance.included)
+            owed[kind] = beyond if excess == "bill" else min(paid, beyond)
+    return owed
+
+
 def quantities_owed(workspace: Workspace) -> dict[str, int]:
-    """The quantity of each add-on price that the workspace's subscription should carry (contract 50)."""
+    """The quantity of each add-on price that the subscription should carry from the next period on.
+
+    A place that is charged beyond this period, by a longer one before it, is not charged again by the renewal.
+    """
     owed: dict[str, int] = {}
-    if workspace.subscription is None:
+    subscription = workspace.subscription
+    if subscription is None:
         return owed
-    for kind, allowance in workspace.subscription.allowances.items():
-        if allowance.add_on is None:
-            continue
-        held = workspace.held.get(kind, 0)
-        paid = held - workspace.unpaid.get(kind, 0)
-        settled = held - (workspace.lock_kind is kind)
-        price = allowance.add_on.price
-        owed[price] = owed.get(price, 0) + min(paid, max(0, settled - allowance.included))
+    for kind, count in owed_by_kind(workspace, subscription.excess).items():
+        add_on = subscription.allowances[kind].add_on
+        if add_on is not None:
+            beyond = money.covered(workspace.charged.get(kind, ()), subscription.period.end_s + 1)
+            owed[add_on.price] = owed.get(add_on.price, 0) + max(0, count - beyond)
     return owed

@@ -9,12 +9,15 @@ from pydantic import SkipValidation
 
 from line_requests.domain.submission import Kind, Submission
 
-# Stripe's statuses in which lines may be requested (contract 17), and those that never become active again (39).
+# Stripe's statuses in which lines may be requested (contract 17), and those that have ended for good (39).
 ACTIVE = frozenset({"active", "trialing"})
 ENDED = frozenset({"canceled", "incomplete_expired"})
 
 # Whether a price contains its tax; unspecified leaves it to the Stripe account's default.
 TaxBehavior = Literal["exclusive", "inclusive", "unspecified"]
+# Whether lines that nobody paid for are billed (contract 50), and what a first invoice charges (51).
+Excess = Literal["keep", "bill"]
+FirstCharge = Literal["prorated", "full"]
 
 
 class Status(StrEnum):
@@ -47,15 +50,40 @@ class VoidReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class AddOn:
-    """A paid line beyond the plan: the recurring price, and what a one-off item copies from it."""
+class Amount:
+    """A price in one currency."""
 
-    price: str
-    product: str
-    currency: str
     unit_amount: int
     """Minor units of the currency."""
     tax_behavior: TaxBehavior = "unspecified"
+
+
+@dataclass(frozen=True, slots=True)
+class AddOn:
+    """A paid line beyond the plan: the recurring price, and what an invoice item copies from it, by currency."""
+
+    price: str
+    product: str
+    amounts: Mapping[str, Amount]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From one moment to another, epoch seconds as at Stripe."""
+
+    start_s: int
+    end_s: int
+
+
+NO_PERIOD = Period(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """So many places are charged until then (contract 52)."""
+
+    until_s: int
+    places: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +109,17 @@ class Subscription:
     allowances: Mapping[Kind, Allowance] = field(default_factory=dict)
     automatic_tax: bool = False
     tax_rates: tuple[str, ...] = ()
+    excess: Excess = "keep"
+    first_charge: FirstCharge = "prorated"
+    invoice_memo: str | None = None
+    invoice_footer: str | None = None
+    currency: str = ""
+    period: Period = NO_PERIOD
+    """The base item's current period."""
+    anchor_s: int = 0
+    """Stripe's billing cycle anchor: it sets the day of the month."""
+    interval: str = "month"
+    interval_count: int = 1
 
     @property
     def active(self) -> bool:
@@ -91,6 +130,32 @@ class Subscription:
     def ended(self) -> bool:
         """Whether it can never become active again."""
         return self.status in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The last period of a subscription whose invoice lines were added to `charged`."""
+
+    subscription: str
+    period_end_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCharge:
+    """One pending invoice item for places that are owed beyond what is charged; frozen before Stripe is called."""
+
+    number: int
+    kind: Kind
+    subscription: str
+    product: str
+    currency: str
+    amount: int
+    tax_behavior: TaxBehavior
+    tax_rates: tuple[str, ...]
+    period: Period
+    from_s: tuple[int, ...]
+    """From when each of its places is charged."""
+    stored_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +172,13 @@ class Workspace:
     """Lines that hold a place: awaiting payment, provisioning, active (contract 19)."""
     unpaid: Mapping[Kind, int] = field(default_factory=dict)
     """Those of `held` that are not paid for."""
+    charged: Mapping[Kind, tuple[Coverage, ...]] = field(default_factory=dict)
+    """Until when places are charged, whatever price, plan or subscription charged them (contract 52)."""
+    counted: Counted | None = None
+    pending_charge: PendingCharge | None = None
+    """The invoice item that is about to be created: stored first, so that a crash cannot create two."""
+    charge_number: int = 0
+    """Incremented with each pending charge."""
     lock: str | None = None
     """The id of the one line that awaits payment."""
     lock_kind: Kind | None = None
@@ -124,10 +196,16 @@ class Charge:
     livemode: bool
     product: str
     currency: str
-    unit_amount: int
+    amount: int
+    """Minor units of the currency."""
+    period: Period
+    """What it pays for."""
+    description: str
     tax_behavior: TaxBehavior = "unspecified"
     automatic_tax: bool = False
     tax_rates: tuple[str, ...] = ()
+    memo: str | None = None
+    footer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +303,10 @@ class Plan:
     allowances: Mapping[Kind, Allowance]
     automatic_tax: bool = False
     tax_rates: tuple[str, ...] = ()
+    excess: Excess = "keep"
+    first_charge: FirstCharge = "prorated"
+    invoice_memo: str | None = None
+    invoice_footer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

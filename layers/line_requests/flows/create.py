@@ -196,7 +196,7 @@ class Creation:
             payment_status=PaymentStatus.NOT_REQUIRED if add_on is None else PaymentStatus.AWAITING_PAYMENT,
             created_at_ms=now_ms,
             history=(Change(now_ms, status, "requested"),),
-            charge=decision.charge_for(workspace, add_on) if add_on else None,
+            charge=decision.charge_for(workspace, submission, add_on, now_ms) if add_on else None,
             idempotency_key_hash=key_hash,
             stripe_keyed_at_ms=now_ms,
             lease_until_ms=now_ms + LEASE_MS if add_on else 0,

@@ -12,6 +12,7 @@ from line_requests.clock import Clock
 from line_requests.domain import decision
 from line_requests.domain.errors import BillingMisconfigured, BillingRefused, BillingUnavailable
 from line_requests.domain.model import Invoice, Line, Status, VoidReason, Workspace
+from line_requests.flows.add_ons import AddOns
 from line_requests.flows.invoicing import DELETED, Invoicing, invoice_missing
 from line_requests.flows.subscriptions import SubscriptionSync
 from line_requests.storage.stores import Stores
@@ -52,6 +53,7 @@ class Lifecycle:
     def __init__(self, stores: Stores, connect: Connect, window_ms: int) -> None:
         self.connect = connect
         self.subscriptions = SubscriptionSync(stores.workspaces, stores.plans)
+        self.add_ons = AddOns(stores.workspaces, stores.plans, self.subscriptions)
         self._lines = stores.lines
         self._workspaces = stores.workspaces
         self._window_ms = window_ms

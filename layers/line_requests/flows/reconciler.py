@@ -83,7 +83,7 @@ class Reconciler:
 
     def _check_workspace(self, workspace_id: str) -> None:
         billing, now_ms = self._lifecycle.connect(self._clock), self._clock.now_ms()
-        workspace, changed = self._lifecycle.subscriptions.set_quantities(billing, workspace_id, now_ms)
+        workspace, changed = self._lifecycle.add_ons.settle(billing, workspace_id, now_ms)
         self._progress.count("quantities", changed)
         # Another plan, or a place that was given back, may include a request that awaits payment.
         if workspace is not None:

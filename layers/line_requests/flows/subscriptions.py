@@ -1,12 +1,12 @@
-"""Keeps each workspace's subscription snapshot true to Stripe, and Stripe's add-on quantities true to what is owed."""
+"""Keeps each workspace's subscription snapshot true to Stripe."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from line_requests.billing.account import Billing
 from line_requests.billing.subscriptions import StripeSubscription
-from line_requests.domain import decision
-from line_requests.domain.errors import BillingUnavailable, LineRequestError
-from line_requests.domain.model import ACTIVE, ENDED, Plan, Subscription, Workspace
+from line_requests.domain.errors import BillingUnavailable
+from line_requests.domain.model import ACTIVE, NO_PERIOD, Plan, Subscription, Workspace
 from line_requests.storage.plans import Plans
 from line_requests.storage.workspaces import Workspaces
 from line_requests.telemetry import alarm
@@ -15,7 +15,7 @@ REFRESH_ATTEMPTS = 5
 
 
 class SubscriptionSync:
-    """Reads subscriptions from Stripe, and writes quantities to it."""
+    """Reads subscriptions from Stripe."""
 
     def __init__(self, workspaces: Workspaces, plans: Plans) -> None:
         self._workspaces = workspaces
@@ -24,13 +24,13 @@ class SubscriptionSync:
     def refresh(self, billing: Billing, workspace_id: str, now_ms: int) -> Workspace | None:
         """Brings the snapshot up to date; None for an unknown workspace."""
         workspace = self._workspaces.get(workspace_id)
-        return self._refresh(billing, workspace, now_ms)[0] if workspace else None
+        return self.refresh_and_list(billing, workspace, now_ms)[0] if workspace else None
 
     def current(self, billing: Billing, customer: str) -> Subscription | None:
         """The subscription of a customer who may have no workspace yet."""
         return select(billing.subscriptions.of_customer(customer), self._plans.all())
 
-    def _refresh(
+    def refresh_and_list(
         self, billing: Billing, workspace: Workspace, now_ms: int
     ) -> tuple[Workspace, list[StripeSubscription]]:
         """The workspace with its snapshot brought up to date, and what Stripe listed.
@@ -51,53 +51,6 @@ class SubscriptionSync:
             workspace = self._workspaces.get(workspace.id) or workspace
         raise BillingUnavailable("the subscription kept changing")
 
-    def set_quantities(self, billing: Billing, workspace_id: str, now_ms: int) -> tuple[Workspace | None, int]:
-        """Refreshes the snapshot, then sets each add-on price's quantity to what is owed (contract 46, 50).
-
-        One writer at a time; an item that this product added and that is no longer owed is removed. Returns the
-        workspace, or None while another writer has it, and the number of quantities changed.
-        """
-        workspace = self._workspaces.lease_quantities(workspace_id, now_ms)
-        if workspace is None:
-            return None, 0
-        try:
-            workspace, listed = self._refresh(billing, workspace, now_ms)
-            changed = self._write_quantities(billing, workspace, listed)
-        except LineRequestError:
-            self._workspaces.abandon_quantities(workspace)
-            raise
-        return self._workspaces.finish_quantities(workspace, asked_at_ms=now_ms), changed
-
-    def _write_quantities(self, billing: Billing, workspace: Workspace, listed: Sequence[StripeSubscription]) -> int:
-        subscription = workspace.subscription
-        # Under a plan that is not known, what is owed is unknown, not nothing.
-        if subscription is None or subscription.ended or subscription.plan is None:
-            return 0
-        add_ons = {
-            allowance.add_on.price
-            for plan in self._plans.all()
-            for allowance in plan.allowances.values()
-            if allowance.add_on
-        }
-        changed = 0
-        for stripe_subscription in listed:
-            if stripe_subscription.status in ENDED:
-                continue
-            # Only the subscription that counts carries add-ons.
-            counts = stripe_subscription.id == subscription.id
-            owed = decision.quantities_owed(workspace) if counts else {}
-            existing = {
-                price: item
-                for price, item in stripe_subscription.items.items()
-                if item.ours or (counts and price in add_ons)
-            }
-            for price in sorted(owed.keys() | existing.keys()):
-                item, quantity = existing.get(price), owed.get(price, 0)
-                if (item.quantity if item else None) != (quantity or None):
-                    billing.subscriptions.set_quantity(stripe_subscription.id, price, item, quantity)
-                    changed += 1
-        return changed
-
 
 def select(subscriptions: Sequence[StripeSubscription], plans: Sequence[Plan]) -> Subscription | None:
     """The subscription that counts: active on a known plan, else any active one, else the newest on a known plan."""
@@ -111,7 +64,28 @@ def select(subscriptions: Sequence[StripeSubscription], plans: Sequence[Plan]) -
     best = max(subscriptions, key=rank, default=None)
     if best is None:
         return None
-    plan = next((by_price[price] for price in best.items if price in by_price), None)
+    base, plan = next(((price, by_price[price]) for price in best.items if price in by_price), (None, None))
+    item = best.items[base] if base is not None else next(iter(best.items.values()), None)
+    snapshot = Subscription(
+        id=best.id,
+        status=best.status,
+        plan=None,
+        currency=best.currency,
+        period=item.period if item else NO_PERIOD,
+        anchor_s=best.anchor_s,
+        interval=item.interval if item else "month",
+        interval_count=item.interval_count if item else 1,
+    )
     if plan is None:
-        return Subscription(best.id, best.status, None)
-    return Subscription(best.id, best.status, plan.name, plan.allowances, plan.automatic_tax, plan.tax_rates)
+        return snapshot
+    return replace(
+        snapshot,
+        plan=plan.name,
+        allowances=plan.allowances,
+        automatic_tax=plan.automatic_tax,
+        tax_rates=plan.tax_rates,
+        excess=plan.excess,
+        first_charge=plan.first_charge,
+        invoice_memo=plan.invoice_memo,
+        invoice_footer=plan.invoice_footer,
+    )

@@ -1,10 +1,10 @@
 """The doctor's checks of the Stripe account and of the secret."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from line_requests.billing.client import API_VERSION
 from line_requests.domain import decision
-from line_requests.domain.model import ENDED
+from line_requests.domain.model import ENDED, Amount
 from line_requests.operator.doctor import Check, Patient, Skipped
 from line_requests.operator.values import Money
 
@@ -90,9 +90,12 @@ def _prices(patient: Patient) -> Iterator[str]:
             where = f"plan {plan.name}: lines.{kind}.add_on: {add_on.price}"
             if price is None or not price.active:
                 yield f"{where} is {'unknown' if price is None else 'not active'}"
-            elif (price.unit_amount, price.tax_behavior) != (add_on.unit_amount, add_on.tax_behavior):
-                applied, now = Money(add_on.unit_amount, add_on.currency), Money(price.unit_amount or 0, price.currency)
-                yield f"{where} was applied at {applied} {add_on.tax_behavior}, is {now} {price.tax_behavior}"
+            elif price.amounts != add_on.amounts:
+                yield f"{where} was applied at {_amounts(add_on.amounts)}, is {_amounts(price.amounts)}"
+
+
+def _amounts(amounts: Mapping[str, Amount]) -> str:
+    return ", ".join(f"{Money(one.unit_amount, currency)} {one.tax_behavior}" for currency, one in amounts.items())
 
 
 def _quantities(patient: Patient) -> Iterator[str]:
@@ -100,7 +103,7 @@ def _quantities(patient: Patient) -> Iterator[str]:
         subscription = workspace.subscription
         if subscription is None or subscription.plan is None or subscription.ended:
             continue
-        if patient.stores.workspaces.is_due(workspace.id):
+        if patient.stores.workspaces.is_due(workspace.id, patient.now_ms):
             continue  # the reconciler is about to set them
         owed = {price: quantity for price, quantity in decision.quantities_owed(workspace).items() if quantity}
         for found in patient.billing.subscriptions.of_customer(workspace.customer):

@@ -105,7 +105,19 @@ class _AtStripe:
         for rate in rates:
             if not self._tax_rate_active(rate):
                 self._mistake(name, ("tax",), f"Stripe has no active tax rate {rate}")
-        return Plan(name, tuple(spec.base_prices), allowances, automatic, rates)
+        if spec.first_charge == "full" and any(base.longer_than_a_month for base in known):
+            self._mistake(name, ("first_charge",), "full is for base prices of at most a month")
+        return Plan(
+            name,
+            tuple(spec.base_prices),
+            allowances,
+            automatic,
+            rates,
+            excess=spec.excess,
+            first_charge=spec.first_charge,
+            invoice_memo=spec.invoice_memo,
+            invoice_footer=spec.invoice_footer,
+        )
 
     def _mistake(self, plan: str, field: tuple[str, ...], message: str) -> None:
         self.mistakes.append(Mistake(plan, field, message))
@@ -136,13 +148,14 @@ class _AtStripe:
             if ours != its:
                 there, here = " every ".join(map(str, its)), " every ".join(map(str, ours))
                 faults.append(f"is in {here}, the base price {base.id} in {there}")
-        if automatic_tax and price.tax_behavior == "unspecified" and self._default_tax_behavior() is None:
+        unspecified = any(amount.tax_behavior == "unspecified" for amount in price.amounts.values())
+        if automatic_tax and unspecified and self._default_tax_behavior() is None:
             faults.append("has no tax behavior, which automatic tax needs, and the account has no default")
         for fault in faults:
             self._mistake(plan, field, f"{price.id} {fault}")
         if faults or price.unit_amount is None:
             return None
-        return AddOn(price.id, price.product, price.currency, price.unit_amount, price.tax_behavior)
+        return AddOn(price.id, price.product, price.amounts)
 
 
 _ADD_ON_FAULTS: Mapping[str, Callable[[StripePrice], bool]] = {

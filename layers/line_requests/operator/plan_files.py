@@ -10,7 +10,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, ValidationError, model_validator
 
 from line_requests.domain.errors import InvalidPlan
-from line_requests.domain.model import Plan
+from line_requests.domain.model import Excess, FirstCharge, Plan
 from line_requests.domain.submission import Kind
 
 # A copy of the plan lies in each of its workspaces, which have to stay small.
@@ -46,6 +46,11 @@ class PlanSpec(_Strict):
 
     base_prices: list[_PriceId] = Field(min_length=1)
     tax: Literal["automatic"] | list[_TaxRateId] = Field(default=[])
+    excess: Excess = "keep"
+    first_charge: FirstCharge = "prorated"
+    # Stripe's limits: https://docs.stripe.com/api/invoices/create
+    invoice_memo: str | None = Field(default=None, min_length=1, max_length=1500)
+    invoice_footer: str | None = Field(default=None, min_length=1, max_length=5000)
     lines: dict[_Kind, LineGrant]
 
 
@@ -119,6 +124,12 @@ def table_of(plan: Plan) -> dict[str, Any]:
     table: dict[str, Any] = {"base_prices": list(plan.base_prices)}
     if plan.automatic_tax or plan.tax_rates:
         table["tax"] = "automatic" if plan.automatic_tax else list(plan.tax_rates)
+    if plan.excess != "keep":
+        table["excess"] = plan.excess
+    if plan.first_charge != "prorated":
+        table["first_charge"] = plan.first_charge
+    texts = {"invoice_memo": plan.invoice_memo, "invoice_footer": plan.invoice_footer}
+    table |= {name: text for name, text in texts.items() if text is not None}
     lines: dict[str, dict[str, Any]] = {}
     for kind, allowance in plan.allowances.items():
         grant = {"included": allowance.included, "cap": allowance.cap}

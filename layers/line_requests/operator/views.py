@@ -23,7 +23,9 @@ def plan_view(plan: Plan) -> Row:
                 "included": allowance.included,
                 "cap": allowance.cap,
                 "addOn": allowance.add_on and allowance.add_on.price,
-                "unitAmount": allowance.add_on and Money(allowance.add_on.unit_amount, allowance.add_on.currency),
+                "amounts": [Money(price.unit_amount, currency) for currency, price in allowance.add_on.amounts.items()]
+                if allowance.add_on
+                else [],
             }
             for kind, allowance in plan.allowances.items()
         ],
@@ -110,7 +112,7 @@ def line_view(line: Line) -> Row:
         **submission_body(line.submission),
         "status": str(line.status),
         "paymentStatus": str(line.payment_status),
-        "unitAmount": charge and Money(charge.unit_amount, charge.currency),
+        "unitAmount": charge and Money(charge.amount, charge.currency),
         "invoice": line.invoice_id,
         "paymentUrl": line.payment_url,
         "voidReason": line.void_reason and str(line.void_reason),

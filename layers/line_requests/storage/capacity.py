@@ -18,10 +18,7 @@ _BELOW_INCLUDED = "(attribute_not_exists(#unpaid.#kind) OR #unpaid.#kind < :incl
 _NONE_PAID = "(attribute_not_exists(#held.#kind) OR #held.#kind = :zero OR #held.#kind = #unpaid.#kind)"
 
 # The reconciler finds the workspace through the index and sets what decision.quantities_owed says.
-QUANTITIES_DUE = (
-    "#quantities_revision = #quantities_revision + :moved, "
-    "#due_shard = :due_shard, #due_at = if_not_exists(#due_at, :due_at)"
-)
+QUANTITIES_DUE = "#quantities_revision = #quantities_revision + :moved, #due_shard = :due_shard, #due_at = :due_at"
 
 
 def quantities_due_values(workspace_id: str, now_ms: int) -> Item:
@@ -87,6 +84,10 @@ def release_lock(line: Line, *, paid: bool = False, canceled: bool = False, now_
     if canceled or paid:
         sets.append("#unpaid.#kind = #unpaid.#kind - :one")
         values["one"] = 1
+    if paid and line.charge is not None:
+        # Its invoice has charged one place to the end of that period (contract 52).
+        sets.append("#charged.#kind = list_append(if_not_exists(#charged.#kind, :none), :charged)")
+        values |= {"none": [], "charged": [{"until_s": line.charge.period.end_s, "places": 1}]}
     update = f"SET {', '.join(sets)} REMOVE #lock, #lock_kind"
     return _write(line.workspace_id, line, update, "#lock = :line", values)
 

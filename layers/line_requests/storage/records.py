@@ -14,8 +14,11 @@ from line_requests.domain.errors import UnreadableRecord
 from line_requests.domain.model import (
     ApiKey,
     Change,
+    Counted,
+    Coverage,
     IdempotencyRecord,
     Line,
+    PendingCharge,
     Plan,
     Subscription,
     Workspace,
@@ -32,6 +35,9 @@ _KINDS = frozenset(Kind)
 _LINE = TypeAdapter(Line)
 _WORKSPACE = TypeAdapter(Workspace)
 _PLAN = TypeAdapter(Plan)
+_CHARGED = TypeAdapter(Mapping[Kind, tuple[Coverage, ...]])
+_COUNTED = TypeAdapter(Counted)
+_PENDING_CHARGE = TypeAdapter(PendingCharge)
 _SUBSCRIPTION = TypeAdapter(Subscription)
 _CHANGE = TypeAdapter(Change)
 _API_KEY = TypeAdapter(ApiKey)
@@ -118,8 +124,24 @@ def new_workspace_item(workspace_id: str, customer: str, *, livemode: bool) -> I
 
 
 def subscription_item(subscription: Subscription) -> Item:
-    """The snapshot with its entitlements, as an attribute of the workspace."""
-    return _dump(_SUBSCRIPTION, subscription)
+    """The snapshot with its entitlements, as an attribute of the workspace; short, so that it costs one write unit."""
+    item: Item = _SUBSCRIPTION.dump_python(subscription, mode="json", exclude_defaults=True)
+    return item
+
+
+def charged_item(charged: Mapping[Kind, tuple[Coverage, ...]]) -> Item:
+    """Until when places are charged, as an attribute of the workspace."""
+    return _dump(_CHARGED, charged)
+
+
+def counted_item(counted: Counted) -> Item:
+    """The last period that was counted, as an attribute of the workspace."""
+    return _dump(_COUNTED, counted)
+
+
+def pending_charge_item(charge: PendingCharge) -> Item:
+    """The invoice item that is about to be created, as an attribute of the workspace."""
+    return _dump(_PENDING_CHARGE, charge)
 
 
 def plan_item(plan: Plan) -> Item:
@@ -179,7 +201,7 @@ def line(item: Mapping[str, Any]) -> Line:
 
 def workspace(item: Mapping[str, Any]) -> Workspace:
     """Reads a workspace item; absent counts are 0, unknown kinds are skipped."""
-    counts = {name: _known_kinds(item.get(name, {})) for name in ("held", "unpaid")}
+    counts = {name: _known_kinds(item.get(name, {})) for name in ("held", "unpaid", "charged")}
     subscription = item.get("subscription")
     if subscription is not None:
         subscription = {**subscription, "allowances": _known_kinds(subscription.get("allowances", {}))}

@@ -1,10 +1,11 @@
 """Workspaces: who they are at Stripe and Clerk, their subscription snapshot, rate window and quantities' lease."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-from line_requests.domain.model import Subscription, Workspace
+from line_requests.domain.model import Counted, Coverage, PendingCharge, Subscription, Workspace
 from line_requests.domain.rate_limit import RateLimit
+from line_requests.domain.submission import Kind
 from line_requests.storage import capacity, records
 from line_requests.storage.table import ConditionFailed, Item, Table, TransactionCanceled, Write
 
@@ -90,10 +91,10 @@ class Workspaces:
         for item in self._table.scan("#sk = :sk", {"sk": "WORKSPACE"}):
             yield records.workspace_id_of(item)
 
-    def is_due(self, workspace_id: str) -> bool:
-        """Whether the reconciler still has to look at it."""
+    def is_due(self, workspace_id: str, now_ms: int) -> bool:
+        """Whether the reconciler has to look at it by now."""
         item = self._table.get(records.workspace_key(workspace_id))
-        return item is not None and "due_at" in item
+        return item is not None and item.get("due_at", now_ms + 1) <= now_ms
 
     def all(self) -> Iterator[Workspace]:
         """Every workspace; for operators only, it reads the whole table."""
@@ -150,7 +151,7 @@ class Workspaces:
     def mark_subscription_due(self, workspace_id: str, *, changed_by_ms: int, now_ms: int) -> None:
         """Has the reconciler read a subscription that changed by then, unless it has read it since."""
         values = {"shard": records.due_shard(workspace_id), "now": now_ms, "changed": changed_by_ms}
-        update = "SET #due_shard = :shard, #due_at = if_not_exists(#due_at, :now)"
+        update = "SET #due_shard = :shard, #due_at = :now"
         condition = "attribute_exists(#pk) AND (attribute_not_exists(#asked_at_ms) OR #asked_at_ms <= :changed)"
         self._update(workspace_id, update, values, condition)
 
@@ -182,27 +183,53 @@ class Workspaces:
             workspace_id,
             "SET #quantities_lease_until_ms = :until",
             {"until": now_ms + QUANTITIES_LEASE_MS, "now": now_ms},
-            "attribute_exists(#due_at) AND "
+            "#due_at <= :now AND "
             "(attribute_not_exists(#quantities_lease_until_ms) OR #quantities_lease_until_ms <= :now)",
         )
 
-    def finish_quantities(self, workspace: Workspace, *, asked_at_ms: int) -> Workspace:
-        """Ends the lease; the workspace is no longer due unless its counts changed meanwhile.
+    def save_charged(
+        self,
+        workspace: Workspace,
+        charged: Mapping[Kind, tuple[Coverage, ...]],
+        *,
+        counted: Counted | None,
+        pending_charge: PendingCharge | None,
+    ) -> Workspace | None:
+        """Stores until when places are charged, and the charge that is about to be created (None: no longer one).
+
+        None when the counts changed since the workspace was read, because a payment adds to what is charged.
+        """
+        sets = ["#charged = :charged"]
+        values: Item = {"charged": records.charged_item(charged), "seen": workspace.quantities_revision}
+        if counted is not None:
+            sets.append("#counted = :counted")
+            values["counted"] = records.counted_item(counted)
+        remove = " REMOVE #pending_charge"
+        if pending_charge is not None:
+            sets += ["#pending_charge = :charge", "#charge_number = :number"]
+            values |= {"charge": records.pending_charge_item(pending_charge), "number": pending_charge.number}
+            remove = ""
+        return self._update(workspace.id, f"SET {', '.join(sets)}{remove}", values, "#quantities_revision = :seen")
+
+    def finish_quantities(self, workspace: Workspace, *, asked_at_ms: int, due_at_ms: int | None = None) -> Workspace:
+        """Ends the lease; the workspace is due again at `due_at_ms`, or at once if its counts changed meanwhile.
 
         Its subscription was read from Stripe at `asked_at_ms` or later.
         """
-        finished = self._update(
-            workspace.id,
-            "SET #asked_at_ms = :asked REMOVE #quantities_lease_until_ms, #due_shard, #due_at",
-            {"seen": workspace.quantities_revision, "asked": asked_at_ms},
-            "#quantities_revision = :seen",
-        )
+        values: Item = {"seen": workspace.quantities_revision, "asked": asked_at_ms}
+        update = "SET #asked_at_ms = :asked"
+        if due_at_ms is None:
+            update += " REMOVE #quantities_lease_until_ms, #due_shard, #due_at"
+        else:
+            update += ", #due_at = :due, #due_shard = :shard REMOVE #quantities_lease_until_ms"
+            values |= {"due": due_at_ms, "shard": records.due_shard(workspace.id)}
+        finished = self._update(workspace.id, update, values, "#quantities_revision = :seen")
         return finished or self.abandon_quantities(workspace)
 
     def abandon_quantities(self, workspace: Workspace) -> Workspace:
         """Ends the lease and keeps the workspace due, even if a faster writer finished."""
         values = {"shard": records.due_shard(workspace.id), "overdue": 0}
-        update = "SET #due_shard = :shard, #due_at = if_not_exists(#due_at, :overdue) REMOVE #quantities_lease_until_ms"
+        update = "SET #due_shard = :shard, #due_at = :overdue REMOVE #quantities_lease_until_ms"
         return self._update(workspace.id, update, values) or workspace
 
     def _update(self, workspace_id: str, update: str, values: Item, condition: str | None = None) -> Workspace | None:

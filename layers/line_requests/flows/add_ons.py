@@ -1,0 +1,184 @@
+"""What a subscription is billed for its paid lines: every moment once (contract 50, 52).
+
+Renewals charge the quantities, which are set without proration. Places that are owed in the middle of a period are
+charged by one pending invoice item, which the next invoice takes up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from line_requests.billing.account import Billing
+from line_requests.billing.subscriptions import StripeSubscription
+from line_requests.domain import decision, money
+from line_requests.domain.errors import BillingRefused, BillingUnavailable, LineRequestError
+from line_requests.domain.model import ENDED, Counted, PendingCharge, Subscription, Workspace
+from line_requests.domain.submission import Kind
+from line_requests.flows.subscriptions import SubscriptionSync
+from line_requests.storage.plans import Plans
+from line_requests.storage.workspaces import Workspaces
+from line_requests.telemetry import alarm
+
+# Stripe's statuses in which invoices are made for what is owed; a trial or a pause charges nothing.
+CHARGING = frozenset({"active", "past_due", "unpaid"})
+# Stripe forgets idempotency keys after 24 hours.
+KEY_LIFETIME_MS = 23 * 3_600_000
+
+
+class AddOns:
+    """Charges and quantities, written by one caller at a time."""
+
+    def __init__(self, workspaces: Workspaces, plans: Plans, sync: SubscriptionSync) -> None:
+        self._workspaces = workspaces
+        self._plans = plans
+        self._sync = sync
+
+    def settle(self, billing: Billing, workspace_id: str, now_ms: int) -> tuple[Workspace | None, int]:
+        """Refreshes the subscription, counts what renewals charged, charges what is short, then sets the quantities.
+
+        Returns the workspace, or None while another caller settles it, and the number of changes at Stripe.
+        """
+        workspace = self._workspaces.lease_quantities(workspace_id, now_ms)
+        if workspace is None:
+            return None, 0
+        try:
+            workspace, listed = self._sync.refresh_and_list(billing, workspace, now_ms)
+            workspace, charges = self._charge(billing, workspace, listed, now_ms)
+            changed = charges + self._set_quantities(billing, workspace, listed)
+        except LineRequestError:
+            self._workspaces.abandon_quantities(workspace)
+            raise
+        due_at_ms = _period_end_ms(workspace.subscription)
+        return self._workspaces.finish_quantities(workspace, asked_at_ms=now_ms, due_at_ms=due_at_ms), changed
+
+    # --- charges --------------------------------------------------------------------------------
+
+    def _charge(
+        self, billing: Billing, workspace: Workspace, listed: Sequence[StripeSubscription], now_ms: int
+    ) -> tuple[Workspace, int]:
+        charges = 0
+        if workspace.pending_charge is not None:
+            workspace = self._finish_charge(billing, workspace, workspace.pending_charge, now_ms)
+        subscription = workspace.subscription
+        if subscription is None or subscription.plan is None or subscription.status not in CHARGING:
+            return workspace, charges
+        items = {price for one in listed if one.id == subscription.id for price in one.items}
+        workspace = self._count_renewal(billing, workspace, subscription, items, now_ms)
+        while (charge := self._next_charge(workspace, subscription, now_ms)) is not None:
+            counted = workspace.counted
+            workspace = self._saved(
+                self._workspaces.save_charged(workspace, workspace.charged, counted=counted, pending_charge=charge)
+            )
+            workspace = self._finish_charge(billing, workspace, charge, now_ms)
+            charges += 1
+        return workspace, charges
+
+    def _count_renewal(
+        self, billing: Billing, workspace: Workspace, subscription: Subscription, items: set[str], now_ms: int
+    ) -> Workspace:
+        """Adds what the invoices of the current period charge, once per period."""
+        current = Counted(subscription.id, subscription.period.end_s)
+        kinds_by_price = self._kinds_by_price()
+        # Without an item, and without a place that was charged in the last period, a renewal has charged no add-on.
+        nothing_to_count = not any(workspace.charged.values()) and items.isdisjoint(kinds_by_price)
+        if workspace.counted == current or nothing_to_count:
+            return workspace
+        quantities = billing.subscriptions.charged_quantities(subscription.id, subscription.period)
+        owed = decision.owed_by_kind(workspace, subscription.excess)
+        charged = {kind: money.without_past(has, now_ms // 1000) for kind, has in workspace.charged.items()}
+        for price, kinds in kinds_by_price.items():
+            shares = money.split_by_kind(quantities.get(price, 0), {kind: owed.get(kind, 0) for kind in kinds})
+            for kind, places in shares.items():
+                charged[kind] = money.cover(charged.get(kind, ()), places, subscription.period.end_s)
+        return self._saved(self._workspaces.save_charged(workspace, charged, counted=current, pending_charge=None))
+
+    def _next_charge(self, workspace: Workspace, subscription: Subscription, now_ms: int) -> PendingCharge | None:
+        """What the first kind that is short has to be charged; None when every owed place is covered."""
+        period, now_s = subscription.period, now_ms // 1000
+        # What nobody paid for is billed by renewals only, so `keep` counts whatever the plan's policy is.
+        for kind, owed in decision.owed_by_kind(workspace).items():
+            short = money.shortage(kind, owed, workspace.charged.get(kind, ()), period.end_s, now_s)
+            add_on = subscription.allowances[kind].add_on
+            if short is None or add_on is None or now_s >= period.end_s:
+                continue
+            price = decision.price_of(add_on, subscription.currency)
+            return PendingCharge(
+                number=workspace.charge_number + 1,
+                kind=kind,
+                subscription=subscription.id,
+                product=add_on.product,
+                currency=subscription.currency,
+                amount=short.amount(price.unit_amount, period, subscription.currency),
+                tax_behavior=price.tax_behavior,
+                tax_rates=subscription.tax_rates,
+                period=replace(period, start_s=min(short.from_s)),
+                from_s=short.from_s,
+                stored_at_ms=now_ms,
+            )
+        return None
+
+    def _finish_charge(self, billing: Billing, workspace: Workspace, charge: PendingCharge, now_ms: int) -> Workspace:
+        """Creates the stored charge's item unless it exists, then counts its places as charged."""
+        charged = dict(workspace.charged)
+        try:
+            old = now_ms - charge.stored_at_ms > KEY_LIFETIME_MS
+            if charge.amount and not (old and billing.subscriptions.has_item(workspace, charge)):
+                billing.subscriptions.create_pending_item(workspace, charge)
+        except BillingRefused as refusal:
+            # The subscription has ended meanwhile: nothing was charged, so nothing is covered.
+            alarm("BillingRefused", f"a charge was dropped: {refusal}", workspace_id=workspace.id)
+        else:
+            extended = [from_s for from_s in charge.from_s if from_s > charge.stored_at_ms // 1000]
+            coverages = charged.get(charge.kind, ())
+            charged[charge.kind] = money.cover(coverages, len(charge.from_s), charge.period.end_s, replacing=extended)
+        return self._saved(
+            self._workspaces.save_charged(workspace, charged, counted=workspace.counted, pending_charge=None)
+        )
+
+    def _saved(self, workspace: Workspace | None) -> Workspace:
+        if workspace is None:
+            raise BillingUnavailable("the workspace's lines changed meanwhile")
+        return workspace
+
+    def _kinds_by_price(self) -> dict[str, list[Kind]]:
+        """The kinds that each add-on price of any plan stands for."""
+        kinds: dict[str, list[Kind]] = {}
+        for plan in self._plans.all():
+            for kind, allowance in plan.allowances.items():
+                if allowance.add_on is not None and kind not in kinds.setdefault(allowance.add_on.price, []):
+                    kinds[allowance.add_on.price].append(kind)
+        return kinds
+
+    # --- quantities -----------------------------------------------------------------------------
+
+    def _set_quantities(self, billing: Billing, workspace: Workspace, listed: Sequence[StripeSubscription]) -> int:
+        """Sets each add-on price's quantity to what is owed; removes items of ours that are no longer owed."""
+        subscription = workspace.subscription
+        # Under a plan that is not known, what is owed is unknown, not nothing.
+        if subscription is None or subscription.ended or subscription.plan is None:
+            return 0
+        add_ons = self._kinds_by_price()
+        changed = 0
+        for stripe_subscription in listed:
+            if stripe_subscription.status in ENDED:
+                continue
+            # Only the subscription that counts carries add-ons.
+            counts = stripe_subscription.id == subscription.id
+            owed = decision.quantities_owed(workspace) if counts else {}
+            existing = {
+                price: item
+                for price, item in stripe_subscription.items.items()
+                if item.ours or (counts and price in add_ons)
+            }
+            for price in sorted(owed.keys() | existing.keys()):
+                item, quantity = existing.get(price), owed.get(price, 0)
+                if (item.quantity if item else None) != (quantity or None):
+                    billing.subscriptions.set_quantity(stripe_subscription.id, price, item, quantity)
+                    changed += 1
+        return changed
+
+
+def _period_end_ms(subscription: Subscription | None) -> int | None:
+    """When the workspace is due again: at the end of the period."""
+    if subscription is None or subscription.ended or subscription.plan is None:
+        return None
+    return subscription.period.end_s * 1000
