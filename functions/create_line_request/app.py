@@ -34,22 +34,26 @@ def handler(event: dict[str, Any], _context: object) -> Response:
 def _create(request: Request) -> Response:
     """401, then 429, then 400, then the decision (the contract's order of checks)."""
     creation = DEPLOYMENT.creation(Clock.at_event(request.at_ms, BUDGET_S))
-    form, key_hash = _read(request)
-    workspace, snapshot = authenticate(DEPLOYMENT, request, idempotency_key_hash=key_hash)
+    form, idempotency_key_hash = _read(request)
+    workspace, snapshot = authenticate(DEPLOYMENT, request, idempotency_key_hash=idempotency_key_hash)
     try:
-        response = responses.created(_decide(creation, workspace, snapshot, form, key_hash))
+        response = responses.created(_decide(creation, workspace, snapshot, form, idempotency_key_hash))
     except Exception as error:  # noqa: BLE001 - every answer but 401 tells the request budget (contract 64)
         response = responses.failure(error)
     return responses.with_rate_limit(response, DEPLOYMENT.settings.limit, workspace.tat_ms, request.at_ms)
 
 
 def _decide(
-    creation: Creation, workspace: Workspace, snapshot: Snapshot, form: Submission | Invalid, key_hash: str | None
+    creation: Creation,
+    workspace: Workspace,
+    snapshot: Snapshot,
+    form: Submission | Invalid,
+    idempotency_key_hash: str | None,
 ) -> Created:
     if isinstance(form, Invalid):
         creation.count(workspace)
         raise form
-    return creation.create(workspace, snapshot.idempotency_record, form, key_hash)
+    return creation.create(workspace, snapshot.idempotency_record, form, idempotency_key_hash)
 
 
 def _read(request: Request) -> tuple[Submission | Invalid, str | None]:

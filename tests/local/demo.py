@@ -13,7 +13,7 @@ from line_requests.billing.account import Billing
 from line_requests.clock import Clock, wall_time_ms
 from line_requests.deployment import Deployment
 from line_requests.domain.model import Line
-from line_requests.operator import commands, plan_files
+from line_requests.operator import commands, plan_checks, plan_files
 from line_requests.settings import Settings
 from line_requests.storage import records
 from line_requests.storage.table import Write
@@ -248,7 +248,7 @@ class Demo:
                         for kind, grant in lines.items()
                     },
                 }
-        plan_files.apply(plan_files.parse(tables), self._stores.plans, self._billing())
+        plan_checks.apply(plan_files.parse(tables), self._stores.plans, self._billing())
         return prices
 
     def _enter(self, workspace: DemoWorkspace) -> str:

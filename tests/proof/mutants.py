@@ -343,7 +343,7 @@ MUTANTS = (
         "full/create-A+poll",
     ),
     _bug(
-        "a half-made request is nobody's to finish",
+        "the reconciler does not finish a half-made request",
         "flows.create",
         "due_at_ms=now_ms if add_on else now_ms + REPUBLISH_AFTER_MS",
         "due_at_ms=None if add_on else now_ms + REPUBLISH_AFTER_MS",

@@ -340,3 +340,9 @@ class ApiKey:
     label: str
     created_at_ms: int
     revoked_at_ms: int | None = None
+    expires_at_ms: int | None = None
+    """When it stops working by itself: the end of a rotation's overlap."""
+
+    def works_at(self, now_ms: int) -> bool:
+        """Whether it is neither revoked nor expired."""
+        return self.revoked_at_ms is None and (self.expires_at_ms is None or now_ms < self.expires_at_ms)

@@ -26,13 +26,17 @@ class SubscriptionSync:
         workspace = self._workspaces.get(workspace_id)
         return self.refresh_and_list(billing, workspace, now_ms)[0] if workspace else None
 
+    def current(self, billing: Billing, customer: str) -> Subscription | None:
+        """The subscription of a customer who may have no workspace yet."""
+        return select(billing.subscriptions.of_customer(customer), self._plans.all())
+
     def refresh_and_list(
         self, billing: Billing, workspace: Workspace, now_ms: int
     ) -> tuple[Workspace, list[StripeSubscription]]:
         """The workspace with its snapshot brought up to date, and what Stripe listed.
 
         The workspace's revision is read before Stripe answers, so an answer that was overtaken is discarded and Stripe
-        is asked again (contract 46).
+        is called once more (contract 46).
         """
         for _ in range(REFRESH_ATTEMPTS):
             listed = billing.subscriptions.of_customer(workspace.customer)

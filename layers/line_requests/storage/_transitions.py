@@ -23,7 +23,7 @@ from line_requests.domain.model import (
 from line_requests.storage import capacity, records
 from line_requests.storage.table import ConditionFailed, Item, Table, TransactionCanceled, Write
 
-# A line that waits for its provisioner is published again after ten minutes, then ever more rarely.
+# A line that waits for its provisioner is published again after ten minutes, then less and less often.
 REPUBLISH_AFTER_MS = 10 * 60_000
 
 
@@ -38,9 +38,9 @@ class Transitions:
         item = self._table.get(records.line_key(workspace_id, line_id))
         return records.line(item) if item else None
 
-    def idempotency_record(self, workspace_id: str, key_hash: str) -> IdempotencyRecord | None:
+    def idempotency_record(self, workspace_id: str, idempotency_key_hash: str) -> IdempotencyRecord | None:
         """The idempotency record as it is now."""
-        item = self._table.get(records.idempotency_key(workspace_id, key_hash))
+        item = self._table.get(records.idempotency_key(workspace_id, idempotency_key_hash))
         return records.idempotency_record(item) if item else None
 
     # --- the invoice of a line that awaits payment ----------------------------------------------
@@ -140,13 +140,13 @@ class Transitions:
 
     def _delete_unanswered_record(self, line: Line) -> list[Write]:
         """The deletion of the line's idempotency record, if it has one that was not answered yet."""
-        key_hash = line.idempotency_key_hash
-        record = self.idempotency_record(line.workspace_id, key_hash) if key_hash else None
+        idempotency_key_hash = line.idempotency_key_hash
+        record = self.idempotency_record(line.workspace_id, idempotency_key_hash) if idempotency_key_hash else None
         if record is None or record.line_id != line.id or record.response_body is not None:
             return []
         return [
             Write(
-                records.idempotency_key(line.workspace_id, key_hash or ""),
+                records.idempotency_key(line.workspace_id, idempotency_key_hash or ""),
                 condition="#line_id = :line AND attribute_not_exists(#response_body)",
                 values={"line": line.id},
             )

@@ -1,6 +1,6 @@
 """Line requests in the table: reads, new lines, and the frozen answer of an idempotency key."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from line_requests.domain.model import IdempotencyRecord, Line, Status, Workspace
@@ -71,11 +71,32 @@ class Lines(Transitions):
             return found[:limit], found[limit - 1].id
         return found, records.line_id_of(start) if start else None
 
+    def of_workspace(self, workspace_id: str) -> list[Line]:
+        """Every line of a workspace, oldest first; for operators only."""
+        values = {"pk": f"W#{workspace_id}", "prefix": "LINE#"}
+        items = self._table.query_all("#pk = :pk AND begins_with(#sk, :prefix)", values=values)
+        return records.readable(records.line, items)
+
+    def scan(self, status: Status | None = None, *, refund_due: bool = False) -> Iterator[Line]:
+        """The deployment's lines in a status; for operators only, it reads the whole table."""
+        condition, values = (
+            "begins_with(#sk, :prefix)",
+            {"prefix": "LINE#"} | ({"status": str(status)} if status else {}),
+        )
+        condition += (" AND #status = :status" if status else "") + (" AND #refund_due = :yes" if refund_due else "")
+        for item in self._table.scan(condition, values | ({"yes": True} if refund_due else {})):
+            yield from records.readable(records.line, [item])
+
+    def find(self, line_id: str) -> Line | None:
+        """A line of any workspace; for operators only, it reads the whole table."""
+        items = self._table.scan("#sk = :sk", {"sk": f"LINE#{line_id}"})
+        return next((records.line(item) for item in items), None)
+
     def workspace_and_record(
-        self, workspace_id: str, key_hash: str | None
+        self, workspace_id: str, idempotency_key_hash: str | None
     ) -> tuple[Workspace | None, IdempotencyRecord | None]:
         """What an attempt to insert a line starts from, in one batch."""
-        snapshot = load_snapshot(self._table, workspace_id, idempotency_key_hash=key_hash)
+        snapshot = load_snapshot(self._table, workspace_id, idempotency_key_hash=idempotency_key_hash)
         return snapshot.workspace, snapshot.idempotency_record
 
     # --- a new line -----------------------------------------------------------------------------
