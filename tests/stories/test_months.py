@@ -131,8 +131,8 @@ def test_paid_line_is_renewed_with_the_plan_and_charged_once(world: World, works
     advance(world, DAY_S)
     run_the_command_of_the_page(world)
 
-    opening, line, renewal = invoices(world, workspace)
-    assert (opening.billing_reason, opening.total) == ("subscription_create", BASE)
+    first, line, renewal = invoices(world, workspace)
+    assert (first.billing_reason, first.total) == ("subscription_create", BASE)
     assert (line.billing_reason, line.total) == ("manual", PHONE)  # requested seconds after the period's start
     assert (renewal.billing_reason, renewal.status, renewal.total) == ("subscription_cycle", "paid", BASE + PHONE)
     assert sorted((charge.amount, charge.quantity) for charge in renewal.lines.data) == [(PHONE, 1), (BASE, 1)]
