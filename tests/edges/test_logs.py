@@ -94,6 +94,8 @@ class Functions:
         event["headers"] |= {"authorization": f"Bearer {self.api_key}"} | headers
         event["requestContext"]["timeEpoch"] = wall_time_ms()
         event |= {"body": body, "pathParameters": {"id": path_id} if path_id else None}
+        if not path_id:
+            event["routeKey"] = event["routeKey"].removesuffix("/{id}")
         return self.invoke(folder, event, **settings)
 
     def create(self, **more: str) -> int:
