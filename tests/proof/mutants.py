@@ -156,8 +156,8 @@ MUTANTS = (
     _bug(
         "a failed line keeps its place",
         "storage._transitions",
-        "self._transition(line, Change(now_ms, Status.FAILED, reason), capacity.give_back(line, now_ms))",
-        "self._transition(line, Change(now_ms, Status.FAILED, reason), None)",
+        "self._transition(line, change, capacity.give_back(line, now_ms))",
+        "self._transition(line, change, None)",
         "provisioning/not-provisioned+poll",
     ),
     _bug(

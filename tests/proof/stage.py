@@ -32,6 +32,7 @@ def http(now_ms: int, body: Json | None = None, *, line_id: str | None = None, k
     """A client's request as API Gateway passes it on."""
     headers = {"authorization": f"Bearer {API_KEY}"} | ({"idempotency-key": key} if key else {})
     return {
+        "routeKey": f"{'GET' if body is None else 'POST'} /api/line-requests{'/{id}' if line_id else ''}",
         "headers": headers,
         "pathParameters": {"id": line_id} if line_id else None,
         "body": json.dumps(body) if body is not None else None,

@@ -208,6 +208,16 @@ class Charge:
     footer: str | None = None
 
 
+class ReasonCode(StrEnum):
+    """Why a provisioner could not deliver a line (contract 60)."""
+
+    UNAVAILABLE = "unavailable"
+    ADDRESS_REQUIRED = "address_required"
+    IDENTITY_REQUIRED = "identity_required"
+    REJECTED = "rejected"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One transition of a line: when (epoch ms), into which status, and why (contract 49)."""
@@ -215,6 +225,18 @@ class Change:
     at_ms: int
     status: Status
     cause: str
+    reason_code: ReasonCode | None = None
+    reason: str | None = None
+    """The provisioner's own words about a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What a line became: the number or address, and the provisioner's reference (contract 60)."""
+
+    phone: str | None = None
+    email: str | None = None
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +269,7 @@ class Line:
     """When the reconciler looks at it next."""
     refund_due: bool = False
     """Paid although canceled: an operator has to refund it (contract 44)."""
+    delivered: Delivered | None = None
 
     @property
     def awaiting(self) -> bool:
@@ -317,3 +340,9 @@ class ApiKey:
     label: str
     created_at_ms: int
     revoked_at_ms: int | None = None
+    expires_at_ms: int | None = None
+    """When it stops working by itself: the end of a rotation's overlap."""
+
+    def works_at(self, now_ms: int) -> bool:
+        """Whether it is neither revoked nor expired."""
+        return self.revoked_at_ms is None and (self.expires_at_ms is None or now_ms < self.expires_at_ms)

@@ -26,6 +26,10 @@ class SubscriptionSync:
         workspace = self._workspaces.get(workspace_id)
         return self.refresh_and_list(billing, workspace, now_ms)[0] if workspace else None
 
+    def current(self, billing: Billing, customer: str) -> Subscription | None:
+        """The subscription of a customer who may have no workspace yet."""
+        return select(billing.subscriptions.of_customer(customer), self._plans.all())
+
     def refresh_and_list(
         self, billing: Billing, workspace: Workspace, now_ms: int
     ) -> tuple[Workspace, list[StripeSubscription]]:
