@@ -1,6 +1,6 @@
-"""Invokes functions of the release in the directory TREE, as Lambda would; prints their results as JSON.
+"""Invokes a function of the release in the directory TREE, as Lambda would; prints its result as JSON.
 
-Run by tests in a process of its own: python -m tests.growth.invoke '[["get_line_request", {…}], …]'
+Run by tests in a process of its own: python -m tests.growth.invoke '["get_line_request", {…}]'
 """
 
 import json
@@ -12,9 +12,9 @@ from tests.support.lambda_context import Context, load
 
 
 def main() -> None:
-    functions = Path(os.environ["TREE"]) / "functions"
-    results = [load(functions / name / "app.py").handler(event, Context()) for name, event in json.loads(sys.argv[1])]
-    print(json.dumps(results))
+    name, event = json.loads(sys.argv[1])
+    function = load(Path(os.environ["TREE"]) / "functions" / name / "app.py")
+    print("\n" + json.dumps(function.handler(event, Context())))
 
 
 if __name__ == "__main__":

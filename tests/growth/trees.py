@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.local.ministack import ACCOUNT, REGION
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -39,15 +41,19 @@ class Tree:
                 text = text.replace(old, new)
             file.write_text(text)
 
-    def run(self, module: str, argument: object, **environment: str) -> Any:  # noqa: ANN401 - JSON
+    def run(self, module: str, argument: object) -> Any:  # noqa: ANN401 - JSON
         """Runs a module of the present tests on this tree's product; returns the JSON that it prints last."""
+        return json.loads(self.output(module, argument).splitlines()[-1])
+
+    def output(self, module: str, argument: object, **environment: str) -> str:
+        """All that such a run prints."""
         variables: Mapping[str, str] = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{self.path / 'layers'}:{ROOT}",
             "TREE": str(self.path),
-            "AWS_ACCESS_KEY_ID": "000000000000",
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
             "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_DEFAULT_REGION": REGION,
             **environment,
         }
         done = subprocess.run(
@@ -60,7 +66,7 @@ class Tree:
             timeout=100,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        return done.stdout
 
 
 def copy(to: Path) -> Tree:
