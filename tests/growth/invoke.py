@@ -1,6 +1,6 @@
-"""Invokes a function of the release in the directory TREE, as Lambda would; prints its result as JSON.
+"""Invokes functions of the release in the directory TREE, as Lambda would; prints each result on a line, as JSON.
 
-Run by tests in a process of its own: python -m tests.growth.invoke '["get_line_request", {…}]'
+Run by tests in a process of its own: python -m tests.growth.invoke '[["get_line_request", {…}]]'
 """
 
 import json
@@ -10,11 +10,13 @@ from pathlib import Path
 
 from tests.support.lambda_context import Context, load
 
+RESULT = "result: "
+
 
 def main() -> None:
-    name, event = json.loads(sys.argv[1])
-    function = load(Path(os.environ["TREE"]) / "functions" / name / "app.py")
-    print("\n" + json.dumps(function.handler(event, Context())))
+    for name, event in json.loads(sys.argv[1]):
+        function = load(Path(os.environ["TREE"]) / "functions" / name / "app.py")
+        print(f"\n{RESULT}{json.dumps(function.handler(event, Context()))}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from tests.growth.two_releases import TwoReleases
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.growth.trees import Tree
     from tests.growth.two_releases import Outcome
     from tests.support.shop import Shop
 
@@ -35,10 +36,12 @@ class Acme:
         self.world.workspace(purchased_phone=Allowance(9))
         self.world.api_keys.insert("acme", ApiKey(sha256_hex(TOKEN), "test", NOW_MS))
         self.write(workspace_key("acme"), "SET #subscription.#allowances.#fax = :fax", fax={"included": 3})
-        self.plain = self.create(old=True, key="plain")
-        self.named = self.create(key="named", nickname="Countess")
-        self.fax = self.create(channelType="fax", phone="+1 415 555 0100")
-        self.porting = self.create()
+        [self.plain] = self.create(("plain", {}), old=True)
+        self.named, self.fax, self.porting = self.create(
+            ("named", {"nickname": "Countess"}),
+            (None, {"channelType": "fax", "phone": "+1 415 555 0100"}),
+            (None, {}),
+        )
         self.write(line_key("acme", self.porting), "SET #status = :porting", porting="porting")
 
     def write(self, key: Json, update: str, **values: object) -> None:
@@ -49,15 +52,17 @@ class Acme:
         assert item is not None
         return item
 
-    def create(self, *, old: bool = False, key: str | None = None, **fields: str) -> str:
-        line_id: str = self.invoke("create_line_request", events.create(TOKEN, key, **fields), old=old).body["line"][
-            "_id"
-        ]
-        return line_id
+    def create(self, *requests: tuple[str | None, dict[str, str]], old: bool = False) -> list[str]:
+        """The ids of the lines that one release makes for these keys and fields."""
+        calls = [("create_line_request", events.create(TOKEN, key, **fields)) for key, fields in requests]
+        return [outcome.body["line"]["_id"] for outcome in self.releases.invoke(self.release(old=old), *calls)]
+
+    def release(self, *, old: bool) -> Tree:
+        return self.releases.older if old else self.releases.newer
 
     def invoke(self, function: str, event: Json, *, old: bool) -> Outcome:
-        releases = self.releases
-        return releases.invoke(releases.older if old else releases.newer, function, event)
+        [outcome] = self.releases.invoke(self.release(old=old), (function, event))
+        return outcome
 
     def listed(self, *, old: bool) -> tuple[set[str], int]:
         outcome = self.invoke("get_line_request", events.page(TOKEN), old=old)
@@ -73,8 +78,8 @@ def test_older_release_lists_and_makes_lines_beside_those_of_the_newer_one(acme:
     """[15][19][42]"""
     assert acme.listed(old=True) == ({acme.plain, acme.named}, 2)
     assert acme.invoke("get_line_request", events.get(TOKEN, acme.named), old=True).body["success"] is True
-    another = acme.create(old=True)
-    assert acme.create(old=True, key="named") == acme.named, "a key of the newer release's replays"
+    another, replayed = acme.create((None, {}), ("named", {}), old=True)
+    assert replayed == acme.named
     assert acme.listed(old=False) == ({acme.plain, acme.named, acme.fax, acme.porting, another}, 0)
     counted = acme.world.raw(acme.world.now())
     assert (counted["held"]["purchased_phone"], counted["held"]["fax"]) == (4, 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.growth import test_add_a_field, test_add_a_kind
+from tests.growth.invoke import RESULT
 from tests.growth.trees import Edits, Tree, copy, previous
 from tests.local.demo import PRODUCT_API_KEY
 
@@ -27,23 +28,20 @@ NEW_STATUS: Edits = {MODEL: [(ACTIVE, f'{ACTIVE}    PORTING = "porting"\n')]}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one function printed and, on the last line, returned."""
+    """What one function logged and returned."""
 
-    printed: str
-
-    @property
-    def value(self) -> Any:  # noqa: ANN401 - JSON
-        return json.loads(self.printed.splitlines()[-1])
+    logged: str
+    value: Any
 
     @property
     def alarms(self) -> int:
         """How many records it set aside."""
-        return self.printed.count('"UnreadableRecord":[1.0]')
+        return self.logged.count('"UnreadableRecord":[1.0]')
 
     @property
     def body(self) -> Json:
         """The body of a successful HTTP response."""
-        assert self.value["statusCode"] < 300, self.printed
+        assert self.value["statusCode"] < 300, self.logged
         body: Json = json.loads(self.value["body"])
         return body
 
@@ -67,6 +65,9 @@ class TwoReleases:
             "POWERTOOLS_METRICS_NAMESPACE": "LineRequests",
         }
 
-    def invoke(self, release: Tree, function: str, event: Json) -> Outcome:
-        """Invokes a function of one release, in a process of its own."""
-        return Outcome(release.output("tests.growth.invoke", [function, event], **self._environment))
+    def invoke(self, release: Tree, *calls: tuple[str, Json]) -> list[Outcome]:
+        """Invokes functions of one release, one after the other, in a process of their own."""
+        printed = release.output("tests.growth.invoke", calls, **self._environment)
+        *logged, _ = [part.partition("\n")[2] for part in f"\n{printed}".split(RESULT)]
+        values = [json.loads(line.removeprefix(RESULT)) for line in printed.splitlines() if line.startswith(RESULT)]
+        return [Outcome(log, value) for log, value in zip(logged, values, strict=True)]
