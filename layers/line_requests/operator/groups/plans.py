@@ -94,10 +94,9 @@ def _check(target: Target, file: str, *, prune: bool) -> Checked:
 
 def _preview(target: Target, checked: Checked) -> Row:
     stores = target.deployment.stores
-    allowances = {plan.name: plan.allowances for plan in checked.plans}
     return {
         "changes": plan_diff.diff(stores.plans.all(), checked.plans, checked.removed),
-        "overPlan": over_plan.rows(stores.workspaces.all(), allowances),
+        "overPlan": over_plan.rows(stores.workspaces.all(), checked.plans),
     }
 
 
