@@ -20,7 +20,6 @@ CODE = ("layers", "functions", "tests", "benchmark", "examples")
 RETIRED = {
     "Intake": "create",
     "Opening": "Snapshot",
-    "opening": "load_snapshot",
     "admit": "insert_line, RateLimit.check",
     "charge_rate": "consume_rate",
     "Lost": "Conflict",
@@ -57,7 +56,7 @@ RETIRED = {
     "_join": "_replay",
 }
 # Ordinary words: a variable may have them, a function, a class or a field may not.
-LOCAL_ONLY = {"about": "append_log_keys", "look": "advance", "told": "published, alarmed"}
+LOCAL_ONLY = {"opening": "load_snapshot", "about": "append_log_keys", "look": "advance", "told": "published, alarmed"}
 # Terms of the API and of the plan: only the product may not define functions of that name.
 NO_FUNCTION = {"places": "capacity", "poll": "advance"}
 

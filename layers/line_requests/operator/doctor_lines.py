@@ -8,7 +8,7 @@ from line_requests.operator import over_plan
 from line_requests.operator.counting import HOLDS_PLACE, counted
 from line_requests.operator.doctor import Check, Patient
 
-# Whoever has not paid after three days has probably forgotten it, and nobody else of the workspace can request a line.
+# A request that is unpaid after three days is probably forgotten, and it blocks every other one of its workspace.
 WAITS_LONG_MS = 3 * 86_400_000
 PROVISIONS_LONG_MS = 3_600_000
 

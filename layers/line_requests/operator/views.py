@@ -74,7 +74,7 @@ def key_view(key: ApiKey) -> Row:
 
 
 def listed_line(line: Line) -> Row:
-    """One row of a list of lines; nobody's name."""
+    """One row of a list of lines, without names."""
     return {
         "line": line.id,
         "workspace": line.workspace_id,

@@ -143,7 +143,7 @@ MUTANTS = (
         "paid",
     ),
     _bug(
-        "a stale snapshot's period has ended and is charged all the same",
+        "a stale snapshot's period has ended and is still charged",
         "domain.money",
         "    if now_s < period.end_s:\n        return period\n",
         "    return period\n",

@@ -26,7 +26,7 @@ def charges(history: History) -> Iterator[Charge]:
     now: State | None = None
     for event in _timeline(history):
         if isinstance(event, Line):
-            charge = first_charge(event, _known(history, event.requested_s), history.unit_amounts)
+            charge = first_charge(event, _state_at(history, event.requested_s), history.unit_amounts)
             covered[event.kind][charge.period[1]] += 1
             yield charge
         elif isinstance(event, State):
@@ -72,7 +72,7 @@ def _timeline(history: History) -> Sequence[State | Line | Reconcile]:
     return [event for _, _, event in sorted(events, key=lambda one: one[:2])]
 
 
-def _known(history: History, at_s: int) -> State:
+def _state_at(history: History, at_s: int) -> State:
     heard_s = max(heard_s for heard_s in history.heard_s if heard_s <= at_s)
     return [state for state in history.states if state.at_s <= heard_s][-1]
 

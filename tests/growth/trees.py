@@ -1,0 +1,90 @@
+"""Trees of the product: copies to edit, and earlier releases; and programs that run on one of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.local.ministack import ACCOUNT, REGION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = ("layers", "functions")
+DOCUMENTED = ("openapi.yaml", "llms.txt", "docs")
+
+# A file's edits: each text, and what replaces it wherever it stands.
+Edits = dict[str, list[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One release of the product in a directory."""
+
+    path: Path
+
+    def edit(self, edits: Edits) -> None:
+        for name, replacements in edits.items():
+            file = self.path / name
+            text = file.read_text()
+            for old, new in replacements:
+                assert old in text, f"{name} has no {old!r}: adapt the page and its test"
+                text = text.replace(old, new)
+            file.write_text(text)
+
+    def run(self, module: str, argument: object) -> Any:  # noqa: ANN401 - JSON
+        """Runs a module of the present tests on this tree's product; returns the JSON that it prints last."""
+        return json.loads(self.output(module, argument).splitlines()[-1])
+
+    def output(self, module: str, argument: object, **environment: str) -> str:
+        """All that such a run prints."""
+        variables: Mapping[str, str] = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{self.path / 'layers'}:{ROOT}",
+            "TREE": str(self.path),
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_DEFAULT_REGION": REGION,
+            **environment,
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", module, json.dumps(argument)],
+            cwd=ROOT,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def copy(to: Path) -> Tree:
+    """A copy of the present product and of what documents it."""
+    for name in (*PRODUCT, *DOCUMENTED):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, to / name)
+    return Tree(to)
+
+
+def previous(to: Path, revision: str) -> Tree:
+    """The product as it was committed; the present one in a tree without that history."""
+    archived = subprocess.run(["git", "archive", revision, "--", *PRODUCT], cwd=ROOT, capture_output=True, check=False)
+    if archived.returncode:
+        return copy(to)
+    with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as archive:
+        archive.extractall(to, filter="data")
+    return Tree(to)
