@@ -4,7 +4,17 @@ from dataclasses import dataclass
 
 from line_requests.domain import money
 from line_requests.domain.errors import BillingRefused, ForbiddenLineType, SubscriptionRequired
-from line_requests.domain.model import AddOn, Amount, Charge, Excess, Invoice, Line, VoidReason, Workspace
+from line_requests.domain.model import (
+    AddOn,
+    Amount,
+    Charge,
+    Excess,
+    Invoice,
+    Line,
+    Subscription,
+    VoidReason,
+    Workspace,
+)
 from line_requests.domain.submission import Kind, Submission
 
 
@@ -13,10 +23,7 @@ def judge(workspace: Workspace, kind: Kind) -> AddOn | None:
 
     Raises SubscriptionRequired or ForbiddenLineType (contract 17-19).
     """
-    subscription = workspace.subscription
-    if subscription is None or not subscription.active:
-        raise SubscriptionRequired("An active subscription is required to request lines.")
-    allowance = subscription.allowances.get(kind)
+    allowance = require_active(workspace).allowances.get(kind)
     if allowance is None:
         raise ForbiddenLineType(f"The current plan does not offer {kind.words} lines.")
     if allowance.cap is not None and workspace.held.get(kind, 0) >= allowance.cap:
@@ -26,6 +33,14 @@ def judge(workspace: Workspace, kind: Kind) -> AddOn | None:
     if allowance.add_on is None:
         raise ForbiddenLineType(f"The plan includes {allowance.included} {kind.words} lines and sells no more.")
     return allowance.add_on
+
+
+def require_active(workspace: Workspace) -> Subscription:
+    """The workspace's subscription; raises SubscriptionRequired unless it is active (contract 17, 41)."""
+    subscription = workspace.subscription
+    if subscription is None or not subscription.active:
+        raise SubscriptionRequired("An active subscription is required to request lines.")
+    return subscription
 
 
 def charge_for(workspace: Workspace, submission: Submission, add_on: AddOn, now_ms: int) -> Charge:
@@ -142,6 +157,8 @@ def reason_to_void(line: Line, workspace: Workspace, now_ms: int, window_ms: int
         return VoidReason.SUBSCRIPTION_ENDED
     kind = line.submission.kind
     allowance = subscription.allowances.get(kind) if subscription.active else None
+    if subscription.active and allowance is None:
+        return VoidReason.NOT_ON_PLAN
     # The line itself is one of the unpaid.
     if allowance is not None and workspace.unpaid.get(kind, 0) <= allowance.included:
         return VoidReason.INCLUDED

@@ -46,6 +46,7 @@ class VoidReason(StrEnum):
     INCLUDED = "included"
     EXPIRED = "expired"
     SUBSCRIPTION_ENDED = "subscription_ended"
+    NOT_ON_PLAN = "not_on_plan"
     BILLING_REFUSED = "billing_refused"
 
 
@@ -243,7 +244,7 @@ class Line:
     due_at_ms: int | None = None
     """When the reconciler looks at it next."""
     refund_due: bool = False
-    """Paid although canceled: an operator has to refund it (contract 44)."""
+    """Paid for a line that was canceled or failed: an operator has to refund it (contract 44, 55)."""
 
     @property
     def awaiting(self) -> bool:
