@@ -274,3 +274,10 @@ def test_more_plans_than_one_transaction_takes_are_refused(console: Console, fil
 
 def test_no_plans_are_shown_as_none(console: Console) -> None:
     assert console.text("plans", "show") == "(none)\n"
+
+
+def test_plans_keep_the_order_of_their_file(shop: Shop, console: Console, deployment: Deployment, file: Path) -> None:
+    """[17] Of several base prices on one subscription, the first plan's counts."""
+    file.write_text(plan(shop.price(2900), name="zzz") + plan(shop.price(900), name="aaa"))
+    console.json("plans", "apply", str(file))
+    assert {found.name: found.position for found in deployment.stores.plans.all()} == {"zzz": 0, "aaa": 1}

@@ -305,6 +305,8 @@ class Plan:
     first_charge: FirstCharge = "prorated"
     invoice_memo: str | None = None
     invoice_footer: str | None = None
+    position: int = 0
+    """Its place in the plan file: of several base prices on one subscription, the first plan's counts."""
 
 
 @dataclass(frozen=True, slots=True)

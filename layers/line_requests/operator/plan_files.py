@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Annotated, Any, Literal, Self
 
@@ -95,7 +96,10 @@ def apply(
     if len(specs) + len(removed) > PLANS_MAX:
         raise InvalidPlan(f"more than {PLANS_MAX} plans would change at once")
     price = cache(billing.catalogue.price)
-    plans = [_checked(name, spec, price, billing.catalogue.tax_rate_active) for name, spec in specs.items()]
+    plans = [
+        replace(_checked(name, spec, price, billing.catalogue.tax_rate_active), position=position)
+        for position, (name, spec) in enumerate(specs.items())
+    ]
     _refuse_overlaps([*kept, *plans])
     stored.save(plans, remove=removed)
     return plans, removed
