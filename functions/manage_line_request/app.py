@@ -8,6 +8,7 @@ from line_requests.api.http import Request, Response
 from line_requests.api.requests import read_action
 from line_requests.clock import Clock
 from line_requests.deployment import Deployment
+from line_requests.domain import decision
 from line_requests.domain.errors import NotInThisStatus, PaymentUnderWay
 from line_requests.domain.model import Line, Status, VoidReason
 from line_requests.flows.lifecycle import Until
@@ -31,7 +32,7 @@ def handler(event: dict[str, Any], _context: object) -> Response:
 
 
 def _manage(request: Request) -> Response:
-    """401, 400 for the id, 404, 400 for the action, then 409 or 200 (contract 41)."""
+    """401, 400 for the id, 404, 400 for the action, then 403, 409 or 200 (contract 41)."""
     line = open_line(DEPLOYMENT, request)
     act = ACTIONS[read_action(request, ACTIONS)]
     return act(Clock.at_event(request.at_ms, BUDGET_S), line)
@@ -51,6 +52,9 @@ def _payment_link(clock: Clock, line: Line) -> Response:
     if line.awaiting:
         line = DEPLOYMENT.lifecycle.advance(clock, line, Until.CHECKED, wait=True)
     if line.awaiting:
+        workspace = DEPLOYMENT.stores.workspaces.get(line.workspace_id)
+        if workspace is not None:
+            decision.require_active(workspace)
         return responses.payment_link(line)
     if line.status is not Status.PROVISIONING:
         raise NotInThisStatus(line, f"A line in status {line.status} has nothing to pay. Read the line again.")

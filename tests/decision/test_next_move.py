@@ -168,8 +168,19 @@ def test_next_move_records_reason_when_plan_now_includes_line() -> None:
 
 def test_next_move_ignores_room_for_another_kind() -> None:
     """[19][39]"""
-    emails = replace(FULL, subscription=subscription(email=Allowance(9, add_on=ADD_ONS[Kind.EMAIL])))
-    assert move(PAYABLE, invoice("open"), emails) == AwaitPayment()
+    emails = subscription(email=Allowance(9, add_on=ADD_ONS[Kind.EMAIL]), purchased_phone=Allowance(1))
+    assert move(PAYABLE, invoice("open"), replace(FULL, subscription=emails)) == AwaitPayment()
+
+
+def test_next_move_records_reason_when_plan_lacks_the_kind() -> None:
+    """[39] Only a known plan of an active subscription says so."""
+    emails = subscription(email=Allowance(9))
+    for status in ("active", "trialing"):
+        there = replace(FULL, subscription=replace(emails, status=status))
+        assert move(PAYABLE, invoice("open"), there) == RecordVoidReason(VoidReason.NOT_ON_PLAN)
+        assert move(PAYABLE, invoice("paid"), there) == MarkPaid()
+    for unclear in (replace(emails, plan=None), replace(emails, status="past_due"), replace(emails, status="paused")):
+        assert move(PAYABLE, invoice("open"), replace(FULL, subscription=unclear)) == AwaitPayment()
 
 
 def test_next_move_expires_line_at_end_of_payment_window() -> None:

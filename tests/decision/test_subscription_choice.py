@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -36,6 +37,32 @@ def test_select_copies_entitlements_of_plan_named_by_base_price() -> None:
     yearly = select([at_stripe("1", price="price_starter_yearly")], PLANS)
     assert yearly is not None
     assert yearly.plan == "starter"
+
+
+def test_select_grants_nothing_for_a_base_price_with_quantity_0() -> None:
+    """[17]"""
+    none = {"price_starter": StripeItem("si_1", 0, ours=False, entitles=False)}
+    empty = StripeSubscription("sub_1", "active", 1, none)
+    chosen = select([empty], PLANS)
+    assert chosen is not None
+    assert (chosen.plan, chosen.allowances, chosen.active) == (None, {}, False)
+    one = none | {"price_scale": StripeItem("si_2", 1, ours=False)}
+    both = select([StripeSubscription("sub_1", "active", 1, one)], PLANS)
+    assert both is not None
+    assert both.plan == "scale"
+
+
+@pytest.mark.parametrize("first", ["starter", "scale"])
+def test_select_takes_the_first_plan_of_the_file_for_two_base_prices(first: str) -> None:
+    """[17] Whatever the order of the items; without a stored order the first name counts."""
+    items = {price: StripeItem(f"si_{price}", 1, ours=False) for price in ("price_starter", "price_scale")}
+    plans = [replace(plan, position=0 if plan.name == first else 1) for plan in PLANS]
+    for order in itertools.permutations(items):
+        two = StripeSubscription("sub_1", "active", 1, {price: items[price] for price in order})
+        chosen, unordered = select([two], plans), select([two], PLANS)
+        assert chosen is not None
+        assert unordered is not None
+        assert (chosen.plan, unordered.plan) == (first, "scale")
 
 
 def test_select_returns_none_without_subscriptions() -> None:

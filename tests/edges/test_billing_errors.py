@@ -11,11 +11,12 @@ import pytest
 import stripe as stripe_sdk
 
 from line_requests.billing.client import API_VERSION
+from line_requests.billing.errors import FINAL_CODES
 from line_requests.domain.errors import (
     BillingMisconfigured,
     BillingRefused,
+    BillingRejected,
     BillingUnavailable,
-    InvoiceMissing,
     ReplayedFailure,
 )
 from line_requests.domain.model import Invoice
@@ -48,16 +49,35 @@ ALL_CALLS = STEPS | READS
 
 
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize(("status", "code"), [(400, "parameter_invalid"), (404, "resource_missing"), (400, None)])
-def test_refusal_of_a_charge_is_permanent_and_names_what_to_fix(
-    stripe: ScriptedStripe, step: str, status: int, code: str | None
+@pytest.mark.parametrize(
+    ("status", "code"), [(404, "resource_missing"), *((400, code) for code in sorted(FINAL_CODES))]
+)
+def test_refusal_about_customer_price_or_address_is_permanent_and_names_what_to_fix(
+    stripe: ScriptedStripe, step: str, status: int, code: str
 ) -> None:
-    """[34]"""
+    """[34][57]"""
     stripe.refuse(status, code)
     with pytest.raises(BillingRefused) as refusal:
         STEPS[step](stripe.billing())
-    assert (code or "invalid_request_error") in str(refusal.value)
+    assert code in str(refusal.value)
     assert "(customer)" in str(refusal.value)
+    assert "ada@example.com" not in str(refusal.value), "Stripe's texts hold personal data"
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, None), (404, None), (400, "parameter_unknown"), (400, "stripe_tax_inactive"), (400, "invoice_not_editable")],
+)
+def test_any_other_refusal_is_a_misconfiguration_that_names_what_to_fix(
+    stripe: ScriptedStripe, step: str, status: int, code: str | None
+) -> None:
+    """[34][57]"""
+    stripe.refuse(status, code)
+    with pytest.raises(BillingRejected) as refusal:
+        STEPS[step](stripe.billing())
+    assert isinstance(refusal.value, BillingMisconfigured)
+    assert (code or "invalid_request_error") in str(refusal.value)
     assert "ada@example.com" not in str(refusal.value), "Stripe's texts hold personal data"
 
 
@@ -80,6 +100,7 @@ def test_refused_api_key_is_a_misconfiguration(stripe: ScriptedStripe, what: str
         (500, None, "api_error"),
         (503, None, "api_error"),
         (409, "idempotency_key_in_use", "idempotency_error"),
+        (409, "idempotency_key_in_use", "invalid_request_error"),
         (402, "card_declined", "card_error"),
     ],
 )
@@ -95,12 +116,14 @@ def test_temporary_failure_is_unavailable_without_stripe_text(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_reused_idempotency_key_is_a_misconfiguration(stripe: ScriptedStripe, step: str) -> None:
-    """[34]"""
+def test_reused_idempotency_key_needs_a_new_key_and_else_is_a_misconfiguration(
+    stripe: ScriptedStripe, step: str
+) -> None:
+    """[34][57]"""
     stripe.refuse(400, None, "idempotency_error")
-    with pytest.raises(BillingMisconfigured) as reused:
+    with pytest.raises(ReplayedFailure) as reused:
         STEPS[step](stripe.billing())
-    assert not isinstance(reused.value, InvoiceMissing)
+    assert isinstance(reused.value, BillingMisconfigured)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -143,7 +166,7 @@ def test_500_is_retried_once_under_the_same_idempotency_key(stripe: ScriptedStri
 
 def test_each_step_has_its_own_idempotency_key_and_version(stripe: ScriptedStripe) -> None:
     """[16][33]"""
-    stripe.refuse(400)
+    stripe.refuse(400, "resource_missing")
     later = replace(LINE, stripe_key_version=7)
     billing = stripe.billing()
     with pytest.raises(BillingRefused):
@@ -164,10 +187,11 @@ def test_only_404_means_that_an_object_is_unknown(stripe: ScriptedStripe) -> Non
     assert stripe.billing().invoices.retrieve("in_1") == Invoice("in_1", "gone")
     assert stripe.billing().catalogue.price("price_1") is None
     assert stripe.billing().catalogue.customer_livemode("cus_1") is None
-    stripe.answers.clear()
-    stripe.refuse(400)
-    with pytest.raises(BillingMisconfigured):
-        stripe.billing().invoices.retrieve("in_1")
+    for status, code in ((400, None), (400, "resource_missing"), (404, None)):
+        stripe.answers.clear()
+        stripe.refuse(status, code)
+        with pytest.raises(BillingMisconfigured):
+            stripe.billing().invoices.retrieve("in_1")
 
 
 def pending(stripe: ScriptedStripe, *metadata: Json | None) -> None:

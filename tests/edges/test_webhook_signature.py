@@ -211,6 +211,31 @@ def test_body_that_is_not_utf_8_is_refused() -> None:
     assert is_signed(b"\xff\xfe", sign(), [NEW]) is False
 
 
+@pytest.mark.parametrize(
+    "thin",
+    [
+        {"object": "v2.core.event", "type": "v1.invoice.paid"},
+        {"object": "v2.core.event", "type": "v2.core.event_destination.ping"},
+        {"type": "v1.billing.meter.no_meter_found"},
+    ],
+)
+def test_thin_event_is_refused_with_an_alarm(thin: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """[43] An endpoint of thin events would drop every payment in silence."""
+    body = json.dumps({"livemode": False, "data": {}} | thin)
+    with pytest.raises(InvalidSignature, match="thin"):
+        verify(sign(body), body.encode())
+    assert '"WebhookSignatureRefused":[1.0]' in capsys.readouterr().out
+
+
+def test_refused_signature_alarms_and_an_accepted_one_does_not(capsys: pytest.CaptureFixture[str]) -> None:
+    """[43]"""
+    verify(sign())
+    assert capsys.readouterr().out == ""
+    for header in (None, sign(secret="whsec_other"), sign(at_s=NOW_S - 301)):
+        assert_refused(header)
+        assert capsys.readouterr().out.count('"WebhookSignatureRefused":[1.0]') == 1
+
+
 @pytest.mark.parametrize(("api_key", "livemode"), [("sk_test_1", True), ("sk_live_1", False), ("rk_live_1", False)])
 def test_event_of_the_other_mode_is_refused(api_key: str, livemode: object) -> None:
     """[43]"""

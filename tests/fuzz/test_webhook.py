@@ -46,7 +46,10 @@ types = st.sampled_from(
         "customer.subscription.deleted",
     ]
 )
-ids = st.sampled_from(["", "in_1", "in_1/void", "../events", "sub_1", "0" * 24, "acme", "a" * 300]) | texts
+ids = (
+    st.sampled_from(["", "in_1", "in_1/void", "../events", "sub_1", "0" * 24, "acme", "a" * 300, "c" * 3000, "\ud800"])
+    | texts
+)
 metadata = st.dictionaries(st.sampled_from(["workspace_id", "line_id"]) | texts, ids | json_values, max_size=3)
 subjects = st.fixed_dictionaries(
     {},
@@ -82,6 +85,29 @@ def test_unsigned_delivery_is_400(http: httpx.Client, body: bytes, header: str) 
     """[43] With an error, whatever the body and the header are."""
     answer = http.post("/stripe/webhook", content=body, headers={"Stripe-Signature": header})
     assert (answer.status_code, set(answer.json())) == (400, {"error"})
+
+
+CUSTOMERS: list[object] = ["c" * 3000, "\ud800", "", 7, [], ["cus_1"], {}, {"id": "cus_1"}, {"id": ["cus_1"]}, None]
+ODD: list[dict[str, object]] = [
+    *({"data": {"object": {"id": "sub_1", "customer": customer}}} for customer in CUSTOMERS),
+    {"type": "customer.subscription.updated", "data": {"object": {}}},
+    {"created": "now", "data": {"object": {"id": "sub_1", "customer": "cus_1"}}},
+    {"created": 10**300, "data": {"object": {"id": "sub_1", "customer": "cus_1", "metadata": {"line_id": []}}}},
+    {"type": "invoice.paid", "data": {"object": {"metadata": {"workspace_id": "acme", "line_id": "0" * 24}}}},
+    {"type": "invoice.paid", "data": {"object": {"id": {}, "metadata": {"workspace_id": {}, "line_id": {}}}}},
+    {"type": "\ud800", "api_version": None, "data": []},
+]
+
+
+@pytest.mark.parametrize("fields", ODD)
+def test_odd_event_of_stripe_is_200(http: httpx.Client, fields: dict[str, object]) -> None:
+    """[43] [45] Nothing that Stripe may send is delivered again for three days."""
+    event = {"type": "customer.subscription.updated", "livemode": False} | fields
+    body = json.dumps(event).encode()
+    answer = http.post(
+        "/stripe/webhook", content=body, headers={"Stripe-Signature": signature_header(body, WEBHOOK_SECRETS)}
+    )
+    assert (answer.status_code, answer.json()) == (200, {"received": True})
 
 
 @bounded

@@ -382,3 +382,10 @@ def test_a_plan_that_a_workspace_is_on_is_not_pruned(shop: Shop, console: Consol
     assert console.mistakes("plans", "apply", str(file), "--prune") == [said]
     assert [shown["plan"] for shown in console.json("plans", "show")] == ["starter"]
     console.json("plans", "apply", str(file))
+
+
+def test_plans_keep_the_order_of_their_file(shop: Shop, console: Console, deployment: Deployment, file: Path) -> None:
+    """[17] Of several base prices on one subscription, the first plan's counts."""
+    file.write_text(plan(shop.price(2900), name="zzz") + plan(shop.price(900), name="aaa"))
+    console.json("plans", "apply", str(file))
+    assert {found.name: found.position for found in deployment.stores.plans.all()} == {"zzz": 0, "aaa": 1}

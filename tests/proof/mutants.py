@@ -120,7 +120,7 @@ MUTANTS = (
     ),
     _bug(
         "quantities are raised by one, not set",
-        "flows.subscriptions",
+        "flows.add_ons",
         "set_quantity(stripe_subscription.id, price, item, quantity)",
         "set_quantity(stripe_subscription.id, price, item, (item.quantity if item else 0) + 1 if quantity else 0)",
         "provisioning/create-B+pay",
@@ -128,7 +128,7 @@ MUTANTS = (
     _bug(
         "quantities follow nothing but payments",
         "domain.decision",
-        "min(paid, max(0, settled - allowance.included))",
+        "min(paid, beyond)",
         "paid",
         "waiting/pay+upgrade",
     ),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.stories.world import EMAIL, KINDS, LINES, Workspace, World, eventually, together
+from tests.stories.world import BYON, EMAIL, KINDS, LINES, Workspace, World, eventually, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,6 +182,24 @@ def test_poll_cancels_line_when_subscription_ended(world: World, workspace: Work
     body = consistent(workspace.get(line["_id"]))
     assert (body["status"], body["paymentStatus"]) == ("canceled", "canceled")
     assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
+
+
+@pytest.mark.parametrize("by", ["poll", "webhook"])
+def test_line_whose_kind_the_new_plan_lacks_is_canceled(world: World, by: str) -> None:
+    """[39] The invoice is voided."""
+    workspace = world.workspace("scale").full(BYON, included=2)
+    line = workspace.awaiting(BYON)["line"]
+    if by == "poll":
+        world.webhooks("drop")
+    workspace.change(plan="starter")
+    if by == "poll":
+        consistent(workspace.get(line["_id"]))
+    eventually(lambda: workspace.lines()[0]["provisioningStatus"] == "canceled")
+    assert workspace.lines()[0]["paymentStatus"] == "canceled"
+    assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
+    stored = world.stores.lines.get(workspace.id, line["_id"])
+    assert stored is not None
+    assert stored.history[-1].cause == "not_on_plan"
 
 
 def test_poll_cancels_line_when_customer_was_deleted(world: World, workspace: Workspace) -> None:

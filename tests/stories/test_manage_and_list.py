@@ -122,6 +122,26 @@ def test_payment_link_is_the_hosted_url_of_the_invoice(workspace: Workspace) -> 
     assert len(workspace.invoices()) == 1
 
 
+@pytest.mark.parametrize("status", ["past_due", "unpaid", "paused"])
+def test_payment_link_without_active_subscription_is_403_while_unpaid(
+    world: World, workspace: Workspace, status: str
+) -> None:
+    """[41] After a look: the status is Stripe's, and a payment that came first counts."""
+    world.webhooks("drop")
+    world.provisioning("manual")
+    created = workspace.awaiting()
+    line_id = created["line"]["_id"]
+    workspace.change(status=status)
+    link = workspace.manage(line_id, "payment_link")
+    body = link.json()
+    assert (link.status_code, body["success"], body["status"]) == (403, False, "subscription_required")
+    assert body["redirect"] == "/billing"
+    assert workspace.status(line_id) == "awaiting_payment"
+    world.pay(created["paymentUrl"])
+    link = workspace.manage(line_id, "payment_link")
+    assert (link.status_code, link.json()["paymentStatus"]) == (200, "paid")
+
+
 def test_payment_link_of_line_paid_meanwhile_answers_as_get(world: World, workspace: Workspace) -> None:
     """[41]"""
     world.webhooks("drop")

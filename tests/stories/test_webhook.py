@@ -220,6 +220,34 @@ def test_unknown_events_and_foreign_invoices_are_200_without_effect(world: World
     assert calls() == []
 
 
+def test_invoice_of_ours_without_its_line_alarms_and_changes_nothing(world: World, workspace: Workspace) -> None:
+    """[56] As after a table was restored, and for our customers only."""
+    lost = "0" * 24
+    metadata = {"workspace_id": workspace.id, "line_id": lost}
+    calls = world.calls()
+    stranger = {"id": "in_lost", "object": "invoice", "customer": "cus_foreign", "metadata": metadata}
+    assert deliver(world, event("invoice.paid", stranger)).status_code == 200
+    assert not any(lost in line for line in world.logs())
+    assert deliver(world, event("invoice.paid", stranger | {"customer": workspace.customer})).status_code == 200
+    eventually(lambda: world.alarmed("InvoiceWithoutLine", lost))
+    assert calls() == []
+    assert workspace.lines() == []
+
+
+def test_event_feed_finds_an_invoice_of_ours_without_its_line(world: World, workspace: Workspace) -> None:
+    """[56]"""
+    lost = "1" * 24
+    world.webhooks("drop")
+    invoices = world.stripe.v1.invoices
+    draft = invoices.create(
+        {"customer": workspace.customer, "metadata": {"workspace_id": workspace.id, "line_id": lost}}
+    )
+    assert invoices.finalize_invoice(draft.id).status == "paid"
+    assert world.reconcile()["failed"] == 0
+    eventually(lambda: world.alarmed("InvoiceWithoutLine", lost))
+    assert workspace.lines() == []
+
+
 def test_foreign_invoice_with_copied_metadata_does_not_pay_a_line(world: World, workspace: Workspace) -> None:
     """[45]"""
     line = workspace.awaiting()["line"]

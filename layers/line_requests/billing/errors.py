@@ -10,11 +10,36 @@ import stripe
 from line_requests.domain.errors import (
     BillingMisconfigured,
     BillingRefused,
+    BillingRejected,
     BillingUnavailable,
+    IdempotencyKeyReused,
     ReplayedFailure,
 )
 
 T = TypeVar("T")
+
+# Only these codes cancel a request: they are about its customer, price or address (contract 57). Each is documented at
+# https://docs.stripe.com/error-codes#<code with hyphens>; the second line of a comment is a further source.
+FINAL_CODES = frozenset(
+    {
+        # "The specified amount is greater than the maximum amount allowed."
+        "amount_too_large",
+        # "The specified amount is less than the minimum amount allowed."
+        "amount_too_small",
+        # "The customer's address is invalid": it is missing, or Stripe Tax does not recognize it.
+        # https://docs.stripe.com/tax/customer-locations#invoice-finalization-errors
+        "customer_tax_location_invalid",
+        # "The postal code provided was incorrect."
+        "postal_code_invalid",
+        # "The product ... is no longer available for purchase."
+        "product_inactive",
+        # "The ID provided is not valid": the customer or the product was deleted.
+        # https://docs.stripe.com/api/customers/delete
+        "resource_missing",
+        # "The tax ID number provided is invalid": the customer's.
+        "tax_id_invalid",
+    }
+)
 
 
 @contextmanager
@@ -27,7 +52,7 @@ def stripe_errors() -> Iterator[None]:
 
 
 def or_none(retrieve: Callable[[], T]) -> T | None:
-    """What Stripe returns; None when it does not know the object."""
+    """What Stripe returns; None when it does not know the object: a 404 resource_missing."""
     try:
         with stripe_errors():
             return retrieve()
@@ -41,8 +66,8 @@ def _as_billing_error(error: stripe.StripeError) -> BillingRefused | BillingUnav
     status, code = error.http_status, error.code or ""
     summary = f"{type(error).__name__} {status or ''} {code}".strip()
     if isinstance(error, stripe.IdempotencyError):
-        in_use = status == HTTPStatus.CONFLICT
-        return BillingUnavailable(summary) if in_use else BillingMisconfigured(summary)
+        # A 409 idempotency_key_in_use is a plain APIError of the SDK, and so unavailable: it waits.
+        return IdempotencyKeyReused(summary)
     if str((error.headers or {}).get("idempotent-replayed", "")).lower() == "true":
         return ReplayedFailure(summary)
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
@@ -50,5 +75,6 @@ def _as_billing_error(error: stripe.StripeError) -> BillingRefused | BillingUnav
     if isinstance(error, stripe.InvalidRequestError) and status in {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}:
         param = getattr(error, "param", None)
         what = f"{code or 'invalid_request_error'}{f' ({param})' if param else ''}"
-        return BillingRefused(f"Stripe refused: {what}. Fix this in Stripe, then retry.")
+        refusal = BillingRefused if code in FINAL_CODES else BillingRejected
+        return refusal(f"Stripe refused: {what}. Fix this in Stripe, then retry.")
     return BillingUnavailable(summary)

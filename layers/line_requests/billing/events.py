@@ -1,5 +1,6 @@
 """Stripe's events, from the webhook or the feed: hints that an invoice or a subscription may have changed."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import stripe
 
 from line_requests.billing.client import PAGE, list_all
+from line_requests.telemetry import logger
 
 # Only the events that can settle a line: a finalized or an uncollectible invoice changes nothing by itself.
 INVOICE_EVENTS = (
@@ -24,6 +26,10 @@ SUBSCRIPTION_EVENTS = (
     "customer.subscription.paused",
     "customer.subscription.resumed",
 )
+# Stripe's ids have at most 255 characters: https://docs.stripe.com/upgrades
+_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
+# What reading an event of another shape raises.
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +57,39 @@ class Hint:
     @property
     def about_our_invoice(self) -> bool:
         """Whether a line's invoice may have changed."""
-        return self.type in INVOICE_EVENTS and bool(self.line_id and self.workspace_id)
+        return self.type in INVOICE_EVENTS and bool(self.object_id and self.line_id and self.workspace_id)
+
+
+def is_thin(event: object) -> bool:
+    """Whether it is one of Stripe's thin events, which carry no object: https://docs.stripe.com/event-destinations."""
+    if not isinstance(event, Mapping):
+        return False
+    return event.get("object") == "v2.core.event" or str(event.get("type", "")).startswith(("v1.", "v2."))
 
 
 def hint_of(event: Mapping[str, Any]) -> Hint:
-    """Reads the few fields of an event that are used; its snapshot of the object never is."""
+    """Reads the few fields of an event that are used; its snapshot of the object never is.
+
+    Raises one of MALFORMED for what is no event.
+    """
     subject = event["data"]["object"] if event["type"] in {*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS} else {}
     metadata = subject.get("metadata") or {}
-    customer, created = subject.get("customer"), event.get("created")
+    created = event.get("created")
     return Hint(
         type=str(event["type"]),
         created_s=created if isinstance(created, int) else 0,
         livemode=event["livemode"] is True,
-        object_id=str(subject.get("id", "")),
-        customer=customer if isinstance(customer, str) else "",
+        object_id=_id(subject),
+        customer=_id(subject.get("customer")),
         workspace_id=str(metadata.get("workspace_id", "")),
         line_id=str(metadata.get("line_id", "")),
     )
+
+
+def _id(named: object) -> str:
+    """The id of an object, expanded or not; empty for what cannot be an id of Stripe's."""
+    named = named.get("id") if isinstance(named, Mapping) else named
+    return named if isinstance(named, str) and _ID.fullmatch(named) else ""
 
 
 class Events:
@@ -83,4 +105,8 @@ class Events:
             "created": {"gte": since_s, "lte": until_s},
             "limit": PAGE,
         }
-        yield from map(hint_of, list_all(self._client, "/v1/events", params))
+        for event in list_all(self._client, "/v1/events", params):
+            try:
+                yield hint_of(event)
+            except MALFORMED:
+                logger.warning("an event of the feed has another shape")

@@ -13,7 +13,7 @@ import stripe
 from line_requests.billing.client import PAGE, list_all
 from line_requests.billing.customers import require_deleted_customer
 from line_requests.billing.errors import or_none, stripe_errors
-from line_requests.domain.errors import BillingMisconfigured, BillingRefused, ReplayedFailure
+from line_requests.domain.errors import BillingMisconfigured, BillingRefused, BillingRejected, ReplayedFailure
 from line_requests.domain.model import Charge, Invoice, Line
 from line_requests.telemetry import logger
 
@@ -118,7 +118,7 @@ class Invoices:
                     self._client.v1.invoices.delete(invoice.id)
                     return Invoice(invoice.id, "gone")
                 return _invoice(self._client.v1.invoices.void_invoice(invoice.id))
-        except (BillingRefused, ReplayedFailure):
+        except (BillingRefused, BillingRejected, ReplayedFailure):
             return self.retrieve(invoice.id)
 
     def delete_pending_items(self, line: Line) -> None:
@@ -138,7 +138,7 @@ class Invoices:
             if (item["metadata"] or {}).get("line_id") == line.id:
                 try:
                     or_none(partial(self._client.v1.invoice_items.delete, item["id"]))
-                except BillingRefused:
+                except (BillingRefused, BillingRejected):
                     logger.warning("the item is on another invoice by now", extra={"line_id": line.id})
 
     def since(self, *, since_s: int) -> Iterator[Invoice]:

@@ -28,6 +28,8 @@ class StripeItem:
     period: Period = NO_PERIOD
     interval: str = "month"
     interval_count: int = 1
+    entitles: bool = True
+    """Whether it is worth anything: not at quantity 0. A metered item has no quantity, and is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,4 +168,5 @@ def _item(item: Mapping[str, Any]) -> tuple[str, StripeItem]:
         period=Period(item["current_period_start"], item["current_period_end"]),
         interval=recurring.get("interval", "month"),
         interval_count=recurring.get("interval_count", 1),
+        entitles=item.get("quantity") != 0,
     )

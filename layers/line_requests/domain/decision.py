@@ -11,7 +11,17 @@ from line_requests.domain.errors import (
     NoneForSale,
     SubscriptionRequired,
 )
-from line_requests.domain.model import AddOn, Amount, Charge, Excess, Invoice, Line, VoidReason, Workspace
+from line_requests.domain.model import (
+    AddOn,
+    Amount,
+    Charge,
+    Excess,
+    Invoice,
+    Line,
+    Subscription,
+    VoidReason,
+    Workspace,
+)
 from line_requests.domain.submission import Kind, Submission
 
 
@@ -20,10 +30,7 @@ def judge(workspace: Workspace, kind: Kind) -> AddOn | None:
 
     Raises SubscriptionRequired or ForbiddenLineType (contract 17-19).
     """
-    subscription = workspace.subscription
-    if subscription is None or not subscription.active:
-        raise SubscriptionRequired("An active subscription is required to request lines. Subscribe, then retry.")
-    allowance = subscription.allowances.get(kind)
+    allowance = require_active(workspace).allowances.get(kind)
     if allowance is None:
         raise ForbiddenLineType(
             f"The current plan does not offer {kind.words} lines. Choose another kind of line or another plan."
@@ -40,6 +47,14 @@ def judge(workspace: Workspace, kind: Kind) -> AddOn | None:
             "Release a line or choose another plan."
         )
     return allowance.add_on
+
+
+def require_active(workspace: Workspace) -> Subscription:
+    """The workspace's subscription; raises SubscriptionRequired unless it is active (contract 17, 41)."""
+    subscription = workspace.subscription
+    if subscription is None or not subscription.active:
+        raise SubscriptionRequired("An active subscription is required to request lines. Subscribe, then retry.")
+    return subscription
 
 
 class Next(StrEnum):
@@ -176,6 +191,8 @@ def reason_to_void(line: Line, workspace: Workspace, now_ms: int, window_ms: int
         return VoidReason.SUBSCRIPTION_ENDED
     kind = line.submission.kind
     allowance = subscription.allowances.get(kind) if subscription.active else None
+    if subscription.active and allowance is None:
+        return VoidReason.NOT_ON_PLAN
     # The line itself is one of the unpaid.
     if allowance is not None and workspace.unpaid.get(kind, 0) <= allowance.included:
         return VoidReason.INCLUDED

@@ -46,6 +46,7 @@ class VoidReason(StrEnum):
     INCLUDED = "included"
     EXPIRED = "expired"
     SUBSCRIPTION_ENDED = "subscription_ended"
+    NOT_ON_PLAN = "not_on_plan"
     BILLING_REFUSED = "billing_refused"
 
 
@@ -268,7 +269,7 @@ class Line:
     due_at_ms: int | None = None
     """When the reconciler looks at it next."""
     refund_due: bool = False
-    """Paid although canceled: an operator has to refund it (contract 44)."""
+    """Paid for a line that was canceled or failed: an operator has to refund it (contract 44, 55)."""
     delivered: Delivered | None = None
 
     @property
@@ -330,6 +331,8 @@ class Plan:
     first_charge: FirstCharge = "prorated"
     invoice_memo: str | None = None
     invoice_footer: str | None = None
+    position: int = 0
+    """Its place in the plan file: of several base prices on one subscription, the first plan's counts."""
 
 
 @dataclass(frozen=True, slots=True)

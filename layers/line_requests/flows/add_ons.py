@@ -10,7 +10,7 @@ from dataclasses import replace
 from line_requests.billing.account import Billing
 from line_requests.billing.subscriptions import StripeSubscription
 from line_requests.domain import decision, money
-from line_requests.domain.errors import BillingRefused, BillingUnavailable, LineRequestError
+from line_requests.domain.errors import BillingRefused, BillingRejected, BillingUnavailable, LineRequestError
 from line_requests.domain.model import ENDED, Counted, PendingCharge, Subscription, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.flows.subscriptions import SubscriptionSync
@@ -64,11 +64,13 @@ class AddOns:
         items = {price for one in listed if one.id == subscription.id for price in one.items}
         workspace = self._count_renewal(billing, workspace, subscription, items, now_ms)
         while (charge := self._next_charge(workspace, subscription, now_ms)) is not None:
-            counted = workspace.counted
+            charged, counted = workspace.charged, workspace.counted
             workspace = self._saved(
-                self._workspaces.save_charged(workspace, workspace.charged, counted=counted, pending_charge=charge)
+                self._workspaces.save_charged(workspace, charged, counted=counted, pending_charge=charge)
             )
             workspace = self._finish_charge(billing, workspace, charge, now_ms)
+            if workspace.charged == charged:  # Stripe refused it, and would again
+                break
             charges += 1
         return workspace, charges
 
@@ -123,7 +125,11 @@ class AddOns:
             old = now_ms - charge.stored_at_ms > KEY_LIFETIME_MS
             if charge.amount and not (old and billing.subscriptions.has_item(workspace, charge)):
                 billing.subscriptions.create_pending_item(workspace, charge)
-        except BillingRefused as refusal:
+        except (BillingRefused, BillingRejected) as refusal:
+            current = workspace.subscription
+            ended = current is None or current.ended or current.id != charge.subscription
+            if isinstance(refusal, BillingRejected) and not ended:
+                raise
             # The subscription has ended meanwhile: nothing was charged, so nothing is covered.
             alarm("BillingRefused", f"a charge was dropped: {refusal}", workspace_id=workspace.id)
         else:

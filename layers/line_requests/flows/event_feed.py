@@ -70,22 +70,32 @@ class EventFeed:
     def _apply(self, hints: Iterable[Hint]) -> None:
         # By invoice, because anyone can copy the metadata of ours and must not hide it.
         invoices: dict[str, tuple[str, str]] = {}
+        named: dict[tuple[str, str], Hint] = {}
         paid = set[str]()
         customers: dict[str, int] = {}
         for hint in hints:
             if hint.about_our_invoice and webhook.names_a_line(hint):
-                invoices[hint.object_id] = hint.workspace_id, hint.line_id
+                ids = invoices[hint.object_id] = hint.workspace_id, hint.line_id
+                named[ids] = hint
                 paid |= {hint.line_id} if hint.about_payment else set()
             elif hint.about_subscription and hint.customer:
                 customers[hint.customer] = max(hint.created_s, customers.get(hint.customer, 0))
         self._mark_subscriptions_due(customers)
+        lines = {(line.workspace_id, line.id): line for line in self._lines.get_many(named)}
+        for ids in named.keys() - lines.keys():
+            self._progress.guard(named[ids].line_id, self._report_without_line, named[ids])
         # A settled line needs no check; a canceled one may still have been paid.
         unsettled = {
-            (line.workspace_id, line.id): line
-            for line in self._lines.get_many(set(invoices.values()))
+            ids: line
+            for ids, line in lines.items()
             if line.awaiting or (line.refundable and line.id in paid and not line.refund_due)
         }
         self._apply_invoices({invoice: unsettled[ids] for invoice, ids in invoices.items() if ids in unsettled})
+
+    def _report_without_line(self, hint: Hint) -> None:
+        # A line that this release cannot read is no lost one.
+        if self._lines.get(hint.workspace_id, hint.line_id) is None:
+            webhook.report_without_line(self._workspaces, hint)
 
     def _mark_subscriptions_due(self, customers: dict[str, int]) -> None:
         """Only marks them due: this never stalls the feed, and a failure is retried."""

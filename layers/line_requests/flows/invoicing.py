@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from line_requests.billing.account import Billing
 from line_requests.clock import Clock
-from line_requests.domain.errors import BillingRefused, InvoiceMissing, ReplayedFailure
+from line_requests.domain.errors import BillingRefused, BillingRejected, InvoiceMissing, ReplayedFailure
 from line_requests.domain.model import Invoice, Line
 from line_requests.storage.lines import Lines
 from line_requests.telemetry import alarm, logger
@@ -25,7 +25,7 @@ class Invoicing:
     def build(self, line: Line, invoice: Invoice | None) -> tuple[Line, Invoice | None]:
         """Takes the next of create, fill and finalize, chosen by what Stripe was seen to have.
 
-        Raises BillingRefused when Stripe refuses the step.
+        Raises BillingRefused or BillingRejected when Stripe refuses the step.
         """
         if self._clock.now_ms() - line.stripe_keyed_at_ms > KEY_LIFETIME_MS:
             return self.rotate_stripe_keys(line)
@@ -100,6 +100,10 @@ class Invoicing:
                 line, invoice = self.build(line, None)
             except BillingRefused:
                 invoice = None
+            except BillingRejected:
+                # An earlier call may have created it, and its answer was lost.
+                earlier = self._invoices.find_by_metadata(line)
+                line, invoice = self.save_invoice_id(line, earlier) if earlier is not None else (line, None)
             if invoice is None or line.invoice_id is None:
                 return line, DELETED
         return line, self._invoices.void_or_delete(invoice)

@@ -10,7 +10,7 @@ from enum import Enum
 from line_requests.billing.account import Billing
 from line_requests.clock import Clock
 from line_requests.domain import decision
-from line_requests.domain.errors import BillingMisconfigured, BillingRefused, BillingUnavailable
+from line_requests.domain.errors import BillingMisconfigured, BillingRefused, BillingRejected, BillingUnavailable
 from line_requests.domain.model import Invoice, Line, Status, VoidReason, Workspace
 from line_requests.flows.add_ons import AddOns
 from line_requests.flows.invoicing import DELETED, Invoicing, invoice_missing
@@ -221,13 +221,18 @@ class Lifecycle:
     def _build(
         self, clock: Clock, line: Line, invoice: Invoice | None, invoicing: Invoicing
     ) -> tuple[Line, Invoice | None, BillingRefused | None]:
-        """The next step, and Stripe's refusal of it: final, unless the draft changed meanwhile."""
+        """The next step, and Stripe's refusal of it: final, unless the draft changed meanwhile.
+
+        Raises BillingRejected when the refusal is not one that cancels a request.
+        """
         try:
             return *invoicing.build(line, invoice), None
-        except BillingRefused as refusal:
+        except (BillingRefused, BillingRejected) as refusal:
             seen = invoicing.refetch(invoice) if invoice else None
             if seen is not None and seen.status != "draft":
                 return line, seen, None
+            if isinstance(refusal, BillingRejected):
+                raise
             # The alarm comes before the write: a crash in between repeats it rather than loses it.
             alarm("BillingRefused", str(refusal), line_id=line.id)
             line = self._record_void_reason(clock, line, VoidReason.BILLING_REFUSED)

@@ -4,9 +4,9 @@ from line_requests.bus.events import event_id
 from line_requests.bus.results import ProvisioningResult
 from line_requests.clock import Clock
 from line_requests.domain.errors import NotInThisStatus
-from line_requests.domain.model import Line, Status
+from line_requests.domain.model import Line, PaymentStatus, Status
 from line_requests.storage.lines import Lines
-from line_requests.telemetry import logger
+from line_requests.telemetry import alarm, logger
 
 RELEASED_BY_CLIENT = "released_by_client"
 
@@ -22,6 +22,9 @@ def apply_result(lines: Lines, result: ProvisioningResult, clock: Clock) -> None
     if result.outcome == "succeeded":
         lines.mark_active(line, now_ms, result.what_was_delivered)
     else:
+        paid = line.payment_status is PaymentStatus.PAID
+        # The alarm comes before the write: a crash in between repeats it rather than loses it.
+        alarm("ProvisioningFailed", f"a {'paid' if paid else 'free'} line failed", line_id=line.id, paid=paid)
         lines.mark_failed(line, result.reason, now_ms, result.reason_code)
 
 

@@ -1,6 +1,6 @@
 """Keeps each workspace's subscription snapshot true to Stripe."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from line_requests.billing.account import Billing
@@ -41,8 +41,8 @@ class SubscriptionSync:
         for _ in range(REFRESH_ATTEMPTS):
             listed = billing.subscriptions.of_customer(workspace.customer)
             current = select(listed, self._plans.all())
-            if current is not None and current.plan is None and current.status in ACTIVE:
-                alarm("UnknownBasePrice", "no plan names the base price", workspace_id=workspace.id)
+            if current is not None and current.status in ACTIVE:
+                self._report_base_prices(workspace, current, listed)
             if current == workspace.subscription:
                 return workspace, listed
             saved = self._workspaces.save_subscription(workspace, current, now_ms)
@@ -51,20 +51,44 @@ class SubscriptionSync:
             workspace = self._workspaces.get(workspace.id) or workspace
         raise BillingUnavailable("the subscription kept changing")
 
+    def _report_base_prices(
+        self, workspace: Workspace, current: Subscription, listed: Sequence[StripeSubscription]
+    ) -> None:
+        """Raises an alarm unless exactly one base price of the active subscription is a plan's."""
+        if current.plan is None:
+            alarm("UnknownBasePrice", "no plan names a base price with a quantity", workspace_id=workspace.id)
+        by_price = _plans_by_price(self._plans.all())
+        for subscription in listed:
+            bases = _base_prices(subscription, by_price) if subscription.id == current.id else []
+            if len(bases) > 1:
+                text = f"several base prices, of which {bases[0]} counts: {', '.join(bases[1:])}"
+                alarm("AmbiguousBasePrice", text, workspace_id=workspace.id)
+
+
+def _plans_by_price(plans: Sequence[Plan]) -> dict[str, Plan]:
+    """The plan that each base price stands for, in the plan file's order."""
+    ordered = sorted(plans, key=lambda plan: (plan.position, plan.name))
+    return {price: plan for plan in ordered for price in plan.base_prices}
+
+
+def _base_prices(subscription: StripeSubscription, by_price: Mapping[str, Plan]) -> list[str]:
+    """The subscription's known base prices with a quantity; the first one counts."""
+    return [price for price in by_price if price in subscription.items and subscription.items[price].entitles]
+
 
 def select(subscriptions: Sequence[StripeSubscription], plans: Sequence[Plan]) -> Subscription | None:
     """The subscription that counts: active on a known plan, else any active one, else the newest on a known plan."""
-    by_price = {price: plan for plan in plans for price in plan.base_prices}
+    by_price = _plans_by_price(plans)
 
     def rank(subscription: StripeSubscription) -> tuple[bool, bool, bool, int, str]:
-        known = any(price in by_price for price in subscription.items)
+        known = bool(_base_prices(subscription, by_price))
         active = subscription.status in ACTIVE
         return known and active, active, known, subscription.created_s, subscription.id
 
     best = max(subscriptions, key=rank, default=None)
     if best is None:
         return None
-    base, plan = next(((price, by_price[price]) for price in best.items if price in by_price), (None, None))
+    base, plan = next(((price, by_price[price]) for price in _base_prices(best, by_price)), (None, None))
     item = best.items[base] if base is not None else next(iter(best.items.values()), None)
     snapshot = Subscription(
         id=best.id,

@@ -4,7 +4,7 @@ import json
 import re
 
 from line_requests.billing.client import is_live, is_signed
-from line_requests.billing.events import Hint, hint_of
+from line_requests.billing.events import MALFORMED, Hint, hint_of, is_thin
 from line_requests.clock import Clock
 from line_requests.domain.errors import BillingRefused, InvalidSignature, InvoiceMissing
 from line_requests.domain.ids import is_workspace_id, parse_line_id
@@ -12,7 +12,8 @@ from line_requests.domain.model import Invoice, Line
 from line_requests.flows.lifecycle import Lifecycle
 from line_requests.secret import StripeSecret
 from line_requests.storage.stores import Stores
-from line_requests.telemetry import logger
+from line_requests.storage.workspaces import Workspaces
+from line_requests.telemetry import alarm, logger
 
 TOLERANCE_S = 300
 # A flood of forged deliveries must not become a flood of reads of the secret.
@@ -30,7 +31,14 @@ class Webhook:
         self._refetched_at_ms = 0
 
     def verify(self, body: bytes, signature: str, now_ms: int) -> Hint:
-        """The event that a delivery carries; raises InvalidSignature unless Stripe sent it just now."""
+        """The event that a delivery carries; raises InvalidSignature, with an alarm, unless Stripe sent it just now."""
+        try:
+            return self._verify(body, signature, now_ms)
+        except InvalidSignature as refusal:
+            alarm("WebhookSignatureRefused", str(refusal))
+            raise
+
+    def _verify(self, body: bytes, signature: str, now_ms: int) -> Hint:
         # The SDK verifies the first `t`, so that one has to be recent.
         sent_s = re.match(r"t=([0-9]{1,12})(?:,|$)", signature)
         if sent_s is None or abs(now_ms / 1000 - int(sent_s[1])) > TOLERANCE_S:
@@ -45,8 +53,11 @@ class Webhook:
             if not is_signed(body, signature, secret.get("webhook_secrets")):
                 raise InvalidSignature("No signature matches")
         try:
-            hint = hint_of(json.loads(body))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            event = json.loads(body)
+            if is_thin(event):
+                raise InvalidSignature("The event is thin; create the endpoint with snapshot events")
+            hint = hint_of(event)
+        except (*MALFORMED, RecursionError):
             raise InvalidSignature("The body is not an event") from None
         if hint.livemode is not is_live(str(secret.get("api_key", ""))):
             raise InvalidSignature("The event is of the other mode")
@@ -58,6 +69,8 @@ class Webhook:
             line = self._lines.get(hint.workspace_id, hint.line_id) if names_a_line(hint) else None
             if line is not None:
                 self._apply_invoice(clock, line, hint.object_id)
+            elif names_a_line(hint):
+                report_without_line(self._workspaces, hint)
         elif hint.about_subscription and hint.customer:
             workspace_id = self._workspaces.of_customer(hint.customer)
             if workspace_id is not None:
@@ -78,6 +91,12 @@ class Webhook:
 def names_a_line(hint: Hint) -> bool:
     """Whether an event's metadata could be ours: anyone can write anything there."""
     return is_workspace_id(hint.workspace_id) and parse_line_id(hint.line_id) == hint.line_id
+
+
+def report_without_line(workspaces: Workspaces, hint: Hint) -> None:
+    """Raises an alarm if the invoice is of a workspace's customer: its line was lost, as when a table is restored."""
+    if hint.customer and workspaces.of_customer(hint.customer) == hint.workspace_id:
+        alarm("InvoiceWithoutLine", "an invoice of ours has no line", line_id=hint.line_id, invoice=hint.object_id)
 
 
 def belongs(invoice: Invoice, line: Line) -> bool:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from line_requests.billing.account import Billing
@@ -41,7 +41,9 @@ def check(
     if len(specs) + len(removed) > PLANS_MAX:
         raise InvalidPlan(f"more than {PLANS_MAX} plans would change at once")
     at_stripe = _AtStripe(billing)
-    plans = [at_stripe.plan(name, spec) for name, spec in specs.items()]
+    plans = [
+        replace(at_stripe.plan(name, spec), position=position) for position, (name, spec) in enumerate(specs.items())
+    ]
     mistakes = at_stripe.mistakes + _overlaps([*kept, *plans])
     if removed:
         used = Counter(workspace.subscription.plan for workspace in workspaces if workspace.subscription)

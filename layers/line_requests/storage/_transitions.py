@@ -171,9 +171,11 @@ class Transitions:
             raise ForbiddenLineType("The plan has no place left for this line.") from canceled
 
     def release(self, line: Line, cause: str, now_ms: int) -> Line:
-        """From active or failed to canceled; an active line gives its place back."""
-        place = capacity.give_back(line, now_ms) if line.status is Status.ACTIVE else None
-        return self._transition(line, Change(now_ms, Status.CANCELED, cause), place)
+        """From active or failed to canceled: an active line gives its place back, a failed paid one is to refund."""
+        failed = line.status is Status.FAILED
+        place = None if failed else capacity.give_back(line, now_ms)
+        refund = {"refund_due": True} if failed and line.payment_status is PaymentStatus.PAID else None
+        return self._transition(line, Change(now_ms, Status.CANCELED, cause), place, attributes=refund)
 
     def _transition(  # noqa: PLR0913 - a transition has this many parts
         self,
