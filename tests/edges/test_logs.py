@@ -24,6 +24,7 @@ from tests.local.ministack import ROOT
 from tests.local.session_tokens import ISSUER, Issuer
 from tests.support.lambda_context import Context, load
 from tests.support.product import session
+from tests.support.wire import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,6 +66,8 @@ class Functions:
         self.hidden = [*PERSON.values(), STRIPE_TEXT, IDEMPOTENCY_KEY, SIGNING_SECRET, STRIPE_KEY, self.api_key]
 
     def _client(self, service: str, **config: Any) -> Any:  # noqa: ANN401 - boto3's own
+        if service == "dynamodb":
+            return self.shop.world.client
         return session().client(service, endpoint_url=self.endpoint, **config)  # type: ignore[call-overload] # any service
 
     def invoke(self, folder: str, event: Json, *, stripe_url: str = "", **settings: str) -> Json:
@@ -196,6 +199,17 @@ def test_text_of_stripe_error_reaches_no_log(
     text = logged()
     assert logs in text
     assert line.id in text
+
+
+def test_failure_after_a_stripe_error_logs_no_text_of_stripe(
+    functions: Functions, logged: Callable[[], str], stripe: ScriptedStripe
+) -> None:
+    """[5][34] DynamoDB fails while Stripe's error is handled: the traceback shows both."""
+    functions.shop.workspace(0)
+    stripe.refuse(500, Stripe_Should_Retry="false")
+    functions.shop.world.wire.instead("UpdateItem", refusal("AccessDeniedException"))
+    assert functions.create(stripe_url=stripe.url) == 500
+    assert "AccessDeniedException" in logged()
 
 
 def test_unexpected_error_logs_a_traceback_without_values(functions: Functions, logged: Callable[[], str]) -> None:

@@ -48,18 +48,19 @@ def stripe_errors() -> Iterator[None]:
     try:
         yield
     except stripe.StripeError as error:
-        raise _as_billing_error(error) from error
+        # Not from it: a traceback that is logged later would quote Stripe's text.
+        raise _as_billing_error(error) from None
 
 
 def or_none(retrieve: Callable[[], T]) -> T | None:
     """What Stripe returns; None when it does not know the object: a 404 resource_missing."""
     try:
-        with stripe_errors():
-            return retrieve()
-    except BillingRefused as refusal:
-        if isinstance(refusal.__cause__, stripe.StripeError) and refusal.__cause__.http_status == HTTPStatus.NOT_FOUND:
+        return retrieve()
+    except stripe.StripeError as error:
+        failure = _as_billing_error(error)
+        if isinstance(failure, BillingRefused) and error.http_status == HTTPStatus.NOT_FOUND:
             return None
-        raise
+        raise failure from None
 
 
 def _as_billing_error(error: stripe.StripeError) -> BillingRefused | BillingUnavailable:
