@@ -3,7 +3,7 @@
 from line_requests.bus.events import event_id
 from line_requests.bus.results import ProvisioningResult
 from line_requests.clock import Clock
-from line_requests.domain.model import Line, Status
+from line_requests.domain.model import Status
 from line_requests.storage.lines import Lines
 from line_requests.telemetry import logger
 
@@ -20,8 +20,3 @@ def apply_result(lines: Lines, result: ProvisioningResult, clock: Clock) -> None
         lines.mark_active(line, now_ms)
     else:
         lines.mark_failed(line, result.reason, now_ms)
-
-
-def entered_by(before: Line | None, after: Line) -> bool:
-    """Whether a write moved the line to another state."""
-    return before is None or before.sequence != after.sequence
