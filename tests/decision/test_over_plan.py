@@ -1,4 +1,4 @@
-"""Which lines are over plan: contract 54's formula, counted line by line; and what a snapshot that decides nothing keeps."""
+"""Which lines are over plan, counted line by line; and what a snapshot that decides nothing keeps (contract 54)."""
 
 from __future__ import annotations
 

@@ -35,6 +35,11 @@ def standings(workspace: Workspace) -> dict[Kind, Standing]:
         if workspace.excess_basis is None:
             return {}
         subscription = workspace.excess_basis
+    return standings_under(workspace, subscription)
+
+
+def standings_under(workspace: Workspace, subscription: Subscription | None) -> dict[Kind, Standing]:
+    """Every kind, if this subscription, active or ended, were the workspace's."""
     return {kind: _standing(workspace, subscription, kind) for kind in Kind}
 
 
