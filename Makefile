@@ -11,6 +11,8 @@ PORT ?= 3000
 PYTEST_ARGS ?=
 PROVE_ARGS ?=
 MINUTES ?= 3
+# Years of made-up business for the ledger.
+HISTORIES ?= $(if $(FULL),2000,200)
 CLIENTS ?= 8
 
 UV := .uv/bin/uv
@@ -26,7 +28,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help install run test coverage prove bench load vendor vendor-tools check format lock build deploy clean
+.PHONY: help install run test coverage prove assumptions clients bench load vendor vendor-tools check format lock build deploy clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -43,8 +45,16 @@ test: .venv/ready .venv-ministack/ready ## run every test (PYTEST_ARGS="-k word"
 coverage: .venv/ready .venv-ministack/ready ## branch coverage of what runs beside the stack, with its floor
 	.venv/bin/pytest -n 2 --dist loadfile tests/{decision,edges,operator,proof,races,store} --cov
 
-prove: .venv/ready ## explore every interleaving with at most one fault, then plant bugs and find them (PROVE_ARGS=--help)
+prove: .venv/ready ## explore every interleaving with at most one fault, keep the books of made-up years, plant bugs and find them (FULL=1)
 	.venv/bin/python -m tests.proof $(PROVE_ARGS)
+	.venv/bin/python -m tests.proof --ledger $(HISTORIES) --mutants
+
+assumptions: .venv/ready ## try what is believed of Stripe on a test account (STRIPE_API_KEY=sk_test_…)
+	.venv/bin/python -m tests.assumptions
+
+# Needs Node and npm, which fetch what the lock file in tests/vendor/clients names.
+clients: .venv/ready .venv-ministack/ready .venv-clients/ready ## generate API clients in two languages and run stories with them
+	.venv/bin/pytest tests/vendor/check_clients.py
 
 bench: .venv/ready .venv-ministack/ready .venv-bench/ready ## measure against a peer and the floor (build/bench.json, .svg)
 	POWERTOOLS_LOG_LEVEL=CRITICAL .venv/bin/python -m benchmark
@@ -52,11 +62,12 @@ bench: .venv/ready .venv-ministack/ready .venv-bench/ready ## measure against a 
 load: .venv/ready .venv-ministack/ready ## a sustained mixed load on the local stack, judged at its end (MINUTES=3, CLIENTS=8)
 	.venv/bin/python -m tests.load $(MINUTES) $(CLIENTS)
 
-check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready ## lint, types, import directions, the template and the API description
+check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready ## lint, types, import directions, vocabulary, the template and the API description
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/pytest -q tests/shape/test_vocabulary.py
 	.venv/bin/openapi-spec-validator openapi.yaml
 	$(SAM) validate --lint
 	.venv-sam/bin/cfn-lint --regions ALL_REGIONS --include-checks I --non-zero-exit-code informational template.yaml
@@ -81,8 +92,8 @@ $(UV): requirements/uv.txt
 	touch $@
 
 .venv/ready: requirements/dev.txt pyproject.toml
-.venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-bench/ready .venv-runtime/ready: .venv-%/ready: requirements/%.txt
-.venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-bench/ready .venv-runtime/ready: $(UV)
+.venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-bench/ready .venv-runtime/ready .venv-clients/ready: .venv-%/ready: requirements/%.txt
+.venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-bench/ready .venv-runtime/ready .venv-clients/ready: $(UV)
 	$(UV) venv --quiet --clear --python $(PYTHON) $(@D)
 	$(UV) pip install --quiet --python $(@D) --require-hashes -r $(filter %.txt,$^)
 	$(if $(filter .venv,$(@D)),$(UV) pip install --quiet --python $(@D) --no-deps --editable .)
@@ -93,7 +104,7 @@ LOCK = $(UV) pip compile --quiet --upgrade --python-version 3.11
 lock: $(UV) ## move every locked requirement to its latest version
 	$(LOCK) pyproject.toml -o layers/requirements.txt
 	$(LOCK) pyproject.toml --extra operator --group dev -c layers/requirements.txt -o requirements/dev.txt
-	for group in ministack sam checkov runtime uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
+	for group in ministack sam checkov runtime clients uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
 	$(LOCK) --group bench -c layers/requirements.txt -o requirements/bench.txt
 
 # --- the vendors' own engines: what they need is put into build/vendor ---
@@ -108,7 +119,7 @@ vendor: vendor-tools .venv/ready .venv-ministack/ready .venv-runtime/ready $(DYN
 # Not what a call costs: of a transaction DynamoDB Local counts the units of one item.
 	RACE_ACTS=24 .venv/bin/python -m tests.vendor.on_dynamodb_local .venv/bin/pytest tests/store tests/races \
 		--ignore=tests/store/test_costs.py
-	.venv/bin/pytest tests/vendor/check_*.py
+	.venv/bin/pytest tests/vendor/check_stripe_requests.py tests/vendor/check_lambda_runtime.py
 
 vendor-tools:
 	@missing=$$(for tool in javac mvn go; do command -v $$tool >/dev/null || printf ' %s' $$tool; done)

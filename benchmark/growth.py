@@ -1,4 +1,4 @@
-"""Whether a full table makes anything dearer: the same requests with 10, 1,000 and 100,000 lines in it."""
+"""Whether a full table makes requests cost more: the same requests with 10, 1,000 and 100,000 lines in it."""
 
 import json
 from collections.abc import Iterator

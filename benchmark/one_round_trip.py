@@ -51,7 +51,7 @@ def _blind(table: Table, tenant: Tenant, key: str) -> None:
     """
     now_ms, place = int(time.time() * 1000), {"pk": f"W#{tenant.id}", "sk": "WORKSPACE"}
     line_id = f"{time.time_ns():024x}"[-24:]
-    key_hash, absent = sha256_hex(f"blind-{key}"), "attribute_not_exists(#pk)"
+    idempotency_key_hash, absent = sha256_hex(f"blind-{key}"), "attribute_not_exists(#pk)"
     writes = [
         Write(
             place,
@@ -61,7 +61,7 @@ def _blind(table: Table, tenant: Tenant, key: str) -> None:
             names={"kind": "purchased_phone"},
         ),
         Write(records.line_key(tenant.id, line_id), put={"status": "provisioning"}, condition=absent),
-        Write(records.idempotency_key(tenant.id, key_hash), put={"line_id": line_id}, condition=absent),
+        Write(records.idempotency_key(tenant.id, idempotency_key_hash), put={"line_id": line_id}, condition=absent),
         Write(
             records.api_key_key(tenant.id, sha256_hex(tenant.token)),
             update="SET #seen = :now",
@@ -73,6 +73,6 @@ def _blind(table: Table, tenant: Tenant, key: str) -> None:
         table.transact(writes)
     except TransactionCanceled:
         stores = Stores(table)
-        workspace, _ = stores.lines.workspace_and_record(tenant.id, key_hash)
+        workspace, _ = stores.lines.workspace_and_record(tenant.id, idempotency_key_hash)
         if workspace is not None:
             stores.workspaces.consume_rate(workspace, LIMIT, now_ms)

@@ -14,7 +14,7 @@ from botocore.session import Session
 
 from line_requests import clock
 from line_requests.domain.ids import new_api_key, sha256_hex
-from line_requests.domain.model import AddOn, Allowance, Amount, ApiKey, Plan, Subscription
+from line_requests.domain.model import AddOn, Allowance, Amount, ApiKey, Period, Plan, Subscription
 from line_requests.domain.submission import Kind
 from line_requests.storage.stores import Stores
 from line_requests.storage.table import Table, marshal
@@ -131,8 +131,11 @@ class World:
         assert self.stores.workspaces.insert(name, customer, livemode=False), name
         workspace = self.stores.workspaces.get(name)
         assert workspace is not None, name
-        snapshot = Subscription(subscribed.id, "active", plan.name, plan.allowances)
         now_ms = int(self.now_s() * 1000)
+        month = Period(now_ms // 1000, now_ms // 1000 + 30 * 86_400)
+        snapshot = Subscription(
+            subscribed.id, "active", plan.name, plan.allowances, currency="usd", period=month, anchor_s=month.start_s
+        )
         saved = self.stores.workspaces.save_subscription(workspace, snapshot, now_ms)
         assert saved is not None, name
         self.stores.workspaces.finish_quantities(saved, asked_at_ms=0)

@@ -89,7 +89,7 @@ def check_rate(workspace_id: str) -> None:
 
 @tracer.capture_method
 def take_lock(workspace: Any, line_id: str) -> None:
-    """One request at a time; whoever holds it is looked at once more."""
+    """One request at a time; a line that holds it is read again."""
     try:
         table.update_item(
             Key={"pk": workspace["pk"], "sk": "WORKSPACE"},

@@ -6,7 +6,7 @@
 set -euo pipefail
 
 line=${1:-'{"firstName":"Ada","lastName":"Lovelace","channelType":"phone"}'}
-# One key for one line. Save it before the first call, so that whoever repeats the call uses the same key.
+# One key for one line. Save it before the first call, so that every retry uses the same key.
 key=${KEY:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}
 deadline=$((SECONDS + ${GIVE_UP_AFTER_S:-600}))
 

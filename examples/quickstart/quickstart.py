@@ -112,7 +112,7 @@ def follow(body: Json, headers: Message, key: str) -> None:
 def main() -> None:
     """Requests the line that the first argument describes."""
     line = json.loads(sys.argv[1]) if len(sys.argv) > 1 else LINE
-    # One key for one line. Save it before the first call, so that whoever repeats the call uses the same key.
+    # One key for one line. Save it before the first call, so that every retry uses the same key.
     key = os.environ.get("KEY") or str(uuid.uuid4())
     body, headers = create(line, key)
     follow(body, headers, key)

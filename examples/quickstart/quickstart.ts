@@ -123,7 +123,7 @@ async function follow(created: Created, key: string): Promise<void> {
 
 async function main(): Promise<void> {
   const line = process.argv[2] ?? '{"firstName":"Ada","lastName":"Lovelace","channelType":"phone"}';
-  // One key for one line. Save it before the first call, so that whoever repeats the call uses the same key.
+  // One key for one line. Save it before the first call, so that every retry uses the same key.
   const key = process.env["KEY"] || crypto.randomUUID();
   await follow(await create(line, key), key);
 }

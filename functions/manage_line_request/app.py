@@ -1,4 +1,4 @@
-"""POST /api/line-requests/{id}: cancels a request that awaits payment, or returns its payment link."""
+"""The client's changes to a line: cancel the request, get its payment link, release the line."""
 
 from typing import Any
 
@@ -8,9 +8,10 @@ from line_requests.api.http import Request, Response
 from line_requests.api.requests import read_action
 from line_requests.clock import Clock
 from line_requests.deployment import Deployment
-from line_requests.domain.errors import NotInThisStatus
+from line_requests.domain.errors import NotInThisStatus, PaymentUnderWay
 from line_requests.domain.model import Line, Status, VoidReason
 from line_requests.flows.lifecycle import Until
+from line_requests.flows.provisioning import release
 from line_requests.telemetry import logger
 
 # Below API Gateway's 30 s, whatever Stripe does.
@@ -23,7 +24,8 @@ DEPLOYMENT = Deployment.for_snapshot()
 def handler(event: dict[str, Any], _context: object) -> Response:
     """Answers one HTTP request."""
     try:
-        return _manage(Request.of(event))
+        request = Request.of(event)
+        return ROUTES[request.route](request)
     except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer
         return responses.failure(error)
 
@@ -39,9 +41,9 @@ def _cancel(clock: Clock, line: Line) -> Response:
     if line.awaiting:
         line = DEPLOYMENT.lifecycle.cancel(clock, line, VoidReason.CANCELED)
     if line.awaiting:
-        raise NotInThisStatus(line, "A payment is under way; the request is canceled if it fails.")
+        raise PaymentUnderWay(line, "A payment is under way; the request is canceled if it fails. Read the line again.")
     if line.status is not Status.CANCELED:
-        raise NotInThisStatus(line, f"A line in status {line.status} cannot be canceled.")
+        raise NotInThisStatus(line, f"A line in status {line.status} cannot be canceled. Release it once it is active.")
     return responses.line_status(line, DEPLOYMENT.settings.window_ms)
 
 
@@ -51,8 +53,16 @@ def _payment_link(clock: Clock, line: Line) -> Response:
     if line.awaiting:
         return responses.payment_link(line)
     if line.status is not Status.PROVISIONING:
-        raise NotInThisStatus(line, f"A line in status {line.status} has nothing to pay.")
+        raise NotInThisStatus(line, f"A line in status {line.status} has nothing to pay. Read the line again.")
     return responses.line_status(line, DEPLOYMENT.settings.window_ms)
 
 
+def _release(request: Request) -> Response:
+    """401, 400 for the id, 404, then 409 or 200 (contract 63)."""
+    line = open_line(DEPLOYMENT, request)
+    released = release(DEPLOYMENT.stores.lines, line, Clock.at_event(request.at_ms, BUDGET_S).now_ms())
+    return responses.line_status(released, DEPLOYMENT.settings.window_ms)
+
+
 ACTIONS = {"cancel": _cancel, "payment_link": _payment_link}
+ROUTES = {"POST /api/line-requests/{id}": _manage, "DELETE /api/lines/{id}": _release}

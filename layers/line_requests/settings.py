@@ -19,7 +19,7 @@ class Settings:
     stripe_api_base: str
     limit: RateLimit
     window_ms: int
-    """How long an invoice may stay unpaid; 0: for ever."""
+    """How long an invoice may stay unpaid; 0: without limit."""
     clerk_issuer: str
     clerk_public_key: str
     clerk_authorized_parties: frozenset[str]

@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "assumptions.md"
 _HEAD = """\
 # What the product assumes of Stripe
 
-For whoever changes the billing, moves the pinned API version, or has a Stripe account to check against.
+For engineers who change the billing or move the pinned API version, with or without a Stripe account to check on.
 Written by `python -m tests.assumptions --docs`; edit the experiments in `tests/assumptions/experiments/` instead.
 
 Each of the {count} assumptions is an experiment that the real SDK drives. `make test` tries all of them on the Stripe

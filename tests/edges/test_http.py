@@ -41,7 +41,7 @@ CASES: list[tuple[Exception, int, dict[str, Any]]] = [
         {
             "success": False,
             "status": "request_in_progress",
-            "message": "Another line request of this workspace is waiting for payment.",
+            "message": "Another line request of this workspace awaits payment. Pay or cancel it, then retry.",
             "existingLine": {
                 "_id": payable().id,
                 "firstName": "Ada",
@@ -111,10 +111,12 @@ TROUBLE = [errors.BillingUnavailable, errors.BillingMisconfigured, errors.Invoic
 
 @pytest.mark.parametrize("trouble", TROUBLE)
 def test_failure_answers_503_with_retry_after_and_no_detail_when_stripe_is_unavailable(
-    trouble: type[Exception],
+    trouble: type[errors.BillingUnavailable],
 ) -> None:
     """[34]"""
-    response = responses.failure(trouble("No such customer: ada@example.com"))
+    error = trouble("No such customer: ada@example.com")
+    error.line_id = payable().id
+    response = responses.failure(error)
     assert response["statusCode"] == 503
     assert body_of(response) == {
         "error": "Stripe is unavailable. Your request was saved and will be completed;"

@@ -118,7 +118,8 @@ def test_cancel_of_unreadable_line_is_503_and_changes_nothing(
     """[41]"""
     unreadable = make_unreadable(release.world.added())
     before = release.world.raw(unreadable)
-    event = events.get(TOKEN, unreadable.id) | {"body": '{"action": "cancel"}'}
+    cancel = {"routeKey": "POST /api/line-requests/{id}", "body": '{"action": "cancel"}'}
+    event = events.get(TOKEN, unreadable.id) | cancel
     assert release.invoke("manage_line_request", event)["statusCode"] == 503
     assert release.world.raw(unreadable) == before
     assert alarms(capsys) == 1

@@ -139,7 +139,7 @@ def test_texts_and_body_may_have_maximum_length() -> None:
     padded = json.dumps(PHONE | {"unknown": "x" * (65_536 - len(json.dumps(PHONE | {"unknown": ""})))}).encode()
     assert len(padded) == 65_536
     assert read(padded)[0].first_name == "Ada"
-    assert refusal(padded + b" ") == "The body is over 64 KiB"
+    assert refusal(padded + b" ") == "The body has 65,537 bytes; send at most 65,536"
 
 
 def nested(depth: int) -> object:
@@ -154,9 +154,9 @@ def test_body_may_be_nested_a_hundred_levels_and_no_deeper() -> None:
     assert read(PHONE | {"unknown": nested(99)})
     for depth in (100, 500, 20_000):
         body = json.dumps(PHONE)[:-1] + ', "unknown": ' + "[" * depth + "]" * depth + "}"
-        assert refusal(body.encode()) == "The body is nested deeper than 100 levels"
+        assert refusal(body.encode()) == "The body is nested deeper than 100 levels; send one flat JSON object"
         twice = json.dumps(PHONE)[:-1] + ', "unknown": ' + "[" * depth + "]" * depth + ', "unknown": 1}'
-        assert refusal(twice.encode()) == "The body is nested deeper than 100 levels"
+        assert refusal(twice.encode()) == "The body is nested deeper than 100 levels; send one flat JSON object"
     assert "nested" in refusal(b"[" * 60_000)
     assert "nested" in refusal(b'{"a":' * 10_000 + b"1" + b"}" * 10_000)
 
@@ -170,7 +170,7 @@ def test_number_in_unknown_field_may_have_any_length() -> None:
 def test_repeated_names_are_checked_too() -> None:
     """[13]"""
     body = json.dumps(PHONE)[:-1] + ', "unknown": "\\ud800", "unknown": 1}'
-    assert refusal(body.encode()) == "The body is not valid JSON"
+    assert refusal(body.encode()) == "The body is not valid JSON in UTF-8; send one JSON object"
     assert read((json.dumps(PHONE)[:-1] + ', "unknown": "\\ud83d\\ude00", "unknown": 1}').encode())
 
 
@@ -351,13 +351,13 @@ def test_too_long_text_is_named_with_its_limit(field: str, longest: int) -> None
 )
 def test_body_that_is_not_json_is_refused(body: bytes) -> None:
     """[13]"""
-    assert refusal(body) == "The body is not valid JSON"
+    assert refusal(body) == "The body is not valid JSON in UTF-8; send one JSON object"
 
 
 @pytest.mark.parametrize("body", [[], [PHONE], "text", 7, True, None])
 def test_body_that_is_no_json_object_is_refused(body: object) -> None:
     """[13]"""
-    assert refusal(json.dumps(body).encode()) == "The body must be a JSON object"
+    assert refusal(json.dumps(body).encode()) == 'The body must be a JSON object, such as {"firstName": "Ada"}'
 
 
 ONE_KEY = "The request has more than one idempotency key; send one, without commas"
@@ -401,10 +401,10 @@ def test_idempotency_key_is_read_from_header_or_body(header: str | None, field: 
         ("a, b", ..., ONE_KEY),
         ("a,a,b", ..., ONE_KEY),
         ("a,a", "b", ONE_KEY),
-        ("x" * 256, None, "The idempotency key is longer than 255 characters"),
-        (None, "x" * 256, "The idempotency key is longer than 255 characters"),
+        ("x" * 256, None, "The idempotency key is longer than 255 characters; send a shorter one"),
+        (None, "x" * 256, "The idempotency key is longer than 255 characters; send a shorter one"),
         ("a", 7, "idempotencyKey must be a string"),
-        ("\ud800", None, "The idempotency key is not valid Unicode"),
+        ("\ud800", None, "The idempotency key is not valid Unicode; send another one"),
     ],
 )
 def test_differing_or_malformed_idempotency_keys_are_refused(header: str | None, field: object, error: str) -> None:

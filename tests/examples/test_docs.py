@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from tests.examples.conftest import ROOT, Json, Provisioner, Workspace
+from tests.support.markdown import assert_console, blocks, kinds, missing_links
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PAGES = ["docs/integrate.md", "docs/provisioner.md"]
-BLOCK = re.compile(r"^```(?P<kind>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 EXCERPTS = {"bash": "sh", "python": "py", "typescript": "ts"}
-
-
-def blocks(page: str, kind: str) -> list[str]:
-    """The text of each fenced block of this kind."""
-    return [block["text"] for block in BLOCK.finditer((ROOT / page).read_text()) if block["kind"] == kind]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_page_shows_only_code_of_the_examples_that_are_tested(page: str) -> None:
     """And has no block of a kind that no test knows."""
-    kinds = {block["kind"] for block in BLOCK.finditer((ROOT / page).read_text())}
-    assert kinds <= {*EXCERPTS, "console", "console aws", "json"}
+    assert set(kinds(page)) <= {*EXCERPTS, "console", "console aws", "json"}
     excerpts = [(text, suffix) for kind, suffix in EXCERPTS.items() for text in blocks(page, kind)]
     assert excerpts
     for text, suffix in excerpts:
@@ -42,25 +32,10 @@ def test_page_shows_only_code_of_the_examples_that_are_tested(page: str) -> None
 def test_commands_of_the_integration_page_print_what_it_shows(workspace: Callable[..., Workspace]) -> None:
     """In one workspace, in the order of the page; `…` stands for anything."""
     starter = workspace()
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {"PATH": path, "API": starter.origin, "AUTH": starter.auth}
     console = blocks("docs/integrate.md", "console")
     assert console
     for text in console:
-        script = "\n".join(line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ "))
-        shown = "".join(line + "\n" for line in text.splitlines() if not line.startswith("$ "))
-        done = subprocess.run(
-            ["bash", "-c", script],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        pattern = "(?s:.*)".join(re.escape(part) for part in shown.strip().split("…"))
-        assert re.fullmatch(pattern, done.stdout.strip()), done.stdout
+        assert_console(text, API=starter.origin, AUTH=starter.auth)
 
 
 def test_events_of_the_provisioner_page_are_what_the_reference_receives_and_publishes(provisioner: Provisioner) -> None:
@@ -121,6 +96,4 @@ def test_integration_page_names_every_status_and_error() -> None:
 
 @pytest.mark.parametrize("page", [*PAGES, "llms.txt"])
 def test_page_links_to_files_that_are_there(page: str) -> None:
-    links = re.findall(r"\]\((?!https:)([^)#]+)\)", (ROOT / page).read_text())
-    assert links
-    assert all((ROOT / page).parent.joinpath(link).exists() for link in links), links
+    assert missing_links(page) == []

@@ -31,7 +31,7 @@ if executable := node.executable():
 LINE = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
 BYON = LINE | {"lineType": "byon", "email": "ada@example.com", "phone": "+1 415 555 0100"}
 
-Make = Callable[..., Workspace]
+MakeWorkspace = Callable[..., Workspace]
 Process = subprocess.Popen[str]
 
 
@@ -76,7 +76,7 @@ def lines(workspace: Workspace) -> list[Json]:
     return found
 
 
-def test_quickstart_waits_until_an_included_line_is_active(command: list[str], workspace: Make) -> None:
+def test_quickstart_waits_until_an_included_line_is_active(command: list[str], workspace: MakeWorkspace) -> None:
     """[15] One run that gives up, one more with the same key: one line."""
     starter = workspace()
     starter.control("provisioning", mode="manual")
@@ -88,7 +88,9 @@ def test_quickstart_waits_until_an_included_line_is_active(command: list[str], w
     assert (code, printed) == (0, f"Line {line['_id']} is active.\n")
 
 
-def test_quickstart_shows_the_payment_link_and_goes_on_when_it_is_paid(command: list[str], workspace: Make) -> None:
+def test_quickstart_shows_the_payment_link_and_goes_on_when_it_is_paid(
+    command: list[str], workspace: MakeWorkspace
+) -> None:
     """[16] [39]"""
     starter = workspace()
     starter.create().raise_for_status()
@@ -99,7 +101,7 @@ def test_quickstart_shows_the_payment_link_and_goes_on_when_it_is_paid(command: 
     assert lines(starter)[0]["paymentStatus"] == "paid"
 
 
-def test_quickstart_says_that_a_line_failed(command: list[str], workspace: Make) -> None:
+def test_quickstart_says_that_a_line_failed(command: list[str], workspace: MakeWorkspace) -> None:
     """[36]"""
     starter = workspace()
     starter.control("provisioning", mode="manual")
@@ -110,7 +112,7 @@ def test_quickstart_says_that_a_line_failed(command: list[str], workspace: Make)
     assert (process.returncode, "could not be provisioned" in printed) == (1, True)
 
 
-def test_quickstart_says_that_a_request_was_canceled(command: list[str], workspace: Make) -> None:
+def test_quickstart_says_that_a_request_was_canceled(command: list[str], workspace: MakeWorkspace) -> None:
     """[41]"""
     starter = workspace()
     starter.create().raise_for_status()
@@ -122,31 +124,31 @@ def test_quickstart_says_that_a_request_was_canceled(command: list[str], workspa
     assert (process.returncode, "was canceled" in printed) == (1, True)
 
 
-def test_quickstart_stops_at_a_bad_request(command: list[str], workspace: Make) -> None:
+def test_quickstart_stops_at_a_bad_request(command: list[str], workspace: MakeWorkspace) -> None:
     """[6]"""
     code, printed = run(command, workspace(), LINE | {"firstName": " "})
     assert (code, printed) == (1, "Fix the request: firstName is required\n")
 
 
-def test_quickstart_stops_at_an_unknown_key(command: list[str], workspace: Make) -> None:
+def test_quickstart_stops_at_an_unknown_key(command: list[str], workspace: MakeWorkspace) -> None:
     """[1]"""
     code, printed = run(command, workspace(), AUTH="Authorization: Bearer tuco_unknown")
     assert (code, "Check AUTH" in printed) == (1, True)
 
 
-def test_quickstart_asks_for_a_subscription(command: list[str], workspace: Make) -> None:
+def test_quickstart_asks_for_a_subscription(command: list[str], workspace: MakeWorkspace) -> None:
     """[17]"""
     code, printed = run(command, workspace(subscriptionStatus="canceled"))
     assert (code, printed.endswith("Subscribe at /billing.\n")) == (1, True)
 
 
-def test_quickstart_says_that_the_plan_has_no_such_line(command: list[str], workspace: Make) -> None:
+def test_quickstart_says_that_the_plan_has_no_such_line(command: list[str], workspace: MakeWorkspace) -> None:
     """[18]"""
     code, printed = run(command, workspace(), BYON)
     assert (code, printed.endswith("Choose another kind of line or another plan.\n")) == (1, True)
 
 
-def test_quickstart_names_the_request_that_awaits_payment(command: list[str], workspace: Make) -> None:
+def test_quickstart_names_the_request_that_awaits_payment(command: list[str], workspace: MakeWorkspace) -> None:
     """[23]"""
     starter = workspace()
     starter.create().raise_for_status()
@@ -156,7 +158,7 @@ def test_quickstart_names_the_request_that_awaits_payment(command: list[str], wo
     assert f"Pay at {holder['paymentUrl']} or cancel {holder['line']['_id']}" in printed
 
 
-def test_quickstart_waits_when_the_rate_limit_is_reached(command: list[str], workspace: Make) -> None:
+def test_quickstart_waits_when_the_rate_limit_is_reached(command: list[str], workspace: MakeWorkspace) -> None:
     """[35]"""
     starter = workspace()
 
@@ -173,7 +175,7 @@ def test_quickstart_waits_when_the_rate_limit_is_reached(command: list[str], wor
 
 
 def test_quickstart_passes_on_what_stripe_refuses_for_good(
-    command: list[str], workspace: Make, stack: LocalStack
+    command: list[str], workspace: MakeWorkspace, stack: LocalStack
 ) -> None:
     """[34]"""
     starter = workspace()
@@ -186,7 +188,7 @@ def test_quickstart_passes_on_what_stripe_refuses_for_good(
     assert (code, "An operator has to fix this in Stripe" in printed) == (1, True)
 
 
-def test_quickstart_repeats_its_key_until_stripe_is_back(command: list[str], workspace: Make) -> None:
+def test_quickstart_repeats_its_key_until_stripe_is_back(command: list[str], workspace: MakeWorkspace) -> None:
     """[34] 503 and no response at all are repeated with the same key: one line more, one link."""
     starter = workspace()
     starter.create().raise_for_status()
@@ -199,7 +201,7 @@ def test_quickstart_repeats_its_key_until_stripe_is_back(command: list[str], wor
     assert (len(lines(starter)), half_made["paymentLinkUrl"]) == (2, url)
 
 
-def test_quickstart_gives_up_without_a_response(command: list[str], workspace: Make) -> None:
+def test_quickstart_gives_up_without_a_response(command: list[str], workspace: MakeWorkspace) -> None:
     """It prints the key, so that the next run continues with it."""
     code, printed = run(command, workspace(), API="http://127.0.0.1:9", KEY="mine", GIVE_UP_AFTER_S="0")
     assert (code, "Run this again with KEY=mine" in printed) == (1, True)

@@ -99,6 +99,10 @@ test_create = _described("POST /api/line-requests")
 test_list = _described("GET /api/line-requests")
 test_get = _described("GET /api/line-requests/{id}")
 test_manage = _described("POST /api/line-requests/{id}")
+test_events = _described("GET /api/line-requests/{id}/events")
+test_list_in_use = _described("GET /api/lines/by-user")
+test_release = _described("DELETE /api/lines/{id}")
+test_allowance = _described("GET /api/allowance")
 test_webhook = _described("POST /stripe/webhook")
 
 

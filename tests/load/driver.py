@@ -94,7 +94,7 @@ class Driver:
         return answer
 
     async def newcomer(self) -> None:
-        """Takes all that the plan includes, asks again with the same keys, polls and lists."""
+        """Takes all that the plan includes, retries with the same keys, polls and lists."""
         workspace = await self.workspace("scale")
         for number, body in enumerate(INCLUDED_IN_SCALE):
             if self.over:

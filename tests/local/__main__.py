@@ -46,28 +46,30 @@ def _port() -> int:
 
 def _welcome(stack: LocalStack) -> str:
     starter, *others = stack.demo.workspaces()
-    call = f"curl -sS {stack.origin}/api/line-requests -H 'Authorization: Bearer {starter.api_key}'"
+    call = 'curl -sS "$API/api/line-requests" -H "$AUTH"'
     phone = '{"firstName":"Sales","lastName":"Line 1","channelType":"phone"}'
     more = '{"firstName":"Sales","lastName":"Line 2","channelType":"phone"}'
     exports = " ".join(f"{name}={value}" for name, value in stack.ministack.aws_environment.items())
     keys = "\n".join(f"  {workspace.plan:<8} {workspace.api_key}" for workspace in (starter, *others))
-    return f"""
-Line requests, all of it local: {stack.origin}
+    return f"""Line requests, all of it local: {stack.origin}
 
-Console       {stack.origin}/
-Stripe        {stack.double.url}  (a double; any sk_test_ key)
-API keys
+Console        {stack.origin}/
+API reference  {stack.origin}/docs
+Stripe         {stack.double.url}  (a double; any sk_test_ key)
+API keys, by plan
 {keys}
 
+To call the API from another terminal:
+  export API={stack.origin} AUTH='Authorization: Bearer {starter.api_key}'
 An included line (201, provisioning, then active):
   {call} -d '{phone}'
 One more than the plan includes (201, awaiting_payment, with a paymentUrl to pay at):
   {call} -d '{more}'
 All lines of the workspace:
   {call}
-What is running and how (webhooks, provisioning, faults: see the console):
-  curl -sS {stack.origin}/_local/state
-The operators' console script, in another terminal:
+Webhooks, provisioning and faults as they are set now (the console changes them):
+  curl -sS "$API/_local/state"
+The operators' console script:
   export {exports}
   .venv/bin/line-requests --stack {STACK_NAME} workspace show {starter.id}
 

@@ -50,7 +50,7 @@ def routes(stack: "LocalStack") -> list[BaseRoute]:
                 status, answer = refused.status, {"error": str(refused)}
             except NotPossible as refused:
                 status, answer = 400, {"error": str(refused)}
-            except Exception as error:  # noqa: BLE001 - whoever asked is the one to be told
+            except Exception as error:  # noqa: BLE001 - the caller is told
                 status, answer = 500, {"error": f"{type(error).__name__}: {error}"}
             return JSONResponse(answer, status)
 

@@ -13,7 +13,7 @@ from line_requests.billing.account import Billing
 from line_requests.clock import Clock, wall_time_ms
 from line_requests.deployment import Deployment
 from line_requests.domain.model import Line
-from line_requests.operator import commands, plan_files
+from line_requests.operator import commands, plan_checks, plan_files
 from line_requests.settings import Settings
 from line_requests.storage import records
 from line_requests.storage.table import Write
@@ -172,6 +172,16 @@ class Demo:
         found = self._table.scan("#sk = :sk", {"sk": f"LINE#{line_id}"})
         return next((records.line(item) for item in found), None)
 
+    def stop_renewals(self) -> None:
+        """Cancels every subscription but those of the first workspaces, and the product hears nothing of it."""
+        kept = {workspace.subscription for workspace in self.workspaces()[: len(PLANS)]}
+        self._double.set_webhook_mode("drop")
+        for subscription in self._double.all_of("subscription"):
+            if subscription["status"] not in ENDED and subscription["id"] not in kept:
+                self._double.set_subscription_status(subscription["id"], "canceled")
+        self._double.forget_events()
+        self._double.set_webhook_mode("deliver")
+
     def forget_due(self) -> None:
         """Nothing that lies in the table is the reconciler's business any more."""
         for item in self._table.scan("#due_at >= :ever", {"ever": 0}):
@@ -238,7 +248,7 @@ class Demo:
                         for kind, grant in lines.items()
                     },
                 }
-        plan_files.apply(plan_files.parse(tables), self._stores.plans, self._billing())
+        plan_checks.apply(plan_files.parse(tables), self._stores.plans, self._billing())
         return prices
 
     def _enter(self, workspace: DemoWorkspace) -> str:

@@ -1,6 +1,6 @@
 """Pass every request of the one origin to the deployed HTTP API, byte for byte, and answer as AWS's edge would.
 
-Where MiniStack's API Gateway answers otherwise than AWS, the difference is mended here, with its reason.
+Where MiniStack's API Gateway answers differently from AWS, the difference is fixed here, with its reason.
 """
 
 import json

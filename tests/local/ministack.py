@@ -15,11 +15,15 @@ from pathlib import Path
 
 import boto3
 
+from tests.local.time_ahead import sitecustomize as time_ahead
+
 ROOT = Path(__file__).parents[2]
 READY_WITHIN_SECONDS = 30
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 SECRET_ACCESS_KEY = "local"
+TIME_AHEAD = str(Path(time_ahead.__file__).parent)
+YEARS_S = 100 * 365 * 86_400  # longer than any local stack's time
 
 
 class StartError(Exception):
@@ -41,6 +45,7 @@ class MiniStack:
         """With `iam_decisions` it refuses what a role does not allow, and writes each decision to that file."""
         self.directory = Path(tempfile.gettempdir()) / f"line-requests-local-{secrets.token_hex(6)}"
         self.log = self.directory / "ministack.log"
+        self.seconds_ahead = self.directory / "seconds-ahead"
         self.session = boto3.Session(
             aws_access_key_id=ACCOUNT, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
         )
@@ -58,7 +63,10 @@ class MiniStack:
             "GATEWAY_SOCKET": str(self._socket.fileno()),
             "IOT_MTLS_ENABLED": "0",  # it would listen on a port of its own
             "LOG_LEVEL": "WARNING",
-            "WORKER_PYTHONPATH": str(layer_packages),
+            "LAMBDA_WARM_TTL_SECONDS": str(YEARS_S),  # a worker is not cold because the clock was moved
+            time_ahead.VARIABLE: str(self.seconds_ahead),
+            "PYTHONPATH": TIME_AHEAD,
+            "WORKER_PYTHONPATH": f"{layer_packages}{os.pathsep}{TIME_AHEAD}",
         }
         if iam_decisions:
             self._environment |= {"AUTH": "true", "IAM_DECISIONS": str(iam_decisions)}
@@ -72,10 +80,13 @@ class MiniStack:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": ACCOUNT,
             "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+            "PYTHONPATH": TIME_AHEAD,
+            time_ahead.VARIABLE: str(self.seconds_ahead),
         }
 
     def start(self) -> None:
         self.directory.mkdir(mode=0o700)
+        self.move_time(0)
         with self.log.open("wb") as log, self._socket:
             self._process = subprocess.Popen(
                 [interpreter(), Path(__file__).with_name("ministack_main.py")],
@@ -87,6 +98,10 @@ class MiniStack:
                 pass_fds=[self._socket.fileno()],
                 start_new_session=True,  # Ctrl-C is ours to handle, and the group is ours to end
             )
+
+    def move_time(self, seconds_ahead: int) -> None:
+        """Lets MiniStack, its Lambda workers and whoever else follows the file be so far ahead of the wall clock."""
+        time_ahead.write(self.seconds_ahead, seconds_ahead)
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_WITHIN_SECONDS

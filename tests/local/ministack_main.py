@@ -24,9 +24,10 @@ def main() -> None:
     from hypercorn.config import Config
     from ministack import app
     from ministack.core.lambda_runtime import Worker
+    from ministack.services import dynamodb
 
-    # What MiniStack starts from now on, the Lambda workers, sees the layer's packages before MiniStack's own, and
-    # not the level of MiniStack's log.
+    # What MiniStack starts from now on, the Lambda workers, sees the layer's packages before MiniStack's own and
+    # follows the stack's clock, but not the level of MiniStack's log.
     os.environ["PYTHONPATH"] = os.environ.pop("WORKER_PYTHONPATH")
     del os.environ["LOG_LEVEL"]
     # The socket that was bound for it, instead of one of its own.
@@ -34,6 +35,8 @@ def main() -> None:
     Config._create_sockets = lambda config, _, *kind: create(config, [inherited], *kind)  # noqa: SLF001 - likewise
     # After each invocation MiniStack waits up to 50 ms for a line of log that may never come.
     Worker._drain_stderr_bounded = _drain  # noqa: SLF001 - it has no setting
+    # The clock may be moved by more than a day before the stream's reader comes round.
+    dynamodb._STREAM_RETENTION_SECONDS = float("inf")  # noqa: SLF001 - it has no setting
     if log := os.environ.pop("IAM_DECISIONS", None):
         _record_decisions(Path(log))
     app.main()

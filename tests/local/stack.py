@@ -28,12 +28,16 @@ from tests.local.ministack import ACCOUNT, REGION, MiniStack, StartError
 from tests.local.provisioner import Provisioner
 from tests.local.session_tokens import AUTHORIZED_PARTY, ISSUER, Issuer
 from tests.local.stripe_double import StripeDouble
+from tests.local.stripe_double.clock import Clock as StripeClock
 from tests.local.stripe_double.webhooks import WebhookMode
+from tests.local.time_ahead import sitecustomize as time_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
 WEBHOOK_SECRETS = ["whsec_local_current", "whsec_local_previous"]  # two, as while a secret is rotated
+
+MAX_RUNS = 60  # of the reconciler in one advance, which a person waits for
 
 Json = dict[str, Any]
 
@@ -46,9 +50,8 @@ class LocalStack:
         self._iam_decisions = iam_decisions
         self.ready = False
         self.webhook_mode: WebhookMode = "deliver"
-        # What `advance_clock` moves beside the Stripe double (gateway, schedule, bus, functions): each is called
-        # with the seconds by which the stack is then ahead of the wall clock.
-        self.clock_followers: list[Callable[[int], None]] = []
+        self._seconds_ahead = 0
+        self._advancing = threading.Lock()
         self._port = port
         self._undo = ExitStack()
 
@@ -90,11 +93,23 @@ class LocalStack:
         return datetime.fromtimestamp(self.double.advance(0), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def advance_clock(self, seconds: int) -> Json:
-        """Let time pass for the whole stack at once; at Stripe everything that falls due meanwhile happens."""
-        self.double.advance(seconds)
-        for follow in self.clock_followers:
-            follow(self.double.clock.offset_s)
-        return {"now": self.now()}
+        """Lets time pass for gateway, schedule, bus, functions, Stripe and this process together.
+
+        The time passes in equal steps, each of which ends with a run of the reconciler, so that everything
+        happens in order: a renewal is seen before the next one.
+        """
+        runs = runs_within(seconds)
+        with self._advancing:
+            before = self._seconds_ahead
+            for step in range(1, (runs or 1) + 1):
+                self.double.flush()  # a webhook's signature is 300 s good
+                self._seconds_ahead = before + seconds * step // (runs or 1)
+                self.ministack.move_time(self._seconds_ahead)
+                self.double.advance(0)  # its clock has moved with this process's; do what is due
+                if runs:
+                    self.reconcile()
+            self.double.flush()
+        return {"now": self.now(), "reconcilerRuns": runs}
 
     def reconcile(self) -> Json:
         """Run the deployed reconciler once, as its schedule would; its summary."""
@@ -104,7 +119,7 @@ class LocalStack:
             "detail-type": "Scheduled Event",
             "source": "aws.events",
             "account": ACCOUNT,
-            # Whole seconds, as AWS tells it; rounded up, so that everything due by now is due to this run.
+            # Whole seconds, as AWS writes it; rounded up, so that everything due by now is due to this run.
             "time": datetime.fromtimestamp(math.ceil(time.time()), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "region": REGION,
             "resources": [f"arn:aws:events:{REGION}:{ACCOUNT}:rule/reconcile"],
@@ -134,7 +149,11 @@ class LocalStack:
         self.ministack = MiniStack(layer_packages(), iam_decisions=self._iam_decisions)
         self._undo.callback(self.ministack.stop)
         self.ministack.start()
-        self.double = StripeDouble(product_api_key=PRODUCT_API_KEY, webhook_secrets=WEBHOOK_SECRETS)
+        # Operators' commands, session tokens and the double are of this process.
+        self._undo.callback(time_ahead.follow(self.ministack.seconds_ahead))
+        self.double = StripeDouble(
+            product_api_key=PRODUCT_API_KEY, webhook_secrets=WEBHOOK_SECRETS, clock=StripeClock(_wall_time_s)
+        )
         self.double.webhook_event_types = frozenset({*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS})
         self.double.start()
         self._undo.callback(self.double.stop)
@@ -160,7 +179,7 @@ class LocalStack:
             "ClerkPublicKey": self.issuer.public_pem,
             "ClerkAuthorizedParties": f"{AUTHORIZED_PARTY},{self.origin}",
             "AllowedOrigins": AUTHORIZED_PARTY,
-            "ReconcileSchedule": "rate(1 day)",  # so that only POST /_local/reconcile runs it
+            "ReconcileSchedule": "rate(36500 days)",  # so that only `reconcile` runs it, however time is moved
         }
         return deploy(self.ministack, parameters)
 
@@ -204,8 +223,17 @@ class LocalStack:
         """Start the workers that the first requests need, some of them twice: a cold one takes most of a second."""
         path = "/api/line-requests"
         calls = [("POST", path), ("GET", path)] * 2 + [("POST", f"{path}/{'0' * 24}"), ("POST", "/stripe/webhook")]
-        with httpx.Client(base_url=self.origin, timeout=30) as client, ThreadPoolExecutor(len(calls)) as pool:
+        with httpx.Client(base_url=self.origin, timeout=60) as client, ThreadPoolExecutor(len(calls)) as pool:
             list(pool.map(lambda call: client.request(*call), calls))
+
+
+def runs_within(seconds: int) -> int:
+    """How often the reconciler runs meanwhile: once a minute within an hour, else once an hour, at most MAX_RUNS."""
+    return min(MAX_RUNS, seconds // (60 if seconds <= 3600 else 3600))
+
+
+def _wall_time_s() -> float:
+    return time.time()  # looked up at each call: the function that moves with the stack
 
 
 def _listen(port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""What the terminal is set for, such as an operator's deployment, is nothing to the local stack and the tests."""
+"""Clears deployment settings, so that an operator's shell cannot leak into the local stack and the tests."""
 
 import os
 

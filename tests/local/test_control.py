@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+
+from tests.local.stack import runs_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -260,16 +262,40 @@ def test_other_hands_touch_an_invoice(http: httpx.Client) -> None:
     assert post(http, f"stripe/invoices/{invoice}", action="credit_note")["type"] == "mixed"
 
 
-def test_time_passes_on_command_and_the_state_tells_it(http: httpx.Client, stack: LocalStack) -> None:
-    followed: list[int] = []
-    stack.clock_followers.append(followed.append)
+def test_time_passes_for_every_part_of_the_stack(http: httpx.Client, stack: LocalStack) -> None:
+    before = post(http, "workspaces", plan="starter")
+    token = post(http, "session-tokens", workspaceId=before["workspaceId"])["token"]
 
-    now = post(http, "clock", advanceSeconds=2)["now"]
+    advanced = post(http, "clock", advanceSeconds=120)
 
-    stack.clock_followers.remove(followed.append)
-    assert datetime.fromisoformat(now) > datetime.now(UTC)
-    assert http.get("/_local/state").json()["now"] >= now
-    assert followed == [stack.double.clock.offset_s]
+    assert advanced["reconcilerRuns"] == 2
+    moved = datetime.fromisoformat(advanced["now"])
+    assert moved > datetime.now(UTC) + timedelta(seconds=100)
+    assert http.get("/_local/state").json()["now"] >= advanced["now"]
+    # The gateway: the token of before has expired by its time, one of now is good.
+    by_token = {"Authorization": f"Bearer {token}"}
+    assert http.get("/api/line-requests", headers=by_token).status_code == 401
+    token = post(http, "session-tokens", workspaceId=before["workspaceId"])["token"]
+    by_token = {"Authorization": f"Bearer {token}"}
+    assert http.get("/api/line-requests", headers=by_token).status_code == 200
+    # The functions: a line's id begins with the milliseconds of its request.
+    line = create(http, before).json()["line"]
+    assert int(line["_id"][:12], 16) >= moved.timestamp() * 1000
+    # The bus and the provisioner.
+    wait_for_status(http, before, "active")
+    # Stripe, and the product's check of its signatures.
+    seen = len(stack.double.webhook_deliveries)
+    post(http, f"workspaces/{before['workspaceId']}/subscription", plan="scale")
+    assert stripe_subscription(stack, before)["created"] < stack.double.advance(0)
+    assert stack.double.flush()
+    assert {delivery.status for delivery in stack.double.webhook_deliveries[seen:]} == {200}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "runs"), [(59, 0), (60, 1), (3600, 60), (3601, 1), (86_400, 24), (31 * 86_400, 60), (10**8, 60)]
+)
+def test_reconciler_runs_as_often_as_its_schedule_would_up_to_a_limit(seconds: int, runs: int) -> None:
+    assert runs_within(seconds) == runs
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b"null", b"\xff"])

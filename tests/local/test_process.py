@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.local.ministack import ROOT, MiniStack
+from tests.support.markdown import assert_prints, blocks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,8 +65,10 @@ def test_it_says_how_to_use_it_and_leaves_nothing_behind(tmp_path: Path, number:
             line = process.stdout.readline()
             assert line, process.communicate()
             printed += line
-        first = re.findall(r"^ +(curl .*)$", printed, re.MULTILINE)[0]
-        answer = json.loads(subprocess.check_output([*shlex.split(first), "-w", '{"code":%{http_code}}'])[:-12])
+        [shown] = blocks("README.md", "console run")
+        assert_prints(shown, "$ make run\n" + re.sub(r"(?<=127.0.0.1:)\d+", "3000", printed))
+        export, first = re.findall(r"^ +((?:export API|curl) ?.*)$", printed, re.MULTILINE)[:2]
+        answer = json.loads(subprocess.check_output(["bash", "-c", f"{export}\n{first}"]))
         assert answer["status"] == "provisioning"
         process.send_signal(number)
         process.communicate(timeout=15)

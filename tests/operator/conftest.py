@@ -10,10 +10,12 @@ import pytest
 import stripe
 from moto import mock_aws
 
-from line_requests.operator import cli
+from line_requests.operator import cli, target
 from line_requests.storage.stores import Stores
 from line_requests.storage.table import Table
+from tests.local.demo import OPERATOR_API_KEY as LOCAL_OPERATOR_API_KEY
 from tests.local.stripe_double import StripeDouble
+from tests.operator.local import Local
 from tests.operator.shop import OPERATOR_API_KEY, Shop
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mypy_boto3_dynamodb.client import DynamoDBClient
+
+    from tests.local.stack import LocalStack
 
 REGION = "us-east-1"
 
@@ -64,10 +68,17 @@ class Console:
         return json.loads(self.text(*argv, "--json"))
 
     def incomplete(self, *argv: str) -> tuple[int, Any, str]:
-        """Its exit code, what it showed all the same, and what it said."""
+        """Its exit code, what it showed anyway, and its error."""
         code = cli.main([*argv, "--json"])
         printed = self.capsys.readouterr()
         return code, json.loads(printed.out), json.loads(printed.err)["error"]
+
+    def mistakes(self, *argv: str) -> list[str]:
+        """What it found wrong with a plan file."""
+        code = cli.main([*argv, "--json"])
+        printed = self.capsys.readouterr()
+        assert (code, printed.out) == (1, "")
+        return [mistake["text"] for mistake in json.loads(printed.err)["mistakes"]]
 
     def refused(self, *argv: str) -> str:
         """What it said: one line, and nothing else."""
@@ -113,6 +124,37 @@ def deployment(dynamodb: DynamoDBClient, shop: Shop, monkeypatch: pytest.MonkeyP
         ],
     )
     return Deployment(name, Table(dynamodb, name))
+
+
+@pytest.fixture
+def local(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Local]:
+    """The local stack as an operator's environment names it, with all that a healthy deployment has."""
+    environment = {
+        "AWS_ENDPOINT_URL": stack.ministack.endpoint,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "STRIPE_API_KEY": LOCAL_OPERATOR_API_KEY,
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    # The stack's own output names a host that is not there.
+    monkeypatch.setitem(target.STACK_OUTPUTS, "WEBHOOK_URL", "")
+    monkeypatch.setenv("WEBHOOK_URL", f"{stack.origin}/stripe/webhook")
+    # MiniStack leaves this property of a table out.
+    boto3.client("dynamodb").update_continuous_backups(
+        TableName=stack.deployment.table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+    )
+    secrets = boto3.client("secretsmanager")
+    before = secrets.get_secret_value(SecretId="stripe")["SecretString"]
+    local = Local(stack, capsys)
+    local.restored_stripe()
+    stack.reconcile()
+    yield local
+    # The double signs with the secrets that it was started with.
+    secrets.put_secret_value(SecretId="stripe", SecretString=before)
+    for endpoint in local.stripe.webhook_endpoints.list().data:
+        local.stripe.webhook_endpoints.delete(endpoint.id)
 
 
 @pytest.fixture

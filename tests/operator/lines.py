@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from line_requests.domain import decision
 from line_requests.domain.ids import sha256_hex
 from line_requests.domain.model import Change, IdempotencyRecord, Line, PaymentStatus, Status
 from line_requests.domain.submission import Submission
+from line_requests.flows.lifecycle import Until
+from line_requests.operator.target import Target, new_clock
 
 if TYPE_CHECKING:
-    from tests.operator.conftest import Deployment
+    from line_requests.storage.stores import Stores
+
+
+class HasStores(Protocol):
+    """A deployment, on moto or on the local stack."""
+
+    @property
+    def stores(self) -> Stores: ...
+
 
 ADA = Submission(first_name="Ada", last_name="Lovelace", channel_type="phone", line_type="purchased")
 AT_MS = 1_795_000_000_000
 
 
-def requested(deployment: Deployment, workspace_id: str, submission: Submission = ADA) -> Line:
+def requested(deployment: HasStores, workspace_id: str, submission: Submission = ADA) -> Line:
     """A line as create writes it: included, or awaiting payment beyond that."""
     workspace = deployment.stores.workspaces.get(workspace_id)
     assert workspace is not None
@@ -38,15 +48,22 @@ def requested(deployment: Deployment, workspace_id: str, submission: Submission 
     return line
 
 
-def paid(deployment: Deployment, workspace_id: str) -> Line:
+def paid(deployment: HasStores, workspace_id: str) -> Line:
     line = requested(deployment, workspace_id)
     return deployment.stores.lines.mark_paid(line, AT_MS + 1, invoice_id="in_1", url=None)
 
 
-def active(deployment: Deployment, workspace_id: str) -> Line:
+def invoiced(deployment: HasStores, workspace_id: str, target: Target | None = None) -> Line:
+    """A request that awaits the payment of an invoice at Stripe."""
+    active(deployment, workspace_id)
+    waiting = requested(deployment, workspace_id)
+    return (target or Target(None)).deployment.lifecycle.advance(new_clock(), waiting, Until.FINALIZED)
+
+
+def active(deployment: HasStores, workspace_id: str) -> Line:
     return deployment.stores.lines.mark_active(requested(deployment, workspace_id), AT_MS + 2)
 
 
-def failed(deployment: Deployment, workspace_id: str) -> Line:
+def failed(deployment: HasStores, workspace_id: str) -> Line:
     line = requested(deployment, workspace_id)
     return deployment.stores.lines.mark_failed(line, "carrier said no", AT_MS + 2)

@@ -44,6 +44,16 @@ class Shop:
         self.v1.prices.update(price, {"active": False})
         return price
 
+    def price_of_inactive_product(self) -> str:
+        product = self.product()
+        price = self.price(product=product)
+        self.v1.products.update(product, {"active": False})
+        return price
+
+    def forget_tax_behavior(self) -> None:
+        """As in a new account; Stripe's API cannot unset it."""
+        self.double._account.tax_settings["defaults"]["tax_behavior"] = None  # noqa: SLF001
+
     def customer(self) -> str:
         return self.v1.customers.create({"name": "Ada"}).id
 

@@ -50,7 +50,7 @@ def test_without_settings_it_says_what_is_missing(console: Console, monkeypatch:
 
 
 def test_the_bus_has_to_be_named_to_answer(console: Console) -> None:
-    said = console.refused("provisioning", "answer", "acme", "0" * 24, "succeeded")
+    said = console.refused("provisioning", "answer", "0" * 24, "succeeded")
     assert said.startswith("BUS_NAME is not set: ")
 
 
@@ -152,7 +152,7 @@ def test_a_stack_of_another_product_is_refused(console: Console) -> None:
         (["plan"], 'Unknown command "plan". Did you mean "plans"?'),
         (["line", "shwo"], 'Unknown command "shwo". Did you mean "show"?'),
         (["plans", "apply", "x", "--prun"], "Unknown option: --prun. Did you mean --prune?"),
-        (["line", "show", "acme", "xyz"], "'xyz' is not a line id: 24 hex digits"),
+        (["line", "show", "xyz"], "'xyz' is neither a line id, 24 hex digits, nor an invoice, in_..."),
         (["workspace", "create", "acme"], 'Command "workspace create" parameter --customer requires an argument.'),
     ],
 )
@@ -179,7 +179,7 @@ def test_help_is_no_error(argv: list[str], capsys: pytest.CaptureFixture[str]) -
 
 def test_help_shows_examples_exit_codes_and_the_environment(capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["plans", "apply", "--help"])
-    assert "Examples:\n  line-requests --stack prod plans apply plans.toml\n" in capsys.readouterr().out
+    assert "Examples:\n  line-requests --stack prod plans apply plans.toml --dry-run\n" in capsys.readouterr().out
     cli.main(["--help"])
     printed = capsys.readouterr().out
     assert "Exit codes:\n  0  done\n" in printed
@@ -210,22 +210,22 @@ def test_clients_texts_cannot_steer_the_terminal(console: Console, deployment: D
     name = "Ada\x1b[2J\u202e[bold]"
     submission = Submission(first_name=name, last_name="Lovelace", channel_type="phone", line_type="purchased")
     line = lines.requested(deployment, acme, submission)
-    printed = console.text("line", "show", acme, line.id)
+    printed = console.text("line", "show", line.id)
     assert "Ada\\x1b[2J\\u202e[bold]" in printed
     assert "\x1b" not in printed
-    assert console.json("line", "show", acme, line.id)["firstName"] == name
+    assert console.json("line", "show", line.id)["firstName"] == name
 
 
 def test_colour_is_for_terminals_that_want_it(
     console: Console, deployment: Deployment, acme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = lines.active(deployment, acme)
-    assert "\x1b[" not in console.text("line", "show", acme, line.id)
+    assert "\x1b[" not in console.text("line", "show", line.id)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
-    assert "\x1b[32mactive" in console.text("line", "show", acme, line.id)
+    assert "\x1b[32mactive" in console.text("line", "show", line.id)
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b[32m" not in console.text("line", "show", acme, line.id)
+    assert "\x1b[32m" not in console.text("line", "show", line.id)
 
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from line_requests.domain.errors import InvalidPlan
+from line_requests.operator import cli
 from line_requests.operator import plan_files as plans
+from tests.operator import lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +44,7 @@ def test_what_is_no_toml_is_one_line(console: Console, file: Path, text: str) ->
 def test_an_applied_plan_is_shown_with_what_it_copied_from_stripe(shop: Shop, console: Console, file: Path) -> None:
     base, extra = shop.price(2900), shop.price(500)
     file.write_text(plan(base, f'email = {{ included = 2, add_on = "{extra}", cap = 7 }}', tax='tax = "automatic"'))
+    shop.v1.tax.settings.update({"defaults": {"tax_behavior": "exclusive"}})
 
     assert console.json("plans", "apply", str(file)) == {"applied": ["starter"], "removed": []}
 
@@ -86,8 +91,9 @@ def test_tax_rates_are_active_ones_of_stripe(shop: Shop, console: Console, file:
     assert console.json("plans", "show")[0]["tax"] == [rate]
 
     file.write_text(plan(shop.price(), tax='tax = ["txr_unknown"]'))
-    refusal = console.refused("plans", "apply", str(file))
-    assert refusal == "plan starter: tax: Stripe has no active tax rate txr_unknown"
+    assert console.mistakes("plans", "apply", str(file)) == [
+        "plan starter: tax: Stripe has no active tax rate txr_unknown"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +102,7 @@ def test_tax_rates_are_active_ones_of_stripe(shop: Shop, console: Console, file:
         ("plans = [", "not TOML: "),
         ("", "the file has no plan"),
         ("starter = 1", "plan starter: the plan: "),
-        ('["Starter plan"]', "plan 'Starter plan': a name is"),
+        ('["Starter plan"]', "plan Starter plan: the plan: a name is"),
         ("[a]\n[a.lines]\nemail = { included = 1 }", "plan a: base_prices: Field required"),
         ("[a]\nbase_prices = []\nlines = {}", "plan a: base_prices: List should have at least 1 item"),
         ('[a]\nbase_prices = ["prod_x"]\nlines = {}', "plan a: base_prices.0: String should match"),
@@ -123,11 +129,52 @@ def test_a_malformed_file_is_refused_by_plan_and_field(text: str, said: str) -> 
     assert "\n" not in str(refusal.value)
 
 
-def test_a_malformed_file_is_one_line_for_the_operator(console: Console, file: Path) -> None:
-    file.write_text(plan("price_x", "fax = { included = -1 }\nemail = { included = 3, cap = 2 }"))
-    refusal = console.refused("plans", "apply", str(file))
-    assert "plan starter: lines.fax: Input should be" in refusal
-    assert "; lines.email: the cap 2 is less than the 3 included" in refusal
+def test_every_mistake_of_a_file_is_shown_with_its_line(
+    console: Console, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(
+        """\
+[starter]
+base_prices = ["price_x"]
+tax = "none"
+
+[starter.lines]
+fax = { included = -1 }
+email = { included = 3, cap = 2 }
+
+[scale.lines]
+# a comment
+email.included = "1"
+"""
+    )
+    assert console.mistakes("plans", "apply", str(file))[0].startswith("plan starter: tax")
+    assert cli.main(["plans", "apply", str(file)]) == 1
+    title, *shown = capsys.readouterr().err.splitlines()
+    assert title == f"line-requests: {len(shown)} mistakes, nothing was stored:"
+    assert {line.partition(": Input")[0].partition(": Field")[0] for line in shown} >= {
+        "  line 6: plan starter: lines.fax",
+        "  line 6: plan starter: lines.fax.included",
+        "  line 7: plan starter: lines.email: the cap 2 is less than the 3 included",
+        "  line 9: plan scale: base_prices",
+        "  line 11: plan scale: lines.email.included",
+    }
+    assert console.json("plans", "show") == []
+
+
+def test_mistakes_that_stripe_knows_have_their_lines_too(shop: Shop, console: Console, file: Path) -> None:
+    free, add_on = shop.price(0), shop.price()
+    file.write_text(
+        plan(free, f'email = {{ included = 1, add_on = "{add_on}" }}')
+        + plan("price_unknown", name="other", tax='tax = ["txr_unknown"]')
+    )
+    code, mistakes = cli.main(["plans", "apply", str(file), "--json"]), json.loads(console.capsys.readouterr().err)
+    assert code == 1
+    assert [(one["plan"], one["field"], one["line"]) for one in mistakes["mistakes"]] == [
+        ("starter", "base_prices", 2),
+        ("other", "base_prices", 7),
+        ("other", "tax", 8),
+    ]
+    assert "is free ($0.00): Stripe charges an add-on" in mistakes["error"]
     assert console.json("plans", "show") == []
 
 
@@ -158,6 +205,7 @@ TIERS: dict[str, Any] = {
         (lambda shop: shop.price(transform_quantity={"divide_by": 10, "round": "up"}), "is for packages"),
         (lambda shop: shop.price(None, unit_amount_decimal=Decimal("0.5")), "has no whole unit amount"),
         (lambda shop: shop.inactive_price(), "is not active"),
+        (lambda shop: shop.price_of_inactive_product(), "is not active"),
         (lambda shop: shop.price(currency="eur"), "is in eur every 1 month, the base price"),
         (lambda shop: shop.price(recurring=YEARLY), "is in usd every 1 year, the base price"),
         (
@@ -171,9 +219,9 @@ def test_an_add_on_that_cannot_be_billed_so_is_refused(
 ) -> None:
     good = plan(shop.price(), name="good")
     file.write_text(good + plan(shop.price(), f'email = {{ included = 1, add_on = "{make(shop)}" }}'))
-    refusal = console.refused("plans", "apply", str(file))
-    assert refusal.startswith("plan starter: lines.email.add_on: ")
-    assert said in refusal
+    (mistake,) = console.mistakes("plans", "apply", str(file))
+    assert mistake.startswith("plan starter: lines.email.add_on: ")
+    assert said in mistake
     # All are validated before any is stored.
     assert console.json("plans", "show") == []
 
@@ -182,7 +230,8 @@ def test_an_add_on_fits_every_base_price_of_its_plan(shop: Shop, console: Consol
     monthly, yearly, extra = shop.price(), shop.price(recurring=YEARLY), shop.price()
     grant = f'email = {{ included = 1, add_on = "{extra}" }}'
     file.write_text(plan(f'{monthly}", "{yearly}', grant))
-    assert f"the base price {yearly} in usd every 1 year" in console.refused("plans", "apply", str(file))
+    (mistake,) = console.mistakes("plans", "apply", str(file))
+    assert f"the base price {yearly} in usd every 1 year" in mistake
 
     file.write_text(plan(f'{monthly}", "{yearly}'))
     console.json("plans", "apply", str(file))
@@ -199,22 +248,22 @@ def test_a_base_price_has_to_be_known_and_recurring(
     shop: Shop, console: Console, file: Path, make: Callable[[Shop], str], said: str
 ) -> None:
     file.write_text(plan(make(shop)))
-    refusal = console.refused("plans", "apply", str(file))
-    assert refusal.startswith("plan starter: base_prices: ")
-    assert said in refusal
+    (mistake,) = console.mistakes("plans", "apply", str(file))
+    assert mistake.startswith("plan starter: base_prices: ")
+    assert said in mistake
 
 
 def test_a_base_price_means_one_plan(shop: Shop, console: Console, file: Path) -> None:
     base = shop.price()
     file.write_text(plan(base) + plan(base, name="twin"))
-    assert console.refused("plans", "apply", str(file)) == (
-        f"plan twin: base_prices: {base} already identifies plan starter"
-    )
+    said = f"plan twin: base_prices: {base} already identifies plan starter"
+    assert console.mistakes("plans", "apply", str(file)) == [said]
 
     file.write_text(plan(base))
     console.json("plans", "apply", str(file))
     file.write_text(plan(base, name="renamed"))
-    assert "already identifies plan starter" in console.refused("plans", "apply", str(file))
+    (mistake,) = console.mistakes("plans", "apply", str(file))
+    assert "already identifies plan starter" in mistake
     assert console.json("plans", "apply", str(file), "--prune") == {"applied": ["renamed"], "removed": ["starter"]}
     assert [shown["plan"] for shown in console.json("plans", "show")] == ["renamed"]
 
@@ -231,9 +280,8 @@ def test_a_base_price_moves_to_another_plan_in_one_file(shop: Shop, console: Con
 def test_an_add_on_is_nobodys_base_price(shop: Shop, console: Console, file: Path) -> None:
     base = shop.price()
     file.write_text(plan(base) + plan(shop.price(), f'email = {{ included = 0, add_on = "{base}" }}', name="other"))
-    assert console.refused("plans", "apply", str(file)) == (
-        f"plan other: lines.email.add_on: {base} is a base price of plan starter"
-    )
+    said = f"plan other: lines.email.add_on: {base} is a base price of plan starter"
+    assert console.mistakes("plans", "apply", str(file)) == [said]
 
 
 def test_workspaces_get_a_changed_plan_with_their_next_sync(
@@ -274,3 +322,63 @@ def test_more_plans_than_one_transaction_takes_are_refused(console: Console, fil
 
 def test_no_plans_are_shown_as_none(console: Console) -> None:
     assert console.text("plans", "show") == "(none)\n"
+
+
+def test_automatic_tax_needs_a_tax_behavior_of_the_price_or_of_the_account(
+    shop: Shop, console: Console, file: Path
+) -> None:
+    grant = f'email = {{ included = 1, add_on = "{shop.price()}" }}'
+    file.write_text(plan(shop.price(), grant, tax='tax = "automatic"'))
+    shop.forget_tax_behavior()
+    (mistake,) = console.mistakes("plans", "apply", str(file))
+    assert "has no tax behavior, which automatic tax needs, and the account has no default" in mistake
+    shop.v1.tax.settings.update({"defaults": {"tax_behavior": "exclusive"}})
+    console.json("plans", "apply", str(file))
+
+
+def test_shown_plans_are_a_file_that_changes_nothing(
+    shop: Shop, console: Console, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant = f'email = {{ included = 1, add_on = "{shop.price(500)}", cap = 4 }}'
+    file.write_text(plan(shop.price(), grant) + plan(shop.price(), name="plain"))
+    console.json("plans", "apply", str(file))
+    shown = console.text("plans", "show", "--toml")
+    assert console.json("plans", "show", "--toml") == shown
+    monkeypatch.setattr("sys.stdin", io.StringIO(shown))
+    assert console.json("plans", "diff", "-") == {"changes": [], "overPlan": []}
+    monkeypatch.setattr("sys.stdin", io.StringIO(shown))
+    assert console.json("plans", "apply", "-")["applied"] == ["plain", "starter"]
+
+
+def test_what_would_change_is_shown_and_nothing_is_stored(
+    shop: Shop, starter: str, deployment: Deployment, console: Console, file: Path
+) -> None:
+    before = console.json("plans", "show")
+    acme = console.json("workspace", "create", "acme", "--customer", shop.subscriber(starter))["workspace"]
+    lines.active(deployment, acme)
+    lines.paid(deployment, acme)
+    extra = shop.price(900)
+    file.write_text(plan(starter, f'purchased_phone = {{ included = 0, add_on = "{extra}", cap = 1 }}'))
+    preview = console.json("plans", "diff", str(file))
+    assert {row["field"]: (row["stored"], row["file"]) for row in preview["changes"]} == {
+        "lines.purchased_phone.add_on": (before[0]["lines"][0]["addOn"], extra),
+        "lines.purchased_phone.cap": (3, 1),
+        "lines.purchased_phone.included": (1, 0),
+        "lines.purchased_phone.unit_amount": (
+            {"amount": 1500, "currency": "usd"},
+            {"amount": 900, "currency": "usd"},
+        ),
+    }
+    assert preview["overPlan"] == [{"workspace": acme, "kind": "purchased_phone", "held": 2, "allowed": 1}]
+    assert console.json("plans", "apply", str(file), "--dry-run") == preview
+    assert "$9.00" in console.text("plans", "diff", str(file))
+    assert console.json("plans", "show") == before
+
+
+def test_a_plan_that_a_workspace_is_on_is_not_pruned(shop: Shop, console: Console, file: Path, acme: str) -> None:
+    assert acme
+    file.write_text(plan(shop.price(), name="other"))
+    said = "plan starter: the plan: 1 workspaces are on it, so it cannot be pruned"
+    assert console.mistakes("plans", "apply", str(file), "--prune") == [said]
+    assert [shown["plan"] for shown in console.json("plans", "show")] == ["starter"]
+    console.json("plans", "apply", str(file))

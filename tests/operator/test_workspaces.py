@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from line_requests.clock import wall_time_ms
 from line_requests.domain import decision
 from line_requests.domain.errors import ForbiddenLineType, SubscriptionRequired
 from line_requests.domain.model import AddOn, Allowance, Amount, Subscription, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.operator import commands
+from line_requests.storage import records
+from line_requests.storage.table import Write
 from tests.operator import lines
 
 if TYPE_CHECKING:
@@ -77,24 +80,73 @@ def test_a_workspace_and_its_customer_are_tied_for_good(shop: Shop, console: Con
     assert said == f"the customer {ada} is tied to the workspace acme"
 
 
-def test_creating_again_finishes_what_was_interrupted(
+def test_creating_again_reads_the_subscription_again(shop: Shop, console: Console, starter: str) -> None:
+    customer = shop.subscriber(shop.price())
+    assert console.json("workspace", "create", "acme", "--customer", customer)["plan"] is None
+    shop.move(customer, starter)
+    assert console.json("workspace", "create", "acme", "--customer", customer)["plan"] == "starter"
+
+
+def test_a_workspace_is_created_whole_or_not_at_all(
     shop: Shop, console: Console, deployment: Deployment, starter: str
 ) -> None:
+    console.json("workspace", "create", "acme", "--customer", shop.customer(), "--organisation", "org_acme")
     customer = shop.subscriber(starter)
-    deployment.stores.workspaces.insert("acme", customer, livemode=False)
-    again = console.json("workspace", "create", "acme", "--customer", customer, "--organisation", "org_acme")
-    assert again["plan"] == "starter"
+    said = console.refused("workspace", "create", "other", "--customer", customer, "--organisation", "org_acme")
+    assert said == "org_acme does not act for other; if it acts for no other: workspace link"
+    assert console.refused("workspace", "show", "other") == "there is no workspace other"
+    assert deployment.stores.workspaces.of_customer(customer) is None
     assert deployment.stores.workspaces.of_organisation("org_acme") == "acme"
+    shop.double.set_faults("error_before", 2, "/v1/subscriptions")
+    assert console.refused("workspace", "create", "other", "--customer", customer).startswith("Stripe: ")
+    assert deployment.stores.workspaces.get("other") is None
+    assert console.json("workspace", "create", "other", "--customer", customer)["plan"] == "starter"
 
 
 def test_an_organisation_acts_for_one_workspace(shop: Shop, console: Console, deployment: Deployment) -> None:
-    console.json("workspace", "create", "acme", "--customer", shop.customer(), "--organisation", "org_acme")
-    said = console.refused("workspace", "create", "other", "--customer", shop.customer(), "--organisation", "org_acme")
-    assert said == "org_acme is mapped to another workspace; other stands without it"
+    for name in ("acme", "other"):
+        console.json("workspace", "create", name, "--customer", shop.customer())
+    console.json("workspace", "link", "acme", "org_acme")
+    assert console.json("workspace", "link", "acme", "org_acme") == {"workspace": "acme", "linked": "org_acme"}
+    assert console.refused("workspace", "link", "other", "org_acme") == "org_acme acts for the workspace acme"
+    said = "org_acme does not act for the workspace other"
+    assert console.refused("workspace", "unlink", "other", "org_acme") == said
     assert deployment.stores.workspaces.of_organisation("org_acme") == "acme"
-    said = console.refused("workspace", "create", "third", "--customer", shop.customer(), "--organisation", "acme")
-    assert said == "'acme' is no Clerk organisation: org_..."
-    assert console.refused("workspace", "show", "third") == "there is no workspace third"
+    console.json("workspace", "unlink", "acme", "org_acme")
+    assert deployment.stores.workspaces.of_organisation("org_acme") is None
+    said = "'acme' is no Clerk organisation: org_..."
+    assert console.refused("workspace", "link", "acme", "acme") == said
+    said_again = console.refused("workspace", "create", "x", "--customer", shop.customer(), "--organisation", "acme")
+    assert said_again == said
+
+
+def test_workspaces_are_listed_by_what_an_operator_looks_for(
+    shop: Shop, console: Console, deployment: Deployment, acme: str
+) -> None:
+    starter = console.json("plans", "show")[0]["basePrices"][0]
+    for name in ("beta", "gamma"):
+        console.json("workspace", "create", name, "--customer", shop.subscriber(starter))
+
+    def listed(*filters: str) -> list[str]:
+        return [row["workspace"] for row in console.json("workspace", "list", *filters)]
+
+    lines.active(deployment, "beta")
+    lines.requested(deployment, "beta")
+    lines.active(deployment, "gamma")
+    for _ in range(2):
+        lines.paid(deployment, "gamma")
+    assert listed("--near-cap") == ["gamma"]
+    assert listed() == [acme, "beta", "gamma"]
+    assert listed("--locked") == ["beta"]
+    assert listed("--over-plan") == []
+    assert listed("--sort", "held")[-1] == acme
+    lines.active(deployment, acme)
+    customer = console.json("workspace", "show", acme)["customer"]
+    shop.cancel(customer)
+    console.json("workspace", "sync", acme)
+    (row,) = console.json("workspace", "list", "--over-plan")
+    assert (row["workspace"], row["status"], row["held"], row["overPlanBy"]) == (acme, "canceled", 1, 1)
+    assert listed("--sort", "excess")[0] == acme
 
 
 def test_show_tells_places_used_and_left_the_lock_and_the_keys(
@@ -115,7 +167,7 @@ def test_show_tells_places_used_and_left_the_lock_and_the_keys(
 
     console.json("key", "issue", acme)
     revoked = console.json("key", "issue", acme)["key"]
-    console.json("key", "revoke", acme, revoked)
+    console.json("key", "revoke", acme, revoked, "--yes")
     shown = console.text("workspace", "show", acme)
     assert f"lock          {waiting.id}\nkeys          1\n\ncapacity:\n" in shown
     phones = next(row for row in shown.splitlines() if row.startswith("purchased_phone"))
@@ -162,7 +214,7 @@ def test_sync_cancels_a_waiting_request_whose_subscription_ended(
     waiting = lines.requested(deployment, acme)
     shop.cancel(console.json("workspace", "show", acme)["customer"])
     assert console.json("workspace", "sync", acme)["lock"] is None
-    history = console.json("line", "show", acme, waiting.id)["history"]
+    history = console.json("line", "show", waiting.id)["history"]
     assert (history[-1]["status"], history[-1]["cause"]) == ("canceled", "subscription_ended")
 
 
@@ -184,3 +236,29 @@ def test_sync_all_goes_on_after_a_workspace_that_fails(
     assert view[0]["workspace"] == "aaa"
     assert view[0]["error"]
     assert view[1:] == good
+
+
+def test_recount_sets_counts_and_lock_to_what_the_lines_mean(
+    console: Console, deployment: Deployment, acme: str
+) -> None:
+    lines.active(deployment, acme)
+    waiting = lines.requested(deployment, acme)
+    right = console.json("workspace", "show", acme)
+    key = records.workspace_key(acme)
+    update = "SET #held = :wrong, #unpaid = :wrong REMOVE #lock, #lock_kind"
+    deployment.stores.table.write(Write(key, update=update, values={"wrong": {"email": 4}}))
+    assert console.json("workspace", "show", acme) != right
+    assert console.json("workspace", "recount", acme, "--yes") == right
+    assert right["lock"] == waiting.id
+    assert console.json("workspace", "recount", acme, "--yes") == right
+    assert deployment.stores.workspaces.is_due(acme, wall_time_ms())
+
+
+def test_recount_gives_way_to_a_request(deployment: Deployment, acme: str) -> None:
+    before = deployment.stores.workspaces.get(acme)
+    assert before is not None
+    lines.active(deployment, acme)
+    assert deployment.stores.workspaces.recount(before, before, lines.AT_MS) is None
+    after = deployment.stores.workspaces.get(acme)
+    assert after is not None
+    assert sum(after.held.values()) == 1

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
 
 if TYPE_CHECKING:
     from tests.local.stack import LocalStack
@@ -164,25 +164,23 @@ def test_charges_are_those_of_stripe(page: Page) -> None:
     expect(charged.locator("#subscription")).to_contain_text(f"Purchased phone line1 {TIMES} $15.00 a month")
 
 
-@pytest.mark.parametrize(("button", "days"), [("A day later", 1), ("A month later", 31)])
-def test_time_is_advanced_by_button(page: Page, button: str, days: int) -> None:
-    asked = []
+def test_renewal_is_shown_a_month_later(open_page: OpenPage, stack: LocalStack) -> None:
+    stack.demo.stop_renewals()
+    page = open_console(open_page)
+    request_lines(page, "awaiting payment", "active")
+    pay(page)
+    expect_statuses(page, "active", "active")
 
-    def answer(route: Route) -> None:
-        """Instead of the stack, whose time must not jump for the tests that follow."""
-        asked.append(route.request.post_data_json)
-        route.fulfill(json={"now": "2030-01-01T12:00:00Z"})
+    for button in ("A day later", "A month later"):
+        click(page, button)
+        expect(page.locator("#advanced")).to_have_text("Time passes…")
+        expect(page.locator("#advanced")).to_have_text("Time has passed.", timeout=120_000)
 
-    def state(route: Route) -> None:
-        told = route.fetch()
-        route.fulfill(response=told, json=told.json() | {"now": "2030-01-01T12:00:00Z"})
-
-    page.route("**/_local/clock", answer)
-    page.route("**/_local/state", state)
-    click(page, button)
-    expect(page.locator("#advanced")).to_have_text("Time has passed.")
-    expect(page.locator("#now")).to_contain_text("Jan 1, 2030")
-    assert asked == [{"advanceSeconds": days * 24 * 60 * 60}]
+    charged = card(page, "Charged at Stripe")
+    expect(charged.locator("#subscription")).to_contain_text(f"Purchased phone line1 {TIMES} $15.00 a month")
+    expect(charged.locator("#invoices li")).to_have_count(3)
+    expect(charged.locator("#invoices li").first).to_contain_text("Renewal ↗$44.00 paid")
+    expect(charged.locator("#pending")).to_have_text("None.")
 
 
 def test_keyboard_keeps_its_place_while_lines_change(page: Page) -> None:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.proof import mutants, scenarios
 from tests.proof.explorer import Outcome
+from tests.proof.ledger import run as ledger
 
 if TYPE_CHECKING:
     from tests.proof.laboratory import Laboratory
@@ -45,7 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--replay", metavar="SEED", help="tell one run again, by the seed that a failure printed")
     parser.add_argument("--mutants", action="store_true", help="only the planted bugs")
     parser.add_argument("--mutant", metavar="NAME", help="only this planted bug, with its story")
+    parser.add_argument(
+        "--ledger", type=int, metavar="N", help="N histories of 24 months; with --mutants, its planted bugs"
+    )
     options = parser.parse_args(arguments)
+    if options.ledger is not None:
+        good = ledger.main(options.ledger)
+        return 0 if good and (not options.mutants or ledger.plant_all()) else 1
     console = Console()
     if options.replay:
         from tests.proof.laboratory import Laboratory

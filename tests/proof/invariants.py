@@ -22,7 +22,7 @@ MOVES = {
     ("provisioning", "active"),
     ("provisioning", "failed"),
 }
-# Whoever crashed held a lease, of two minutes at most.
+# A process that crashed held a lease of two minutes at most.
 LEASES_MS = 150_000
 KNOWN_MAX = 100_000
 # Faults that nobody outside may notice.
@@ -34,7 +34,7 @@ HARMLESS = {
     "TransactionConflictException",
     "the index is stale",
     "the newest event is not visible yet",
-    "times out after it has an effect, and the SDK asks again",
+    "times out after it has an effect, and the SDK retries",
 }
 LIVE = {"draft", "open", "paid", "uncollectible"}
 
@@ -257,11 +257,11 @@ class Settled:
             world = self._retry(world, key, answered)
 
     def _reconciled(self, world: World) -> World:
-        world = stage.told(self._cast, world.after(LEASES_MS))
+        world = stage.drain_stream(self._cast, world.after(LEASES_MS))
         world, answers = self._cast.play(stage.reconcile(), world)
         missing = any(_lost_sight_of(line, see(world)) for line in see(world).lines.values())
         expect(missing or not answers[0].get("failed"), f"the reconciler fails: {answers[0]}")
-        world = stage.told(self._cast, world)
+        world = stage.drain_stream(self._cast, world)
         if world.digest not in self._ended:
             _settled(see(world), world)
             self._ended.add(world.digest)
@@ -297,7 +297,7 @@ def _heard(place: Place, seen: Seen) -> None:
     """A webhook about an invoice that was answered 200 has had its effect by then."""
     event = _event_of(place)
     line = seen.lines.get(event["data"]["object"].get("metadata", {}).get("line_id", "")) if event else None
-    # A draft that goes is made again, by whoever looks: that settles nothing.
+    # The next caller makes a deleted draft again: that settles nothing.
     if event is not None and line is not None and _taken(place) and event["type"] != "invoice.deleted":
         expect(line["status"] != "awaiting_payment", f"the webhook {event['type']} was answered 200, without effect")
 
@@ -341,7 +341,7 @@ def _caused(seen: Seen, scenario: Scenario) -> None:
             causes = CAUSES.get(change["cause"])
             if causes and change["at_ms"] >= scenario.world.now_ms:
                 expect(
-                    causes & scripts, f"line {name} moved to {change['status']} ({change['cause']}), by nobody's doing"
+                    causes & scripts, f"line {name} moved to {change['status']} ({change['cause']}), without a cause"
                 )
 
 
@@ -389,7 +389,7 @@ def _settled(seen: Seen, world: World) -> None:
         if line["payment_status"] == "canceled":
             expect(not invoices & {"open"}, f"line {name} is canceled and its invoice is open")
         event_id = f"{name}:{len(line['history'])}"
-        expect(event_id in world.told, f"nobody was told {event_id} {line['status']}")
+        expect(event_id in world.published, f"nobody published {event_id} {line['status']}")
     if not ended:
         _quantities(seen, world)
 

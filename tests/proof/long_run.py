@@ -44,7 +44,7 @@ class Line:
         return self.status in {"awaiting_payment", "provisioning", "active"}
 
     def learn(self) -> None:
-        """Whoever hears of its invoice learns how a payment went."""
+        """An answer about its invoice tells how the payment went."""
         if self.status == "awaiting_payment" and self.invoice == "paid":
             self.status, self.payment = "provisioning", "paid"
         elif self.status == "awaiting_payment" and self.invoice == "void":
@@ -79,8 +79,8 @@ class Model:
         unpaid = [o for o in self.lines.values() if one and o.kind == one.kind and o.holds and o.payment != "paid"]
         return one is not None and len(unpaid) <= self.included
 
-    def look(self, line: Line) -> None:
-        """Whoever looks at a line brings it where it belongs."""
+    def advance(self, line: Line) -> None:
+        """Every poll, cancel or webhook brings its line up to date."""
         line.learn()
         if line is self.waiting and self.includable:
             line.close("not_required")
@@ -93,7 +93,7 @@ class Model:
         if len(lines) >= self.cap:
             return 403, "forbidden_line_type"
         if self.waiting is not None:
-            self.look(self.waiting)
+            self.advance(self.waiting)
             return (409, "request_in_progress") if self.waiting is not None else self.judge(kind)  # type: ignore[redundant-expr] # look() may have closed it
         included = sum(line.payment != "paid" for line in lines) < self.included
         return 201, "provisioning" if included else "awaiting_payment"
@@ -166,16 +166,16 @@ class History(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.lines)
     @rule(data=st.data(), action=st.sampled_from(["poll", "payment_link", "cancel"]))
-    def look(self, data: st.DataObject, action: str) -> None:
+    def manage_line(self, data: st.DataObject, action: str) -> None:
         self.world = self.world.after(5_000)
         line_id = data.draw(st.sampled_from(sorted(self.model.lines)))
         line, awaited = self.model.lines[line_id], self.model.lines[line_id].status == "awaiting_payment"
         if action == "poll":
-            self.model.look(line)
+            self.model.advance(line)
             answer = self.call("get_line_request", line_id=line_id)
             assert json.loads(answer["body"])["status"] == line.status
             return
-        line.close("canceled") if action == "cancel" else self.model.look(line)
+        line.close("canceled") if action == "cancel" else self.model.advance(line)
         answer = self.call("manage_line_request", line_id=line_id, body={"action": action})
         good = {"canceled"} if action == "cancel" else {"awaiting_payment", "provisioning"}
         assert answer["statusCode"] == (200 if line.status in good else 409), (action, awaited, answer)
@@ -233,14 +233,14 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def reconcile(self) -> None:
-        self.world = stage.told(self.cast, self.world.after(150_000))
+        self.world = stage.drain_stream(self.cast, self.world.after(150_000))
         self.world, [answer] = self.cast.play(stage.reconcile(), self.world, safe)
         assert not answer["failed"], answer
         for name, line in self.model.lines.items():
             line.learn()
             # Included meanwhile: the reconciler finds out when the line is due, which the model does not know.
             if line is self.model.waiting and see(self.world).lines[name]["payment_status"] == "not_required":
-                self.model.look(line)
+                self.model.advance(line)
 
     @precondition(lambda self: any(line.status == "provisioning" for line in self.model.lines.values()))
     @rule(outcome=st.sampled_from(["succeeded", "failed"]))

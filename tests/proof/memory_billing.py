@@ -118,7 +118,7 @@ def renewed(prices: Prices, subscription: Json) -> Json:
 def with_base(prices: Prices, subscription: Json, before: str, after: str, now_s: int) -> Json:
     """The subscription on another base price; another interval starts a new period now, unless there is a trial.
 
-    Stripe refuses items of different intervals, so whoever changes the interval takes the others off.
+    Stripe refuses items of different intervals, so the caller that changes the interval removes the others.
     """
     old, new = price_in(prices, before), price_in(prices, after)
     period = period_of(subscription)

@@ -156,8 +156,8 @@ MUTANTS = (
     _bug(
         "a failed line keeps its place",
         "storage._transitions",
-        "self._transition(line, Change(now_ms, Status.FAILED, reason), capacity.give_back(line, now_ms))",
-        "self._transition(line, Change(now_ms, Status.FAILED, reason), None)",
+        "self._transition(line, change, capacity.give_back(line, now_ms))",
+        "self._transition(line, change, None)",
         "provisioning/not-provisioned+poll",
     ),
     _bug(
@@ -343,7 +343,7 @@ MUTANTS = (
         "full/create-A+poll",
     ),
     _bug(
-        "a half-made request is nobody's to finish",
+        "the reconciler does not finish a half-made request",
         "flows.create",
         "due_at_ms=now_ms if add_on else now_ms + REPUBLISH_AFTER_MS",
         "due_at_ms=None if add_on else now_ms + REPUBLISH_AFTER_MS",

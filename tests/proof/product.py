@@ -87,7 +87,7 @@ class Run:
         def strand() -> None:
             self.answer = call()
 
-        self._begin(strand)
+        self._start_strand(strand)
 
     def deliver(self, strand: int, delivery: Delivery) -> None:
         """Goes on with an answer."""
@@ -116,7 +116,7 @@ class Run:
             except Exception as error:  # noqa: BLE001 - it is the caller's, who asks for the result
                 future.set_exception(error)
 
-        self._begin(strand)
+        self._start_strand(strand)
         return future
 
     def join(self) -> None:
@@ -124,7 +124,7 @@ class Run:
         while self.pending:
             self._caller.switch()
 
-    def _begin(self, strand: Callable[[], None]) -> None:
+    def _start_strand(self, strand: Callable[[], None]) -> None:
         begun = greenlet(strand)
         self._strands.append(begun)
         self._enter(begun)
@@ -293,7 +293,7 @@ class Product:
         # No seam in the product for these: a clock, threads and chance are what it takes for given.
         time = SimpleNamespace(monotonic=_monotonic_s, sleep=_sleep, time_ns=lambda: int(_monotonic_s() * 1e9))
         _replace(line_requests.clock, "time", time)
-        # NoReplys are waited out for ever so short a time, so that chance plays no part.
+        # Back-off pauses take no time, so that chance plays no part.
         _replace(line_requests.storage.table, "time", SimpleNamespace(sleep=lambda _: None))
         for module in (line_requests.flows.create, line_requests.flows.event_feed):
             _replace(module, "ThreadPoolExecutor", _Strands)

@@ -252,7 +252,7 @@ class Beginnings:
         """A paid line holds one of two places, and a new plan includes two."""
         world = stage.with_plans(self._product, empty, included=0)
         world = stage.played(self._cast, world, [stage.create(), stage.pay()])
-        world = stage.played(self._cast, stage.told(self._cast, world), [stage.provision()])
+        world = stage.played(self._cast, stage.drain_stream(self._cast, world), [stage.provision()])
         return stage.with_plans(self._product, stage.settled(self._cast, world), included=2, cap=2)
 
     def _half_made(self, empty: World, posts: int) -> World:
@@ -260,7 +260,7 @@ class Beginnings:
         state = begin(Scenario("", stage.full(self._cast, empty), (stage.create("A"),)), self._cast)
         while state.fault is None:
             state, posts = self._towards(state, posts)
-        return stage.told(self._cast, state.world.after(25 * HOUR_MS))
+        return stage.drain_stream(self._cast, state.world.after(25 * HOUR_MS))
 
     def _towards(self, state: State, posts: int) -> tuple[State, int]:
         now, possible = moves(state)

@@ -32,6 +32,7 @@ def http(now_ms: int, body: Json | None = None, *, line_id: str | None = None, k
     """A client's request as API Gateway passes it on."""
     headers = {"authorization": f"Bearer {API_KEY}"} | ({"idempotency-key": key} if key else {})
     return {
+        "routeKey": f"{'GET' if body is None else 'POST'} /api/line-requests{'/{id}' if line_id else ''}",
         "headers": headers,
         "pathParameters": {"id": line_id} if line_id else None,
         "body": json.dumps(body) if body is not None else None,
@@ -115,7 +116,7 @@ def create(key: str | None = None, body: Json = PHONE, who: str = "") -> Script:
 
 
 def insistent(key: str = "A") -> Script:
-    """A client that asks again, with the same key, until it is answered."""
+    """A client that retries with the same key until it is answered."""
 
     def script() -> Lines:
         for _ in range(3):
@@ -388,7 +389,7 @@ def busy(cast: Cast, world: World) -> World:
     return played(cast, world, [create(body={}), create(body={})])
 
 
-def told(cast: Cast, world: World) -> World:
+def drain_stream(cast: Cast, world: World) -> World:
     """The world once the stream has delivered everything."""
     while (records := records_of(world)) is not None:
         script = Script("stream", partial(_publish, records))
@@ -403,27 +404,27 @@ def _publish(records: Json) -> Lines:
 def settled(cast: Cast, world: World) -> World:
     """Some minutes later: the stream is told, the reconciler has run, nothing is due."""
     for _ in range(2):
-        world, _ = cast.play(reconcile(), told(cast, world.after(120_000)))
-    return told(cast, world)
+        world, _ = cast.play(reconcile(), drain_stream(cast, world.after(120_000)))
+    return drain_stream(cast, world)
 
 
 def full(cast: Cast, world: World) -> World:
     """The included place is taken, by an active line."""
     world, _ = cast.play(create(), world)
-    world, _ = cast.play(provision(), told(cast, world))
+    world, _ = cast.play(provision(), drain_stream(cast, world))
     return settled(cast, world)
 
 
 def waiting(cast: Cast, world: World) -> World:
     """Beyond that, a line of key A awaits its payment."""
     world, _ = cast.play(create("A"), full(cast, world).after(60_000))
-    return told(cast, world.after(60_000))
+    return drain_stream(cast, world.after(60_000))
 
 
 def provisioning(cast: Cast, world: World) -> World:
     """Beyond that, it is paid, and its provisioner at work."""
     world, _ = cast.play(pay(), waiting(cast, world))
-    return told(cast, world).after(1_000)
+    return drain_stream(cast, world).after(1_000)
 
 
 def played(cast: Cast, world: World, scripts: Iterable[Script]) -> World:

@@ -112,12 +112,12 @@ class Both:
     def events(self) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
         """What both feeds tell; once, for memory tells of a quantity that was set to what it was, too."""
 
-        def told(events: Iterable[Json]) -> set[tuple[str, str]]:
+        def in_feed(events: Iterable[Json]) -> set[tuple[str, str]]:
             about = [(event["type"], event["data"]["object"]["id"]) for event in events if event["type"] in FEED]
             return {(kind, self.there.get(subject, subject)) for kind, subject in about}
 
         known = set(self.there.values())
-        return told(self.memory.events), {one for one in told(self.double.all_of("event")) if one[1] in known}
+        return in_feed(self.memory.events), {one for one in in_feed(self.double.all_of("event")) if one[1] in known}
 
 
 def _lines(answer: Json) -> list[Json]:

@@ -39,7 +39,7 @@ class World:
     stripe: MemoryStripe = field(default_factory=MemoryStripe)
     stream: Mapping[Key, tuple[Record, ...]] = field(default_factory=dict)
     """What the table's stream has yet to deliver, per item, in order."""
-    told: frozenset[str] = frozenset()
+    published: frozenset[str] = frozenset()
     """The ids of the events that the bus has taken."""
     indexed: MemoryTable | None = None
     """What a stale index still shows."""
@@ -52,7 +52,7 @@ class World:
             for records in self.stream.values()
             for number, record in enumerate(records)
         )
-        return hash((self.now_ms, self.table.digest, self.stripe.digest, stream, self.told))
+        return hash((self.now_ms, self.table.digest, self.stripe.digest, stream, self.published))
 
     def after(self, ms: int) -> "World":
         """The world when so much time has passed."""
@@ -105,7 +105,7 @@ class DynamoDb:
     operation: str
     request: Mapping[str, Any]
     of_batch: bool = False
-    _known: dict[tuple[int, ...], tuple[tuple[tuple[Key, Stored | None], ...], Answer]] = field(
+    _memo: dict[tuple[int, ...], tuple[tuple[tuple[Key, Stored | None], ...], Answer]] = field(
         default_factory=dict, compare=False, repr=False
     )
     """What it does to the items that it meets, by what these are."""
@@ -134,13 +134,13 @@ class DynamoDb:
         items = world.table.items
         # A query meets the whole table.
         met = tuple(stored.digest if (stored := items.get(key)) else 0 for key in self.keys) or (world.table.digest,)
-        if met in self._known:
-            changes, answer = self._known[met]
+        if met in self._memo:
+            changes, answer = self._memo[met]
             return world.with_table(world.table.with_stored(changes)), answer
         table, answer = world.table.call(self.operation, self.request)
         answer = answer.told_apart()
         changes = tuple((key, table.items.get(key)) for key in self.keys if table.items.get(key) is not items.get(key))
-        self._known[met] = changes, answer
+        self._memo[met] = changes, answer
         return world.with_table(table), answer
 
     def faults(self) -> Iterator[Fault]:
@@ -185,7 +185,7 @@ class Stripe:
     path: str
     params: Params
     key: str | None
-    _known: dict[tuple[int, int, str | None], tuple[MemoryStripe, Result]] = field(
+    _memo: dict[tuple[int, int, str | None], tuple[MemoryStripe, Result]] = field(
         default_factory=dict, compare=False, repr=False
     )
     """What it does to an account, by what that is."""
@@ -199,9 +199,9 @@ class Stripe:
     def apply(self, world: World, broken: str | None = None) -> tuple[World, Result]:
         now_s = world.now_ms // 1000
         met = (world.stripe.digest, now_s, broken)
-        if met not in self._known:
-            self._known[met] = world.stripe.call(self.method, self.path, self.params, self.key, now_s, broken=broken)
-        stripe, reply = self._known[met]
+        if met not in self._memo:
+            self._memo[met] = world.stripe.call(self.method, self.path, self.params, self.key, now_s, broken=broken)
+        stripe, reply = self._memo[met]
         return (world if stripe.digest == world.stripe.digest else replace(world, stripe=stripe)), reply
 
     def faults(self) -> Iterator[Fault]:
@@ -215,7 +215,7 @@ class Stripe:
         yield "times out before it has an effect, and so does its retry", lambda world: (world, NoReply())
         yield "times out after it has an effect, and so does its retry", lambda world: (self.apply(world)[0], NoReply())
         yield (
-            "times out after it has an effect, and the SDK asks again",
+            "times out after it has an effect, and the SDK retries",
             lambda world: (self.apply(world)[0], NoReply(again=True)),
         )
         unsaved = Reply(500, _error("api_error"), (("stripe-should-retry", "false"),))
@@ -239,7 +239,7 @@ def _error(kind: str) -> str:
 
 @dataclass(frozen=True)
 class Publish:
-    """PutEvents: what is told is that it was told, at least once."""
+    """PutEvents: it delivers each event at least once."""
 
     details: tuple[Mapping[str, Any], ...]
 
@@ -247,8 +247,11 @@ class Publish:
     writes = True
 
     def apply(self, world: World) -> tuple[World, Result]:
-        told = world.told | {detail["eventId"] for detail in self.details}
-        return replace(world, told=told), {"FailedEntryCount": 0, "Entries": [{"EventId": "1"} for _ in self.details]}
+        published = world.published | {detail["eventId"] for detail in self.details}
+        return replace(world, published=published), {
+            "FailedEntryCount": 0,
+            "Entries": [{"EventId": "1"} for _ in self.details],
+        }
 
     def faults(self) -> Iterator[Fault]:
         yield "the function crashes after it", lambda world: (self.apply(world)[0], Crash)

@@ -14,6 +14,7 @@ EXPOSED = {
     "Idempotency-Replayed",
     "Idempotency-Mismatch",
     "Apigw-Requestid",
+    "Link",
 }
 ROUTES = {
     ("post", "/api/line-requests"): "CreateLineRequest",

@@ -173,7 +173,7 @@ def make_due(stack: LocalStack, workspace_id: str, line_id: str) -> None:
 
 
 def half_made_ends_by_each(stack: LocalStack, http: httpx.Client) -> None:
-    """A request that nobody was answered ends with its idempotency key, whoever ends it."""
+    """A request without an answer ends with its idempotency key, whichever function ends it."""
     workspace = Workspace(stack, http)
     assert workspace.manage(workspace.half_made(), "cancel").status_code == 200
 

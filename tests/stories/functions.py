@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from tests.stories.description import check
+from tests.stories.description import check, template
 
 if TYPE_CHECKING:
     from tests.local.stack import LocalStack
@@ -46,6 +46,7 @@ class Functions:
         """The response to a client of an API with these functions."""
         event = {
             "version": "2.0",
+            "routeKey": f"{method} {template(method.lower(), path)}",
             "rawPath": path,
             "headers": {"authorization": f"Bearer {api_key}"},
             "requestContext": {"timeEpoch": int(time.time() * 1000), "http": {"method": method, "path": path}},

@@ -36,7 +36,7 @@ def test_time_out_at_any_step_makes_no_second_invoice(world: World) -> None:
 
 
 def test_answers_come_in_time_while_stripe_hangs(world: World) -> None:
-    """[34] [39] [25] [23] 503 within 25 s with Retry-After, a poll within 8 s, a 409 all the same."""
+    """[34] [39] [25] [23] 503 within 25 s with Retry-After, a poll within 8 s, a 409 as well."""
     fresh = world.workspace().full()
     waiting, asked, linked = (world.workspace() for _ in range(3))
     ids = {workspace.id: workspace.awaiting()["line"]["_id"] for workspace in (waiting, asked, linked)}

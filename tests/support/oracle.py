@@ -70,7 +70,10 @@ def tenants(items: Iterable[Item], invoices: Iterable[Json] = (), subscriptions:
             Tenant(
                 workspace,
                 {line.id: line for line in (records.line(item) for sk, item in held.items() if sk.startswith("LINE#"))},
-                {key_hash: records.idempotency_record(item) for key_hash, item in keyed.items()},
+                {
+                    idempotency_key_hash: records.idempotency_record(item)
+                    for idempotency_key_hash, item in keyed.items()
+                },
                 of_workspace[workspace_id],
                 of_customer.get(workspace.customer),
             )
@@ -137,10 +140,10 @@ def _keys(tenant: Tenant) -> Iterator[str]:
         freed = line.status is Status.CANCELED and (record is None or record.line_id != line.id)
         if line.idempotency_key_hash is not None and not freed:
             lines_of_key[line.idempotency_key_hash].append(line.id)
-    for key_hash, line_ids in lines_of_key.items():
-        record = tenant.records.get(key_hash)
+    for idempotency_key_hash, line_ids in lines_of_key.items():
+        record = tenant.records.get(idempotency_key_hash)
         if len(line_ids) > 1 or record is None or record.line_id != line_ids[0]:
-            yield f"the key {key_hash[:8]} has the lines {line_ids} and the record {record}"
+            yield f"the key {idempotency_key_hash[:8]} has the lines {line_ids} and the record {record}"
     if unknown := tenant.records.keys() - lines_of_key.keys():
         yield f"keys without a line: {unknown}"
 

@@ -74,10 +74,12 @@ class Requests:
         torn: bool = False,
     ) -> Created:
         """One request, as the function makes it; its first batch is no snapshot: torn, it missed the key's record."""
-        key_hash = sha256_hex(key) if key else None
-        workspace, record = self.product.stores.lines.workspace_and_record("acme", key_hash)
+        idempotency_key_hash = sha256_hex(key) if key else None
+        workspace, record = self.product.stores.lines.workspace_and_record("acme", idempotency_key_hash)
         assert workspace is not None
-        return self.creation(at or clock()).create(workspace, None if torn else record, submission, key_hash)
+        return self.creation(at or clock()).create(
+            workspace, None if torn else record, submission, idempotency_key_hash
+        )
 
 
 class Shop(Requests):

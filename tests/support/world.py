@@ -76,9 +76,9 @@ class World:
         assert found is not None
         return found
 
-    def record(self, key_hash: str) -> IdempotencyRecord:
+    def record(self, idempotency_key_hash: str) -> IdempotencyRecord:
         """The idempotency record of the key as it is stored now."""
-        found = self.lines.idempotency_record("acme", key_hash)
+        found = self.lines.idempotency_record("acme", idempotency_key_hash)
         assert found is not None
         return found
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
@@ -27,10 +27,12 @@ class Credential:
     workspace_id: str | None = None
     api_key_hash: str | None = None
     organisation: str | None = None
+    at_ms: int = field(default=0, compare=False)
+    """The request's time, by which an API key may have expired."""
 
     def confirm(self, api_key: ApiKey | None) -> None:
-        """Raises Unauthorized when the API key is unknown or revoked."""
-        if self.api_key_hash is not None and (api_key is None or api_key.revoked_at_ms is not None):
+        """Raises Unauthorized when the API key is unknown, revoked or expired."""
+        if self.api_key_hash is not None and (api_key is None or not api_key.works_at(self.at_ms)):
             raise Unauthorized
 
 
@@ -44,7 +46,7 @@ def read_credential(request: Request, settings: Settings) -> Credential:
         workspace_id = workspace_of_api_key(token)
         if workspace_id is None:
             raise Unauthorized
-        return Credential(workspace_id=workspace_id, api_key_hash=sha256_hex(token))
+        return Credential(workspace_id=workspace_id, api_key_hash=sha256_hex(token), at_ms=request.at_ms)
     return Credential(organisation=_organisation(token, settings, request.at_ms))
 
 

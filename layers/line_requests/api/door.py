@@ -30,7 +30,7 @@ def open_line(deployment: Deployment, request: Request) -> Line:
     snapshot = deployment.load_snapshot(workspace_id, api_key_hash=credential.api_key_hash, line_id=line_id or "-")
     credential.confirm(snapshot.api_key)
     if line_id is None:
-        raise Invalid("Invalid line request id")
+        raise Invalid("Invalid line request id", "id")
     if snapshot.line is None:
         raise LineNotFound
     return snapshot.line

@@ -22,6 +22,8 @@ class Request:
     body: bytes
     at_ms: int
     """Epoch milliseconds at which API Gateway received it."""
+    route: str = ""
+    """Method and path template, as in `GET /api/line-requests/{id}`."""
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> "Request":
@@ -32,6 +34,7 @@ class Request:
             query=event.get("queryStringParameters") or {},
             body=_bytes(event.get("body") or "", encoded=bool(event.get("isBase64Encoded"))),
             at_ms=int(event["requestContext"]["timeEpoch"]),
+            route=event.get("routeKey", ""),
         )
 
 

@@ -25,11 +25,10 @@ class Page:
         """Reads `?status=&limit=&cursor=`; raises Invalid."""
         limit, status, cursor = query.get("limit"), query.get("status"), query.get("cursor")
         if limit is not None and not (re.fullmatch(r"[0-9]{1,3}", limit) and 1 <= int(limit) <= LIMIT_MAX):
-            raise Invalid(f"limit must be a whole number from 1 to {LIMIT_MAX}")
+            raise Invalid(f"limit must be a whole number from 1 to {LIMIT_MAX}", "limit")
         if status is not None and status not in set(Status):
-            raise Invalid(f"status must be one of {', '.join(Status)}")
-        before = None if cursor is None else _read_cursor(cursor, workspace_id)
-        return cls(int(limit or LIMIT_DEFAULT), Status(status) if status else None, before)
+            raise Invalid(f"status must be one of {', '.join(Status)}", "status")
+        return cls(int(limit or LIMIT_DEFAULT), Status(status) if status else None, read_cursor(cursor, workspace_id))
 
 
 def cursor_after(workspace_id: str, last_line_id: str | None) -> str | None:
@@ -39,7 +38,10 @@ def cursor_after(workspace_id: str, last_line_id: str | None) -> str | None:
     return base64.urlsafe_b64encode(f"{workspace_id}/{last_line_id}".encode()).decode().rstrip("=")
 
 
-def _read_cursor(text: str, workspace_id: str) -> str:
+def read_cursor(text: str | None, workspace_id: str) -> str | None:
+    """The last line of the previous page; None for the first page. Raises Invalid."""
+    if text is None:
+        return None
     try:
         decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
     except ValueError:
@@ -47,5 +49,5 @@ def _read_cursor(text: str, workspace_id: str) -> str:
     owner, _, before = decoded.partition("/")
     # Compared with the cursor that this page was given, so that each place has one spelling.
     if owner != workspace_id or parse_line_id(before) != before or cursor_after(workspace_id, before) != text:
-        raise Invalid("Invalid cursor")
+        raise Invalid("cursor is not valid here; send the previous page's cursor unchanged", "cursor")
     return before

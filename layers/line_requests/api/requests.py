@@ -13,6 +13,7 @@ from line_requests.domain.submission import Submission
 BODY_MAX_BYTES = 64 * 1024
 DEPTH_MAX = 100
 KEY_MAX_CHARS = 255
+KEY_FIELD = "idempotencyKey"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -29,7 +30,9 @@ def read_submission(document: Mapping[str, Any]) -> Submission:
         return Submission.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise Invalid(str(first["ctx"]["error"])) from None
+        text = str(first["ctx"]["error"])
+        # Every such text begins with the field's name.
+        raise Invalid(text, text.split(maxsplit=1)[0]) from None
 
 
 def read_action(request: Request, actions: Mapping[str, object]) -> str:
@@ -39,14 +42,14 @@ def read_action(request: Request, actions: Mapping[str, object]) -> str:
     except Invalid:
         action = None
     if not isinstance(action, str) or action not in actions:
-        raise Invalid("Unsupported action")
+        raise Invalid("Unsupported action", "action")
     return action
 
 
 def read_object(body: bytes) -> dict[str, Any]:
     """A JSON object from a body's bytes; raises Invalid for everything else."""
     if len(body) > BODY_MAX_BYTES:
-        raise Invalid(f"The body is over {BODY_MAX_BYTES // 1024} KiB")
+        raise Invalid(f"The body has {len(body):,} bytes; send at most {BODY_MAX_BYTES:,}")
     body = body.removeprefix(BYTE_ORDER_MARK)
     try:
         text = body.decode()
@@ -57,29 +60,29 @@ def read_object(body: bytes) -> dict[str, Any]:
             # Python reads the escape of half a surrogate pair, which no UTF-8 answer could carry.
             json.dumps(_WHOLE.decode(text), ensure_ascii=False).encode()
     except RecursionError:
-        raise Invalid(f"The body is nested deeper than {DEPTH_MAX} levels") from None
+        raise Invalid(f"The body is nested deeper than {DEPTH_MAX} levels; send one flat JSON object") from None
     except ValueError:
-        raise Invalid("The body is not valid JSON") from None
+        raise Invalid("The body is not valid JSON in UTF-8; send one JSON object") from None
     if not isinstance(document, dict):
-        raise Invalid("The body must be a JSON object")
+        raise Invalid('The body must be a JSON object, such as {"firstName": "Ada"}')
     return document
 
 
 def read_idempotency_key(header: str | None, field: object) -> str | None:
     """The idempotency key from the header or the body; raises Invalid (contract 28)."""
     if field is not None and not isinstance(field, str):
-        raise Invalid("idempotencyKey must be a string")
+        raise Invalid("idempotencyKey must be a string", KEY_FIELD)
     # A proxy joins a header that arrived twice with a comma.
     keys = {key.strip() for key in (*(header or "").split(","), field or "")} - {""}
     if any(len(key) > KEY_MAX_CHARS for key in keys):
-        raise Invalid(f"The idempotency key is longer than {KEY_MAX_CHARS} characters")
+        raise Invalid(f"The idempotency key is longer than {KEY_MAX_CHARS} characters; send a shorter one", KEY_FIELD)
     if len(keys) > 1:
-        raise Invalid("The request has more than one idempotency key; send one, without commas")
+        raise Invalid("The request has more than one idempotency key; send one, without commas", KEY_FIELD)
     key = next(iter(keys), None)
     try:
         (key or "").encode()
     except UnicodeEncodeError:
-        raise Invalid("The idempotency key is not valid Unicode") from None
+        raise Invalid("The idempotency key is not valid Unicode; send another one", KEY_FIELD) from None
     return key
 
 

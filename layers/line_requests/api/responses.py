@@ -1,11 +1,21 @@
 """The contract's answers: one for each outcome, one row for each error. The only module that knows status codes."""
 
+import json
 import math
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 from line_requests.api.http import Response, respond
-from line_requests.domain.bodies import Body, line_body, payment_body
+from line_requests.api.pagination import cursor_after
+from line_requests.domain.bodies import (
+    Body,
+    allowance_body,
+    events_body,
+    line_body,
+    line_in_use_body,
+    payment_body,
+)
 from line_requests.domain.errors import (
     BillingRefused,
     BillingUnavailable,
@@ -14,6 +24,7 @@ from line_requests.domain.errors import (
     Invalid,
     InvalidSignature,
     LineNotFound,
+    LineRequestError,
     NotInThisStatus,
     RateLimited,
     RequestInProgress,
@@ -21,13 +32,17 @@ from line_requests.domain.errors import (
     Unauthorized,
     UnreadableRecord,
 )
-from line_requests.domain.model import Line, PaymentStatus, Status
+from line_requests.domain.model import Line, PaymentStatus, Status, Workspace
+from line_requests.domain.rate_limit import RateLimit
 from line_requests.flows.create import Created
 from line_requests.telemetry import alarm, logger
 
 # A line that still changes is worth another poll after this many seconds.
 POLL_AFTER_S = 2
 RETRY_AFTER_S = 5
+TOO_MANY_REQUESTS = 429
+# Lambda returns at most 6 MB: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+PAGE_MAX_BYTES = 5_000_000
 
 
 # --- outcomes -----------------------------------------------------------------------------------
@@ -36,7 +51,29 @@ RETRY_AFTER_S = 5
 def created(answer: Created) -> Response:
     """POST 201; a replayed one says so (contract 29)."""
     flags = {"Idempotency_Replayed": answer.replayed, "Idempotency_Mismatch": answer.mismatch}
-    return respond(201, answer.body, **{name: "true" for name, flag in flags.items() if flag})
+    line_id = json.loads(answer.body)["line"]["_id"]
+    return respond(
+        201,
+        answer.body,
+        Location=f"/api/line-requests/{line_id}",
+        Retry_After=str(POLL_AFTER_S),
+        **{name: "true" for name, flag in flags.items() if flag},
+    )
+
+
+def with_rate_limit(response: Response, limit: RateLimit, tat_ms: int | None, now_ms: int) -> Response:
+    """POST's answer with the workspace's request budget after this request, which was read just before.
+
+    https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
+    """
+    requests, reset_s = limit.remaining(limit.after_one(tat_ms, now_ms), now_ms)
+    if response["statusCode"] == TOO_MANY_REQUESTS:
+        requests, reset_s = 0, int(response["headers"]["Retry-After"])
+    response["headers"] |= {
+        "RateLimit-Policy": f'"workspace";q={limit.burst};w={limit.window_s}',
+        "RateLimit": f'"workspace";r={requests};t={reset_s}',
+    }
+    return response
 
 
 def status_body(line: Line, window_ms: int) -> Body:
@@ -75,6 +112,25 @@ def page(lines: list[Line], cursor: str | None) -> Response:
     return respond(200, {"success": True, "lines": [line_body(line) for line in lines], "nextCursor": cursor})
 
 
+def lines_in_use(workspace_id: str, lines: list[Line], last: str | None) -> Response:
+    """One page of the lines in use; a header names the next one, which starts after line `last` (contract 59)."""
+    bodies = [line_in_use_body(line) for line in lines]
+    fitting = sum(size <= PAGE_MAX_BYTES for size in accumulate(len(json.dumps(body)) for body in bodies))
+    cursor = cursor_after(workspace_id, lines[fitting - 1].id if fitting < len(lines) else last)
+    following = {"Link": f'</api/lines/by-user?cursor={cursor}>; rel="next"'} if cursor else {}
+    return respond(200, {"lines": bodies[:fitting]}, **following)
+
+
+def events(line: Line) -> Response:
+    """The line's history."""
+    return respond(200, events_body(line))
+
+
+def allowance(workspace: Workspace, now_ms: int) -> Response:
+    """What the workspace may request, and at which price."""
+    return respond(200, allowance_body(workspace, now_ms))
+
+
 # --- errors -------------------------------------------------------------------------------------
 
 
@@ -87,8 +143,19 @@ def _rate_limited(error: RateLimited) -> Response:
     return respond(429, body, Retry_After=str(math.ceil(error.retry_after_ms / 1000)))
 
 
-def _unavailable(text: str) -> Response:
-    return respond(503, {"error": text}, Retry_After=str(RETRY_AFTER_S))
+def _invalid(error: Invalid) -> Response:
+    return respond(400, {"error": str(error)}, **({"Error_Field": error.field} if error.field else {}))
+
+
+def _unavailable(text: str, **headers: str) -> Response:
+    return respond(503, {"error": text}, Retry_After=str(RETRY_AFTER_S), **headers)
+
+
+def _billing_unavailable(error: BillingUnavailable) -> Response:
+    """Its own text may name what only operators should see."""
+    if error.line_id is None:
+        return _unavailable(STRIPE_UNAVAILABLE)
+    return _unavailable(KEPT, Line_Request_Id=error.line_id)
 
 
 def _unreadable(error: UnreadableRecord) -> Response:
@@ -100,16 +167,15 @@ def _unsuccessful(http_status: int, status: str, error: Exception, **more: objec
     return respond(http_status, {"success": False, "status": status, "message": str(error), **more})
 
 
-STRIPE_UNAVAILABLE = (
-    "Stripe is unavailable. Your request was saved and will be completed; retry with the same Idempotency-Key."
-)
+KEPT = "Stripe is unavailable. Your request was saved and will be completed; retry with the same Idempotency-Key."
+STRIPE_UNAVAILABLE = "Stripe is unavailable. Nothing was saved; retry."
 CONTENDED = "Too many concurrent requests in this workspace. Nothing was saved; retry."
 
 # Every error that a client can meet has its row, the more special one first; a test checks it.
 REPLIES: dict[type[Exception], Callable[[Any], Response]] = {
-    Unauthorized: lambda _: respond(401, {"error": "Unauthorized"}),
+    Unauthorized: lambda _: respond(401, {"error": "Unauthorized"}, WWW_Authenticate="Bearer"),
     RateLimited: _rate_limited,
-    Invalid: lambda error: respond(400, {"error": str(error)}),
+    Invalid: _invalid,
     InvalidSignature: lambda error: respond(400, {"error": str(error)}),
     LineNotFound: lambda _: respond(404, {"error": "Line request not found"}),
     SubscriptionRequired: lambda error: _unsuccessful(403, "subscription_required", error, redirect="/billing"),
@@ -118,16 +184,16 @@ REPLIES: dict[type[Exception], Callable[[Any], Response]] = {
     Contended: lambda _: _unavailable(CONTENDED),
     NotInThisStatus: lambda error: _unsuccessful(409, str(error.line.status), error),
     BillingRefused: lambda error: respond(502, {"error": str(error)}),
-    # Its own text may name what only operators should see.
-    BillingUnavailable: lambda _: _unavailable(STRIPE_UNAVAILABLE),
+    BillingUnavailable: _billing_unavailable,
     UnreadableRecord: _unreadable,
 }
 
 
 def failure(error: Exception) -> Response:
-    """The answer to any error; an unexpected one is logged and becomes a plain 500."""
-    for kind, reply in REPLIES.items():
-        if isinstance(error, kind):
-            return reply(error)
-    logger.exception("unexpected error")
-    return respond(500, {"error": "Internal server error"})
+    """The answer to any error, with its code; an unexpected one is logged and becomes a plain 500 (contract 64)."""
+    reply = next((reply for kind, reply in REPLIES.items() if isinstance(error, kind)), None)
+    if reply is None:
+        logger.exception("unexpected error")
+    response = reply(error) if reply else respond(500, {"error": "Internal server error"})
+    response["headers"]["Error-Code"] = error.code if isinstance(error, LineRequestError) else LineRequestError.code
+    return response

@@ -5,6 +5,7 @@ import stripe
 from line_requests.billing.catalogue import Catalogue
 from line_requests.billing.events import Events
 from line_requests.billing.invoices import Invoices
+from line_requests.billing.setup import Setup
 from line_requests.billing.subscriptions import Subscriptions
 
 
@@ -17,3 +18,4 @@ class Billing:
         self.subscriptions = Subscriptions(client)
         self.catalogue = Catalogue(client)
         self.events = Events(client)
+        self.setup = Setup(client)

@@ -6,7 +6,7 @@ from typing import cast
 
 import stripe
 
-from line_requests.billing.errors import or_none
+from line_requests.billing.errors import or_none, stripe_errors
 from line_requests.domain.model import Amount, TaxBehavior
 
 
@@ -48,6 +48,16 @@ class Catalogue:
         """What a plan may name; None when Stripe does not know it."""
         price = or_none(lambda: self._client.v1.prices.retrieve(price_id, {"expand": ["currency_options"]}))
         return _price(price) if price else None
+
+    def product_active(self, product_id: str) -> bool:
+        """Whether the product may still be sold."""
+        product = or_none(lambda: self._client.v1.products.retrieve(product_id))
+        return product is not None and product.active
+
+    def default_tax_behavior(self) -> str | None:
+        """What the account says of prices that say nothing themselves; None when it says nothing, too."""
+        with stripe_errors():
+            return self._client.v1.tax.settings.retrieve().defaults.tax_behavior
 
     def tax_rate_active(self, tax_rate_id: str) -> bool:
         """Whether an invoice item may name it."""

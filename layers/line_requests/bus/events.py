@@ -42,6 +42,8 @@ def state_changed(line: Line) -> dict[str, Any]:
         "cause": change.cause,
         "occurredAt": iso_utc(change.at_ms),
     }
+    if change.reason_code is not None:
+        detail |= {"reasonCode": str(change.reason_code), "reason": change.reason}
     if line.status is Status.PROVISIONING:
         detail["line"] = submission_body(line.submission)
     return detail

@@ -2,11 +2,21 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from line_requests.domain.errors import Invalid
 from line_requests.domain.ids import WORKSPACE_ID
+from line_requests.domain.model import Delivered, ReasonCode
+from line_requests.domain.submission import Text, check_email, check_phone
 
 REASON_MAX_CHARS = 256
 REASON_DEFAULT = "provisioning_failed"
@@ -17,8 +27,32 @@ def _reason(value: object) -> str:
     return str(value or REASON_DEFAULT)[:REASON_MAX_CHARS].encode(errors="replace").decode()
 
 
+def _reason_code(value: object) -> ReasonCode:
+    return next((code for code in ReasonCode if code == value), ReasonCode.OTHER)
+
+
+def _phone(phone: str | None) -> str | None:
+    if phone is not None:
+        check_phone(phone)
+    return phone
+
+
+def _email(email: str | None) -> str | None:
+    if email is not None:
+        check_email(email)
+    return email
+
+
+class _Delivered(BaseModel):
+    """What was delivered, held to the rules of a request (contract 10, 11)."""
+
+    phone: Annotated[Text, AfterValidator(_phone)] = None
+    email: Annotated[Text, AfterValidator(_email)] = None
+    reference: Text = None
+
+
 class ProvisioningResult(BaseModel):
-    """A provisioner's answer to one event about one line (contract 48)."""
+    """A provisioner's answer to one event about one line (contract 48, 60)."""
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, strict=True)
 
@@ -27,6 +61,20 @@ class ProvisioningResult(BaseModel):
     line_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}$")]
     outcome: Literal["succeeded", "failed"]
     reason: Annotated[str, BeforeValidator(_reason)] = REASON_DEFAULT
+    reason_code: Annotated[ReasonCode, BeforeValidator(_reason_code)] = ReasonCode.OTHER
+    delivered: _Delivered | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ignore_delivered_on_failure(cls, detail: Any) -> Any:  # noqa: ANN401 - whatever a provisioner has published
+        failed = isinstance(detail, dict) and detail.get("outcome") == "failed"
+        return {name: value for name, value in detail.items() if name != "delivered"} if failed else detail
+
+    @property
+    def what_was_delivered(self) -> Delivered | None:
+        """None when the result names nothing."""
+        named = self.delivered.model_dump(exclude_none=True) if self.delivered else {}
+        return Delivered(**named) if named else None
 
     @classmethod
     def parse(cls, detail: Any) -> "ProvisioningResult":  # noqa: ANN401 - whatever a provisioner has published

@@ -1,9 +1,16 @@
 """The decisions: pure functions of their arguments."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from line_requests.domain import money
-from line_requests.domain.errors import BillingRefused, ForbiddenLineType, SubscriptionRequired
+from line_requests.domain.errors import (
+    BillingRefused,
+    CapReached,
+    ForbiddenLineType,
+    NoneForSale,
+    SubscriptionRequired,
+)
 from line_requests.domain.model import AddOn, Amount, Charge, Excess, Invoice, Line, VoidReason, Workspace
 from line_requests.domain.submission import Kind, Submission
 
@@ -15,17 +22,44 @@ def judge(workspace: Workspace, kind: Kind) -> AddOn | None:
     """
     subscription = workspace.subscription
     if subscription is None or not subscription.active:
-        raise SubscriptionRequired("An active subscription is required to request lines.")
+        raise SubscriptionRequired("An active subscription is required to request lines. Subscribe, then retry.")
     allowance = subscription.allowances.get(kind)
     if allowance is None:
-        raise ForbiddenLineType(f"The current plan does not offer {kind.words} lines.")
+        raise ForbiddenLineType(
+            f"The current plan does not offer {kind.words} lines. Choose another kind of line or another plan."
+        )
     if allowance.cap is not None and workspace.held.get(kind, 0) >= allowance.cap:
-        raise ForbiddenLineType(f"The plan's limit of {allowance.cap} {kind.words} lines is reached.")
+        raise CapReached(
+            f"The plan's limit of {allowance.cap} {kind.words} lines is reached. Release a line or choose another plan."
+        )
     if workspace.unpaid.get(kind, 0) < allowance.included:
         return None
     if allowance.add_on is None:
-        raise ForbiddenLineType(f"The plan includes {allowance.included} {kind.words} lines and sells no more.")
+        raise NoneForSale(
+            f"The plan includes {allowance.included} {kind.words} lines and sells no more. "
+            "Release a line or choose another plan."
+        )
     return allowance.add_on
+
+
+class Next(StrEnum):
+    """How POST would answer a request for one more line (contract 62)."""
+
+    INCLUDED = "included"
+    PAYABLE = "payable"
+    FORBIDDEN = "forbidden"
+    LOCKED = "locked"
+
+    @classmethod
+    def of(cls, workspace: Workspace, kind: Kind) -> "Next":
+        """The decision about one more line of this kind, in POST's order of checks."""
+        try:
+            add_on = judge(workspace, kind)
+        except (SubscriptionRequired, ForbiddenLineType):
+            return cls.FORBIDDEN
+        if workspace.lock is not None:
+            return cls.LOCKED
+        return cls.INCLUDED if add_on is None else cls.PAYABLE
 
 
 def charge_for(workspace: Workspace, submission: Submission, add_on: AddOn, now_ms: int) -> Charge:

@@ -6,17 +6,30 @@ from line_requests.domain.model import Line
 class LineRequestError(Exception):
     """The root of every error that a client is told about."""
 
+    code = "internal_error"
+    """One stable word for programs (contract 64)."""
+
 
 class Unauthorized(LineRequestError):
     """The credential is missing, malformed, unknown, revoked or expired."""
 
+    code = "unauthorized"
+
 
 class Invalid(LineRequestError):
-    """The request is malformed; the text names the field."""
+    """The request is malformed; the text names the field, if it is about one."""
+
+    code = "invalid_request"
+
+    def __init__(self, text: str, field: str | None = None) -> None:
+        super().__init__(text)
+        self.field = field
 
 
 class RateLimited(LineRequestError):
     """The workspace has used its request budget."""
+
+    code = "rate_limited"
 
     def __init__(self, retry_after_ms: int) -> None:
         super().__init__("Rate limit exceeded")
@@ -26,41 +39,77 @@ class RateLimited(LineRequestError):
 class LineNotFound(LineRequestError):
     """No such line in this workspace."""
 
+    code = "not_found"
+
 
 class SubscriptionRequired(LineRequestError):
     """The workspace has no active subscription to a known plan."""
+
+    code = "subscription_required"
 
 
 class ForbiddenLineType(LineRequestError):
     """The plan grants no such line, included or as a paid add-on."""
 
+    code = "not_on_plan"
+
+
+class CapReached(ForbiddenLineType):
+    """The workspace holds as many lines of the kind as its plan allows."""
+
+    code = "cap_reached"
+
+
+class NoneForSale(ForbiddenLineType):
+    """The included lines are in use, and the plan sells no more of the kind."""
+
+    code = "none_for_sale"
+
 
 class RequestInProgress(LineRequestError):
     """Another request of the workspace awaits payment."""
 
+    code = "request_in_progress"
+
     def __init__(self, holder: Line) -> None:
-        super().__init__("Another line request of this workspace is waiting for payment.")
+        super().__init__("Another line request of this workspace awaits payment. Pay or cancel it, then retry.")
         self.holder = holder
 
 
 class Contended(LineRequestError):
     """Concurrent requests of the workspace won every attempt; nothing was written."""
 
+    code = "too_many_at_once"
+
 
 class NotInThisStatus(LineRequestError):
     """The line's status does not allow the action."""
+
+    code = "not_in_this_status"
 
     def __init__(self, line: Line, message: str) -> None:
         super().__init__(message)
         self.line = line
 
 
+class PaymentUnderWay(NotInThisStatus):
+    """A payment is being processed, so the invoice cannot be voided now."""
+
+    code = "payment_under_way"
+
+
 class BillingRefused(LineRequestError):
     """Stripe refuses this charge permanently; the text names what to fix."""
+
+    code = "charge_refused"
 
 
 class BillingUnavailable(LineRequestError):
     """Stripe cannot do it now; the request is kept and finished later."""
+
+    code = "stripe_unavailable"
+    line_id: str | None = None
+    """The line that is kept."""
 
 
 class BillingMisconfigured(BillingUnavailable):
@@ -79,6 +128,8 @@ class InvoiceMissing(BillingMisconfigured):
 class InvalidSignature(LineRequestError):
     """The webhook's signature is missing, wrong, too old or from the future."""
 
+    code = "invalid_signature"
+
 
 class InvalidPlan(LineRequestError):
     """A plan cannot be applied; the text says why."""
@@ -90,3 +141,5 @@ class ReplayedFailure(BillingUnavailable):
 
 class UnreadableRecord(LineRequestError):
     """An item holds a status or kind that this release does not know; a newer release reads it."""
+
+    code = "deploy_in_progress"

@@ -75,6 +75,9 @@ class Period:
     end_s: int
 
 
+NO_PERIOD = Period(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """So many places are charged until then (contract 52)."""
@@ -111,7 +114,7 @@ class Subscription:
     invoice_memo: str | None = None
     invoice_footer: str | None = None
     currency: str = ""
-    period: Period = Period(0, 0)
+    period: Period = NO_PERIOD
     """The base item's current period."""
     anchor_s: int = 0
     """Stripe's billing cycle anchor: it sets the day of the month."""
@@ -207,6 +210,16 @@ class Charge:
     footer: str | None = None
 
 
+class ReasonCode(StrEnum):
+    """Why a provisioner could not deliver a line (contract 60)."""
+
+    UNAVAILABLE = "unavailable"
+    ADDRESS_REQUIRED = "address_required"
+    IDENTITY_REQUIRED = "identity_required"
+    REJECTED = "rejected"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One transition of a line: when (epoch ms), into which status, and why (contract 49)."""
@@ -214,6 +227,18 @@ class Change:
     at_ms: int
     status: Status
     cause: str
+    reason_code: ReasonCode | None = None
+    reason: str | None = None
+    """The provisioner's own words about a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What a line became: the number or address, and the provisioner's reference (contract 60)."""
+
+    phone: str | None = None
+    email: str | None = None
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +271,7 @@ class Line:
     """When the reconciler looks at it next."""
     refund_due: bool = False
     """Paid although canceled: an operator has to refund it (contract 44)."""
+    delivered: Delivered | None = None
 
     @property
     def awaiting(self) -> bool:
@@ -316,3 +342,9 @@ class ApiKey:
     label: str
     created_at_ms: int
     revoked_at_ms: int | None = None
+    expires_at_ms: int | None = None
+    """When it stops working by itself: the end of a rotation's overlap."""
+
+    def works_at(self, now_ms: int) -> bool:
+        """Whether it is neither revoked nor expired."""
+        return self.revoked_at_ms is None and (self.expires_at_ms is None or now_ms < self.expires_at_ms)

@@ -42,7 +42,7 @@ class AddOns:
             return None, 0
         try:
             workspace, listed = self._sync.refresh_and_list(billing, workspace, now_ms)
-            workspace, charges = self._charge(billing, workspace, now_ms)
+            workspace, charges = self._charge(billing, workspace, listed, now_ms)
             changed = charges + self._set_quantities(billing, workspace, listed)
         except LineRequestError:
             self._workspaces.abandon_quantities(workspace)
@@ -52,14 +52,17 @@ class AddOns:
 
     # --- charges --------------------------------------------------------------------------------
 
-    def _charge(self, billing: Billing, workspace: Workspace, now_ms: int) -> tuple[Workspace, int]:
+    def _charge(
+        self, billing: Billing, workspace: Workspace, listed: Sequence[StripeSubscription], now_ms: int
+    ) -> tuple[Workspace, int]:
         charges = 0
         if workspace.pending_charge is not None:
             workspace = self._finish_charge(billing, workspace, workspace.pending_charge, now_ms)
         subscription = workspace.subscription
         if subscription is None or subscription.plan is None or subscription.status not in CHARGING:
             return workspace, charges
-        workspace = self._count_renewal(billing, workspace, subscription, now_ms)
+        items = {price for one in listed if one.id == subscription.id for price in one.items}
+        workspace = self._count_renewal(billing, workspace, subscription, items, now_ms)
         while (charge := self._next_charge(workspace, subscription, now_ms)) is not None:
             counted = workspace.counted
             workspace = self._saved(
@@ -70,16 +73,19 @@ class AddOns:
         return workspace, charges
 
     def _count_renewal(
-        self, billing: Billing, workspace: Workspace, subscription: Subscription, now_ms: int
+        self, billing: Billing, workspace: Workspace, subscription: Subscription, items: set[str], now_ms: int
     ) -> Workspace:
         """Adds what the invoices of the current period charge, once per period."""
         current = Counted(subscription.id, subscription.period.end_s)
-        if workspace.counted == current:
+        kinds_by_price = self._kinds_by_price()
+        # Without an item, and without a place that was charged in the last period, a renewal has charged no add-on.
+        nothing_to_count = not any(workspace.charged.values()) and items.isdisjoint(kinds_by_price)
+        if workspace.counted == current or nothing_to_count:
             return workspace
         quantities = billing.subscriptions.charged_quantities(subscription.id, subscription.period)
         owed = decision.owed_by_kind(workspace, subscription.excess)
         charged = {kind: money.without_past(has, now_ms // 1000) for kind, has in workspace.charged.items()}
-        for price, kinds in self._kinds_by_price().items():
+        for price, kinds in kinds_by_price.items():
             shares = money.split_by_kind(quantities.get(price, 0), {kind: owed.get(kind, 0) for kind in kinds})
             for kind, places in shares.items():
                 charged[kind] = money.cover(charged.get(kind, ()), places, subscription.period.end_s)

@@ -75,7 +75,7 @@ class Creation:
         workspace: Workspace,
         record: IdempotencyRecord | None,
         submission: Submission,
-        key_hash: str | None,
+        idempotency_key_hash: str | None,
     ) -> Created:
         """Decides and carries out the request; `workspace` and `record` were just read.
 
@@ -88,17 +88,17 @@ class Creation:
                 self.count(workspace)
                 outcome: Created | Conflict | None = self._replay(workspace, record, request_fingerprint)
             else:
-                outcome = self._insert(workspace, submission, key_hash, request_fingerprint)
+                outcome = self._insert(workspace, submission, idempotency_key_hash, request_fingerprint)
             if isinstance(outcome, Created):
                 return outcome
             if self._clock.remaining_s() <= pause_s:
                 break
-            workspace, record = self._read_again(workspace, key_hash, outcome, pause_s)
+            workspace, record = self._read_again(workspace, idempotency_key_hash, outcome, pause_s)
         logger.warning("concurrent requests won every attempt")
         raise Contended
 
     def _insert(
-        self, workspace: Workspace, submission: Submission, key_hash: str | None, request_fingerprint: str
+        self, workspace: Workspace, submission: Submission, idempotency_key_hash: str | None, request_fingerprint: str
     ) -> Created | Conflict | None:
         """A request whose key, if any, is new; no Created when what was read is out of date."""
         if self._limit is not None:
@@ -106,13 +106,13 @@ class Creation:
         try:
             add_on = decision.judge(workspace, submission.kind)
         except LineRequestError:
-            if self._count_and_read(workspace, key_hash, None)[0] is not None:
+            if self._count_and_read(workspace, idempotency_key_hash, None)[0] is not None:
                 return None
             raise
         if workspace.lock is not None:
-            self._refuse_while_locked(workspace, key_hash, workspace.lock)
+            self._refuse_while_locked(workspace, idempotency_key_hash, workspace.lock)
             return None
-        line = self._new_line(workspace, submission, key_hash, add_on)
+        line = self._new_line(workspace, submission, idempotency_key_hash, add_on)
         body = json.dumps(created_body(line, self._window_ms))
         conflict = self._lines.insert_line(
             workspace,
@@ -146,9 +146,9 @@ class Creation:
         frozen = self._lines.freeze_response(line, json.dumps(created_body(line, self._window_ms)))
         return Created(*frozen) if frozen is not None else None
 
-    def _refuse_while_locked(self, workspace: Workspace, key_hash: str | None, lock: str) -> None:
+    def _refuse_while_locked(self, workspace: Workspace, idempotency_key_hash: str | None, lock: str) -> None:
         """Raises RequestInProgress if the lock's holder, checked at Stripe, still awaits payment."""
-        record, holder = self._count_and_read(workspace, key_hash, lock)
+        record, holder = self._count_and_read(workspace, idempotency_key_hash, lock)
         if record is not None or holder is None or not holder.awaiting:
             return
         try:
@@ -159,7 +159,7 @@ class Creation:
             raise RequestInProgress(holder)
 
     def _count_and_read(
-        self, workspace: Workspace, key_hash: str | None, holder_id: str | None
+        self, workspace: Workspace, idempotency_key_hash: str | None, holder_id: str | None
     ) -> tuple[IdempotencyRecord | None, Line | None]:
         """Counts a request that is about to be refused; reads at the same time what could still save it.
 
@@ -167,24 +167,28 @@ class Creation:
         """
         with ThreadPoolExecutor(max_workers=3) as pool:
             counted = _start(pool, lambda: self.count(workspace))
-            record = _start(pool, lambda: self._lines.idempotency_record(workspace.id, key_hash)) if key_hash else None
+            record = (
+                _start(pool, lambda: self._lines.idempotency_record(workspace.id, idempotency_key_hash))
+                if idempotency_key_hash
+                else None
+            )
             holder = _start(pool, lambda: self._lines.get(workspace.id, holder_id)) if holder_id else None
         counted.result()
         return record.result() if record else None, holder.result() if holder else None
 
     def _read_again(
-        self, workspace: Workspace, key_hash: str | None, conflict: Conflict | None, pause_s: float
+        self, workspace: Workspace, idempotency_key_hash: str | None, conflict: Conflict | None, pause_s: float
     ) -> tuple[Workspace, IdempotencyRecord | None]:
         """What the next attempt starts from: the items that the failed transaction returned spare a read."""
         if pause_s:
             self._clock.sleep(pause_s)
         elif conflict is not None:
             return conflict.workspace or workspace, conflict.idempotency_record
-        current, record = self._lines.workspace_and_record(workspace.id, key_hash)
+        current, record = self._lines.workspace_and_record(workspace.id, idempotency_key_hash)
         return current or workspace, record
 
     def _new_line(
-        self, workspace: Workspace, submission: Submission, key_hash: str | None, add_on: AddOn | None
+        self, workspace: Workspace, submission: Submission, idempotency_key_hash: str | None, add_on: AddOn | None
     ) -> Line:
         now_ms = self._clock.now_ms()
         status = Status.PROVISIONING if add_on is None else Status.AWAITING_PAYMENT
@@ -197,7 +201,7 @@ class Creation:
             created_at_ms=now_ms,
             history=(Change(now_ms, status, "requested"),),
             charge=decision.charge_for(workspace, submission, add_on, now_ms) if add_on else None,
-            idempotency_key_hash=key_hash,
+            idempotency_key_hash=idempotency_key_hash,
             stripe_keyed_at_ms=now_ms,
             lease_until_ms=now_ms + LEASE_MS if add_on else 0,
             # Half-made until its invoice is finalized: due at once, though the lease comes first.

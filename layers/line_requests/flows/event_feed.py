@@ -79,7 +79,7 @@ class EventFeed:
             elif hint.about_subscription and hint.customer:
                 customers[hint.customer] = max(hint.created_s, customers.get(hint.customer, 0))
         self._mark_subscriptions_due(customers)
-        # A settled line needs no check; a canceled one may have been paid all the same.
+        # A settled line needs no check; a canceled one may still have been paid.
         unsettled = {
             (line.workspace_id, line.id): line
             for line in self._lines.get_many(set(invoices.values()))

@@ -78,7 +78,9 @@ class Lifecycle:
             if not wait or (throttled and line.lease_until_ms <= now_ms):
                 return line
             if clock.remaining_s() < 2 * pause_s:
-                raise BillingUnavailable("another caller is still working on the invoice")
+                busy = BillingUnavailable("another caller is still working on the invoice")
+                busy.line_id = line.id
+                raise busy
             clock.sleep(pause_s)
             pause_s = min(LEASE_PAUSE_MAX_S, pause_s * 1.5)
             line = self._reread(line)
@@ -182,6 +184,7 @@ class Lifecycle:
             invoice = None if new else self._read(clock, line, billing)
             return self._take_steps(clock, line, invoice, Invoicing(self._lines, billing, limit))
         except BillingUnavailable as trouble:
+            trouble.line_id = line.id
             self._release_lease(clock, line, trouble, throttled=throttled)
             raise
 

@@ -3,9 +3,12 @@
 from line_requests.bus.events import event_id
 from line_requests.bus.results import ProvisioningResult
 from line_requests.clock import Clock
-from line_requests.domain.model import Status
+from line_requests.domain.errors import NotInThisStatus
+from line_requests.domain.model import Line, Status
 from line_requests.storage.lines import Lines
 from line_requests.telemetry import logger
+
+RELEASED_BY_CLIENT = "released_by_client"
 
 
 def apply_result(lines: Lines, result: ProvisioningResult, clock: Clock) -> None:
@@ -17,6 +20,16 @@ def apply_result(lines: Lines, result: ProvisioningResult, clock: Clock) -> None
     # The bus rounds to whole seconds: a fast result must not look older than the change that it answers.
     now_ms = max(clock.now_ms(), line.history[-1].at_ms)
     if result.outcome == "succeeded":
-        lines.mark_active(line, now_ms)
+        lines.mark_active(line, now_ms, result.what_was_delivered)
     else:
-        lines.mark_failed(line, result.reason, now_ms)
+        lines.mark_failed(line, result.reason, now_ms, result.reason_code)
+
+
+def release(lines: Lines, line: Line, now_ms: int) -> Line:
+    """From active or failed to canceled, for the client; raises NotInThisStatus (contract 63)."""
+    if line.status in {Status.ACTIVE, Status.FAILED}:
+        line = lines.release(line, RELEASED_BY_CLIENT, max(now_ms, line.history[-1].at_ms))
+    if line.status is not Status.CANCELED:
+        instead = "Cancel the request" if line.awaiting else "Wait until it is active or failed, then release it"
+        raise NotInThisStatus(line, f"A line in status {line.status} cannot be released. {instead}.")
+    return line

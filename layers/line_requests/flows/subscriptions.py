@@ -6,7 +6,7 @@ from dataclasses import replace
 from line_requests.billing.account import Billing
 from line_requests.billing.subscriptions import StripeSubscription
 from line_requests.domain.errors import BillingUnavailable
-from line_requests.domain.model import ACTIVE, Period, Plan, Subscription, Workspace
+from line_requests.domain.model import ACTIVE, NO_PERIOD, Plan, Subscription, Workspace
 from line_requests.storage.plans import Plans
 from line_requests.storage.workspaces import Workspaces
 from line_requests.telemetry import alarm
@@ -26,13 +26,17 @@ class SubscriptionSync:
         workspace = self._workspaces.get(workspace_id)
         return self.refresh_and_list(billing, workspace, now_ms)[0] if workspace else None
 
+    def current(self, billing: Billing, customer: str) -> Subscription | None:
+        """The subscription of a customer who may have no workspace yet."""
+        return select(billing.subscriptions.of_customer(customer), self._plans.all())
+
     def refresh_and_list(
         self, billing: Billing, workspace: Workspace, now_ms: int
     ) -> tuple[Workspace, list[StripeSubscription]]:
         """The workspace with its snapshot brought up to date, and what Stripe listed.
 
         The workspace's revision is read before Stripe answers, so an answer that was overtaken is discarded and Stripe
-        is asked again (contract 46).
+        is called once more (contract 46).
         """
         for _ in range(REFRESH_ATTEMPTS):
             listed = billing.subscriptions.of_customer(workspace.customer)
@@ -67,7 +71,7 @@ def select(subscriptions: Sequence[StripeSubscription], plans: Sequence[Plan]) -
         status=best.status,
         plan=None,
         currency=best.currency,
-        period=item.period if item else Period(0, 0),
+        period=item.period if item else NO_PERIOD,
         anchor_s=best.anchor_s,
         interval=item.interval if item else "month",
         interval_count=item.interval_count if item else 1,

@@ -14,8 +14,8 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from line_requests import telemetry
 from line_requests.domain.errors import LineRequestError
 from line_requests.operator import render
-from line_requests.operator.errors import one_line
-from line_requests.operator.groups import keys, lines, plans, workspaces
+from line_requests.operator.errors import mistakes, one_line
+from line_requests.operator.groups import deployment, keys, lines, personal_data, plans
 from line_requests.operator.refusal import Incomplete, Refused, View
 from line_requests.operator.target import ENVIRONMENT, Target
 from line_requests.storage.table import ConditionFailed, TransactionCanceled
@@ -36,8 +36,9 @@ app = App(
     version_flags=["--version"],
     result_action="return_value",
 )
-for group in (plans.app, workspaces.app, keys.app, lines.app, lines.provisioning):
+for group in (plans.app, personal_data.app, keys.app, lines.app, lines.provisioning):
     app.command(group)
+deployment.register(app)
 app.register_install_completion_command(help="Install the shell's completion.")
 app.meta.group_parameters = Group("Options of every command", sort_key=9)
 
@@ -59,7 +60,7 @@ def _launch(
         render.print_view(incomplete.view, as_json=json)
         render.print_error(str(incomplete), as_json=json)
     except (Refused, LineRequestError, ConditionFailed, TransactionCanceled, BotoCoreError, ClientError) as error:
-        render.print_error(one_line(error), as_json=json)
+        render.print_error(one_line(error), mistakes(error), as_json=json)
     else:
         render.print_view(view, as_json=json)
         return DONE

@@ -8,17 +8,19 @@ from line_requests.bus.events import Bus, event_id
 from line_requests.clock import Clock
 from line_requests.domain import ids
 from line_requests.domain.errors import ForbiddenLineType
-from line_requests.domain.model import ApiKey, Change, Line, Status, Workspace
+from line_requests.domain.model import ApiKey, Change, Line, Status, VoidReason, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.flows.lifecycle import Lifecycle
 from line_requests.flows.subscriptions import SubscriptionSync
 from line_requests.operator.refusal import Refused
+from line_requests.storage.erasure import is_erased
 from line_requests.storage.keys import ApiKeys
 from line_requests.storage.lines import Lines
+from line_requests.storage.table import ConditionFailed
 from line_requests.storage.workspaces import Workspaces
 
 # Fewer digits of a hash would name a key by accident.
-HASH_PREFIX_MIN = 6
+HASH_PREFIX_MIN, HASH_DIGITS = 6, 12
 RETRIED, RELEASED = "retried_by_operator", "released_by_operator"
 
 _ORGANISATION = re.compile(r"org_\w{1,100}", re.ASCII)
@@ -37,33 +39,69 @@ def create_workspace(  # noqa: PLR0913 - all that a workspace is tied to, by key
     organisation: str | None = None,
     now_ms: int,
 ) -> Workspace:
-    """Ties a workspace to its Stripe customer, maps its Clerk organisation, reads its subscription.
+    """Ties a workspace to its Stripe customer and its Clerk organisation, with its subscription: all or nothing.
 
-    Again with the same arguments it finishes what an interruption left, and changes nothing else.
+    Again with the same arguments it reads the subscription again, and changes nothing else.
     """
     if not ids.is_workspace_id(workspace_id):
         raise Refused(f"{workspace_id!r} is no workspace id: 1 to 40 of a-z, 0-9 and -")
-    if organisation is not None and not _ORGANISATION.fullmatch(organisation):
-        raise Refused(f"{organisation!r} is no Clerk organisation: org_...")
+    if organisation is not None:
+        check_organisation(organisation)
     livemode = billing.catalogue.customer_livemode(customer)
     if livemode is None:
         raise Refused(f"Stripe does not know the customer {customer}, or deleted it")
     if livemode is not billing.livemode:
         raise Refused(f"the customer {customer} is not of the Stripe key's mode")
-    if not workspaces.insert(workspace_id, customer, livemode=livemode):
-        _refuse_another(workspaces, workspace_id, customer)
-    if organisation is not None and not workspaces.map_organisation(organisation, workspace_id):
-        raise Refused(f"{organisation} is mapped to another workspace; {workspace_id} stands without it")
+    created = workspaces.insert(
+        workspace_id,
+        customer,
+        livemode=livemode,
+        subscription=sync.current(billing, customer),
+        organisation=organisation,
+        # The subscription may have changed since it was read.
+        due_at_ms=now_ms,
+    )
+    if created:
+        return workspace(workspaces, workspace_id)
+    _refuse_another(workspaces, workspace_id, customer, organisation)
     return sync.refresh(billing, workspace_id, now_ms) or workspace(workspaces, workspace_id)
 
 
-def _refuse_another(workspaces: Workspaces, workspace_id: str, customer: str) -> None:
+def refuse_former(workspaces: Workspaces, lines: Lines, workspace_id: str) -> None:
+    """Raises Refused for the id of a deleted workspace: its lines stay, and would be the new one's."""
+    if workspaces.get(workspace_id) is None and lines.page(workspace_id, limit=1, before=None, status=None)[0]:
+        raise Refused(f"{workspace_id} is the id of a deleted workspace whose lines are kept; take another id")
+
+
+def _refuse_another(workspaces: Workspaces, workspace_id: str, customer: str, organisation: str | None) -> None:
     there = workspaces.get(workspace_id)
     if there is not None and there.customer != customer:
         raise Refused(f"the workspace {workspace_id} exists, with the customer {there.customer}")
     owner = workspaces.of_customer(customer)
-    if owner != workspace_id:
+    if owner not in {None, workspace_id}:
         raise Refused(f"the customer {customer} is tied to the workspace {owner}")
+    if organisation is not None and workspaces.of_organisation(organisation) != workspace_id:
+        raise Refused(f"{organisation} does not act for {workspace_id}; if it acts for no other: workspace link")
+
+
+def link(workspaces: Workspaces, workspace_id: str, organisation: str) -> None:
+    """Lets the sessions of a Clerk organisation act for the workspace."""
+    workspace(workspaces, workspace_id)
+    check_organisation(organisation)
+    if not workspaces.map_organisation(organisation, workspace_id):
+        raise Refused(f"{organisation} acts for the workspace {workspaces.of_organisation(organisation)}")
+
+
+def unlink(workspaces: Workspaces, workspace_id: str, organisation: str) -> None:
+    """Ends that."""
+    if not workspaces.unmap_organisation(organisation, workspace_id):
+        raise Refused(f"{organisation} does not act for the workspace {workspace_id}")
+
+
+def check_organisation(organisation: str) -> None:
+    """Raises Refused unless it has the form of a Clerk organisation's id."""
+    if not _ORGANISATION.fullmatch(organisation):
+        raise Refused(f"{organisation!r} is no Clerk organisation: org_...")
 
 
 def workspace(workspaces: Workspaces, workspace_id: str) -> Workspace:
@@ -139,6 +177,24 @@ def list_keys(workspaces: Workspaces, keys: ApiKeys, workspace_id: str) -> list[
 
 def revoke_key(workspaces: Workspaces, keys: ApiKeys, workspace_id: str, key_or_hash: str, now_ms: int) -> ApiKey:
     """Revokes the key, given itself or by the first digits of its hash; the first revocation counts."""
+    return keys.revoke(workspace_id, _key(workspaces, keys, workspace_id, key_or_hash).hash, now_ms)
+
+
+def rotate_key(  # noqa: PLR0913 - the stores, the key, and when
+    workspaces: Workspaces, keys: ApiKeys, workspace_id: str, key_or_hash: str, *, overlap_ms: int, now_ms: int
+) -> tuple[str, ApiKey]:
+    """A new key with the label of the old one, and the old one, which expires after the overlap."""
+    old = _key(workspaces, keys, workspace_id, key_or_hash)
+    if not old.works_at(now_ms):
+        raise Refused(f"the key {old.hash[:HASH_DIGITS]} is revoked or expired; issue a new one")
+    token = issue_key(workspaces, keys, workspace_id, old.label, now_ms)
+    try:
+        return token, keys.expire(workspace_id, old.hash, now_ms + overlap_ms)
+    except ConditionFailed:  # it was rotated before, with a shorter overlap
+        return token, old
+
+
+def _key(workspaces: Workspaces, keys: ApiKeys, workspace_id: str, key_or_hash: str) -> ApiKey:
     given_key = key_or_hash.startswith("tuco_")
     prefix = ids.sha256_hex(key_or_hash) if given_key else key_or_hash.lower()
     if len(prefix) < HASH_PREFIX_MIN:
@@ -147,7 +203,7 @@ def revoke_key(workspaces: Workspaces, keys: ApiKeys, workspace_id: str, key_or_
     if len(found) != 1:
         what = "that is not a key" if given_key else f"{prefix} names {len(found) or 'no'} {'keys' if found else 'key'}"
         raise Refused(f"{what} of the workspace {workspace_id}")
-    return keys.revoke(workspace_id, found[0].hash, now_ms)
+    return found[0]
 
 
 # --- lines --------------------------------------------------------------------------------------
@@ -161,9 +217,36 @@ def line(lines: Lines, workspace_id: str, line_id: str) -> Line:
     return found
 
 
+def find(lines: Lines, line_id: str) -> Line:
+    """The line of any workspace; raises Refused when there is none of this id."""
+    found = lines.find(line_id.lower())
+    if found is None:
+        raise Refused(f"there is no line {line_id}")
+    return found
+
+
+def line_of_invoice(lines: Lines, workspaces: Workspaces, billing: Billing, invoice_id: str) -> Line:
+    """The line that a Stripe invoice is for."""
+    invoice = billing.invoices.retrieve(invoice_id)
+    if invoice.status == "gone":
+        raise Refused(f"Stripe does not know the invoice {invoice_id}")
+    workspace_id = workspaces.of_customer(invoice.customer)
+    if not invoice.line_id or workspace_id is None:
+        raise Refused(f"the invoice {invoice_id} is not a line's")
+    return line(lines, workspace_id, invoice.line_id)
+
+
+def cancel(lifecycle: Lifecycle, found: Line, clock: Clock) -> Line:
+    """From awaiting_payment to canceled: the invoice is void first. A payment under way, or made, comes first."""
+    _in_status(found, "canceled", Status.AWAITING_PAYMENT)
+    return lifecycle.cancel(clock, found, VoidReason.CANCELED)
+
+
 def retry(lines: Lines, workspaces: Workspaces, workspace_id: str, line_id: str, now_ms: int) -> Line:
     """From failed back to provisioning, taking a place again, if there is one (contract 49)."""
     failed = _in_status(line(lines, workspace_id, line_id), "retried", Status.FAILED)
+    if is_erased(failed.submission):
+        raise Refused(f"the personal data of the line {failed.id} was erased, so it cannot be provisioned")
     before = workspace(workspaces, workspace_id)
     try:
         moved = lines.retry(before, failed, RETRIED, now_ms)

@@ -1,6 +1,8 @@
 """What went wrong, in one line."""
 
 from line_requests.domain.errors import BillingUnavailable
+from line_requests.operator.plan_files import InvalidPlans
+from line_requests.operator.refusal import Row
 from line_requests.storage.table import ConditionFailed, TransactionCanceled
 
 
@@ -10,3 +12,13 @@ def one_line(error: Exception) -> str:
         return "another process has just changed it; check it, then retry"
     text = " ".join(str(error).split()) or type(error).__name__
     return f"Stripe: {text}" if isinstance(error, BillingUnavailable) else text
+
+
+def mistakes(error: Exception) -> list[Row]:
+    """Everything that is wrong with a plan file, each with its line."""
+    if not isinstance(error, InvalidPlans):
+        return []
+    return [
+        {"line": one.line, "plan": one.plan, "field": ".".join(one.field), "message": one.message, "text": str(one)}
+        for one in error.mistakes
+    ]

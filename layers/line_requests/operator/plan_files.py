@@ -1,19 +1,17 @@
-"""Plan files: read from TOML, checked against Stripe, applied all at once."""
+"""Plan files: TOML that says what the base prices of subscriptions grant."""
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Self
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, ValidationError, model_validator
 
-from line_requests.billing.account import Billing
-from line_requests.billing.catalogue import StripePrice
 from line_requests.domain.errors import InvalidPlan
-from line_requests.domain.model import AddOn, Allowance, Excess, FirstCharge, Plan
+from line_requests.domain.model import Excess, FirstCharge, Plan
 from line_requests.domain.submission import Kind
-from line_requests.storage.plans import PLANS_MAX, Plans
 
 # A copy of the plan lies in each of its workspaces, which have to stay small.
 _NAME = re.compile(r"[a-z0-9_-]{1,40}")
@@ -21,6 +19,8 @@ _PriceId = Annotated[str, StringConstraints(pattern=r"^price_\w+$|^plan_\w+$", m
 _TaxRateId = Annotated[str, StringConstraints(pattern=r"^txr_\w+$", max_length=255)]
 LINES_MAX = 1_000_000
 _Kind = Annotated[Kind, Strict(strict=False)]
+_HEADER = re.compile(r"\s*\[([^\[\]]+)\]")
+_KEY = re.compile(r"\s*([\w\-\"'.]+)\s*=")
 
 
 class _Strict(BaseModel):
@@ -54,132 +54,122 @@ class PlanSpec(_Strict):
     lines: dict[_Kind, LineGrant]
 
 
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing that is wrong with a plan."""
+
+    plan: str
+    field: tuple[str, ...]
+    message: str
+    line: int | None = None
+    """Its line in the file; None when the file was not looked at."""
+
+    def __str__(self) -> str:
+        """Such as `plan starter: lines.email.cap: …`."""
+        where = ".".join(self.field) or "the plan"
+        return f"plan {self.plan}: {where}: {self.message}"
+
+
+class InvalidPlans(InvalidPlan):
+    """Plans that cannot be applied, with every mistake in them."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        super().__init__("; ".join(map(str, mistakes)))
+        self.mistakes = tuple(mistakes)
+
+    def located(self, text: str) -> "InvalidPlans":
+        """The same, each mistake with its line in the file."""
+        lines = _lines_by_path(text)
+        return InvalidPlans(
+            [replace(mistake, line=_line_of((mistake.plan, *mistake.field), lines)) for mistake in self.mistakes]
+        )
+
+
 def read(text: str) -> dict[str, PlanSpec]:
-    """The plans of a TOML file, by name; raises InvalidPlan."""
+    """The plans of a TOML file, by name; raises InvalidPlan, or InvalidPlans with all mistakes."""
     try:
-        return parse(tomllib.loads(text))
+        tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidPlan(f"not TOML: {error}") from None
+    return parse(tables)
 
 
 def parse(tables: Mapping[str, Any]) -> dict[str, PlanSpec]:
     """The same from tables that are read already."""
-    specs = {}
+    specs, mistakes = {}, list[Mistake]()
     for name, table in tables.items():
         if not _NAME.fullmatch(name):
-            raise InvalidPlan(f"plan {name!r}: a name is 1 to 40 of a-z, 0-9, - and _")
+            mistakes.append(Mistake(name, (), "a name is 1 to 40 of a-z, 0-9, - and _"))
+            continue
         try:
             specs[name] = PlanSpec.model_validate(table)
         except ValidationError as error:
-            faults = [f"{_field(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
-            raise InvalidPlan(f"plan {name}: {'; '.join(faults)}".replace("Value error, ", "")) from None
+            mistakes += [
+                Mistake(name, _field(fault["loc"]), fault["msg"].removeprefix("Value error, "))
+                for fault in error.errors()
+            ]
+    if mistakes:
+        raise InvalidPlans(mistakes)
     if not specs:
         raise InvalidPlan("the file has no plan")
     return specs
 
 
-def _field(loc: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in loc if part != "[key]") or "the plan"
+def _field(loc: tuple[int | str, ...]) -> tuple[str, ...]:
+    return tuple(str(part) for part in loc if part != "[key]")
 
 
-def apply(
-    specs: Mapping[str, PlanSpec], stored: Plans, billing: Billing, *, prune: bool = False
-) -> tuple[list[Plan], list[str]]:
-    """Checks every plan at Stripe, then stores all of them at once; raises InvalidPlan, storing none.
-
-    Plans that were applied before and are not among these stay, or are removed with `prune`.
-    Returns the plans of these specs, and the names of the removed ones.
-    """
-    others = [plan for plan in stored.all() if plan.name not in specs]
-    kept, removed = ([], [plan.name for plan in others]) if prune else (others, [])
-    if len(specs) + len(removed) > PLANS_MAX:
-        raise InvalidPlan(f"more than {PLANS_MAX} plans would change at once")
-    price = cache(billing.catalogue.price)
-    plans = [_checked(name, spec, price, billing.catalogue.tax_rate_active) for name, spec in specs.items()]
-    _refuse_overlaps([*kept, *plans])
-    stored.save(plans, remove=removed)
-    return plans, removed
+def table_of(plan: Plan) -> dict[str, Any]:
+    """An applied plan as its file says it."""
+    table: dict[str, Any] = {"base_prices": list(plan.base_prices)}
+    if plan.automatic_tax or plan.tax_rates:
+        table["tax"] = "automatic" if plan.automatic_tax else list(plan.tax_rates)
+    texts = {name: getattr(plan, name) for name in ("excess", "first_charge", "invoice_memo", "invoice_footer")}
+    table |= {name: text for name, text in texts.items() if text != PlanSpec.model_fields[name].default}
+    lines: dict[str, dict[str, Any]] = {}
+    for kind, allowance in plan.allowances.items():
+        grant = {"included": allowance.included, "cap": allowance.cap}
+        given = grant | {"add_on": allowance.add_on.price if allowance.add_on else None}
+        lines[str(kind)] = {name: value for name, value in given.items() if value is not None}
+    return table | {"lines": lines}
 
 
-def _checked(
-    name: str,
-    spec: PlanSpec,
-    price: Callable[[str], StripePrice | None],
-    tax_rate_active: Callable[[str], bool],
-) -> Plan:
-    """The plan with everything that is copied from Stripe; raises InvalidPlan."""
-    bases = [_recurring(name, "base_prices", price_id, price) for price_id in spec.base_prices]
-    allowances = {}
-    for kind, grant in spec.lines.items():
-        add_on = None
-        if grant.add_on is not None:
-            where = f"lines.{kind}.add_on"
-            add_on = _sellable(name, where, _recurring(name, where, grant.add_on, price), bases)
-        allowances[kind] = Allowance(grant.included, grant.cap, add_on)
-    rates = () if spec.tax == "automatic" else tuple(spec.tax)
-    for rate in rates:
-        if not tax_rate_active(rate):
-            raise InvalidPlan(f"plan {name}: tax: Stripe has no active tax rate {rate}")
-    if spec.first_charge == "full" and any(base.longer_than_a_month for base in bases):
-        raise InvalidPlan(f"plan {name}: first_charge: full is for base prices of at most a month")
-    return Plan(
-        name,
-        tuple(spec.base_prices),
-        allowances,
-        spec.tax == "automatic",
-        rates,
-        excess=spec.excess,
-        first_charge=spec.first_charge,
-        invoice_memo=spec.invoice_memo,
-        invoice_footer=spec.invoice_footer,
-    )
+def to_toml(plans: Sequence[Plan]) -> str:
+    """A file that `read` reads as these plans."""
+    return tomli_w.dumps({plan.name: table_of(plan) for plan in plans})
 
 
-def _recurring(plan: str, where: str, price_id: str, price: Callable[[str], StripePrice | None]) -> StripePrice:
-    found = price(price_id)
-    if found is None:
-        raise InvalidPlan(f"plan {plan}: {where}: Stripe does not know {price_id}")
-    if found.interval is None:
-        raise InvalidPlan(f"plan {plan}: {where}: {price_id} is not recurring")
+# --- where a mistake is, which tomllib does not tell --------------------------------------------
+
+Path = tuple[str, ...]
+
+
+def _lines_by_path(text: str) -> dict[Path, int]:
+    found: dict[Path, int] = {}
+    for path, line in _headers_and_keys(text):
+        found.setdefault(path, line)
     return found
 
 
-def _sellable(plan: str, where: str, price: StripePrice, bases: Iterable[StripePrice]) -> AddOn:
-    """A price that one invoice item can copy and one subscription item can carry beside the base's."""
-    if price.metered:
-        fault = "is metered"
-    elif price.tiered:
-        fault = "is tiered"
-    elif price.per_package:
-        fault = "is for packages, not for single lines"
-    elif price.unit_amount is None:
-        fault = "has no whole unit amount"
-    elif not price.active:
-        fault = "is not active"
-    else:
-        for base in bases:
-            # Stripe bills a subscription in one currency, and the add-on with it in one interval.
-            ours, its = (price.currency, price.interval), (base.currency, base.interval)
-            if ours != its:
-                there, here = " every ".join(map(str, its)), " every ".join(map(str, ours))
-                raise InvalidPlan(f"plan {plan}: {where}: {price.id} is in {here}, the base price {base.id} in {there}")
-        return AddOn(price.id, price.product, price.amounts)
-    raise InvalidPlan(f"plan {plan}: {where}: {price.id} {fault}")
+def _headers_and_keys(text: str) -> Iterator[tuple[Path, int]]:
+    table: Path = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            table = _parts(header[1])
+            # A plan may have no header of its own, only those of its tables.
+            yield from ((table[:depth], number) for depth in range(1, len(table) + 1))
+        elif key := _KEY.match(line):
+            yield (*table, *_parts(key[1])), number
 
 
-def _refuse_overlaps(plans: Iterable[Plan]) -> None:
-    """A base price identifies one plan and is no add-on, because the quantities of add-ons are set to what is owed."""
-    plans = list(plans)
-    meaning: dict[str, str] = {}
-    for plan in plans:
-        for price in plan.base_prices:
-            if price in meaning:
-                raise InvalidPlan(f"plan {plan.name}: base_prices: {price} already identifies plan {meaning[price]}")
-            meaning[price] = plan.name
-    for plan in plans:
-        for kind, allowance in plan.allowances.items():
-            if allowance.add_on is not None and allowance.add_on.price in meaning:
-                price = allowance.add_on.price
-                raise InvalidPlan(
-                    f"plan {plan.name}: lines.{kind}.add_on: {price} is a base price of plan {meaning[price]}"
-                )
+def _parts(dotted: str) -> Path:
+    return tuple(part.strip(" \t\"'") for part in dotted.split("."))
+
+
+def _line_of(path: Path, lines: Mapping[Path, int]) -> int | None:
+    """The line of the field, or of the nearest table around it: a missing field has no line of its own."""
+    while path:
+        if path in lines:
+            return lines[path]
+        path = path[:-1]
+    return None

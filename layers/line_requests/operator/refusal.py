@@ -3,7 +3,7 @@
 from typing import Any
 
 Row = dict[str, Any]
-View = Row | list[Row]
+View = Row | list[Row] | str
 
 
 class Refused(Exception):

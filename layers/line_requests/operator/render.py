@@ -3,7 +3,8 @@
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -32,6 +33,8 @@ def print_view(view: View, *, as_json: bool) -> None:
     """The result on stdout."""
     if as_json:
         text = json.dumps(view, indent=2, default=_to_json)
+    elif isinstance(view, str):
+        text = view.rstrip("\n")
     else:
         console = Console(markup=False, highlight=False, emoji=False)
         if not console.is_terminal:
@@ -43,17 +46,33 @@ def print_view(view: View, *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def print_error(message: str, *, as_json: bool) -> None:
-    """One line on stderr, or a JSON object there."""
-    text = json.dumps({"error": message}) if as_json else f"line-requests: {escape(message)}"
+def print_error(message: str, mistakes: Sequence[Row] = (), *, as_json: bool) -> None:
+    """One line on stderr, or one for each mistake; or a JSON object there."""
+    if as_json:
+        text = json.dumps({"error": message} | ({"mistakes": mistakes} if mistakes else {}))
+    elif mistakes:
+        one_or_more = f"{len(mistakes)} mistake{'s'[: len(mistakes) - 1]}"
+        lines = [f"  line {mistake['line']}: {escape(mistake['text'])}" for mistake in mistakes]
+        text = "\n".join([f"line-requests: {one_or_more}, nothing was stored:", *lines])
+    else:
+        text = f"line-requests: {escape(message)}"
     sys.stderr.write(f"{text}\n")
 
 
 def track(items: Iterable[str], description: str) -> Iterator[str]:
     """The items one after the other, with a progress bar when stderr is a terminal."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         yield from progress.track(list(items), description=description)
+
+
+@contextmanager
+def status(description: str) -> Iterator[None]:
+    """Shows that something goes on, when stderr is a terminal."""
+    if sys.stderr.isatty():
+        with Console(stderr=True).status(description):
+            yield
+    else:
+        yield
 
 
 def escape(text: str) -> str:
@@ -70,7 +89,7 @@ def _to_json(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is not a value of a view")
 
 
-def _renderable(view: View) -> RenderableType:
+def _renderable(view: Row | list[Row]) -> RenderableType:
     """Names beside values, a table for rows, a block for each row that has tables."""
     if isinstance(view, dict):
         return _block(view)

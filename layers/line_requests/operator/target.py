@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cached_property
+from typing import Any
 
 import boto3
 from botocore.utils import is_valid_endpoint_url
@@ -46,16 +47,50 @@ class Target:
                 raise Refused(f"{name} is not a URL: {value}")
 
     @cached_property
+    def outputs(self) -> Mapping[str, str]:
+        """The stack's outputs; none without a stack."""
+        return {output["OutputKey"]: output["OutputValue"] for output in self._described.get("Outputs", [])}
+
+    @cached_property
     def environment(self) -> Mapping[str, str]:
         """The process's environment, overridden by what the stack says."""
-        return {**os.environ, **(_stack_environment(self.stack) if self.stack else {})}
+        if self.stack is None:
+            return os.environ
+        given = {one["ParameterKey"]: one["ParameterValue"] for one in self._described.get("Parameters", [])}
+        if "TableName" not in self.outputs:
+            raise Refused(
+                f"the stack {self.stack} has no output TableName: it is another product's, or not deployed yet"
+            )
+        told = {name: self.outputs[key] for name, key in STACK_OUTPUTS.items() if key in self.outputs}
+        return {**os.environ, **told, **{name: given[key] for name, key in STACK_PARAMETERS.items() if key in given}}
+
+    def resources(self, kind: str) -> dict[str, str]:
+        """The physical ids of the stack's resources of a type, by their logical ids."""
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.stack)
+        return {
+            found["LogicalResourceId"]: found["PhysicalResourceId"]
+            for page in pages
+            for found in page["StackResourceSummaries"]
+            if found["ResourceType"] == kind
+        }
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes a client of any service
+        """A client of an AWS service."""
+        return boto3.client(service)  # type: ignore[call-overload] # any service
+
+    @cached_property
+    def _described(self) -> dict[str, Any]:
+        if self.stack is None:
+            return {}
+        found: dict[str, Any] = self.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"][0]
+        return found
 
     @cached_property
     def deployment(self) -> Deployment:
         """Its parts; raises Refused when a setting is missing."""
         self._require("TABLE_NAME")
         try:
-            return Deployment(Settings.from_environment(self.environment), session().client)
+            return Deployment(Settings.from_environment(self.environment))
         except ValueError as error:
             raise Refused(f"a setting is not a number: {error}") from None
 
@@ -77,19 +112,3 @@ class Target:
 def new_clock(budget_s: float = BUDGET_S) -> Clock:
     """A clock that starts now."""
     return Clock.start(budget_s)
-
-
-@cache
-def session() -> boto3.Session:
-    """One per process: a session reads the services' descriptions once."""
-    return boto3.Session()
-
-
-def _stack_environment(stack: str) -> dict[str, str]:
-    found = session().client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
-    parameters = {given["ParameterKey"]: given["ParameterValue"] for given in found.get("Parameters", [])}
-    if "TableName" not in outputs:
-        raise Refused(f"the stack {stack} has no output TableName: it is another product's, or not deployed yet")
-    told = {name: outputs.get(key, "") for name, key in STACK_OUTPUTS.items()}
-    return told | {name: parameters[key] for name, key in STACK_PARAMETERS.items() if key in parameters}

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from line_requests.clock import wall_time_ms
 from line_requests.domain.bodies import submission_body
 from line_requests.domain.model import ApiKey, Line, Plan, Workspace
 from line_requests.operator import commands
+from line_requests.operator.listing import Listed
 from line_requests.operator.refusal import Row
 from line_requests.operator.values import Moment, Money, moment
-
-HASH_DIGITS = 12
 
 
 def plan_view(plan: Plan) -> Row:
@@ -33,7 +33,7 @@ def plan_view(plan: Plan) -> Row:
 
 
 def workspace_view(workspace: Workspace, keys: Sequence[ApiKey]) -> Row:
-    """A workspace with its capacity; of its keys only how many are not revoked."""
+    """A workspace with its capacity; of its keys only how many work."""
     subscription = workspace.subscription
     view: Row = {
         "workspace": workspace.id,
@@ -43,7 +43,7 @@ def workspace_view(workspace: Workspace, keys: Sequence[ApiKey]) -> Row:
         "status": subscription and subscription.status,
         "plan": subscription and subscription.plan,
         "lock": workspace.lock,
-        "keys": sum(key.revoked_at_ms is None for key in keys),
+        "keys": sum(key.works_at(wall_time_ms()) for key in keys),
         "capacity": [
             {
                 "kind": str(kind.kind),
@@ -65,10 +65,40 @@ def workspace_view(workspace: Workspace, keys: Sequence[ApiKey]) -> Row:
 def key_view(key: ApiKey) -> Row:
     """What is shown of a key that was issued."""
     return {
-        "hash": key.hash[:HASH_DIGITS],
+        "hash": key.hash[: commands.HASH_DIGITS],
         "label": key.label,
         "created": Moment(key.created_at_ms),
         "revoked": moment(key.revoked_at_ms),
+        "expires": moment(key.expires_at_ms),
+    }
+
+
+def listed_line(line: Line) -> Row:
+    """One row of a list of lines; nobody's name."""
+    return {
+        "line": line.id,
+        "workspace": line.workspace_id,
+        "kind": str(line.submission.kind),
+        "status": str(line.status),
+        "paymentStatus": str(line.payment_status),
+        "since": Moment(line.history[-1].at_ms),
+        "cause": line.history[-1].cause,
+        "refundDue": line.refund_due,
+    }
+
+
+def listed_workspace(listed: Listed) -> Row:
+    """One row of a list of workspaces."""
+    workspace, subscription = listed.workspace, listed.workspace.subscription
+    return {
+        "workspace": workspace.id,
+        "customer": workspace.customer,
+        "plan": subscription and subscription.plan,
+        "status": subscription and subscription.status,
+        "held": listed.held,
+        "overPlanBy": listed.excess,
+        "nearCap": listed.near_cap,
+        "lock": workspace.lock,
     }
 
 
@@ -88,6 +118,7 @@ def line_view(line: Line) -> Row:
         "voidReason": line.void_reason and str(line.void_reason),
         "refundDue": line.refund_due,
         "history": [
-            {"at": Moment(change.at_ms), "status": str(change.status), "cause": change.cause} for change in line.history
+            {"at": Moment(change.at_ms), "status": str(change.status), "cause": change.reason or change.cause}
+            for change in line.history
         ],
     }

@@ -6,13 +6,16 @@ while one line awaits payment, and names it.
 
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from line_requests.domain.errors import ForbiddenLineType
 from line_requests.domain.model import (
     Change,
+    Delivered,
     IdempotencyRecord,
     Line,
     PaymentStatus,
+    ReasonCode,
     Status,
     VoidReason,
     Workspace,
@@ -20,7 +23,7 @@ from line_requests.domain.model import (
 from line_requests.storage import capacity, records
 from line_requests.storage.table import ConditionFailed, Item, Table, TransactionCanceled, Write
 
-# A line that waits for its provisioner is published again after ten minutes, then ever more rarely.
+# A line that waits for its provisioner is published again after ten minutes, then less and less often.
 REPUBLISH_AFTER_MS = 10 * 60_000
 
 
@@ -35,9 +38,9 @@ class Transitions:
         item = self._table.get(records.line_key(workspace_id, line_id))
         return records.line(item) if item else None
 
-    def idempotency_record(self, workspace_id: str, key_hash: str) -> IdempotencyRecord | None:
+    def idempotency_record(self, workspace_id: str, idempotency_key_hash: str) -> IdempotencyRecord | None:
         """The idempotency record as it is now."""
-        item = self._table.get(records.idempotency_key(workspace_id, key_hash))
+        item = self._table.get(records.idempotency_key(workspace_id, idempotency_key_hash))
         return records.idempotency_record(item) if item else None
 
     # --- the invoice of a line that awaits payment ----------------------------------------------
@@ -137,25 +140,27 @@ class Transitions:
 
     def _delete_unanswered_record(self, line: Line) -> list[Write]:
         """The deletion of the line's idempotency record, if it has one that was not answered yet."""
-        key_hash = line.idempotency_key_hash
-        record = self.idempotency_record(line.workspace_id, key_hash) if key_hash else None
+        idempotency_key_hash = line.idempotency_key_hash
+        record = self.idempotency_record(line.workspace_id, idempotency_key_hash) if idempotency_key_hash else None
         if record is None or record.line_id != line.id or record.response_body is not None:
             return []
         return [
             Write(
-                records.idempotency_key(line.workspace_id, key_hash or ""),
+                records.idempotency_key(line.workspace_id, idempotency_key_hash or ""),
                 condition="#line_id = :line AND attribute_not_exists(#response_body)",
                 values={"line": line.id},
             )
         ]
 
-    def mark_active(self, line: Line, now_ms: int) -> Line:
-        """From provisioning to active."""
-        return self._transition(line, Change(now_ms, Status.ACTIVE, "provisioned"), None)
+    def mark_active(self, line: Line, now_ms: int, delivered: Delivered | None = None) -> Line:
+        """From provisioning to active, with what was delivered."""
+        found = {} if delivered is None else {"delivered": delivered}
+        return self._transition(line, Change(now_ms, Status.ACTIVE, "provisioned"), None, attributes=found)
 
-    def mark_failed(self, line: Line, reason: str, now_ms: int) -> Line:
+    def mark_failed(self, line: Line, reason: str, now_ms: int, code: ReasonCode = ReasonCode.OTHER) -> Line:
         """From provisioning to failed: gives the place back."""
-        return self._transition(line, Change(now_ms, Status.FAILED, reason), capacity.give_back(line, now_ms))
+        change = Change(now_ms, Status.FAILED, "provisioning_failed", code, reason)
+        return self._transition(line, change, capacity.give_back(line, now_ms))
 
     def retry(self, workspace: Workspace, line: Line, cause: str, now_ms: int) -> Line:
         """From failed back to provisioning, taking a place again; raises ForbiddenLineType without one."""
@@ -176,11 +181,13 @@ class Transitions:
         change: Change,
         workspace: Write | None,
         *,
-        attributes: Item | None = None,
+        attributes: dict[str, Any] | None = None,
         extra: list[Write] | None = None,
         same_void_reason: bool = False,
     ) -> Line:
         """Moves a line to its next state, once; returns the line as stored, moved by this call or by another."""
+        line = replace(line, **attributes) if attributes else line
+        stored = records.line_item(line) if attributes else {}
         provisioning = change.status is Status.PROVISIONING
         due_at_ms = change.at_ms + REPUBLISH_AFTER_MS if provisioning else None
         values: Item = {
@@ -191,6 +198,7 @@ class Transitions:
         }
         sets = ["#status = :status", "#payment_status = :payment_status", "#history = list_append(#history, :change)"]
         sets += [f"#{name} = :{name}" for name in attributes or {}]
+        values |= {name: stored[name] for name in attributes or {}}
         removes = ["#void_reason"]
         if due_at_ms is None:
             removes += ["#due_at", "#due_shard"]
@@ -204,7 +212,7 @@ class Transitions:
             values |= reason
         key = records.line_key(line.workspace_id, line.id)
         update = f"SET {', '.join(sets)} REMOVE {', '.join(removes)}"
-        writes = [Write(key, update=update, condition=condition, values=values | (attributes or {}))]
+        writes = [Write(key, update=update, condition=condition, values=values)]
         writes += [workspace] if workspace else []
         try:
             self._table.transact(writes + (extra or []))
@@ -214,10 +222,9 @@ class Transitions:
             if current is None or (current.sequence == line.sequence and canceled.failed == {1}):
                 raise
             return current
-        moved = replace(
+        return replace(
             line, status=change.status, history=(*line.history, change), void_reason=None, due_at_ms=due_at_ms
         )
-        return replace(moved, **attributes) if attributes else moved
 
     def flag_refund(self, line: Line, invoice_id: str) -> None:
         """Marks a canceled line whose invoice was paid."""

@@ -31,6 +31,17 @@ class ApiKeys:
                 raise
             return records.api_key(failure.item)
 
+    def expire(self, workspace_id: str, api_key_hash: str, at_ms: int) -> ApiKey:
+        """Has a key stop working then, never later than it would; raises ConditionFailed for one that is revoked."""
+        write = Write(
+            records.api_key_key(workspace_id, api_key_hash),
+            update="SET #expires_at_ms = :at",
+            condition="attribute_exists(#pk) AND attribute_not_exists(#revoked_at_ms)"
+            " AND (attribute_not_exists(#expires_at_ms) OR #expires_at_ms > :at)",
+            values={"at": at_ms},
+        )
+        return records.api_key(self._table.write(write))
+
     def list(self, workspace_id: str) -> list[ApiKey]:
         """The workspace's keys, revoked ones included, oldest first."""
         values = {"pk": f"W#{workspace_id}", "prefix": "APIKEY#"}

@@ -1,6 +1,6 @@
 """Line requests in the table: reads, new lines, and the frozen answer of an idempotency key."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from line_requests.domain.model import IdempotencyRecord, Line, Status, Workspace
@@ -40,19 +40,28 @@ class Lines(Transitions):
 
         A filtered page reads a bounded number of items, so it may be short and still have a next page.
         """
+        return self._page(workspace_id, limit, before, [] if status is None else [status])
+
+    def in_use(self, workspace_id: str, *, limit: int, before: str | None) -> tuple[list[Line], str | None]:
+        """Like `page`, the lines in provisioning or active alone."""
+        return self._page(workspace_id, limit, before, [Status.PROVISIONING, Status.ACTIVE])
+
+    def _page(
+        self, workspace_id: str, limit: int, before: str | None, statuses: Sequence[Status]
+    ) -> tuple[list[Line], str | None]:
         start = None if before is None else records.line_key(workspace_id, before)
         found: list[Line] = []
         values: Item = {"pk": f"W#{workspace_id}", "prefix": "LINE#"}
-        if status is not None:
-            values["status"] = str(status)
+        values |= {f"status_{number}": str(status) for number, status in enumerate(statuses)}
+        wanted = ", ".join(f":status_{number}" for number in range(len(statuses)))
         for _ in range(FILTERED_QUERIES_MAX):
             page, start = self._table.query(
                 "#pk = :pk AND begins_with(#sk, :prefix)",
                 values=values,
                 descending=True,
                 # One more than asked for shows whether there is a next page; a filter reads wider.
-                limit=limit + 1 if status is None else FILTERED_PAGE,
-                filter_expression=None if status is None else "#status = :status",
+                limit=FILTERED_PAGE if statuses else limit + 1,
+                filter_expression=f"#status IN ({wanted})" if statuses else None,
                 start=start,
             )
             found += records.readable(records.line, page)
@@ -62,11 +71,32 @@ class Lines(Transitions):
             return found[:limit], found[limit - 1].id
         return found, records.line_id_of(start) if start else None
 
+    def of_workspace(self, workspace_id: str) -> list[Line]:
+        """Every line of a workspace, oldest first; for operators only."""
+        values = {"pk": f"W#{workspace_id}", "prefix": "LINE#"}
+        items = self._table.query_all("#pk = :pk AND begins_with(#sk, :prefix)", values=values)
+        return records.readable(records.line, items)
+
+    def scan(self, status: Status | None = None, *, refund_due: bool = False) -> Iterator[Line]:
+        """The deployment's lines in a status; for operators only, it reads the whole table."""
+        condition, values = (
+            "begins_with(#sk, :prefix)",
+            {"prefix": "LINE#"} | ({"status": str(status)} if status else {}),
+        )
+        condition += (" AND #status = :status" if status else "") + (" AND #refund_due = :yes" if refund_due else "")
+        for item in self._table.scan(condition, values | ({"yes": True} if refund_due else {})):
+            yield from records.readable(records.line, [item])
+
+    def find(self, line_id: str) -> Line | None:
+        """A line of any workspace; for operators only, it reads the whole table."""
+        items = self._table.scan("#sk = :sk", {"sk": f"LINE#{line_id}"})
+        return next((records.line(item) for item in items), None)
+
     def workspace_and_record(
-        self, workspace_id: str, key_hash: str | None
+        self, workspace_id: str, idempotency_key_hash: str | None
     ) -> tuple[Workspace | None, IdempotencyRecord | None]:
         """What an attempt to insert a line starts from, in one batch."""
-        snapshot = load_snapshot(self._table, workspace_id, idempotency_key_hash=key_hash)
+        snapshot = load_snapshot(self._table, workspace_id, idempotency_key_hash=idempotency_key_hash)
         return snapshot.workspace, snapshot.idempotency_record
 
     # --- a new line -----------------------------------------------------------------------------

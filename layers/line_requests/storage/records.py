@@ -62,9 +62,9 @@ def line_key(workspace_id: str, line_id: str) -> Item:
     return {"pk": f"W#{workspace_id}", "sk": f"LINE#{line_id}"}
 
 
-def idempotency_key(workspace_id: str, key_hash: str) -> Item:
+def idempotency_key(workspace_id: str, idempotency_key_hash: str) -> Item:
     """One idempotency record."""
-    return {"pk": f"W#{workspace_id}", "sk": f"IDEMPOTENCY#{key_hash}"}
+    return {"pk": f"W#{workspace_id}", "sk": f"IDEMPOTENCY#{idempotency_key_hash}"}
 
 
 def customer_key(customer: str) -> Item:

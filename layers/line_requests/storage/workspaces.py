@@ -20,14 +20,33 @@ class Workspaces:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def insert(self, workspace_id: str, customer: str, *, livemode: bool) -> bool:
-        """Ties a new workspace to a Stripe customer; False when either is tied already."""
+    def insert(  # noqa: PLR0913 - all that a workspace is tied to, by keyword
+        self,
+        workspace_id: str,
+        customer: str,
+        *,
+        livemode: bool,
+        subscription: Subscription | None = None,
+        organisation: str | None = None,
+        due_at_ms: int | None = None,
+    ) -> bool:
+        """Ties a new workspace to a Stripe customer and a Clerk organisation, all or none.
+
+        False when one of them is tied already. When it is due, the reconciler reads its subscription.
+        """
         item = records.new_workspace_item(workspace_id, customer, livemode=livemode)
+        if subscription is not None:
+            item |= {"subscription": records.subscription_item(subscription)}
+        if due_at_ms is not None:
+            item |= {"due_shard": records.due_shard(workspace_id), "due_at": due_at_ms}
         absent = "attribute_not_exists(#pk)"
         writes = [
             Write(records.workspace_key(workspace_id), put=item, condition=absent),
             Write(records.customer_key(customer), put={"workspace_id": workspace_id}, condition=absent),
         ]
+        if organisation is not None:
+            key = records.organisation_key(organisation)
+            writes.append(Write(key, put={"workspace_id": workspace_id}, condition=absent))
         try:
             self._table.transact(writes)
         except TransactionCanceled:
@@ -48,6 +67,21 @@ class Workspaces:
             return False
         return True
 
+    def unmap_organisation(self, organisation: str, workspace_id: str) -> bool:
+        """Ends the mapping; False when the organisation does not act for this workspace."""
+        key = records.organisation_key(organisation)
+        write = Write(key, condition="#workspace_id = :workspace", values={"workspace": workspace_id})
+        try:
+            self._table.write(write)
+        except ConditionFailed:
+            return False
+        return True
+
+    def organisations_of(self, workspace_id: str) -> list[str]:
+        """The Clerk organisations that act for it; for operators only, it reads the whole table."""
+        items = self._table.scan("#sk = :sk AND #workspace_id = :id", {"sk": "ORG", "id": workspace_id})
+        return sorted(str(item["pk"]).removeprefix("ORG#") for item in items)
+
     def get(self, workspace_id: str) -> Workspace | None:
         """The workspace as it is now."""
         item = self._table.get(records.workspace_key(workspace_id))
@@ -57,6 +91,35 @@ class Workspaces:
         """Every workspace; for operators only, it reads the whole table."""
         for item in self._table.scan("#sk = :sk", {"sk": "WORKSPACE"}):
             yield records.workspace_id_of(item)
+
+    def is_due(self, workspace_id: str, now_ms: int) -> bool:
+        """Whether the reconciler still has to check it."""
+        item = self._table.get(records.workspace_key(workspace_id))
+        return item is not None and "due_at" in item and int(item["due_at"]) <= now_ms
+
+    def all(self) -> Iterator[Workspace]:
+        """Every workspace; for operators only, it reads the whole table."""
+        for item in self._table.scan("#sk = :sk", {"sk": "WORKSPACE"}):
+            yield from records.readable(records.workspace, [item])
+
+    def recount(self, workspace: Workspace, counted: Workspace, now_ms: int) -> Workspace | None:
+        """Sets counts and lock to those of `counted`; None when they changed since the workspace was read."""
+        values: Item = {"was_held": workspace.held, "was_unpaid": workspace.unpaid}
+        values |= {"held": counted.held, "unpaid": counted.unpaid}
+        values |= capacity.quantities_due_values(workspace.id, now_ms)
+        update = f"SET #held = :held, #unpaid = :unpaid, {capacity.QUANTITIES_DUE}"
+        condition = "#held = :was_held AND #unpaid = :was_unpaid"
+        if workspace.lock is None:
+            condition += " AND attribute_not_exists(#lock)"
+        else:
+            condition += " AND #lock = :was_lock"
+            values["was_lock"] = workspace.lock
+        if counted.lock is None or counted.lock_kind is None:
+            update += " REMOVE #lock, #lock_kind"
+        else:
+            update = f"SET #lock = :lock, #lock_kind = :lock_kind, {update.removeprefix('SET ')}"
+            values |= {"lock": counted.lock, "lock_kind": str(counted.lock_kind)}
+        return self._update(workspace.id, update, values, condition)
 
     def of_customer(self, customer: str) -> str | None:
         """The workspace that is tied to a Stripe customer."""

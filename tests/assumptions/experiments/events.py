@@ -59,10 +59,10 @@ def event_list_is_newest_first_within_its_bounds(account: Account) -> None:
     account.v1.invoices.update(draft.id, {"description": "first"})
     account.v1.invoices.update(draft.id, {"description": "second"})
 
-    def about(event: stripe.Event) -> bool:
+    def is_second_update(event: stripe.Event) -> bool:
         return bool(event.data.object["id"] == draft.id and event.data.object["description"] == "second")
 
-    newest = account.event("invoice.updated", draft.created, about)
+    newest = account.event("invoice.updated", draft.created, is_second_update)
     if newest is None:
         expect("event of the second update", newest, "invoice.updated")
         return

@@ -97,7 +97,7 @@ def renewal_collects_pending_items_of_its_subscription(account: Account) -> None
 @assumption(
     source=INVOICE_ITEM,
     if_true="A pending item names its subscription, so that another one of the customer cannot collect it.",
-    if_false="It would be collected by whichever renews first: charged all the same.",
+    if_false="Whichever renews first would collect it: it is charged anyway.",
 )
 def renewal_ignores_pending_items_of_another_subscription(account: Account) -> None:
     """A pending item made for one subscription is not on another's renewal invoice."""

@@ -1,10 +1,13 @@
 """Arguments that several commands share."""
 
+import sys
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.console import Console
+from rich.prompt import Confirm
 
-from line_requests.domain.ids import parse_line_id
+from line_requests.operator.refusal import Refused
 from line_requests.operator.target import Target
 
 # Passed by the launcher, not by the command line.
@@ -13,9 +16,11 @@ WorkspaceId = Annotated[str, Parameter(help="The workspace's id.")]
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask for confirmation.")]
 
 
-def _check_line_id(_: type, text: str) -> None:
-    if parse_line_id(text) is None:
-        raise ValueError(f"{text!r} is not a line id: 24 hex digits.")
-
-
-LineId = Annotated[str, Parameter(help="The line's id, 24 hex digits.", validator=_check_line_id)]
+def confirm(question: str, *, yes: bool) -> None:
+    """Raises Refused unless the operator agrees; without a terminal nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"{question} Confirm with --yes")
+    if not Confirm.ask(question, console=Console(stderr=True), default=False):
+        raise Refused("nothing was changed")

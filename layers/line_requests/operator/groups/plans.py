@@ -6,36 +6,53 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from line_requests.operator import plan_files, views
+from line_requests.operator import over_plan, plan_checks, plan_diff, plan_files, render, views
 from line_requests.operator.groups.arguments import Deployed
 from line_requests.operator.groups.workspaces import sync_all
+from line_requests.operator.plan_checks import Checked
 from line_requests.operator.refusal import Incomplete, Refused, Row, View
-from line_requests.operator.target import APPLY_BUDGET_S, new_clock
+from line_requests.operator.target import APPLY_BUDGET_S, Target, new_clock
 
 app = App(name="plans", help="What the base prices of subscriptions grant.", help_epilogue="")
 STDIN = "-"
+
+
+def _check_file(_: type, text: str) -> None:
+    if text.startswith("-") and text != STDIN:
+        raise ValueError(f"Unknown option: {text}.")
+
+
+File = Annotated[
+    str,
+    Parameter(
+        help="TOML as in plans.example.toml; - reads standard input.", allow_leading_hyphen=True, validator=_check_file
+    ),
+]
+Prune = Annotated[bool, Parameter(negative="", help="Remove applied plans that the file does not have.")]
 
 
 @app.command(
     name="apply",
     help_epilogue="""\
 Examples:
-  line-requests --stack prod plans apply plans.toml
-  line-requests --stack prod plans apply plans.toml --sync --prune""",
+  line-requests --stack prod plans apply plans.toml --dry-run
+  line-requests --stack prod plans apply plans.toml --sync""",
 )
 def apply_plans(
-    file: Annotated[str, Parameter(help="TOML as in plans.example.toml; - reads standard input.")],
+    file: File,
     /,
     *,
-    prune: Annotated[bool, Parameter(negative="", help="Remove applied plans that the file does not have.")] = False,
+    prune: Prune = False,
     sync: Annotated[bool, Parameter(negative="", help="Then sync every workspace.")] = False,
+    dry_run: Annotated[bool, Parameter(negative="", help="Check and show what would change; store nothing.")] = False,
     target: Deployed,
 ) -> View:
     """Check a file's plans at Stripe and store them, all or none."""
-    specs = plan_files.read(_read(file))
-    billing = target.billing(new_clock(APPLY_BUDGET_S))
-    applied, removed = plan_files.apply(specs, target.deployment.stores.plans, billing, prune=prune)
-    view: Row = {"applied": [plan.name for plan in applied], "removed": removed}
+    checked = _check(target, file, prune=prune)
+    if dry_run:
+        return _preview(target, checked)
+    target.deployment.stores.plans.save(checked.plans, remove=checked.removed)
+    view: Row = {"applied": [plan.name for plan in checked.plans], "removed": checked.removed}
     if sync:
         try:
             view["synced"] = sync_all(target)
@@ -44,10 +61,43 @@ def apply_plans(
     return view
 
 
-@app.command(help_epilogue="Example:\n  line-requests --stack prod plans show")
-def show(*, target: Deployed) -> View:
+@app.command(help_epilogue="Example:\n  line-requests plans diff plans.toml")
+def diff(file: File, /, *, prune: Prune = False, target: Deployed) -> View:
+    """Show what applying a file would change, and which workspaces it would put over plan."""
+    return _preview(target, _check(target, file, prune=prune))
+
+
+@app.command(help_epilogue="Examples:\n  line-requests plans show\n  line-requests plans show --toml > plans.toml")
+def show(
+    *,
+    toml: Annotated[bool, Parameter(negative="", help="As a file that plans apply takes.")] = False,
+    target: Deployed,
+) -> View:
     """Show the applied plans."""
-    return [views.plan_view(plan) for plan in target.deployment.stores.plans.all()]
+    plans = target.deployment.stores.plans.all()
+    return plan_files.to_toml(plans) if toml else [views.plan_view(plan) for plan in plans]
+
+
+def _check(target: Target, file: str, *, prune: bool) -> Checked:
+    """The file's plans, checked at Stripe; every mistake gets its line."""
+    text, stores = _read(file), target.deployment.stores
+    try:
+        specs = plan_files.read(text)
+        # Every price is one call, so a file of many plans takes its time.
+        billing = target.billing(new_clock(APPLY_BUDGET_S))
+        with render.status("Checking prices at Stripe"):
+            in_use = stores.workspaces.all() if prune else ()
+            return plan_checks.check(specs, stores.plans.all(), billing, prune=prune, workspaces=in_use)
+    except plan_files.InvalidPlans as invalid:
+        raise invalid.located(text) from None
+
+
+def _preview(target: Target, checked: Checked) -> Row:
+    stores = target.deployment.stores
+    return {
+        "changes": plan_diff.diff(stores.plans.all(), checked.plans, checked.removed),
+        "overPlan": over_plan.rows(stores.workspaces.all(), checked.plans),
+    }
 
 
 def _read(file: str) -> str:

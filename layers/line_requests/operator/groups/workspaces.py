@@ -4,15 +4,17 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from line_requests.clock import wall_time_ms
 from line_requests.domain.errors import LineRequestError
 from line_requests.domain.model import Workspace
-from line_requests.operator import commands, render, views
+from line_requests.operator import commands, counting, listing, render, views
 from line_requests.operator.errors import one_line
-from line_requests.operator.groups.arguments import Deployed, WorkspaceId
+from line_requests.operator.groups.arguments import Deployed, WorkspaceId, Yes, confirm
 from line_requests.operator.refusal import Incomplete, Refused, Row, View
 from line_requests.operator.target import Target, new_clock
 
 app = App(name="workspace", help="Who may request lines, and how many.", help_epilogue="")
+Organisation = Annotated[str, Parameter(help="The Clerk organisation, org_...")]
 
 
 @app.command(help_epilogue="Example:\n  line-requests workspace create acme --customer cus_123 --organisation org_123")
@@ -25,8 +27,8 @@ def create(
     target: Deployed,
 ) -> View:
     """Tie a new workspace to a Stripe customer."""
-    now_ms = new_clock().now_ms()
     stores = target.deployment.stores
+    commands.refuse_former(stores.workspaces, stores.lines, workspace)
     created = commands.create_workspace(
         stores.workspaces,
         target.deployment.lifecycle.subscriptions,
@@ -34,7 +36,7 @@ def create(
         workspace,
         customer=customer,
         organisation=organisation,
-        now_ms=now_ms,
+        now_ms=wall_time_ms(),
     )
     return _shown(target, created)
 
@@ -43,6 +45,45 @@ def create(
 def show(workspace: WorkspaceId, /, *, target: Deployed) -> View:
     """Show a workspace's plan, capacity, lock and number of keys."""
     return _shown(target, commands.workspace(target.deployment.stores.workspaces, workspace))
+
+
+@app.command(
+    name="list",
+    help_epilogue="Examples:\n  line-requests workspace list --over-plan --sort excess\n"
+    "  line-requests workspace list --locked",
+)
+def list_workspaces(
+    *,
+    over_plan: Annotated[
+        bool, Parameter(negative="", help="Only those with more lines than their plan allows.")
+    ] = False,
+    near_cap: Annotated[bool, Parameter(negative="", help="Only those with 80% of a cap used.")] = False,
+    locked: Annotated[bool, Parameter(negative="", help="Only those with a request that awaits payment.")] = False,
+    sort: Annotated[
+        listing.WorkspaceSort, Parameter(help="By id, by lines held, or by how much they are over.")
+    ] = "id",
+    target: Deployed,
+) -> View:
+    """List workspaces."""
+    with render.status("Reading workspaces"):
+        found = listing.workspaces(
+            target.deployment.stores, over=over_plan, near_cap=near_cap, locked=locked, sort=sort
+        )
+    return [views.listed_workspace(listed) for listed in found]
+
+
+@app.command(help_epilogue="Example:\n  line-requests workspace link acme org_123")
+def link(workspace: WorkspaceId, organisation: Organisation, /, *, target: Deployed) -> View:
+    """Let the sessions of a Clerk organisation act for a workspace."""
+    commands.link(target.deployment.stores.workspaces, workspace, organisation)
+    return {"workspace": workspace, "linked": organisation}
+
+
+@app.command(help_epilogue="Example:\n  line-requests workspace unlink acme org_123")
+def unlink(workspace: WorkspaceId, organisation: Organisation, /, *, target: Deployed) -> View:
+    """Stop that; it takes effect with the next call."""
+    commands.unlink(target.deployment.stores.workspaces, workspace, organisation)
+    return {"workspace": workspace, "unlinked": organisation}
 
 
 @app.command(help_epilogue="Examples:\n  line-requests workspace sync acme\n  line-requests workspace sync --all")
@@ -57,6 +98,13 @@ def sync(
     if (workspace is None) is not every:
         raise Refused("name one workspace, or all of them with --all")
     return sync_all(target) if workspace is None else _shown(target, _sync(target, workspace))
+
+
+@app.command(help_epilogue="Example:\n  line-requests workspace recount acme")
+def recount(workspace: WorkspaceId, /, *, yes: Yes = False, target: Deployed) -> View:
+    """Set a workspace's counts and lock to what its lines mean, after a restore or a repair by hand."""
+    confirm(f"Recount the lines of {workspace}?", yes=yes)
+    return _shown(target, counting.recount(target.deployment.stores, workspace, wall_time_ms()))
 
 
 def sync_all(target: Target) -> list[Row]:

@@ -1,0 +1,48 @@
+"""What a workspace's counts and lock have to be, by its lines."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+from line_requests.domain.model import Line, PaymentStatus, Status, Workspace
+from line_requests.domain.submission import Kind
+from line_requests.operator.commands import workspace
+from line_requests.operator.refusal import Refused
+from line_requests.storage.stores import Stores
+
+HOLDS_PLACE = frozenset({Status.AWAITING_PAYMENT, Status.PROVISIONING, Status.ACTIVE})
+
+
+def counted(before: Workspace, lines: Iterable[Line]) -> Workspace:
+    """The workspace with the counts and the lock that its lines mean."""
+    held, unpaid = Counter[Kind](), Counter[Kind]()
+    waiting: Line | None = None
+    for line in lines:
+        if line.status in HOLDS_PLACE:
+            held[line.submission.kind] += 1
+            unpaid[line.submission.kind] += line.payment_status is not PaymentStatus.PAID
+        if line.awaiting:
+            waiting = line
+    return replace(
+        before,
+        held={kind: held[kind] for kind in Kind if held[kind] or kind in before.held},
+        unpaid={kind: unpaid[kind] for kind in Kind if unpaid[kind] or kind in before.unpaid},
+        lock=waiting.id if waiting else None,
+        lock_kind=waiting.submission.kind if waiting else None,
+    )
+
+
+def recount(stores: Stores, workspace_id: str, now_ms: int) -> Workspace:
+    """Sets the counts and the lock to what the lines mean; raises Refused when a request came in between."""
+    before = workspace(stores.workspaces, workspace_id)
+    lines = stores.lines.of_workspace(workspace_id)
+    waiting = [line.id for line in lines if line.awaiting]
+    if len(waiting) > 1:
+        raise Refused(f"{len(waiting)} lines of {workspace_id} await payment: {', '.join(waiting)}; cancel all but one")
+    after = counted(before, lines)
+    if after == before:
+        return before
+    recounted = stores.workspaces.recount(before, after, now_ms)
+    if recounted is None:
+        raise Refused(f"a request of {workspace_id} came in between; try again")
+    return recounted

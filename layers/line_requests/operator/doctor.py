@@ -1,0 +1,112 @@
+"""`line-requests doctor`: read-only checks of one deployment, each with what fixes it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from line_requests.billing.account import Billing
+from line_requests.billing.client import is_live
+from line_requests.domain.errors import LineRequestError
+from line_requests.domain.model import Line, Workspace
+from line_requests.operator.errors import one_line
+from line_requests.operator.refusal import Refused
+from line_requests.operator.target import Target, new_clock
+from line_requests.secret import api_key_of
+
+# Every workspace's subscription is one call to Stripe.
+BUDGET_S = 600.0
+
+
+class Skipped(Exception):
+    """A check that cannot be made here; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: `run` returns what is wrong, one text for each fault."""
+
+    name: str
+    run: "Callable[[Patient], Iterator[str]]"
+    fix: str
+    """The command or page that fixes what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found."""
+
+    check: str
+    result: Literal["ok", "fault", "skipped"]
+    detail: str
+    fix: str
+
+
+class Patient:
+    """The deployment under examination; what several checks read is read once."""
+
+    def __init__(self, target: Target, now_ms: int) -> None:
+        self.target = target
+        self.stores = target.deployment.stores
+        self.now_ms = now_ms
+
+    @cached_property
+    def billing(self) -> Billing:
+        """Stripe, with the operator's own key if there is one."""
+        return self.target.billing(new_clock(BUDGET_S))
+
+    @cached_property
+    def product_billing(self) -> Billing:
+        """Stripe with the key that the functions use."""
+        if not self.target.environment.get("STRIPE_SECRET_ARN"):
+            return self.billing
+        deployment = self.target.deployment
+        api_key = api_key_of(deployment.secret.read())
+        client = deployment.stripe_client(api_key, new_clock(BUDGET_S))
+        return Billing(client, livemode=is_live(api_key))
+
+    @cached_property
+    def workspaces(self) -> dict[str, Workspace]:
+        """Every workspace."""
+        return {workspace.id: workspace for workspace in self.stores.workspaces.all()}
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """Every line."""
+        return list(self.stores.lines.scan())
+
+    @cached_property
+    def lines_of(self) -> Mapping[str, list[Line]]:
+        """Every line, by its workspace."""
+        found = defaultdict[str, list[Line]](list)
+        for line in self.lines:
+            found[line.workspace_id].append(line)
+        return found
+
+    def output(self, name: str) -> str:
+        """An output of the stack."""
+        if self.target.stack is None:
+            raise Skipped("needs --stack")
+        value = self.target.outputs.get(name)
+        if not value:
+            raise Skipped(f"the stack has no output {name}")
+        return value
+
+
+def examine(patient: Patient, checks: list[Check]) -> Iterator[Finding]:
+    """Makes every check; one that cannot be made is a fault, not an end."""
+    for check in checks:
+        try:
+            faults = list(check.run(patient))
+        except Skipped as skipped:
+            yield Finding(check.name, "skipped", str(skipped), "")
+            continue
+        except (Refused, LineRequestError, BotoCoreError, ClientError) as error:
+            faults = [one_line(error)]
+        if faults:
+            yield Finding(check.name, "fault", "; ".join(faults), check.fix)
+        else:
+            yield Finding(check.name, "ok", "", "")

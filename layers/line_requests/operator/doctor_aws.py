@@ -1,0 +1,135 @@
+"""The doctor's checks of what is deployed on AWS."""
+
+from collections.abc import Iterator
+
+from line_requests.operator.doctor import Check, Patient, Skipped
+
+# Far more than a run and its minute of distance from the newest events.
+RECONCILER_SILENT_MS = 15 * 60_000
+
+
+def _table(patient: Patient) -> Iterator[str]:
+    name = patient.target.environment["TABLE_NAME"]
+    table = patient.target.client("dynamodb").describe_table(TableName=name)["Table"]
+    if table["TableStatus"] != "ACTIVE":
+        yield f"the table {name} is {table['TableStatus']}"
+    if "due" not in {index["IndexName"] for index in table.get("GlobalSecondaryIndexes", [])}:
+        yield f"the table {name} has no index due"
+
+
+def _backups(patient: Patient) -> Iterator[str]:
+    name = patient.target.environment["TABLE_NAME"]
+    backups = patient.target.client("dynamodb").describe_continuous_backups(TableName=name)
+    recovery = backups["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+    if recovery.get("PointInTimeRecoveryStatus") != "ENABLED":
+        yield f"the table {name} has no point-in-time recovery"
+
+
+def _schedule(patient: Patient) -> Iterator[str]:
+    function = patient.output("ReconcilerFunction")
+    events = patient.target.client("events")
+    rules = [
+        physical
+        for logical, physical in patient.target.resources("AWS::Events::Rule").items()
+        if logical.startswith("Reconciler")
+    ]
+    if not rules:
+        yield f"no rule runs {function}"
+    for rule in rules:
+        state = events.describe_rule(Name=rule)["State"]
+        if state != "ENABLED":
+            yield f"the rule {rule} is {state}"
+
+
+def _reconciled(patient: Patient) -> Iterator[str]:
+    watermark_s = patient.stores.due.watermark_s()
+    if watermark_s is None:
+        yield "the reconciler has never followed Stripe's events"
+    elif patient.now_ms - watermark_s * 1000 > RECONCILER_SILENT_MS:
+        minutes = (patient.now_ms // 1000 - watermark_s) // 60
+        yield f"the reconciler has not followed Stripe's events for {minutes} minutes"
+
+
+def _mappings(patient: Patient) -> Iterator[str]:
+    patient.output("PublishChangesFunction")
+    mappings = patient.target.resources("AWS::Lambda::EventSourceMapping")
+    if not mappings:
+        yield "no event source mapping publishes state changes"
+    for logical, uuid in mappings.items():
+        state = patient.target.client("lambda").get_event_source_mapping(UUID=uuid)["State"]
+        if state not in {"Enabled", "Creating", "Enabling"}:
+            yield f"the event source mapping {logical} {uuid} is {state}"
+
+
+def _rules(patient: Patient, *, ours: bool) -> list[str]:
+    """The enabled rules with a target on the deployment's bus."""
+    bus = patient.target.environment.get("BUS_NAME") or ""
+    if not bus:
+        raise Skipped("BUS_NAME is not set")
+    if patient.target.stack is None:
+        raise Skipped("needs --stack")
+    events = patient.target.client("events")
+    # The physical id of a rule on a bus of one's own is `bus|rule`.
+    own = {name.split("|")[-1] for name in patient.target.resources("AWS::Events::Rule").values()}
+    rules = events.list_rules(EventBusName=bus)["Rules"]
+    return [
+        rule["Name"]
+        for rule in rules
+        if (rule["Name"] in own) is ours
+        and rule["State"] == "ENABLED"
+        and events.list_targets_by_rule(Rule=rule["Name"], EventBusName=bus)["Targets"]
+    ]
+
+
+def _provisioner(patient: Patient) -> Iterator[str]:
+    if not _rules(patient, ours=False):
+        yield "no rule on the bus but our own: no provisioner hears of lines"
+
+
+def _results(patient: Patient) -> Iterator[str]:
+    if not _rules(patient, ours=True):
+        yield "no enabled rule takes provisioners' answers from the bus"
+
+
+def _dead_letters(patient: Patient) -> Iterator[str]:
+    url = patient.output("ProvisioningResultDeadLettersUrl")
+    name = "ApproximateNumberOfMessages"
+    got = patient.target.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])
+    waiting = int(got["Attributes"][name])
+    if waiting:
+        yield f"{waiting} answers of provisioners could not be applied"
+
+
+def _lost_changes(patient: Patient) -> Iterator[str]:
+    bucket = patient.output("StateChangeDeadLettersBucket")
+    if patient.target.client("s3").list_objects_v2(Bucket=bucket, MaxKeys=1).get("KeyCount"):
+        yield f"state changes that could not be published are in the bucket {bucket}"
+
+
+def _alarms(patient: Patient) -> Iterator[str]:
+    if patient.target.stack is None:
+        raise Skipped("needs --stack")
+    own = set(patient.target.resources("AWS::CloudWatch::Alarm").values())
+    if not own:
+        yield "the stack has no alarms"
+        return
+    pages = patient.target.client("cloudwatch").get_paginator("describe_alarms").paginate(StateValue="ALARM")
+    ringing = sorted(
+        alarm["AlarmName"] for page in pages for alarm in page["MetricAlarms"] if alarm["AlarmName"] in own
+    )
+    if ringing:
+        yield f"in alarm: {', '.join(ringing)}"
+
+
+CHECKS = [
+    Check("table", _table, "deploy again: docs/deploy.md"),
+    Check("point-in-time recovery", _backups, "deploy again: docs/deploy.md; why: docs/recover.md"),
+    Check("reconciler's schedule", _schedule, "aws events enable-rule --name RULE"),
+    Check("reconciler recent", _reconciled, "aws logs tail the reconciler's log group: docs/operate.md"),
+    Check("event source mappings", _mappings, "aws lambda update-event-source-mapping --uuid UUID --enabled"),
+    Check("provisioner on the bus", _provisioner, "add a rule for the provisioner: docs/provisioner.md"),
+    Check("provisioners' answers", _results, "deploy again: docs/deploy.md"),
+    Check("answers set aside", _dead_letters, "redrive the queue: docs/operate.md"),
+    Check("changes set aside", _lost_changes, "docs/operate.md"),
+    Check("alarms", _alarms, "docs/operate.md: each alarm with its command"),
+]

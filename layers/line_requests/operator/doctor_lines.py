@@ -1,0 +1,83 @@
+"""The doctor's checks of lines and workspaces."""
+
+from collections.abc import Iterator
+
+from line_requests.domain import over_plan
+from line_requests.domain.model import Status
+from line_requests.domain.submission import Kind
+from line_requests.operator.counting import HOLDS_PLACE, counted
+from line_requests.operator.doctor import Check, Patient
+
+# Whoever has not paid after three days has probably forgotten it, and nobody else of the workspace can request a line.
+WAITS_LONG_MS = 3 * 86_400_000
+PROVISIONS_LONG_MS = 3_600_000
+
+
+def _counters(patient: Patient) -> Iterator[str]:
+    for workspace in patient.workspaces.values():
+        there = counted(workspace, patient.lines_of[workspace.id])
+        for kind in Kind:
+            counts = [one.get(kind, 0) for one in (workspace.held, workspace.unpaid, there.held, there.unpaid)]
+            if counts[:2] != counts[2:]:
+                told = "{0} counts {1} {2} lines, {3} unpaid; there are {4}, {5} unpaid"
+                yield told.format(workspace.id, counts[0], kind, *counts[1:])
+
+
+def _locks(patient: Patient) -> Iterator[str]:
+    for workspace in patient.workspaces.values():
+        there = counted(workspace, patient.lines_of[workspace.id])
+        if workspace.lock != there.lock:
+            yield f"{workspace.id} is locked by {workspace.lock}, {there.lock} awaits payment"
+
+
+def _homeless(patient: Patient) -> Iterator[str]:
+    for line in patient.lines:
+        if line.status in HOLDS_PLACE and line.workspace_id not in patient.workspaces:
+            yield f"the line {line.id} is {line.status}, its workspace {line.workspace_id} does not exist"
+
+
+def _over_plan(patient: Patient) -> Iterator[str]:
+    for workspace in patient.workspaces.values():
+        for kind, standing in over_plan.excess(workspace).items():
+            yield f"{workspace.id} holds {standing.held} {kind.words} lines, {standing.allowed} are allowed"
+
+
+def _unknown_plans(patient: Patient) -> Iterator[str]:
+    for workspace in patient.workspaces.values():
+        if workspace.subscription and workspace.subscription.plan is None and not workspace.subscription.ended:
+            yield f"no plan names the base price of {workspace.subscription.id} of {workspace.id}"
+
+
+def _refunds(patient: Patient) -> Iterator[str]:
+    for line in patient.lines:
+        if line.refund_due:
+            yield f"the invoice {line.invoice_id} of the line {line.id} was paid after it was canceled"
+
+
+def _waiting(patient: Patient) -> Iterator[str]:
+    for line in patient.lines:
+        if line.awaiting and patient.now_ms - line.created_at_ms > WAITS_LONG_MS:
+            days = (patient.now_ms - line.created_at_ms) // 86_400_000
+            yield f"the line {line.id} of {line.workspace_id} has awaited its payment for {days} days"
+
+
+def _provisioning(patient: Patient) -> Iterator[str]:
+    for line in patient.lines:
+        since_ms = line.history[-1].at_ms
+        if line.status is Status.PROVISIONING and patient.now_ms - since_ms > PROVISIONS_LONG_MS:
+            hours = (patient.now_ms - since_ms) // 3_600_000
+            yield f"the line {line.id} of {line.workspace_id} has been in provisioning for {hours} h"
+
+
+CHECKS = [
+    Check("counters", _counters, "line-requests workspace recount WORKSPACE"),
+    Check("locks", _locks, "line-requests workspace recount WORKSPACE"),
+    Check("workspaces of lines", _homeless, "docs/recover.md: restored tables"),
+    Check("over plan", _over_plan, "line-requests workspace list --over-plan, then line-requests line release LINE"),
+    Check("known plans", _unknown_plans, "name the price in a plan, then line-requests plans apply FILE --sync"),
+    Check("refunds", _refunds, "refund it at https://dashboard.stripe.com/invoices: docs/operate.md"),
+    Check("waiting for payment", _waiting, "line-requests line cancel LINE; or set PaymentWindowHours"),
+    Check(
+        "waiting for the provisioner", _provisioning, "line-requests provisioning answer LINE failed: docs/operate.md"
+    ),
+]

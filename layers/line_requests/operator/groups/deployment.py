@@ -1,0 +1,80 @@
+"""`line-requests doctor | setup-stripe | smoke`: the deployment as a whole."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from line_requests.clock import wall_time_ms
+from line_requests.operator import doctor as examination
+from line_requests.operator import doctor_aws, doctor_lines, doctor_stripe, render, stripe_setup
+from line_requests.operator import smoke as smoke_test
+from line_requests.operator.groups.arguments import Deployed
+from line_requests.operator.refusal import Incomplete, Refused, Row, View
+from line_requests.operator.target import new_clock
+
+CHECKS = [*doctor_aws.CHECKS, *doctor_stripe.CHECKS, *doctor_lines.CHECKS]
+
+
+def register(app: App) -> None:
+    """These commands have no group."""
+    app.command(doctor, help_epilogue="Example:\n  line-requests --stack prod doctor")
+    app.command(smoke, help_epilogue="Example:\n  line-requests --stack staging smoke")
+    app.command(setup_stripe, help_epilogue="Example:\n  line-requests --stack prod setup-stripe")
+
+
+def doctor(*, target: Deployed) -> View:
+    """Check the deployment, without changing anything; exits with 1 when it finds a fault.
+
+    Every fault names the command or page that fixes it.
+    """
+    patient = examination.Patient(target, wall_time_ms())
+    rows: list[Row] = []
+    with render.status("Examining"):
+        rows += [
+            {"check": found.check, "result": found.result, "detail": found.detail or None, "fix": found.fix or None}
+            for found in examination.examine(patient, CHECKS)
+        ]
+    faults = sum(row["result"] == "fault" for row in rows)
+    if faults:
+        raise Incomplete(rows, f"{faults} of {len(rows)} checks found a fault")
+    return rows
+
+
+def setup_stripe(
+    *,
+    url: Annotated[str | None, Parameter(help="Where Stripe sends events; --stack knows it.")] = None,
+    rotate: Annotated[bool, Parameter(negative="", help="Replace the endpoint, and so the signing secret.")] = False,
+    target: Deployed,
+) -> View:
+    """Create or update the webhook endpoint at Stripe, and store its signing secret.
+
+    The endpoint gets the events and the API version that this release needs. Set STRIPE_API_KEY to a key that may
+    write webhook endpoints; the deployment's own key need not.
+    """
+    url = url or target.environment.get("WEBHOOK_URL")
+    secret_arn = target.environment.get("STRIPE_SECRET_ARN")
+    if not url or not secret_arn:
+        raise Refused("name the deployment with --stack, or set STRIPE_SECRET_ARN and give --url")
+    setup, secrets = target.billing().setup, target.client("secretsmanager")
+    return stripe_setup.set_up(setup, secrets, secret_arn, url, rotate=rotate)
+
+
+def smoke(
+    *,
+    api_url: Annotated[str | None, Parameter(help="Where the API answers; --stack knows it.")] = None,
+    target: Deployed,
+) -> View:
+    """Prove the deployment from outside, on a workspace of its own that is removed again.
+
+    On a test-mode key with the paid story and its webhook. A provisioner hears of each line, and that it is given back.
+    """
+    url = api_url or target.environment.get("API_URL")
+    if not url:
+        raise Refused("name the deployment with --stack, or give --api-url")
+    clock = new_clock(smoke_test.BUDGET_S)
+    test = smoke_test.Smoke(target, target.billing(clock), url.rstrip("/"), clock)
+    with render.status("Trying the deployment"):
+        test.run()
+    if test.failed:
+        raise Incomplete(test.rows, f"{test.failed} of {len(test.rows)} steps failed")
+    return test.rows

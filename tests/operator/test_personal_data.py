@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+
+from line_requests.domain.bodies import created_body
+from line_requests.domain.model import IdempotencyRecord, Line
+from line_requests.domain.submission import Submission
+from line_requests.storage import records
+from line_requests.storage.table import Write
+from tests.operator import lines
+
+if TYPE_CHECKING:
+    from tests.operator.conftest import Console, Deployment
+    from tests.operator.shop import Shop
+
+PERSONAL = {
+    "first_name": "Augusta",
+    "last_name": "Byron",
+    "email": "ada@personal.example",
+    "phone": "+15551234567",
+    "zipcode": "94107",
+    "state": "Kentshire",
+    "forward_calls_to": "+15557654321",
+    "profile_image_url": "https://personal.example/ada.png",
+}
+SUBMISSION = Submission(channel_type="phone", line_type="purchased", **PERSONAL)
+
+
+@pytest.fixture
+def released(deployment: Deployment, acme: str) -> Line:
+    """A line that was canceled, with an idempotency key that replays its answer."""
+    line = lines.requested(deployment, acme, SUBMISSION)
+    record = IdempotencyRecord(line.id, "fingerprint", json.dumps(created_body(line, 0)))
+    key = records.idempotency_key(acme, "key")
+    deployment.stores.table.write(Write(key, put=records.idempotency_item(record)))
+    active = deployment.stores.lines.mark_active(line, lines.AT_MS + 1)
+    return deployment.stores.lines.release(active, "released_by_operator", lines.AT_MS + 2)
+
+
+def _stored(deployment: Deployment) -> str:
+    return json.dumps(boto3.client("dynamodb").scan(TableName=deployment.table_name)["Items"])
+
+
+def test_an_export_has_all_that_is_stored(console: Console, acme: str, released: Line) -> None:
+    console.json("workspace", "link", acme, "org_acme")
+    key = console.json("key", "issue", acme, "--label", "website")["key"]
+    export = console.json("workspace", "export", acme)
+    assert (export["workspace"], export["organisations"], export["apiKeys"][0]["label"]) == (
+        acme,
+        ["org_acme"],
+        "website",
+    )
+    (line,) = export["lines"]
+    assert line["line"] == released.id
+    assert set(PERSONAL.values()) <= {str(value) for value in line.values()}
+    assert key not in json.dumps(export)
+
+
+def test_erased_lines_name_nobody_and_keep_amounts_and_history(
+    console: Console, deployment: Deployment, acme: str, released: Line
+) -> None:
+    before = console.json("line", "show", released.id)
+    assert console.json("workspace", "erase", acme, "--yes") == {
+        "workspace": acme,
+        "linesErased": 1,
+        "responsesErased": 1,
+    }
+    stored = _stored(deployment)
+    assert not [text for text in PERSONAL.values() if text in stored]
+    after = console.json("line", "show", released.id)
+    assert {name for name in before if before[name] != after[name]} == {
+        "firstName",
+        "lastName",
+        "email",
+        "phone",
+        "zipcode",
+        "state",
+        "forwardCallsTo",
+        "profileImageUrl",
+    }
+    assert (after["firstName"], after["email"], after["history"]) == ("erased", None, before["history"])
+    record = deployment.stores.lines.idempotency_record(acme, "key")
+    assert record is not None
+    assert record.response_body is not None
+    assert json.loads(record.response_body)["line"]["_id"] == released.id
+    assert console.json("workspace", "erase", acme, "--yes")["linesErased"] == 1
+
+
+def test_nothing_is_erased_while_lines_hold_places(
+    console: Console, deployment: Deployment, acme: str, released: Line
+) -> None:
+    held = lines.active(deployment, acme)
+    said = f"1 lines of acme hold places: {held.id}; cancel or release them first"
+    for verb in ("erase", "delete"):
+        assert console.refused("workspace", verb, acme, "--yes") == said
+    assert console.json("line", "show", released.id)["firstName"] == "Augusta"
+
+
+def test_an_erased_failed_line_is_not_provisioned_again(console: Console, deployment: Deployment, acme: str) -> None:
+    failed = lines.failed(deployment, acme)
+    console.json("workspace", "erase", acme, "--yes")
+    said = f"the personal data of the line {failed.id} was erased, so it cannot be provisioned"
+    assert console.refused("line", "retry", failed.id) == said
+
+
+def test_a_deleted_workspace_leaves_only_its_lines(
+    shop: Shop, console: Console, deployment: Deployment, acme: str, released: Line
+) -> None:
+    customer = console.json("workspace", "show", acme)["customer"]
+    console.json("workspace", "link", acme, "org_acme")
+    key = console.json("key", "issue", acme)["key"]
+    assert console.refused("workspace", "delete", acme).endswith("for good? Confirm with --yes")
+    assert console.json("workspace", "delete", acme, "--yes") == {"workspace": acme, "deleted": True, "linesKept": 1}
+    assert console.refused("workspace", "show", acme) == "there is no workspace acme"
+    stored = _stored(deployment)
+    assert not [text for text in (*PERSONAL.values(), customer, "org_acme", key) if text in stored]
+    assert console.json("line", "show", released.id)["status"] == "canceled"
+    said = "acme is the id of a deleted workspace whose lines are kept; take another id"
+    assert console.refused("workspace", "create", acme, "--customer", customer) == said
+    assert console.json("workspace", "create", "acme-2", "--customer", customer)["customer"] == customer
+    assert shop.v1.customers.retrieve(customer).id == customer
+
+
+def test_a_workspace_whose_add_on_is_still_at_stripe_is_not_deleted(
+    shop: Shop, console: Console, acme: str, released: Line
+) -> None:
+    assert released.workspace_id == acme
+    customer = console.json("workspace", "show", acme)["customer"]
+    subscription = shop.v1.subscriptions.list({"customer": customer}).data[0].id
+    shop.v1.subscription_items.create(
+        {
+            "subscription": subscription,
+            "price": shop.price(),
+            "metadata": {"line_requests": "add_on"},
+        }
+    )
+    said = f"{subscription} still carries an add-on of acme; the reconciler removes it within minutes"
+    assert console.refused("workspace", "delete", acme, "--yes") == said
+    assert console.json("workspace", "show", acme)["workspace"] == acme

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from line_requests.billing.client import API_VERSION
+from line_requests.billing.events import INVOICE_EVENTS, SUBSCRIPTION_EVENTS
+from line_requests.operator import stripe_setup
+from line_requests.operator.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.operator.conftest import Console, Deployment
+    from tests.operator.shop import Shop
+
+URL = "https://api.example.com/stripe/webhook"
+
+
+@pytest.fixture
+def secret(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> str:
+    arn = boto3.client("secretsmanager").create_secret(
+        Name=f"stripe-of-{deployment.table_name}", SecretString=json.dumps({"api_key": "sk_test_product"})
+    )["ARN"]
+    monkeypatch.setenv("STRIPE_SECRET_ARN", arn)
+    return arn
+
+
+@pytest.fixture(autouse=True)
+def no_endpoints(shop: Shop) -> Iterator[None]:
+    yield
+    for endpoint in shop.v1.webhook_endpoints.list().data:
+        shop.v1.webhook_endpoints.delete(endpoint.id)
+
+
+def _stored(secret: str) -> Any:  # noqa: ANN401 - JSON
+    return json.loads(boto3.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"])
+
+
+def test_the_endpoint_has_what_the_code_needs_and_its_secret_is_stored(
+    shop: Shop, console: Console, secret: str
+) -> None:
+    done = console.json("setup-stripe", "--url", URL)
+    (endpoint,) = shop.v1.webhook_endpoints.list().data
+    assert (endpoint.id, endpoint.url, endpoint.api_version) == (done["endpoint"], URL, API_VERSION)
+    assert set(endpoint.enabled_events) == {*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS}
+    stored = _stored(secret)
+    assert stored["api_key"] == "sk_test_product"
+    (signing,) = stored["webhook_secrets"]
+    assert signing.startswith("whsec_")
+    assert signing not in json.dumps(done)
+
+
+def test_again_it_updates_what_other_hands_changed(shop: Shop, console: Console, secret: str) -> None:
+    first = console.json("setup-stripe", "--url", URL)
+    shop.v1.webhook_endpoints.update(first["endpoint"], {"enabled_events": ["charge.failed"], "disabled": True})
+    stored = _stored(secret)
+    again = console.json("setup-stripe", "--url", URL)
+    assert (again["done"], again["endpoint"], again["events"]) == ("updated", first["endpoint"], first["events"])
+    assert shop.v1.webhook_endpoints.retrieve(first["endpoint"]).status == "enabled"
+    assert _stored(secret) == stored
+
+
+def test_a_rotation_replaces_the_endpoint_and_keeps_the_secret_before(
+    shop: Shop, console: Console, secret: str
+) -> None:
+    first = console.json("setup-stripe", "--url", URL)
+    (before,) = _stored(secret)["webhook_secrets"]
+    rotated = console.json("setup-stripe", "--url", URL, "--rotate")
+    assert rotated["deleted"] == [first["endpoint"]]
+    assert [one.id for one in shop.v1.webhook_endpoints.list().data] == [rotated["endpoint"]]
+    newest, kept = _stored(secret)["webhook_secrets"]
+    assert (newest != before, kept) == (True, before)
+
+
+def test_an_endpoint_of_another_version_is_replaced(shop: Shop, console: Console, secret: str) -> None:
+    old = shop.v1.webhook_endpoints.create({"url": URL, "enabled_events": ["*"], "api_version": "2024-06-20"}).id
+    other = shop.v1.webhook_endpoints.create({"url": "https://other.example.com", "enabled_events": ["*"]}).id
+    assert console.json("setup-stripe", "--url", URL)["deleted"] == [old]
+    assert other in {one.id for one in shop.v1.webhook_endpoints.list().data}
+    assert len(_stored(secret)["webhook_secrets"]) == 1
+
+
+@pytest.mark.parametrize("value", ["{}", "not JSON", '["sk_test"]'])
+def test_a_secret_without_an_api_key_is_refused_before_anything_is_made(
+    shop: Shop, console: Console, secret: str, value: str
+) -> None:
+    boto3.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=value)
+    assert "has no api_key" in console.refused("setup-stripe", "--url", URL)
+    assert shop.v1.webhook_endpoints.list().data == []
+
+
+class ReadOnlySecrets:
+    """As with a role that may read the secret but not write it."""
+
+    def get_secret_value(self, **_: str) -> dict[str, str]:
+        return {"SecretString": json.dumps({"api_key": "sk_test_product"})}
+
+    def put_secret_value(self, **_: str) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "PutSecretValue")
+
+
+def test_an_endpoint_whose_secret_cannot_be_stored_is_deleted_again(shop: Shop, deployment: Deployment) -> None:
+    assert deployment.table_name
+    with pytest.raises(ClientError, match="AccessDenied"):
+        stripe_setup.set_up(Target(None).billing().setup, ReadOnlySecrets(), "arn", URL)
+    assert shop.v1.webhook_endpoints.list().data == []
+
+
+def test_it_has_to_know_where_and_which_secret(console: Console) -> None:
+    said = console.refused("setup-stripe")
+    assert said == "name the deployment with --stack, or set STRIPE_SECRET_ARN and give --url"

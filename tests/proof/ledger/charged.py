@@ -1,0 +1,91 @@
+"""What was charged, read off Stripe's invoices and pending items; and how that differs from what had to be."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from tests.proof.ledger import history, plans
+from tests.proof.memory_objects import Json, invoice_item_of
+from tests.proof.memory_stripe import MemoryStripe
+
+
+class Pending(NamedTuple):
+    """An invoice item of a charge in the middle of a period."""
+
+    number: str
+    price: str
+
+
+class Charged(NamedTuple):
+    """A line of an invoice, or an item that awaits the next one."""
+
+    what: str
+    period: tuple[int, int]
+    currency: str
+    amount: int
+
+
+class Wrong(NamedTuple):
+    """Seconds of places that were charged twice, or for nothing; and where."""
+
+    twice_s: int
+    free_s: int
+    where: tuple[str, ...]
+
+
+def charges_at(account: MemoryStripe) -> Iterator[Pending]:
+    """The charges in the middle of periods, by number."""
+    for item in _pending(account):
+        yield Pending(item["metadata"]["charge"], _price_of(item["product"]))
+
+
+def _pending(account: MemoryStripe) -> Iterator[Json]:
+    for item in account.pending_items.values():
+        if "charge" in item["metadata"]:
+            yield item | {"product": item["pricing"]["product"]}
+    for invoice in account.invoices.values():
+        for line in invoice["lines"]["data"]:
+            if "charge" in line["metadata"]:
+                yield line | {"product": line["pricing"]["price_details"]["product"]}
+
+
+def _price_of(product: str) -> str:
+    return product.removeprefix("prod_")
+
+
+def charged(account: MemoryStripe) -> Iterator[Charged]:
+    """All that was charged for lines beyond the plan."""
+    for item in _pending(account):
+        yield _charged(f"pending {_price_of(item['product'])}", item)
+    for invoice in account.invoices.values():
+        for line in invoice["lines"]["data"]:
+            details = line["pricing"]["price_details"]
+            if invoice["metadata"].get("line_id") and invoice["status"] == "paid":
+                yield _charged(f"line {_price_of(details['product'])}", line)
+            elif invoice_item_of(line) is None and details["price"] in plans.UNIT_AMOUNTS:
+                yield _charged(f"renewal {details['price']}", line)
+
+
+def _charged(what: str, line: Json) -> Charged:
+    return Charged(what, (line["period"]["start"], line["period"]["end"]), line["currency"], line["amount"])
+
+
+def compare(expected: Iterable[history.Charge], actual: Iterable[Charged]) -> Wrong:
+    """Charges for the same time are one; the amounts are equal, for contract 51 says how to round."""
+    due: dict[tuple[str, tuple[int, int], str], list[history.Charge]] = defaultdict(list)
+    for charge in expected:
+        due[charge.what, charge.period, charge.currency].append(charge)
+    made: dict[tuple[str, tuple[int, int], str], list[Charged]] = defaultdict(list)
+    for one in actual:
+        made[one.what, one.period, one.currency].append(one)
+    twice_s, free_s, where = 0, 0, []
+    for key in sorted(due.keys() | made.keys(), key=str):
+        amount, wanted = sum(one.amount for one in made[key]), sum(charge.amount for charge in due[key])
+        what, (start_s, end_s), currency = key
+        if amount == wanted:
+            continue
+        unit = plans.UNIT_AMOUNTS[what.split()[1]][currency]
+        seconds = round((amount - wanted) * plans.LENGTHS_S[what.split()[1]] / unit)
+        twice_s, free_s = twice_s + max(0, seconds), free_s - min(0, seconds)
+        where.append(f"{what} {start_s}-{end_s}: {amount} {currency} instead of {wanted}")
+    return Wrong(twice_s, free_s, tuple(where))

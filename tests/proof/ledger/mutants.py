@@ -1,0 +1,151 @@
+"""Planted bugs that the ledger has to find: money charged twice, not at all, or wrongly."""
+
+from tests.proof.mutants import Mutant
+
+
+def _bug(name: str, module: str, before: str, after: str) -> Mutant:
+    return Mutant(name, ((module, before, after),), ())
+
+
+MUTANTS = (
+    _bug(
+        "the first charge is for the part of the period that has passed",
+        "domain.money",
+        "amount = prorate(unit_amount, period.end_s - now_s, length_s, currency)",
+        "amount = prorate(unit_amount, now_s - period.start_s, length_s, currency)",
+    ),
+    _bug(
+        "the first charge is never prorated",
+        "domain.money",
+        'if subscription.first_charge == "full":',
+        "if True:",
+    ),
+    _bug(
+        "what is owed in the middle of a period is not charged",
+        "domain.money",
+        "    if short <= 0:\n",
+        "    if True:\n",
+    ),
+    _bug(
+        "a decrease is forgiven, and charged again when it goes back up",
+        "flows.add_ons",
+        "        if workspace.counted == current or nothing_to_count:\n            return workspace\n",
+        "        if workspace.counted == current or nothing_to_count:\n"
+        "            owed, kept = decision.owed_by_kind(workspace), dict(workspace.charged)\n"
+        "            for kind, has in kept.items():\n"
+        "                kept[kind] = tuple(replace(one, places=min(one.places, owed.get(kind, 0))) for one in has)\n"
+        "            counted = workspace.counted\n"
+        "            saved = self._workspaces.save_charged(workspace, kept, counted=counted, pending_charge=None)\n"
+        "            return self._saved(saved)\n",
+    ),
+    _bug(
+        "coverage is lost at a re-subscription",
+        "flows.add_ons",
+        "        quantities = billing.subscriptions.charged_quantities(",
+        "        if workspace.counted and workspace.counted.subscription != subscription.id:\n"
+        "            workspace = replace(workspace, charged={})\n"
+        "        quantities = billing.subscriptions.charged_quantities(",
+    ),
+    _bug(
+        "a trial is charged as a period",
+        "flows.add_ons",
+        'CHARGING = frozenset({"active", "past_due", "unpaid"})',
+        'CHARGING = frozenset({"active", "past_due", "unpaid", "trialing"})',
+    ),
+    _bug(
+        "a trial's length is taken for a period's",
+        "domain.money",
+        'in_trial = subscription.status == "trialing" and now_s < subscription.period.end_s',
+        "in_trial = False",
+    ),
+    _bug(
+        "amounts are rounded down",
+        "domain.money",
+        "(2 * exact + period_s * step)",
+        "(2 * exact)",
+    ),
+    _bug(
+        "a currency's smallest step is ignored",
+        "domain.money",
+        "step = _SMALLEST_STEP.get(currency, 1)",
+        "step = 1",
+    ),
+    _bug(
+        "the amount is that of the price's own currency, not the subscription's",
+        "domain.decision",
+        "amount = add_on.amounts.get(currency)",
+        'amount = add_on.amounts.get("usd")',
+    ),
+    _bug(
+        "a renewal is not counted",
+        "flows.add_ons",
+        "quantities.get(price, 0)",
+        "0",
+    ),
+    _bug(
+        "a renewal is counted each time",
+        "flows.add_ons",
+        "if workspace.counted == current or nothing_to_count:",
+        "if nothing_to_count:",
+    ),
+    _bug(
+        "nothing is due at a period's end",
+        "flows.add_ons",
+        "due_at_ms = _period_end_ms(workspace.subscription)",
+        "due_at_ms = None",
+    ),
+    _bug(
+        "`bill` charges the rest of a period, too",
+        "flows.add_ons",
+        "in decision.owed_by_kind(workspace).items()",
+        "in decision.owed_by_kind(workspace, subscription.excess).items()",
+    ),
+    _bug(
+        "a crash creates a pending charge twice",
+        "billing.subscriptions",
+        'self._client.v1.invoice_items.create(params, {"idempotency_key": f"{workspace.id}:charge:{charge.number}"})',
+        "self._client.v1.invoice_items.create(params)",
+    ),
+    _bug(
+        "a pending charge is not stored before it is created",
+        "flows.add_ons",
+        "save_charged(workspace, workspace.charged, counted=counted, pending_charge=charge)",
+        "get(workspace.id)",
+    ),
+    _bug(
+        "the gap before a late payment is charged",
+        "domain.money",
+        "if now_s < c.until_s < period_end_s",
+        "if c.until_s < period_end_s",
+    ),
+    _bug(
+        "a place that is charged for part of the period is charged from now",
+        "domain.money",
+        "tuple((partly + [now_s] * short)[:short])",
+        "(now_s,) * short",
+    ),
+    _bug(
+        "a first charge covers nothing",
+        "storage.capacity",
+        '"charged": [{"until_s": line.charge.period.end_s, "places": 1}]',
+        '"charged": [{"until_s": line.charge.period.end_s, "places": 0}]',
+    ),
+    _bug(
+        "a renewal charges what a longer period has paid for",
+        "domain.decision",
+        "max(0, count - beyond)",
+        "count",
+    ),
+    _bug(
+        "what the plan includes is charged once it was paid for",
+        "domain.decision",
+        "min(paid, beyond)",
+        "paid",
+    ),
+    _bug(
+        "a stale snapshot's period has ended and is charged all the same",
+        "domain.money",
+        "    if now_s < period.end_s:\n        return period\n",
+        "    return period\n",
+    ),
+)
