@@ -100,7 +100,7 @@ class MiniStack:
             )
 
     def move_time(self, seconds_ahead: int) -> None:
-        """Lets MiniStack, its Lambda workers and whoever else follows the file be so far ahead of the wall clock."""
+        """Lets MiniStack, its Lambda workers and every other process that follows the file run so far ahead."""
         time_ahead.write(self.seconds_ahead, seconds_ahead)
 
     def wait_until_ready(self) -> None:

@@ -364,7 +364,7 @@ def test_what_would_change_is_shown_and_nothing_is_stored(
         "lines.purchased_phone.add_on": (before[0]["lines"][0]["addOn"], extra),
         "lines.purchased_phone.cap": (3, 1),
         "lines.purchased_phone.included": (1, 0),
-        "lines.purchased_phone.unit_amount": (
+        "lines.purchased_phone.usd.unit_amount": (
             {"amount": 1500, "currency": "usd"},
             {"amount": 900, "currency": "usd"},
         ),

@@ -91,11 +91,22 @@ class _AtStripe:
             if grant.add_on is not None:
                 add_on = self._add_on(name, where, grant.add_on, known, automatic_tax=automatic)
             allowances[kind] = Allowance(grant.included, grant.cap, add_on)
-        self._check_bases(name, spec, known)
+        if any(grant.add_on for grant in spec.lines.values()):
+            for base in known:
+                if base.unit_amount == 0:
+                    free = Money(0, base.currency)
+                    self._mistake(
+                        name,
+                        ("base_prices",),
+                        f"{base.id} is free ({free}): Stripe charges an add-on that joins a free subscription at once,"
+                        " beside the line's own invoice",
+                    )
         rates = () if spec.tax == "automatic" else tuple(spec.tax)
         for rate in rates:
             if not self._tax_rate_active(rate):
                 self._mistake(name, ("tax",), f"Stripe has no active tax rate {rate}")
+        if spec.first_charge == "full" and any(base.longer_than_a_month for base in known):
+            self._mistake(name, ("first_charge",), "full is for base prices of at most a month")
         return Plan(
             name,
             tuple(spec.base_prices),
@@ -107,20 +118,6 @@ class _AtStripe:
             invoice_memo=spec.invoice_memo,
             invoice_footer=spec.invoice_footer,
         )
-
-    def _check_bases(self, name: str, spec: PlanSpec, bases: Iterable[StripePrice]) -> None:
-        sells = any(grant.add_on for grant in spec.lines.values())
-        for base in bases:
-            if sells and base.unit_amount == 0:
-                free = Money(0, base.currency)
-                message = (
-                    f"{base.id} is free ({free}): Stripe charges an add-on that joins a free subscription at once,"
-                    " beside the line's own invoice"
-                )
-                self._mistake(name, ("base_prices",), message)
-            if spec.first_charge == "full" and base.longer_than_a_month:
-                message = f"full is for base prices of at most a month; {base.id} renews every {base.interval}"
-                self._mistake(name, ("first_charge",), message)
 
     def _mistake(self, plan: str, field: tuple[str, ...], message: str) -> None:
         self.mistakes.append(Mistake(plan, field, message))
@@ -151,7 +148,8 @@ class _AtStripe:
             if ours != its:
                 there, here = " every ".join(map(str, its)), " every ".join(map(str, ours))
                 faults.append(f"is in {here}, the base price {base.id} in {there}")
-        if automatic_tax and price.tax_behavior == "unspecified" and self._default_tax_behavior() is None:
+        unspecified = any(amount.tax_behavior == "unspecified" for amount in price.amounts.values())
+        if automatic_tax and unspecified and self._default_tax_behavior() is None:
             faults.append("has no tax behavior, which automatic tax needs, and the account has no default")
         for fault in faults:
             self._mistake(plan, field, f"{price.id} {fault}")

@@ -30,9 +30,9 @@ def _fields(plan: Plan) -> Iterator[tuple[str, Any]]:
     yield from _flat(table_of(plan), "")
     for kind, allowance in plan.allowances.items():
         if allowance.add_on is not None:
-            for currency, price in allowance.add_on.amounts.items():
-                yield f"lines.{kind}.{currency}", Money(price.unit_amount, currency)
-                yield f"lines.{kind}.{currency}.tax_behavior", price.tax_behavior
+            for currency, amount in allowance.add_on.amounts.items():
+                yield f"lines.{kind}.{currency}.unit_amount", Money(amount.unit_amount, currency)
+                yield f"lines.{kind}.{currency}.tax_behavior", amount.tax_behavior
 
 
 def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

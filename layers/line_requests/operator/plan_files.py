@@ -124,8 +124,12 @@ def table_of(plan: Plan) -> dict[str, Any]:
     table: dict[str, Any] = {"base_prices": list(plan.base_prices)}
     if plan.automatic_tax or plan.tax_rates:
         table["tax"] = "automatic" if plan.automatic_tax else list(plan.tax_rates)
-    texts = {name: getattr(plan, name) for name in ("excess", "first_charge", "invoice_memo", "invoice_footer")}
-    table |= {name: text for name, text in texts.items() if text != PlanSpec.model_fields[name].default}
+    if plan.excess != "keep":
+        table["excess"] = plan.excess
+    if plan.first_charge != "prorated":
+        table["first_charge"] = plan.first_charge
+    texts = {"invoice_memo": plan.invoice_memo, "invoice_footer": plan.invoice_footer}
+    table |= {name: text for name, text in texts.items() if text is not None}
     lines: dict[str, dict[str, Any]] = {}
     for kind, allowance in plan.allowances.items():
         grant = {"included": allowance.included, "cap": allowance.cap}

@@ -93,9 +93,9 @@ class Workspaces:
             yield records.workspace_id_of(item)
 
     def is_due(self, workspace_id: str, now_ms: int) -> bool:
-        """Whether the reconciler still has to check it."""
+        """Whether the reconciler has to look at it by now."""
         item = self._table.get(records.workspace_key(workspace_id))
-        return item is not None and "due_at" in item and int(item["due_at"]) <= now_ms
+        return item is not None and item.get("due_at", now_ms + 1) <= now_ms
 
     def all(self) -> Iterator[Workspace]:
         """Every workspace; for operators only, it reads the whole table."""
