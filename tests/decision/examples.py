@@ -151,6 +151,7 @@ subscriptions = st.builds(
     allowances=st.dictionaries(kinds, allowances),
     automatic_tax=st.booleans(),
     tax_rates=st.lists(texts, max_size=3).map(tuple),
+    excess=st.sampled_from(["keep", "bill"]),
 )
 all_counts = st.fixed_dictionaries(dict.fromkeys(Kind, few))
 
@@ -185,6 +186,7 @@ def workspaces(draw: st.DrawFn) -> Workspace:
         livemode=draw(st.booleans()),
         revision=draw(few),
         subscription=draw(st.none() | subscriptions),
+        excess_basis=draw(st.none() | subscriptions),
         held={kind: unpaid[kind] + paid[kind] for kind in Kind},
         unpaid=unpaid,
         lock=LINE_ID if lock_kind else None,

@@ -58,6 +58,8 @@ def workspace_item(workspace: Workspace) -> Item:
         item["counted"] = records.counted_item(workspace.counted)
     if workspace.pending_charge is not None:
         item["pending_charge"] = records.pending_charge_item(workspace.pending_charge)
+    if workspace.excess_basis is not None:
+        item["excess_basis"] = records.subscription_item(workspace.excess_basis)
     if workspace.subscription is not None:
         item["subscription"] = records.subscription_item(workspace.subscription)
     if workspace.lock is not None and workspace.lock_kind is not None:

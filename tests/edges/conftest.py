@@ -7,12 +7,12 @@ import pytest
 
 from tests.edges.scripted_stripe import ScriptedStripe
 from tests.races.conftest import shop
-from tests.store.conftest import endpoint, world
+from tests.store.conftest import endpoint, function, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["endpoint", "shop", "world"]
+__all__ = ["endpoint", "function", "shop", "world"]
 
 
 @pytest.fixture

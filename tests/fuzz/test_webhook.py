@@ -89,7 +89,7 @@ def test_unsigned_delivery_is_400(http: httpx.Client, body: bytes, header: str) 
 
 CUSTOMERS: list[object] = ["c" * 3000, "\ud800", "", 7, [], ["cus_1"], {}, {"id": "cus_1"}, {"id": ["cus_1"]}, None]
 ODD: list[dict[str, object]] = [
-    *({"data": {"object": {"id": "sub_1", "customer": customer}}} for customer in CUSTOMERS),
+    *[dict[str, object](data={"object": {"id": "sub_1", "customer": customer}}) for customer in CUSTOMERS],
     {"type": "customer.subscription.updated", "data": {"object": {}}},
     {"created": "now", "data": {"object": {"id": "sub_1", "customer": "cus_1"}}},
     {"created": 10**300, "data": {"object": {"id": "sub_1", "customer": "cus_1", "metadata": {"line_id": []}}}},

@@ -24,8 +24,11 @@ class Provisioner:
         self._events = ministack.session.client("events", endpoint_url=ministack.endpoint)
         self._sqs = ministack.session.client("sqs", endpoint_url=ministack.endpoint)
         # Kept as long as SQS can, because the clock may be moved before a message is read.
-        timing = {"DelaySeconds": str(PROVISIONING_SECONDS), "MessageRetentionPeriod": str(14 * 86_400)}
-        self._queue = self._sqs.create_queue(QueueName="local-provisioner", Attributes=timing)["QueueUrl"]
+        created = self._sqs.create_queue(
+            QueueName="local-provisioner",
+            Attributes={"DelaySeconds": str(PROVISIONING_SECONDS), "MessageRetentionPeriod": str(14 * 86_400)},
+        )
+        self._queue = created["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
         pattern = {"detail-type": ["Line State Changed"], "detail": {"status": ["provisioning"]}}
         self._events.put_rule(Name="local-provisioner", EventBusName=bus, EventPattern=json.dumps(pattern))

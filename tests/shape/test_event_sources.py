@@ -1,15 +1,24 @@
 import json
 
+from line_requests.storage.records import line_key, workspace_key
 from tests.shape.cloudformation import Json, decided
 
 QUEUE = {"Fn::GetAtt": ["ProvisioningResults", "Arn"]}
 DEAD_LETTERS = {"Fn::GetAtt": ["ProvisioningResultDeadLetters", "Arn"]}
 
 
+def test_stream_delivers_lines_and_workspaces_only(resources: Json) -> None:
+    """[48][54] With the sort keys that the product writes."""
+    mapping = resources["PublishChangesChanges"]["Properties"]
+    [only] = mapping["FilterCriteria"]["Filters"]
+    pattern = json.loads(only["Pattern"])
+    assert pattern == {"dynamodb": {"Keys": {"sk": {"S": [{"prefix": "LINE#"}, "WORKSPACE"]}}}}
+    assert workspace_key("acme")["sk"] == "WORKSPACE"
+    assert line_key("acme", "1")["sk"] == "LINE#1"
+
+
 def test_stream_keeps_what_it_cannot_publish(resources: Json) -> None:
     mapping = resources["PublishChangesChanges"]["Properties"]
-    pattern = json.loads(mapping["FilterCriteria"]["Filters"][0]["Pattern"])
-    assert pattern == {"dynamodb": {"Keys": {"sk": {"S": [{"prefix": "LINE#"}]}}}}
     assert mapping["StartingPosition"] == "TRIM_HORIZON"
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["BisectBatchOnFunctionError"] is True

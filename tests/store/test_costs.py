@@ -87,6 +87,15 @@ def test_workspace_item_is_under_a_kilobyte_with_every_attribute(world: World) -
     assert item_bytes(marshal(raw)) < KIB
 
 
+def test_workspace_item_stays_under_a_kilobyte_with_the_limits_of_an_earlier_subscription(world: World) -> None:
+    """[54]"""
+    realistic(world)
+    saved = world.workspaces.save_subscription(world.now("a" * 40), subscription("past_due", **REALISTIC), NOW_MS)
+    assert saved is not None
+    assert saved.excess_basis is not None
+    assert item_bytes(marshal(world.raw(saved))) < KIB
+
+
 def test_included_line_with_key_costs_one_read_and_one_transaction(world: World) -> None:
     """[15][19][29]"""
     realistic(world)

@@ -111,6 +111,14 @@ def test_unknown_kinds_of_a_workspace_are_ignored_and_kept(world: World) -> None
     assert world.raw(workspace)["held"]["fax"] == 2
 
 
+def test_unknown_kinds_of_earlier_limits_are_ignored(world: World) -> None:
+    """[54]"""
+    world.workspace(email=Allowance(1))
+    limited = world.subscribe("acme", "past_due")
+    change(world, workspace_key("acme"), "SET #excess_basis.#allowances.#fax = :fax", fax={"included": 3})
+    assert world.now() == limited
+
+
 def test_unknown_attributes_of_a_line_are_ignored_and_kept(world: World) -> None:
     """[49]"""
     world.workspace()

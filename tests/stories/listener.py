@@ -32,17 +32,18 @@ class Listener:
         self._sqs.close()
         self._events.close()
 
-    def heard(self, line_id: str) -> list[Json]:
-        """The details of all events about a line so far."""
-        return [event["detail"] for event in self.envelopes(line_id)]
+    def heard(self, subject: str) -> list[Json]:
+        """The details of all events about a line, or about a workspace itself, so far."""
+        return [event["detail"] for event in self.envelopes(subject)]
 
-    def envelopes(self, line_id: str) -> list[Json]:
+    def envelopes(self, subject: str) -> list[Json]:
         while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
                 event = json.loads(message["Body"])
-                self._heard[event["detail"]["lineId"]].append(event)
+                detail = event["detail"]
+                self._heard[detail.get("lineId", detail["workspaceId"])].append(event)
                 self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-        return self._heard[line_id]
+        return self._heard[subject]
 
     def answer(self, event: Json, outcome: str, **more: object) -> None:
         """Publishes a provisioner's result about an event."""

@@ -8,7 +8,7 @@ import re
 from tests.local.ministack import ROOT
 
 # Documented, and not built yet: an item leaves this list with its first test.
-WITHOUT_TEST = {53, 54}
+WITHOUT_TEST: set[int] = set()
 
 
 def test_every_contract_item_is_named_by_a_test() -> None:

@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from line_requests.domain.bodies import submission_body
 from line_requests.domain.ids import iso_utc
-from line_requests.domain.model import Line, Status
+from line_requests.domain.model import Line, Status, Workspace
+from line_requests.domain.over_plan import Standing
+from line_requests.domain.submission import Kind
 
 if TYPE_CHECKING:
     from mypy_boto3_events.client import EventBridgeClient
 
 SOURCE, PROVISIONER_SOURCE = "line-requests", "line-provisioner"
 STATE_CHANGED = "Line State Changed"
+SUBSCRIPTION_CHANGED, OVER_PLAN = "Workspace Subscription Changed", "Workspace Over Plan"
 PROVISIONING_RESULT = "Line Provisioning Result"
 PUT_EVENTS_MAX = 10
 # PutEvents takes 256 KiB a request, all entries together with their names.
@@ -45,6 +49,45 @@ def state_changed(line: Line) -> dict[str, Any]:
     return detail
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What the bus carries: its detail type and its detail."""
+
+    detail_type: str
+    detail: dict[str, Any]
+
+
+def subscription_changed(before: Workspace | None, after: Workspace, at_ms: int) -> Event:
+    """The event about another plan or subscription status of a workspace (contract 54)."""
+    was, now = before.subscription if before else None, after.subscription
+    detail = {
+        "eventId": f"{after.id}:subscription:{after.revision}",
+        "workspaceId": after.id,
+        "plan": now.plan if now else None,
+        "previousPlan": was.plan if was else None,
+        "status": now.status if now else None,
+        "previousStatus": was.status if was else None,
+        "occurredAt": iso_utc(at_ms),
+    }
+    return Event(SUBSCRIPTION_CHANGED, detail)
+
+
+def over_plan(workspace: Workspace, kind: Kind, standing: Standing, at_ms: int) -> Event:
+    """The event that an excess has started, or, with an excess of 0, that it has ended (contract 54)."""
+    detail = {
+        # Every write that may start or end an excess increments this revision.
+        "eventId": f"{workspace.id}:over_plan:{kind}:{workspace.quantities_revision}",
+        "workspaceId": workspace.id,
+        "kind": str(kind),
+        "held": standing.held,
+        "allowed": standing.allowed,
+        "excess": standing.excess,
+        "since": iso_utc(at_ms),
+        "reason": standing.reason,
+    }
+    return Event(OVER_PLAN, detail)
+
+
 class Bus:
     """One EventBridge bus."""
 
@@ -55,6 +98,10 @@ class Bus:
     def publish(self, lines: Sequence[Line]) -> list[Line]:
         """Publishes the present state of each line; returns those that the bus refused."""
         return self._put(lines, [(SOURCE, STATE_CHANGED, state_changed(line)) for line in lines])
+
+    def publish_events(self, events: Sequence[Event]) -> list[Event]:
+        """Publishes events; returns those that the bus refused."""
+        return self._put(events, [(SOURCE, event.detail_type, event.detail) for event in events])
 
     def publish_result(self, detail: dict[str, Any]) -> bool:
         """Publishes a provisioning result in a provisioner's place; False when the bus refused it."""

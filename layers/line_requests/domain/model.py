@@ -169,6 +169,8 @@ class Workspace:
     revision: int
     """Incremented by every change of the subscription snapshot."""
     subscription: Subscription | None = None
+    excess_basis: Subscription | None = None
+    """The limits that still count for over plan while the present subscription decides nothing (contract 54)."""
     held: Mapping[Kind, int] = field(default_factory=dict)
     """Lines that hold a place: awaiting payment, provisioning, active (contract 19)."""
     unpaid: Mapping[Kind, int] = field(default_factory=dict)

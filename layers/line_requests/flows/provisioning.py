@@ -36,8 +36,3 @@ def release(lines: Lines, line: Line, now_ms: int) -> Line:
         instead = "Cancel the request" if line.awaiting else "Wait until it is active or failed, then release it"
         raise NotInThisStatus(line, f"A line in status {line.status} cannot be released. {instead}.")
     return line
-
-
-def entered_by(before: Line | None, after: Line) -> bool:
-    """Whether a write moved the line to another state."""
-    return before is None or before.sequence != after.sequence

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from line_requests.domain import over_plan
 from line_requests.domain.model import Status
 from line_requests.domain.submission import Kind
-from line_requests.operator import over_plan
 from line_requests.operator.counting import HOLDS_PLACE, counted
 from line_requests.operator.doctor import Check, Patient
 
@@ -38,8 +38,8 @@ def _homeless(patient: Patient) -> Iterator[str]:
 
 def _over_plan(patient: Patient) -> Iterator[str]:
     for workspace in patient.workspaces.values():
-        for excess in over_plan.excess(workspace):
-            yield f"{workspace.id} holds {excess.held} {excess.kind.words} lines, {excess.allowed} are allowed"
+        for kind, standing in over_plan.excess(workspace).items():
+            yield f"{workspace.id} holds {standing.held} {kind.words} lines, {standing.allowed} are allowed"
 
 
 def _unknown_plans(patient: Patient) -> Iterator[str]:

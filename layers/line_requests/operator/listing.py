@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from line_requests.domain import over_plan
 from line_requests.domain.model import Line, Status, Workspace
-from line_requests.operator import over_plan
 from line_requests.operator.commands import workspace
 from line_requests.storage.stores import Stores
 
@@ -76,7 +76,7 @@ def _listed(found: Iterable[Workspace]) -> Iterator[Listed]:
         yield Listed(
             workspace=one,
             held=sum(one.held.values()),
-            excess=sum(excess.excess for excess in over_plan.excess(one)),
+            excess=sum(standing.excess for standing in over_plan.excess(one).values()),
             near_cap=any(
                 allowance.cap is not None and one.held.get(kind, 0) >= max(1, NEAR_CAP * allowance.cap)
                 for kind, allowance in allowances.items()

@@ -202,16 +202,18 @@ def line(item: Mapping[str, Any]) -> Line:
 def workspace(item: Mapping[str, Any]) -> Workspace:
     """Reads a workspace item; absent counts are 0, unknown kinds are skipped."""
     counts = {name: _known_kinds(item.get(name, {})) for name in ("held", "unpaid", "charged")}
-    subscription = item.get("subscription")
-    if subscription is not None:
-        subscription = {**subscription, "allowances": _known_kinds(subscription.get("allowances", {}))}
+    subscriptions = {
+        name: {**item[name], "allowances": _known_kinds(item[name].get("allowances", {}))}
+        for name in ("subscription", "excess_basis")
+        if item.get(name) is not None
+    }
     lock_kind = item.get("lock_kind")
     return _load(
         _WORKSPACE,
         item,
         id=workspace_id_of(item),
-        subscription=subscription,
         lock_kind=lock_kind if lock_kind in _KINDS else None,
+        **subscriptions,
         **counts,
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from line_requests.domain.model import Counted, Coverage, PendingCharge, Subscription, Workspace
+from line_requests.domain.over_plan import basis_under
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Kind
 from line_requests.storage import capacity, records
@@ -141,11 +142,13 @@ class Workspaces:
         values: Item = {"seen": workspace.revision, "one": 1}
         values |= capacity.quantities_due_values(workspace.id, now_ms)
         update = f"SET #revision = #revision + :one, {capacity.QUANTITIES_DUE}"
-        if subscription is None:
-            update += " REMOVE #subscription"
-        else:
-            update += ", #subscription = :subscription"
-            values["subscription"] = records.subscription_item(subscription)
+        stored = {"subscription": subscription, "excess_basis": basis_under(workspace, subscription)}
+        for name, snapshot in stored.items():
+            if snapshot is not None:
+                update += f", #{name} = :{name}"
+                values[name] = records.subscription_item(snapshot)
+        absent = [f"#{name}" for name, snapshot in stored.items() if snapshot is None]
+        update += f" REMOVE {', '.join(absent)}" if absent else ""
         return self._update(workspace.id, update, values, "#revision = :seen")
 
     def mark_subscription_due(self, workspace_id: str, *, changed_by_ms: int, now_ms: int) -> None:
