@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -88,7 +88,7 @@ def test_unsigned_delivery_is_400(http: httpx.Client, body: bytes, header: str) 
 
 
 CUSTOMERS: list[object] = ["c" * 3000, "\ud800", "", 7, [], ["cus_1"], {}, {"id": "cus_1"}, {"id": ["cus_1"]}, None]
-ODD: list[dict[str, object]] = [
+ODD: list[dict[str, Any]] = [
     *({"data": {"object": {"id": "sub_1", "customer": customer}}} for customer in CUSTOMERS),
     {"type": "customer.subscription.updated", "data": {"object": {}}},
     {"created": "now", "data": {"object": {"id": "sub_1", "customer": "cus_1"}}},
