@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Raised inside the product or to operators; neither reaches a client.
+# InvalidPlan and what specializes it are for the console script.
 INTERNAL = {errors.InvalidPlan, errors.ReplayedFailure}
 
 CASES: list[tuple[Exception, int, dict[str, Any]]] = [

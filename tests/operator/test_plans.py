@@ -132,6 +132,7 @@ def test_a_malformed_file_is_refused_by_plan_and_field(text: str, said: str) -> 
 def test_every_mistake_of_a_file_is_shown_with_its_line(
     console: Console, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """[53]"""
     file.write_text(
         """\
 [starter]
@@ -327,6 +328,7 @@ def test_no_plans_are_shown_as_none(console: Console) -> None:
 def test_automatic_tax_needs_a_tax_behavior_of_the_price_or_of_the_account(
     shop: Shop, console: Console, file: Path
 ) -> None:
+    """[53]"""
     grant = f'email = {{ included = 1, add_on = "{shop.price()}" }}'
     file.write_text(plan(shop.price(), grant, tax='tax = "automatic"'))
     shop.forget_tax_behavior()
@@ -376,6 +378,7 @@ def test_what_would_change_is_shown_and_nothing_is_stored(
 
 
 def test_a_plan_that_a_workspace_is_on_is_not_pruned(shop: Shop, console: Console, file: Path, acme: str) -> None:
+    """[53]"""
     assert acme
     file.write_text(plan(shop.price(), name="other"))
     said = "plan starter: the plan: 1 workspaces are on it, so it cannot be pruned"

@@ -177,7 +177,15 @@ def test_show_tells_places_used_and_left_the_lock_and_the_keys(
 def _workspace(status: str, allowance: Allowance | None, held: int, unpaid: int) -> Workspace:
     allowances = {} if allowance is None else {Kind.EMAIL: allowance}
     subscription = Subscription("sub_1", status, "plan", allowances)
-    return Workspace("acme", "cus_1", False, 1, subscription, {Kind.EMAIL: held}, {Kind.EMAIL: unpaid})  # noqa: FBT003 - livemode
+    return Workspace(
+        "acme",
+        "cus_1",
+        livemode=False,
+        revision=1,
+        subscription=subscription,
+        held={Kind.EMAIL: held},
+        unpaid={Kind.EMAIL: unpaid},
+    )
 
 
 def test_places_are_left_exactly_when_a_request_would_be_included() -> None:
