@@ -30,6 +30,9 @@ def apply_result(lines: Lines, result: ProvisioningResult, clock: Clock) -> None
 
 def release(lines: Lines, line: Line, now_ms: int) -> Line:
     """From active or failed to canceled, for the client; raises NotInThisStatus (contract 63)."""
+    if line.status is Status.FAILED and line.payment_status is PaymentStatus.PAID:
+        # The alarm comes before the write: a crash in between repeats it rather than loses it.
+        alarm("RefundDue", "a line that was paid for and failed is released", line_id=line.id, invoice=line.invoice_id)
     if line.status in {Status.ACTIVE, Status.FAILED}:
         line = lines.release(line, RELEASED_BY_CLIENT, max(now_ms, line.history[-1].at_ms))
     if line.status is not Status.CANCELED:
