@@ -18,7 +18,8 @@ from benchmark.side_by_side import DELAYS
 from benchmark.world import API_KEY, TABLE, World
 from line_requests.clock import Clock
 from line_requests.domain import decision
-from line_requests.domain.model import Change, Line, PaymentStatus, Period, Status, Subscription, Workspace
+from line_requests.domain.model import Change, Line, PaymentStatus, Status, Subscription, Workspace
+from line_requests.domain.prices import Period
 from line_requests.domain.submission import Kind
 from line_requests.storage import records
 from line_requests.storage.table import Item, marshal

@@ -14,7 +14,8 @@ from botocore.session import Session
 
 from line_requests import clock
 from line_requests.domain.ids import new_api_key, sha256_hex
-from line_requests.domain.model import AddOn, Allowance, Amount, ApiKey, Period, Plan, Subscription
+from line_requests.domain.model import ApiKey, Subscription
+from line_requests.domain.prices import AddOn, Allowance, Amount, Period, Plan
 from line_requests.domain.submission import Kind
 from line_requests.storage.stores import Stores
 from line_requests.storage.table import Table, marshal

@@ -10,7 +10,7 @@ from line_requests.clock import Clock
 from line_requests.deployment import Deployment
 from line_requests.domain.errors import BillingRefused, BillingUnavailable
 from line_requests.domain.model import Line
-from line_requests.flows.lifecycle import Until
+from line_requests.flows.leases import Until
 from line_requests.telemetry import logger
 
 # A poll is answered within 8 s even when Stripe hangs (contract 39): 5 for Stripe, the rest for us.

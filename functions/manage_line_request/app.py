@@ -11,7 +11,7 @@ from line_requests.deployment import Deployment
 from line_requests.domain import decision
 from line_requests.domain.errors import NotInThisStatus, PaymentUnderWay
 from line_requests.domain.model import Line, Status, VoidReason
-from line_requests.flows.lifecycle import Until
+from line_requests.flows.leases import Until
 from line_requests.flows.provisioning import release
 from line_requests.telemetry import logger
 

@@ -6,24 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from line_requests.domain.model import (
-    AddOn,
-    Allowance,
-    Amount,
-    Change,
-    Charge,
-    Counted,
-    Coverage,
-    Invoice,
-    Line,
-    PaymentStatus,
-    PendingCharge,
-    Period,
-    Status,
-    Subscription,
-    VoidReason,
-    Workspace,
-)
+from line_requests.domain.model import Change, Invoice, Line, PaymentStatus, Status, Subscription, VoidReason, Workspace
+from line_requests.domain.prices import AddOn, Allowance, Amount, Charge, Counted, Coverage, PendingCharge, Period
 from line_requests.domain.submission import Kind, Submission
 
 NOW_MS = 1_795_305_600_000

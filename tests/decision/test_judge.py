@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import assume, given
 
 from line_requests.domain.decision import charge_for, judge
 from line_requests.domain.errors import ForbiddenLineType, SubscriptionRequired
-from line_requests.domain.model import AddOn, Allowance, Workspace
+from line_requests.domain.prices import AddOn, Allowance
 from line_requests.domain.submission import Kind
 from tests.decision.examples import (
     ADD_ONS,
@@ -23,6 +24,9 @@ from tests.decision.examples import (
     workspace,
     workspaces,
 )
+
+if TYPE_CHECKING:
+    from line_requests.domain.model import Workspace
 
 EXTRA = ADD_ONS[Kind.EMAIL]
 

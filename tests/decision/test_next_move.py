@@ -22,7 +22,8 @@ from line_requests.domain.decision import (
     next_move,
     reason_to_void,
 )
-from line_requests.domain.model import Allowance, Invoice, Line, PaymentStatus, Status, VoidReason, Workspace
+from line_requests.domain.model import Invoice, Line, PaymentStatus, Status, VoidReason, Workspace
+from line_requests.domain.prices import Allowance
 from line_requests.domain.submission import Kind
 from tests.decision.examples import (
     ADD_ONS,

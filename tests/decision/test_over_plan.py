@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from line_requests.domain.model import Allowance, Subscription, Workspace
 from line_requests.domain.over_plan import Standing, basis_under, excess, standings
+from line_requests.domain.prices import Allowance
 from line_requests.domain.submission import Kind
 from tests.decision.examples import (
     ADD_ONS,
@@ -23,7 +23,8 @@ from tests.decision.examples import (
 )
 
 if TYPE_CHECKING:
-    from line_requests.domain.model import Excess
+    from line_requests.domain.model import Subscription, Workspace
+    from line_requests.domain.prices import Excess
 
 EMAIL = Kind.EMAIL
 UNDECIDED = sorted(set(SUBSCRIPTION_STATUSES) - {"active", "trialing", "canceled", "incomplete_expired"})

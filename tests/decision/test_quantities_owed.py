@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from line_requests.domain.decision import quantities_owed
-from line_requests.domain.model import AddOn, Allowance, Amount, Workspace
+from line_requests.domain.prices import AddOn, Allowance, Amount
 from line_requests.domain.submission import Kind
 from tests.decision.examples import ADD_ONS, counts, subscription, workspace
+
+if TYPE_CHECKING:
+    from line_requests.domain.model import Workspace
 
 SHARED = AddOn("price_shared", "prod_1", {"usd": Amount(100)})
 

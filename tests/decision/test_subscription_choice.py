@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from line_requests.billing.subscriptions import StripeItem, StripeSubscription
-from line_requests.domain.model import Allowance, Plan
+from line_requests.domain.prices import Allowance, Plan
 from line_requests.domain.submission import Kind
 from line_requests.flows.subscriptions import select
 from tests.decision.examples import ADD_ONS, SUBSCRIPTION_STATUSES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from line_requests.domain.model import Allowance, Plan
+from line_requests.domain.prices import Allowance, Plan
 from line_requests.domain.submission import Kind
 from tests.support.shop import clock
 

@@ -12,9 +12,10 @@ import pytest
 from line_requests.clock import Clock
 from line_requests.deployment import Deployment
 from line_requests.domain.errors import BillingUnavailable
-from line_requests.domain.model import Allowance, Line, Status
+from line_requests.domain.model import Line, Status
+from line_requests.domain.prices import Allowance
 from line_requests.domain.submission import Kind
-from line_requests.flows.lifecycle import Until
+from line_requests.flows.leases import Until
 from line_requests.settings import Settings
 from tests.decision.examples import ADD_ONS
 from tests.edges.scripted_stripe import an_invoice

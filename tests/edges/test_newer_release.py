@@ -11,7 +11,8 @@ from benchmark import events, functions
 from line_requests.bus.events import event_id
 from line_requests.deployment import Deployment
 from line_requests.domain.ids import new_api_key, sha256_hex
-from line_requests.domain.model import Allowance, ApiKey, Status
+from line_requests.domain.model import ApiKey, Status
+from line_requests.domain.prices import Allowance
 from line_requests.domain.submission import Kind
 from line_requests.settings import Settings
 from line_requests.storage.records import line_key

@@ -9,7 +9,8 @@ import pytest
 
 from line_requests.clock import wall_time_ms
 from line_requests.domain.errors import BillingMisconfigured, BillingRefused
-from line_requests.domain.model import PendingCharge, Status, VoidReason
+from line_requests.domain.model import Status, VoidReason
+from line_requests.domain.prices import PendingCharge
 from line_requests.domain.submission import Kind
 from tests.support.shop import clock
 

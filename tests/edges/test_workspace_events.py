@@ -13,7 +13,8 @@ from botocore.stub import Stubber
 
 from line_requests.bus.events import Bus
 from line_requests.domain.ids import parse_iso_ms
-from line_requests.domain.model import Allowance, Status, Subscription
+from line_requests.domain.model import Status, Subscription
+from line_requests.domain.prices import Allowance
 from line_requests.domain.submission import Kind
 from line_requests.flows.publishing import workspace_events
 from line_requests.storage.records import workspace_key

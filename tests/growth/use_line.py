@@ -12,7 +12,7 @@ from moto import mock_aws
 from line_requests.api.requests import read_submission
 from line_requests.bus.events import state_changed
 from line_requests.domain.errors import Invalid
-from line_requests.domain.model import Allowance
+from line_requests.domain.prices import Allowance
 from line_requests.operator import views
 from tests.support.engine import table_definition
 from tests.support.world import World

@@ -9,7 +9,7 @@ from line_requests.domain import decision
 from line_requests.domain.ids import sha256_hex
 from line_requests.domain.model import Change, IdempotencyRecord, Line, PaymentStatus, Status
 from line_requests.domain.submission import Submission
-from line_requests.flows.lifecycle import Until
+from line_requests.flows.leases import Until
 from line_requests.operator.target import Target, new_clock
 
 if TYPE_CHECKING:

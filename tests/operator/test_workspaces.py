@@ -8,7 +8,8 @@ import pytest
 from line_requests.clock import wall_time_ms
 from line_requests.domain import decision
 from line_requests.domain.errors import ForbiddenLineType, SubscriptionRequired
-from line_requests.domain.model import AddOn, Allowance, Amount, Subscription, Workspace
+from line_requests.domain.model import Subscription, Workspace
+from line_requests.domain.prices import AddOn, Allowance, Amount
 from line_requests.domain.submission import Kind
 from line_requests.operator import commands
 from line_requests.storage import records

@@ -337,7 +337,7 @@ MUTANTS = (
     ),
     _bug(
         "a crash keeps the line's lease",
-        "flows.lifecycle",
+        "flows.leases",
         "\nLEASE_MS = 13_000\n",
         "\nLEASE_MS = 13_000_000\n",
         "full/create-A+poll",

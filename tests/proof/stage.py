@@ -361,7 +361,7 @@ def empty(product: Product) -> World:
 def with_plans(product: Product, world: World, *, included: int = 1, cap: int = 3) -> World:
     """The world once these plans were applied, and the workspace synced."""
     from line_requests.clock import Clock
-    from line_requests.domain.model import AddOn, Allowance, Amount, Plan
+    from line_requests.domain.prices import AddOn, Allowance, Amount, Plan
     from line_requests.domain.submission import Kind
 
     def allowances(count: int, most: int) -> dict[Kind, Allowance]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from line_requests.clock import wall_time_ms
 from line_requests.domain.errors import LineRequestError
 from line_requests.domain.model import Line, Status, VoidReason
-from line_requests.flows.lifecycle import Until
+from line_requests.flows.leases import Until
 from tests.support.engine import dynamodb
 from tests.support.product import product
 from tests.support.shop import Requests, clock

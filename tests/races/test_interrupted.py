@@ -12,7 +12,7 @@ from line_requests.billing.events import hint_of
 from line_requests.clock import Clock, wall_time_ms
 from line_requests.domain.errors import BillingUnavailable
 from line_requests.domain.model import Status, VoidReason
-from line_requests.flows.lifecycle import Until
+from line_requests.flows.leases import Until
 from tests.local.demo import PRODUCT_API_KEY
 from tests.support.shop import WaitingClock, clock
 from tests.support.wire import refusal

@@ -9,7 +9,8 @@ from functools import partial
 import pytest
 
 from line_requests.domain.errors import RateLimited
-from line_requests.domain.model import Allowance, ApiKey, PaymentStatus, Status, VoidReason
+from line_requests.domain.model import ApiKey, PaymentStatus, Status, VoidReason
+from line_requests.domain.prices import Allowance
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Kind
 from tests.decision.examples import ADD_ONS, NOW_MS, subscription

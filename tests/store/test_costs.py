@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from line_requests.domain.bodies import created_body
-from line_requests.domain.model import Allowance, Amount, ApiKey, Status, VoidReason
+from line_requests.domain.model import ApiKey, Status, VoidReason
+from line_requests.domain.prices import Allowance, Amount
 from line_requests.domain.submission import Kind, Submission
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
 from line_requests.storage.table import marshal

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from line_requests.domain.model import Allowance, ApiKey, Status, VoidReason
+from line_requests.domain.model import ApiKey, Status, VoidReason
+from line_requests.domain.prices import Allowance
 from line_requests.storage.records import workspace_key
 from line_requests.storage.table import (
     CONFLICT_ATTEMPTS,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from line_requests.domain.model import Allowance, Line, Status, VoidReason
+from line_requests.domain.model import Line, Status, VoidReason
+from line_requests.domain.prices import Allowance
 from line_requests.domain.submission import Kind
 from tests.decision.examples import ADD_ONS, NOW_MS
 

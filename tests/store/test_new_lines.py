@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from line_requests.domain.errors import RateLimited
-from line_requests.domain.model import Allowance, PaymentStatus, Status
+from line_requests.domain.model import PaymentStatus, Status
+from line_requests.domain.prices import Allowance
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Kind
 from line_requests.storage.records import workspace_key

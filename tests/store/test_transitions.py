@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from line_requests.domain.errors import ForbiddenLineType
-from line_requests.domain.model import Allowance, Change, Line, PaymentStatus, Status, VoidReason
+from line_requests.domain.model import Change, Line, PaymentStatus, Status, VoidReason
+from line_requests.domain.prices import Allowance
 from line_requests.domain.submission import Kind
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
 from line_requests.storage.records import workspace_key

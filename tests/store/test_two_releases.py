@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from line_requests.domain.errors import ForbiddenLineType, UnreadableRecord
-from line_requests.domain.model import Allowance, Plan, Status
+from line_requests.domain.model import Status
+from line_requests.domain.prices import Allowance, Plan
 from line_requests.domain.submission import Kind
 from line_requests.storage.plans import Plans
 from line_requests.storage.records import line_key, plan_key, workspace_key

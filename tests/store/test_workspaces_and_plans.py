@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from line_requests.domain.model import Allowance, ApiKey, Plan, Status
+from line_requests.domain.model import ApiKey, Status
+from line_requests.domain.prices import Allowance, Plan
 from line_requests.domain.submission import Kind
 from line_requests.storage import records
 from line_requests.storage.due import Due

@@ -12,7 +12,7 @@ import stripe
 from line_requests.clock import Clock, wall_time_ms
 from line_requests.domain.errors import LineRequestError
 from line_requests.domain.ids import sha256_hex
-from line_requests.domain.model import AddOn, Allowance, Amount, Plan, Workspace
+from line_requests.domain.prices import AddOn, Allowance, Amount, Plan
 from line_requests.domain.submission import Kind, Submission
 from line_requests.flows.create import Created, Creation
 from line_requests.operator import commands
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from line_requests.deployment import Deployment
-    from line_requests.domain.model import Line
+    from line_requests.domain.model import Line, Workspace
     from line_requests.domain.rate_limit import RateLimit
     from tests.local.stripe_double import StripeDouble
     from tests.support.world import World

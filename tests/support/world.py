@@ -7,7 +7,7 @@ from collections import Counter
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from line_requests.domain.model import Allowance, IdempotencyRecord, Line, Status, Workspace
+from line_requests.domain.model import IdempotencyRecord, Line, Status, Workspace
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Kind
 from line_requests.storage.records import line_item, line_key, workspace_key
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
+    from line_requests.domain.prices import Allowance
     from line_requests.storage.lines import Conflict
 
 LIMIT = RateLimit(per_minute=120, burst=60)

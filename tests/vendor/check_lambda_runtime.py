@@ -22,7 +22,7 @@ from line_requests.domain import decision
 from line_requests.domain.ids import sha256_hex
 from line_requests.domain.model import ApiKey, Change, IdempotencyRecord, Line, PaymentStatus, Status
 from line_requests.domain.submission import Kind
-from line_requests.flows.lifecycle import LEASE_MS
+from line_requests.flows.leases import LEASE_MS
 from line_requests.operator import commands
 from tests.decision.examples import SUBMISSIONS
 from tests.local.demo import OPERATOR_API_KEY

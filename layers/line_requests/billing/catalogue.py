@@ -7,7 +7,7 @@ from typing import cast
 import stripe
 
 from line_requests.billing.errors import or_none, stripe_errors
-from line_requests.domain.model import Amount, TaxBehavior
+from line_requests.domain.prices import Amount, TaxBehavior
 
 
 @dataclass(frozen=True, slots=True)

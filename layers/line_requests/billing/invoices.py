@@ -14,7 +14,8 @@ from line_requests.billing.client import PAGE, list_all
 from line_requests.billing.customers import require_deleted_customer
 from line_requests.billing.errors import or_none, stripe_errors
 from line_requests.domain.errors import BillingMisconfigured, BillingRefused, BillingRejected, ReplayedFailure
-from line_requests.domain.model import Charge, Invoice, Line
+from line_requests.domain.model import Invoice, Line
+from line_requests.domain.prices import Charge
 from line_requests.telemetry import logger
 
 

@@ -10,7 +10,8 @@ from line_requests.billing.client import PAGE, list_all
 from line_requests.billing.customers import require_deleted_customer
 from line_requests.billing.errors import stripe_errors
 from line_requests.domain.errors import BillingRefused
-from line_requests.domain.model import NO_PERIOD, PendingCharge, Period, Workspace
+from line_requests.domain.model import Workspace
+from line_requests.domain.prices import NO_PERIOD, PendingCharge, Period
 
 # On every subscription item that this product adds, so that it can remove items that no plan names any more.
 ADDED_BY_US = {"line_requests": "add_on"}

@@ -3,17 +3,8 @@
 from line_requests.domain import money
 from line_requests.domain.decision import Next, expiry_ms
 from line_requests.domain.ids import iso_utc
-from line_requests.domain.model import (
-    AddOn,
-    Allowance,
-    Change,
-    Delivered,
-    Line,
-    PaymentStatus,
-    Status,
-    Subscription,
-    Workspace,
-)
+from line_requests.domain.model import Change, Delivered, Line, PaymentStatus, Status, Subscription, Workspace
+from line_requests.domain.prices import AddOn, Allowance
 from line_requests.domain.submission import Kind, Submission
 
 Body = dict[str, object]

@@ -11,17 +11,8 @@ from line_requests.domain.errors import (
     NoneForSale,
     SubscriptionRequired,
 )
-from line_requests.domain.model import (
-    AddOn,
-    Amount,
-    Charge,
-    Excess,
-    Invoice,
-    Line,
-    Subscription,
-    VoidReason,
-    Workspace,
-)
+from line_requests.domain.model import Invoice, Line, Subscription, VoidReason, Workspace
+from line_requests.domain.prices import AddOn, Amount, Charge, Excess
 from line_requests.domain.submission import Kind, Submission
 
 

@@ -108,8 +108,11 @@ class BillingUnavailable(LineRequestError):
     """Stripe cannot do it now; the request is kept and finished later."""
 
     code = "stripe_unavailable"
-    line_id: str | None = None
-    """The line that is kept."""
+
+    def __init__(self, message: str = "", *, line_id: str | None = None) -> None:
+        super().__init__(message)
+        self.line_id = line_id
+        """The line that is kept."""
 
 
 class BillingMisconfigured(BillingUnavailable):

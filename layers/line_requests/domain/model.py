@@ -3,21 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
 
 from pydantic import SkipValidation
 
+from line_requests.domain.prices import (
+    NO_PERIOD,
+    Allowance,
+    Charge,
+    Counted,
+    Coverage,
+    Excess,
+    FirstCharge,
+    PendingCharge,
+    Period,
+)
 from line_requests.domain.submission import Kind, Submission
 
 # Stripe's statuses in which lines may be requested (contract 17), and those that have ended for good (39).
 ACTIVE = frozenset({"active", "trialing"})
 ENDED = frozenset({"canceled", "incomplete_expired"})
-
-# Whether a price contains its tax; unspecified leaves it to the Stripe account's default.
-TaxBehavior = Literal["exclusive", "inclusive", "unspecified"]
-# Whether lines that nobody paid for are billed (contract 50), and what a first invoice charges (51).
-Excess = Literal["keep", "bill"]
-FirstCharge = Literal["prorated", "full"]
 
 
 class Status(StrEnum):
@@ -48,52 +52,6 @@ class VoidReason(StrEnum):
     SUBSCRIPTION_ENDED = "subscription_ended"
     NOT_ON_PLAN = "not_on_plan"
     BILLING_REFUSED = "billing_refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """A price in one currency."""
-
-    unit_amount: int
-    """Minor units of the currency."""
-    tax_behavior: TaxBehavior = "unspecified"
-
-
-@dataclass(frozen=True, slots=True)
-class AddOn:
-    """A paid line beyond the plan: the recurring price, and what an invoice item copies from it, by currency."""
-
-    price: str
-    product: str
-    amounts: Mapping[str, Amount]
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """From one moment to another, epoch seconds as at Stripe."""
-
-    start_s: int
-    end_s: int
-
-
-NO_PERIOD = Period(0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """So many places are charged until then (contract 52)."""
-
-    until_s: int
-    places: int
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What a plan grants for one kind of line; without an add-on nothing is for sale."""
-
-    included: int
-    cap: int | None = None
-    add_on: AddOn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,32 +92,6 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """The last period of a subscription whose invoice lines were added to `charged`."""
-
-    subscription: str
-    period_end_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class PendingCharge:
-    """One pending invoice item for places that are owed beyond what is charged; frozen before Stripe is called."""
-
-    number: int
-    kind: Kind
-    subscription: str
-    product: str
-    currency: str
-    amount: int
-    tax_behavior: TaxBehavior
-    tax_rates: tuple[str, ...]
-    period: Period
-    from_s: tuple[int, ...]
-    """From when each of its places is charged."""
-    stored_at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
 class Workspace:
     """The consistency boundary: subscription, capacity in use, the awaiting_payment lock, the rate window."""
 
@@ -189,26 +121,6 @@ class Workspace:
     """GCRA's theoretical arrival time, epoch milliseconds."""
     quantities_revision: int = 0
     """Incremented by every change that may alter the add-on quantities owed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """Every parameter of a line's invoice, frozen when the line is created."""
-
-    customer: str
-    livemode: bool
-    product: str
-    currency: str
-    amount: int
-    """Minor units of the currency."""
-    period: Period
-    """What it pays for."""
-    description: str
-    tax_behavior: TaxBehavior = "unspecified"
-    automatic_tax: bool = False
-    tax_rates: tuple[str, ...] = ()
-    memo: str | None = None
-    footer: str | None = None
 
 
 class ReasonCode(StrEnum):
@@ -318,23 +230,6 @@ class IdempotencyRecord:
     line_id: str
     fingerprint: str
     response_body: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A plan as applied: the base prices that identify it, and what it grants."""
-
-    name: str
-    base_prices: tuple[str, ...]
-    allowances: Mapping[Kind, Allowance]
-    automatic_tax: bool = False
-    tax_rates: tuple[str, ...] = ()
-    excess: Excess = "keep"
-    first_charge: FirstCharge = "prorated"
-    invoice_memo: str | None = None
-    invoice_footer: str | None = None
-    position: int = 0
-    """Its place in the plan file: of several base prices on one subscription, the first plan's counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from dateutil.relativedelta import relativedelta
 
-from line_requests.domain.model import Coverage, Period, Subscription
+from line_requests.domain.model import Subscription
+from line_requests.domain.prices import Coverage, Period
 from line_requests.domain.submission import Kind
 
 # Stripe takes only multiples of these: https://docs.stripe.com/currencies#special-cases and #three-decimal

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from line_requests.domain.model import Allowance, Subscription, Workspace
+from line_requests.domain.model import Subscription, Workspace
+from line_requests.domain.prices import Allowance
 from line_requests.domain.submission import Kind
 
 Reason = Literal["subscription_ended", "kind_not_offered", "above_cap", "above_included", "within_plan"]

@@ -11,7 +11,8 @@ from line_requests.billing.account import Billing
 from line_requests.billing.subscriptions import StripeSubscription
 from line_requests.domain import decision, money
 from line_requests.domain.errors import BillingRefused, BillingRejected, BillingUnavailable, LineRequestError
-from line_requests.domain.model import ENDED, Counted, PendingCharge, Subscription, Workspace
+from line_requests.domain.model import ENDED, Subscription, Workspace
+from line_requests.domain.prices import Counted, PendingCharge
 from line_requests.domain.submission import Kind
 from line_requests.flows.subscriptions import SubscriptionSync
 from line_requests.storage.plans import Plans

@@ -13,18 +13,12 @@ from line_requests.domain import decision
 from line_requests.domain.bodies import created_body
 from line_requests.domain.errors import Contended, LineRequestError, RequestInProgress
 from line_requests.domain.ids import new_line_id, sha256_hex
-from line_requests.domain.model import (
-    AddOn,
-    Change,
-    IdempotencyRecord,
-    Line,
-    PaymentStatus,
-    Status,
-    Workspace,
-)
+from line_requests.domain.model import Change, IdempotencyRecord, Line, PaymentStatus, Status, Workspace
+from line_requests.domain.prices import AddOn
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Submission
-from line_requests.flows.lifecycle import LEASE_MS, Lifecycle, Until
+from line_requests.flows.leases import LEASE_MS, Until
+from line_requests.flows.lifecycle import Lifecycle
 from line_requests.storage.lines import REPUBLISH_AFTER_MS, Conflict
 from line_requests.storage.stores import Stores
 from line_requests.telemetry import logger

@@ -5,28 +5,21 @@ and a repetition changes nothing.
 """
 
 from collections.abc import Callable
-from enum import Enum
 
 from line_requests.billing.account import Billing
 from line_requests.clock import Clock
 from line_requests.domain import decision
 from line_requests.domain.errors import BillingMisconfigured, BillingRefused, BillingRejected, BillingUnavailable
 from line_requests.domain.model import Invoice, Line, Status, VoidReason, Workspace
+from line_requests.flows import leases
 from line_requests.flows.add_ons import AddOns
 from line_requests.flows.invoicing import DELETED, Invoicing, invoice_missing
 from line_requests.flows.subscriptions import SubscriptionSync
 from line_requests.storage.stores import Stores
 from line_requests.telemetry import alarm, logger
 
-# At most one poller per line and interval asks Stripe; the others answer what is stored (contract 39).
-POLL_INTERVAL_MS = 3_000
-# Three of Stripe's slowest calls, and a margin in which the holder no longer calls Stripe.
-LEASE_MS = 13_000
-LEASE_MARGIN_S = 1.0
 # For a 409, whose client waits for it.
 HOLDER_LIMIT_S = 4.0
-# The pause between two attempts to take a lease that another caller holds.
-LEASE_PAUSE_MIN_S, LEASE_PAUSE_MAX_S = 0.05, 0.5
 # The reconciler rechecks an unpaid line after an hour, then doubles the wait, up to a day.
 RECHECK_MIN_MS = 3_600_000
 RECHECK_MAX_MS = 24 * 3_600_000
@@ -34,17 +27,6 @@ RECHECK_MAX_MS = 24 * 3_600_000
 STEPS_MAX = 12
 
 Connect = Callable[[Clock], Billing]
-
-
-class Until(Enum):
-    """What a caller needs from `advance`."""
-
-    FINALIZED = "the invoice has its hosted page"
-    CHECKED = "Stripe was asked once"
-
-    def reached(self, line: Line) -> bool:
-        """Whether there is nothing left to do for it."""
-        return not line.half_made if self is Until.FINALIZED else not line.awaiting
 
 
 class Lifecycle:
@@ -60,7 +42,9 @@ class Lifecycle:
 
     # --- doors ----------------------------------------------------------------------------------
 
-    def advance(self, clock: Clock, line: Line, until: Until, *, wait: bool = False, throttled: bool = False) -> Line:
+    def advance(
+        self, clock: Clock, line: Line, until: leases.Until, *, wait: bool = False, throttled: bool = False
+    ) -> Line:
         """Takes the line's lease, then every step that can be taken now, once.
 
         `wait`: until another caller's lease ends; else the line comes back as it is. `throttled`: a poll, which asks
@@ -69,20 +53,18 @@ class Lifecycle:
         Raises BillingUnavailable when Stripe or the lease's holder takes too long, and BillingRefused once the line was
         canceled because Stripe refuses it.
         """
-        pause_s = LEASE_PAUSE_MIN_S
+        pause_s = leases.LEASE_PAUSE_MIN_S
         while not until.reached(line):
             now_ms = clock.now_ms()
-            leased = self._lines.take_lease(line, now_ms=now_ms, until_ms=now_ms + LEASE_MS, throttled=throttled)
+            leased = self._lines.take_lease(line, now_ms=now_ms, until_ms=now_ms + leases.LEASE_MS, throttled=throttled)
             if leased is not None:
                 return self._pass(clock, leased, throttled=throttled)
             if not wait or (throttled and line.lease_until_ms <= now_ms):
                 return line
             if clock.remaining_s() < 2 * pause_s:
-                busy = BillingUnavailable("another caller is still working on the invoice")
-                busy.line_id = line.id
-                raise busy
+                raise BillingUnavailable("another caller is still working on the invoice", line_id=line.id)
             clock.sleep(pause_s)
-            pause_s = min(LEASE_PAUSE_MAX_S, pause_s * 1.5)
+            pause_s = min(leases.LEASE_PAUSE_MAX_S, pause_s * 1.5)
             line = self._reread(line)
         return line
 
@@ -102,7 +84,7 @@ class Lifecycle:
         if invoice.status == "paid":
             return self._settle(clock, line, invoice, decision.MarkPaid())  # whatever the workspace says
         workspace = workspace or self._workspace(line)
-        move = decision.next_move(line, workspace, invoice, clock.now_ms(), self._window_ms)
+        move = self._next_move(clock, line, workspace, invoice)
         if isinstance(move, decision.ReportMissing):
             raise invoice_missing(line)
         if not isinstance(move, decision.Settlement):
@@ -121,14 +103,13 @@ class Lifecycle:
         line = self.apply(clock, line, invoice, workspace)
         if not line.awaiting or line.invoice_id not in {None, invoice.id}:
             return line
-        workspace = workspace or self._workspace(line)
-        move = decision.next_move(line, workspace, invoice, clock.now_ms(), self._window_ms)
-        return line if isinstance(move, decision.AwaitPayment) else self.advance(clock, line, Until.CHECKED)
+        move = self._next_move(clock, line, workspace or self._workspace(line), invoice)
+        return line if isinstance(move, decision.AwaitPayment) else self.advance(clock, line, leases.Until.CHECKED)
 
     def check_holder(self, clock: Clock, line: Line, workspace: Workspace) -> Line:
         """For a 409: the lock's holder after a short look at its invoice, without a lease."""
         if line.half_made or line.invoice_id is None:
-            return self.advance(clock, line, Until.FINALIZED, wait=True)
+            return self.advance(clock, line, leases.Until.FINALIZED, wait=True)
         invoice = self.connect(clock.limited(HOLDER_LIMIT_S)).invoices.retrieve(line.invoice_id)
         return self.apply_then_advance(clock, line, invoice, workspace)
 
@@ -138,7 +119,7 @@ class Lifecycle:
         The line comes back awaiting payment when a payment is under way, and paid when that came first.
         """
         line = self._record_void_reason(clock, line, reason)
-        return self.advance(clock, line, Until.CHECKED, wait=True)
+        return self.advance(clock, line, leases.Until.CHECKED, wait=True)
 
     def check_late_payment(self, clock: Clock, line: Line) -> None:
         """Checks once more whether a canceled line was paid."""
@@ -169,7 +150,7 @@ class Lifecycle:
             return
         # The reason is stored only after a read: an invoice that was void before this change is not void for it.
         if decision.reason_to_void(line, workspace, clock.now_ms(), self._window_ms) is not None:
-            self.advance(clock, line, Until.CHECKED, wait=True)
+            self.advance(clock, line, leases.Until.CHECKED, wait=True)
 
     # --- one leased pass ------------------------------------------------------------------------
 
@@ -178,7 +159,7 @@ class Lifecycle:
 
         `new`: nothing can have happened at Stripe yet, so nothing is read first.
         """
-        limit = clock.limited((line.lease_until_ms - clock.now_ms()) / 1000 - LEASE_MARGIN_S)
+        limit = clock.limited((line.lease_until_ms - clock.now_ms()) / 1000 - leases.LEASE_MARGIN_S)
         try:
             billing = self.connect(limit)
             invoice = None if new else self._read(clock, line, billing)
@@ -201,7 +182,7 @@ class Lifecycle:
         for _ in range(STEPS_MAX):
             if not line.awaiting:
                 break
-            move = decision.next_move(line, workspace, invoice, clock.now_ms(), self._window_ms)
+            move = self._next_move(clock, line, workspace, invoice)
             if isinstance(move, decision.AwaitPayment):
                 return self._await_payment(clock, line, invoice)
             if isinstance(move, decision.BuildInvoice):
@@ -272,7 +253,7 @@ class Lifecycle:
             line,
             url=(invoice.url if invoice else None) or line.payment_url,
             # A new invoice was not polled yet: the first poll may ask Stripe at once.
-            next_poll_at_ms=now_ms if line.half_made else now_ms + POLL_INTERVAL_MS,
+            next_poll_at_ms=now_ms if line.half_made else now_ms + leases.POLL_INTERVAL_MS,
             due_at_ms=due_at_ms if line.void_reason is None else now_ms,
         )
         if stored is not None:
@@ -291,7 +272,7 @@ class Lifecycle:
         else:
             logger.warning("Stripe is unavailable", extra={"line_id": line.id, "reason": str(trouble)})
         now_ms = clock.now_ms()
-        next_poll_at_ms = now_ms if line.half_made and not throttled else now_ms + POLL_INTERVAL_MS
+        next_poll_at_ms = now_ms if line.half_made and not throttled else now_ms + leases.POLL_INTERVAL_MS
         self._lines.release_lease(line, next_poll_at_ms=next_poll_at_ms, due_at_ms=now_ms)
 
     def _flag_refund(self, line: Line, invoice: Invoice) -> Line:
@@ -303,6 +284,9 @@ class Lifecycle:
 
     def _record_void_reason(self, clock: Clock, line: Line, reason: VoidReason) -> Line:
         return self._lines.record_void_reason(line, reason, clock.now_ms()) or self._reread(line)
+
+    def _next_move(self, clock: Clock, line: Line, workspace: Workspace, invoice: Invoice | None) -> decision.Move:
+        return decision.next_move(line, workspace, invoice, clock.now_ms(), self._window_ms)
 
     def _reread(self, line: Line) -> Line:
         """The line as it is now; lines are never deleted."""

@@ -5,7 +5,8 @@ from line_requests.clock import Clock
 from line_requests.domain.errors import BillingRefused
 from line_requests.domain.model import Line, Status
 from line_requests.flows.event_feed import EventFeed
-from line_requests.flows.lifecycle import RECHECK_MAX_MS, Lifecycle, Until
+from line_requests.flows.leases import Until
+from line_requests.flows.lifecycle import RECHECK_MAX_MS, Lifecycle
 from line_requests.flows.progress import Progress
 from line_requests.storage import records
 from line_requests.storage.due import Due

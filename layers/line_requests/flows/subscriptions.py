@@ -6,7 +6,8 @@ from dataclasses import replace
 from line_requests.billing.account import Billing
 from line_requests.billing.subscriptions import StripeSubscription
 from line_requests.domain.errors import BillingUnavailable
-from line_requests.domain.model import ACTIVE, NO_PERIOD, Plan, Subscription, Workspace
+from line_requests.domain.model import ACTIVE, Subscription, Workspace
+from line_requests.domain.prices import NO_PERIOD, Plan
 from line_requests.storage.plans import Plans
 from line_requests.storage.workspaces import Workspaces
 from line_requests.telemetry import alarm

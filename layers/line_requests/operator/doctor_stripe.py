@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from line_requests.billing.client import API_VERSION
 from line_requests.domain import decision
-from line_requests.domain.model import ENDED, Amount
+from line_requests.domain.model import ENDED
+from line_requests.domain.prices import Amount
 from line_requests.operator.doctor import Check, Patient, Skipped
 from line_requests.operator.values import Money
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from line_requests.domain.model import Plan, Workspace
+from line_requests.domain.model import Workspace
 from line_requests.domain.over_plan import excess, standings_under
+from line_requests.domain.prices import Plan
 from line_requests.operator.refusal import Row
 
 

@@ -8,7 +8,8 @@ from functools import cache
 from line_requests.billing.account import Billing
 from line_requests.billing.catalogue import StripePrice
 from line_requests.domain.errors import InvalidPlan
-from line_requests.domain.model import AddOn, Allowance, Plan, Workspace
+from line_requests.domain.model import Workspace
+from line_requests.domain.prices import AddOn, Allowance, Plan
 from line_requests.operator.plan_files import InvalidPlans, Mistake, PlanSpec
 from line_requests.operator.values import Money
 from line_requests.storage.plans import PLANS_MAX, Plans

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from line_requests.domain.model import Plan
+from line_requests.domain.prices import Plan
 from line_requests.operator.plan_files import table_of
 from line_requests.operator.refusal import Row
 from line_requests.operator.values import Money

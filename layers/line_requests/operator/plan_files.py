@@ -10,7 +10,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, ValidationError, model_validator
 
 from line_requests.domain.errors import InvalidPlan
-from line_requests.domain.model import Excess, FirstCharge, Plan
+from line_requests.domain.prices import Excess, FirstCharge, Plan
 from line_requests.domain.submission import Kind
 
 # A copy of the plan lies in each of its workspaces, which have to stay small.

@@ -13,7 +13,8 @@ from line_requests.billing.account import Billing
 from line_requests.bus.events import event_id
 from line_requests.clock import Clock, wall_time_ms
 from line_requests.domain.errors import LineRequestError
-from line_requests.domain.model import Allowance, Line, Plan, Status, Subscription
+from line_requests.domain.model import Line, Status, Subscription
+from line_requests.domain.prices import Allowance, Plan
 from line_requests.domain.submission import Kind
 from line_requests.operator import commands, doctor, doctor_aws, doctor_stripe
 from line_requests.operator.refusal import Refused, Row

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from line_requests.clock import wall_time_ms
 from line_requests.domain.bodies import submission_body
-from line_requests.domain.model import ApiKey, Line, Plan, Workspace
+from line_requests.domain.model import ApiKey, Line, Workspace
+from line_requests.domain.prices import Plan
 from line_requests.operator import commands
 from line_requests.operator.listing import Listed
 from line_requests.operator.refusal import Row

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from line_requests.domain.model import Plan
+from line_requests.domain.prices import Plan
 from line_requests.storage import records
 from line_requests.storage.table import Table, Write
 

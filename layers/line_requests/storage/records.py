@@ -11,18 +11,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from line_requests.domain.errors import UnreadableRecord
-from line_requests.domain.model import (
-    ApiKey,
-    Change,
-    Counted,
-    Coverage,
-    IdempotencyRecord,
-    Line,
-    PendingCharge,
-    Plan,
-    Subscription,
-    Workspace,
-)
+from line_requests.domain.model import ApiKey, Change, IdempotencyRecord, Line, Subscription, Workspace
+from line_requests.domain.prices import Counted, Coverage, PendingCharge, Plan
 from line_requests.domain.submission import Kind, Submission
 from line_requests.storage.table import Item
 from line_requests.telemetry import alarm

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-from line_requests.domain.model import Counted, Coverage, PendingCharge, Subscription, Workspace
+from line_requests.domain.model import Subscription, Workspace
 from line_requests.domain.over_plan import basis_under
+from line_requests.domain.prices import Counted, Coverage, PendingCharge
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Kind
 from line_requests.storage import capacity, records

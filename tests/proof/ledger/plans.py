@@ -6,7 +6,7 @@ from tests.proof.ledger.history import Plan
 from tests.proof.memory_billing import Price
 
 if TYPE_CHECKING:
-    from line_requests.domain import model
+    from line_requests.domain import prices
 
 CURRENCIES = ("usd", "eur", "jpy", "isk", "kwd")
 # Minor units of each of these currencies.
@@ -38,10 +38,10 @@ LENGTHS_S = {price: {"week": 7, "month": 30, "year": 365}[PRICES[price].interval
 """About how long a unit amount lasts, to tell seconds by money."""
 
 
-def for_the_product() -> "list[model.Plan]":
+def for_the_product() -> "list[prices.Plan]":
     """As `plans apply` stores them; imported late, so that a planted bug comes first."""
-    from line_requests.domain.model import AddOn, Allowance, Amount
-    from line_requests.domain.model import Plan as Applied
+    from line_requests.domain.prices import AddOn, Allowance, Amount
+    from line_requests.domain.prices import Plan as Applied
     from line_requests.domain.submission import Kind
 
     def allowance(included: int, price: str) -> Allowance:
