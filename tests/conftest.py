@@ -35,6 +35,13 @@ def running_stack() -> Iterator[LocalStack]:
         yield stack
 
 
+@pytest.fixture(scope="module")
+def moving_stack() -> Iterator[LocalStack]:
+    """A stack of its own, for tests that move its clock: time in this process follows until the stack stops."""
+    with LocalStack() as stack:
+        yield stack
+
+
 @pytest.fixture
 def stack(running_stack: LocalStack) -> Iterator[LocalStack]:
     """The local stack; its modes and faults are what they are at start, again after the test."""

@@ -40,7 +40,7 @@ def open_page(browser: Browser, stack: LocalStack, problems: list[str]) -> Itera
     """Opens pages of the local stack, and fails the test if any of them reports an error."""
 
     def open_page(path: str, **options: Any) -> Page:  # noqa: ANN401
-        page = browser.new_page(base_url=stack.origin, **options)
+        page = browser.new_page(**{"base_url": stack.origin} | options)
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(path)

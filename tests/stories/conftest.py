@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
-import stripe
 
-from line_requests.storage.stores import Stores
-from line_requests.storage.table import Table
-from tests.local.demo import OPERATOR_API_KEY
 from tests.stories.listener import Listener
-from tests.stories.world import TIMEOUT_SECONDS, Workspace, World
+from tests.stories.world import Workspace, World, world_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,21 +17,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def _world(running_stack: LocalStack) -> Iterator[World]:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-    payments = stripe.RequestsClient(timeout=10)
-    client = stripe.StripeClient(
-        OPERATOR_API_KEY, base_addresses={"api": running_stack.double.url}, http_client=payments
-    )
-    ministack = running_stack.ministack
-    logs = ministack.session.client("logs", endpoint_url=ministack.endpoint)
-    dynamodb = ministack.session.client("dynamodb", endpoint_url=ministack.endpoint)
-    table = Table(dynamodb, running_stack.deployment.table)
-    running_stack.reconcile()  # the first run reads a whole day of the feed
-    with httpx.Client(base_url=running_stack.origin, timeout=TIMEOUT_SECONDS, limits=limits) as http:
-        yield World(running_stack, http, client, logs, Stores(table))
-    dynamodb.close()
-    logs.close()
-    payments.close()  # type: ignore[no-untyped-call] # not annotated by the SDK
+    with world_on(running_stack) as world:
+        yield world
 
 
 @pytest.fixture

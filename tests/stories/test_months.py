@@ -12,17 +12,25 @@ import pytest
 from line_requests.storage.records import due_shard
 from tests.local.demo import ADD_ON_PRICES, BASE_PRICES
 from tests.local.ministack import ROOT
-from tests.stories.world import Workspace, World, eventually
+from tests.stories.world import Workspace, World, eventually, world_on
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from stripe import Invoice, InvoiceItem, InvoiceLineItem
+
+    from tests.local.stack import LocalStack
 
 DAY_S = 86_400
 MONTH_S = 31 * DAY_S  # no month is longer
 PAGE = (ROOT / "docs/billing.md").read_text(encoding="utf-8")
 BASE, PHONE = BASE_PRICES["starter"], ADD_ON_PRICES["purchased_phone"]
+
+
+@pytest.fixture(scope="module")
+def world(moving_stack: LocalStack) -> Iterator[World]:
+    with world_on(moving_stack) as world:
+        yield world
 
 
 @pytest.fixture

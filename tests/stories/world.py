@@ -6,19 +6,21 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tests.local.demo import PRODUCT_API_KEY
+import httpx
+import stripe
+
+from line_requests.storage.stores import Stores
+from line_requests.storage.table import Table
+from tests.local.demo import OPERATOR_API_KEY, PRODUCT_API_KEY
 from tests.stories.description import check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    import httpx
-    import stripe
-
-    from line_requests.storage.stores import Stores
     from tests.local.stack import LocalStack
     from tests.local.stripe_double.server import LoggedRequest
 
@@ -244,3 +246,21 @@ def together(number: int, act: Callable[[int], T]) -> list[T]:
 
     with ThreadPoolExecutor(number) as pool:
         return list(pool.map(run, range(number)))
+
+
+@contextmanager
+def world_on(stack: LocalStack) -> Iterator[World]:
+    """Everything that stories need of a stack."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+    payments = stripe.RequestsClient(timeout=10)
+    client = stripe.StripeClient(OPERATOR_API_KEY, base_addresses={"api": stack.double.url}, http_client=payments)
+    ministack = stack.ministack
+    logs = ministack.session.client("logs", endpoint_url=ministack.endpoint)
+    dynamodb = ministack.session.client("dynamodb", endpoint_url=ministack.endpoint)
+    table = Table(dynamodb, stack.deployment.table)
+    stack.reconcile()  # the first run reads a whole day of the feed
+    with httpx.Client(base_url=stack.origin, timeout=TIMEOUT_SECONDS, limits=limits) as http:
+        yield World(stack, http, client, logs, Stores(table))
+    dynamodb.close()
+    logs.close()
+    payments.close()  # type: ignore[no-untyped-call] # not annotated by the SDK
