@@ -32,7 +32,7 @@ def test_provisioner_serves_the_product_end_to_end(
     line_id = scale.create(lastName="Hopper").json()["line"]["_id"]
     eventually(lambda: scale.get(line_id)["status"] == "active")
     assert provisioner.orders(line_id) == ["completed"]
-    release = ["line", "release", scale.id, line_id, "--stack", STACK_NAME]
+    release = ["line", "release", line_id, "--yes", "--stack", STACK_NAME]
     environment = {"PATH": os.environ["PATH"]} | stack.ministack.aws_environment
     subprocess.run([Path(sys.executable).with_name("line-requests"), *release], env=environment, check=True)
     eventually(lambda: provisioner.orders(line_id) == ["released"])
