@@ -109,7 +109,7 @@ MUTANTS = (
     _bug(
         "a pending charge is not stored before it is created",
         "flows.add_ons",
-        "save_charged(workspace, workspace.charged, counted=counted, pending_charge=charge)",
+        "save_charged(workspace, charged, counted=counted, pending_charge=charge)",
         "get(workspace.id)",
     ),
     _bug(
