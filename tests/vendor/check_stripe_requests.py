@@ -22,6 +22,8 @@ from line_requests.billing.subscriptions import StripeItem
 from line_requests.clock import Clock
 from line_requests.domain.errors import LineRequestError
 from line_requests.domain.model import Invoice
+from line_requests.domain.prices import PendingCharge
+from line_requests.domain.submission import Kind
 from tests.decision import examples
 from tests.local.demo import OPERATOR_API_KEY, PRODUCT_API_KEY
 from tests.local.stripe_double.routes import find_route
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from tests.local.stripe_double.server import LoggedRequest
 
 Json = dict[str, Any]
-ENDPOINTS = 18  # fewer: a story no longer reaches Stripe as it did; more: count again
+ENDPOINTS = 20  # fewer: a story no longer reaches Stripe as it did; more: count again
 CALLS_KEY = "sk_test_calls"
 PRODUCT_KEYS = {PRODUCT_API_KEY, CALLS_KEY}
 
@@ -165,7 +167,22 @@ def _call_billing(stack: LocalStack) -> None:
         shop.v1.invoice_items.create({"customer": customer, "amount": 1, "currency": "usd", "metadata": ours})
     # The double embeds all items of a subscription, Stripe only the first.
     items = {"object": "list", "data": [], "has_more": True}
-    long = stripe.Subscription.construct_from({"id": "sub_1", "status": "active", "created": 0, "items": items}, None)
+    values = {"id": "sub_1", "status": "active", "created": 0, "currency": "usd", "billing_cycle_anchor": 0}
+    long = stripe.Subscription.construct_from(values | {"items": items}, None)
+    workspace = examples.workspace(customer=customer)
+    owed = PendingCharge(
+        number=1,
+        kind=Kind.EMAIL,
+        subscription="sub_1",
+        product="prod_1",
+        currency="usd",
+        amount=333,
+        tax_behavior="exclusive",
+        tax_rates=("txr_1",),
+        period=examples.PERIOD,
+        from_s=(examples.PERIOD.start_s,),
+        stored_at_ms=examples.NOW_MS,
+    )
     charge = replace(examples.CHARGE, customer=customer, automatic_tax=True, tax_rates=("txr_1", "txr_2"))
     line = replace(examples.line(), charge=charge, created_at_ms=0)
     calls: dict[str, list[Callable[[], object]]] = {
@@ -190,7 +207,12 @@ def _call_billing(stack: LocalStack) -> None:
             lambda: subscriptions.set_quantity("sub_1", "price_1", StripeItem("si_1", 1, ours=True), 2),
             lambda: subscriptions.set_quantity("sub_1", "price_1", StripeItem("si_1", 1, ours=True), 0),
         ],
+        "charged_quantities": [lambda: subscriptions.charged_quantities("sub_1", examples.PERIOD)],
+        "create_pending_item": [lambda: subscriptions.create_pending_item(workspace, owed)],
+        "has_item": [lambda: subscriptions.has_item(workspace, owed)],
         "price": [lambda: catalogue.price("price_1")],
+        "product_active": [lambda: catalogue.product_active("prod_1")],
+        "default_tax_behavior": [catalogue.default_tax_behavior],
         "tax_rate_active": [lambda: catalogue.tax_rate_active("txr_1")],
         "customer_livemode": [lambda: catalogue.customer_livemode(customer)],
         "between": [lambda: list(billing.events.between(since_s=0, until_s=2**31))],
