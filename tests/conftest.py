@@ -35,9 +35,9 @@ def running_stack() -> Iterator[LocalStack]:
         yield stack
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def moving_stack() -> Iterator[LocalStack]:
-    """A stack of its own, for tests that move its clock: time in this process follows until the stack stops."""
+    """A stack of its own, for a test that moves its clock: time in this process follows until the stack stops."""
     with LocalStack() as stack:
         yield stack
 

@@ -14,6 +14,7 @@ from line_requests.operator import cli, target
 from line_requests.storage.stores import Stores
 from line_requests.storage.table import Table
 from tests.local.demo import OPERATOR_API_KEY as LOCAL_OPERATOR_API_KEY
+from tests.local.stack import LocalStack
 from tests.local.stripe_double import StripeDouble
 from tests.operator.local import Local
 from tests.operator.shop import OPERATOR_API_KEY, Shop
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-    from tests.local.stack import LocalStack
 
 REGION = "us-east-1"
 
@@ -194,3 +194,10 @@ def acme(shop: Shop, console: Console, starter: str) -> str:
     """A workspace that subscribes to that plan."""
     console.json("workspace", "create", "acme", "--customer", shop.subscriber(starter))
     return "acme"
+
+
+@pytest.fixture(scope="module")
+def running_stack() -> Iterator[LocalStack]:
+    """A stack of their own: these tests examine all of a deployment, and other tests leave it as they please."""
+    with LocalStack() as stack:
+        yield stack

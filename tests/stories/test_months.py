@@ -12,14 +12,13 @@ import pytest
 from line_requests.storage.records import due_shard
 from tests.local.demo import ADD_ON_PRICES, BASE_PRICES
 from tests.local.ministack import ROOT
+from tests.local.stack import LocalStack
 from tests.stories.world import Workspace, World, eventually, world_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from stripe import Invoice, InvoiceItem, InvoiceLineItem
-
-    from tests.local.stack import LocalStack
 
 DAY_S = 86_400
 MONTH_S = 31 * DAY_S  # no month is longer
@@ -28,8 +27,9 @@ BASE, PHONE = BASE_PRICES["starter"], ADD_ON_PRICES["purchased_phone"]
 
 
 @pytest.fixture(scope="module")
-def world(moving_stack: LocalStack) -> Iterator[World]:
-    with world_on(moving_stack) as world:
+def world() -> Iterator[World]:
+    """A stack of their own: time in this process follows its clock until it stops."""
+    with LocalStack() as stack, world_on(stack) as world:
         yield world
 
 
