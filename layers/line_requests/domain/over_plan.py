@@ -75,7 +75,7 @@ def _standing(workspace: Workspace, subscription: Subscription | None, kind: Kin
     elif (allowance := subscription.allowances.get(kind)) is None:
         why = "kind_not_offered"
     else:
-        # Under `bill`, renewals bill what nobody paid for, so only the cap limits.
+        # Under `bill`, renewals bill unpaid lines, so only the cap limits.
         allowed, why = None if subscription.excess == "bill" else allowance.included + paid, "above_included"
         if allowance.cap is not None and (allowed is None or allowance.cap < allowed):
             allowed, why = allowance.cap, "above_cap"

@@ -8,7 +8,7 @@ from line_requests.domain.submission import Kind
 
 # Whether a price contains its tax; unspecified leaves it to the Stripe account's default.
 TaxBehavior = Literal["exclusive", "inclusive", "unspecified"]
-# Whether lines that nobody paid for are billed (contract 50), and what a first invoice charges (51).
+# Whether unpaid lines are billed (contract 50), and what a first invoice charges (51).
 Excess = Literal["keep", "bill"]
 FirstCharge = Literal["prorated", "full"]
 

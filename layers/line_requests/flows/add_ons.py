@@ -97,7 +97,7 @@ class AddOns:
     def _next_charge(self, workspace: Workspace, subscription: Subscription, now_ms: int) -> PendingCharge | None:
         """What the first kind that is short has to be charged; None when every owed place is covered."""
         period, now_s = subscription.period, now_ms // 1000
-        # What nobody paid for is billed by renewals only, so `keep` counts whatever the plan's policy is.
+        # Unpaid lines are billed by renewals only, so the formula of `keep` counts here under either policy.
         for kind, owed in decision.owed_by_kind(workspace).items():
             short = money.shortage(kind, owed, workspace.charged.get(kind, ()), period.end_s, now_s)
             add_on = subscription.allowances[kind].add_on
