@@ -164,7 +164,7 @@ def test_charges_are_those_of_stripe(page: Page) -> None:
     expect(charged.locator("#subscription")).to_contain_text(f"Purchased phone line1 {TIMES} $15.00 a month")
 
 
-def test_renewal_is_shown_a_month_later(open_page: OpenPage, moving_stack: LocalStack) -> None:
+def test_renewal_is_shown_a_month_later(moving_stack: LocalStack, open_page: OpenPage) -> None:
     moving_stack.demo.stop_renewals()
     page = open_console(open_page, base_url=moving_stack.origin)
     request_lines(page, "awaiting payment", "active")
