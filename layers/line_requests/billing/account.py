@@ -5,6 +5,7 @@ import stripe
 from line_requests.billing.catalogue import Catalogue
 from line_requests.billing.events import Events
 from line_requests.billing.invoices import Invoices
+from line_requests.billing.reversals import Reversals
 from line_requests.billing.setup import Setup
 from line_requests.billing.subscriptions import Subscriptions
 
@@ -18,4 +19,5 @@ class Billing:
         self.subscriptions = Subscriptions(client)
         self.catalogue = Catalogue(client)
         self.events = Events(client)
+        self.reversals = Reversals(client)
         self.setup = Setup(client)
