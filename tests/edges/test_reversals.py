@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from line_requests.billing.credit_notes import CreditNotes
 from line_requests.billing.events import REVERSAL_EVENTS, hint_of
 from line_requests.billing.reversals import Reversals
-from line_requests.domain.errors import BillingMisconfigured, BillingRejected, BillingUnavailable, NotInThisStatus
+from line_requests.domain.errors import (
+    BillingMisconfigured,
+    BillingRejected,
+    BillingUnavailable,
+    NotInThisStatus,
+    ReplayedFailure,
+)
 from line_requests.domain.model import PaymentStatus, Status
 from tests.support.shop import clock, of_type, together
 
@@ -250,13 +257,32 @@ def test_stripes_refusal_of_a_refund_is_told(shop: Shop, monkeypatch: pytest.Mon
     """[55]"""
     line = released(shop)
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, attempt: int) -> None:
+        assert attempt == 1
         raise BillingRejected("charge_disputed")
 
-    monkeypatch.setattr(Reversals, "give_back", refuse)
+    monkeypatch.setattr(CreditNotes, "issue", refuse)
     with pytest.raises(BillingRejected, match="charge_disputed"):
         refund(shop, line)
     assert shop.world.line(line).refund_due
+
+
+def test_failure_that_stripe_replays_is_not_the_end(shop: Shop) -> None:
+    """[55] Stripe saves a 500 that changed nothing under the key, too."""
+    line = released(shop)
+    issue, failures = CreditNotes.issue, []
+    with pytest.MonkeyPatch.context() as patch:
+
+        def replayed(notes: CreditNotes, *args: Any, attempt: int) -> None:  # noqa: ANN401 - as they come
+            if attempt < 3:
+                failures.append(attempt)
+                raise ReplayedFailure("APIError 500")
+            issue(notes, *args, attempt=attempt)
+
+        patch.setattr(CreditNotes, "issue", replayed)
+        assert not refund(shop, line).refund_due
+    assert failures == [1, 2]
+    assert refunds(shop) == [(PRICE, "succeeded")]
 
 
 # --- Stripe's own word --------------------------------------------------------------------------

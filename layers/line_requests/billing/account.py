@@ -3,6 +3,7 @@
 import stripe
 
 from line_requests.billing.catalogue import Catalogue
+from line_requests.billing.credit_notes import CreditNotes
 from line_requests.billing.events import Events
 from line_requests.billing.invoices import Invoices
 from line_requests.billing.reversals import Reversals
@@ -20,4 +21,5 @@ class Billing:
         self.catalogue = Catalogue(client)
         self.events = Events(client)
         self.reversals = Reversals(client)
+        self.credit_notes = CreditNotes(client)
         self.setup = Setup(client)

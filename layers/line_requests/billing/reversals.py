@@ -1,13 +1,5 @@
-"""What went back of a line's invoices, and the operator's credit notes.
+"""What was paid for a line's invoices, and what went back of it."""
 
-A credit note first takes off what is still owed (`pre_payment_amount`); what exceeds that has been paid, and is given
-back as refunds, to the customer's balance and out of band, which must add up to it (`post_payment_amount`). So a note
-over the total of a partly paid open invoice carries both, one on a paid invoice the second alone; Stripe refuses one
-beyond the invoice's total: docstring of stripe.CreditNoteService.create.
-"""
-
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,7 +10,7 @@ from line_requests.billing.errors import stripe_errors
 from line_requests.billing.events import Hint
 from line_requests.domain.errors import BillingRefused, BillingRejected
 from line_requests.domain.model import Line
-from line_requests.domain.reversals import Credit, CreditNote, Dispute, PaidInvoice, Refund
+from line_requests.domain.reversals import CreditNote, Dispute, PaidInvoice, Refund
 from line_requests.telemetry import logger
 
 Json = Mapping[str, Any]
@@ -69,49 +61,6 @@ class Reversals:
             if (invoice.get("metadata") or {}).get("line_id") == line.id
             and invoice["status"] in {"open", "paid", "uncollectible"}
         ]
-
-    def give_back(self, line: Line, invoice: PaidInvoice, credit: Credit) -> None:
-        """Refunds and credits; the same decision twice, also at the same time, is one.
-
-        The keys count what was there: whatever else went back meanwhile makes it another decision, which Stripe refuses
-        beyond what was paid. Refunds of several payments are made first, because `refund_amount` is "for the charge
-        associated with the invoice": docstring of stripe.params.CreditNoteCreateParams.
-        """
-        linked = dict(credit.linked)
-        one_call = bool(credit.amount) and len(credit.refunds) == 1
-        if not one_call:
-            for intent, amount in credit.refunds.items():
-                linked[self._refund(line, invoice, intent, amount)] = amount
-        if not credit.amount:
-            return
-        params: stripe.params.CreditNoteCreateParams = {
-            "invoice": invoice.id,
-            "amount": credit.amount,
-            "metadata": _metadata(line),
-        }
-        if one_call:
-            params["refund_amount"] = sum(credit.refunds.values())
-        if credit.to_balance:
-            params["credit_amount"] = credit.to_balance
-        if credit.out_of_band:
-            params["out_of_band_amount"] = credit.out_of_band
-        if linked:
-            params["refunds"] = [{"refund": refund, "amount_refunded": amount} for refund, amount in linked.items()]
-        decision = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:16]
-        key = f"{line.id}:credit_note:{invoice.id}:{len(invoice.credit_notes)}:{decision}"
-        with stripe_errors():
-            self._client.v1.credit_notes.create(params, {"idempotency_key": key})
-
-    def _refund(self, line: Line, invoice: PaidInvoice, intent: str, amount: int) -> str:
-        params: stripe.params.RefundCreateParams = {
-            "payment_intent": intent,
-            "amount": amount,
-            "metadata": _metadata(line),
-        }
-        earlier = sum(refund.payment_intent == intent for refund in invoice.refunds)
-        with stripe_errors():
-            options: stripe.RequestOptions = {"idempotency_key": f"{line.id}:refund:{intent}:{earlier}:{amount}"}
-            return self._client.v1.refunds.create(params, options).id
 
     def _invoice(self, invoice_id: str) -> Json:
         with stripe_errors():
@@ -164,10 +113,6 @@ def _credit_note(note: Json, line_id: str) -> CreditNote:
         refunds=frozenset(_id(one.get("refund")) for one in refunds),
         ours=_is_ours(note, line_id),
     )
-
-
-def _metadata(line: Line) -> dict[str, str]:
-    return {"workspace_id": line.workspace_id, "line_id": line.id}
 
 
 def _is_ours(subject: Json, line_id: str) -> bool:

@@ -121,7 +121,7 @@ class Setup:
             "Invoices": partial(v1.invoices.list, {"limit": 1}),
             "Invoice payments": partial(v1.invoice_payments.list, {"limit": 1}),
             "Credit notes": partial(v1.credit_notes.list, {"limit": 1}),
-            "Charges and refunds": partial(v1.refunds.list, {"limit": 1}),
+            "Refunds": partial(v1.refunds.list, {"limit": 1}),
             "Disputes": partial(v1.disputes.list, {"limit": 1}),
             "Invoice items": partial(v1.invoice_items.list, {"limit": 1}),
             "Prices": partial(v1.prices.list, {"limit": 1}),

@@ -45,29 +45,38 @@ class Refunds:
         """
         if line.awaiting:
             line = self._lifecycle.advance(clock, line, Until.CHECKED, wait=True)
-        billing, given = self._lifecycle.connect(clock), Left()
+        billing = self._lifecycle.connect(clock)
         left = _left(line, billing)
         if _fails_paid(line):
             # Released first: a line that was refunded could still be provisioned again.
             line = self._lines.release(line, RELEASED_BY_OPERATOR, max(clock.now_ms(), line.history[-1].at_ms))
             left = _left(line, billing)  # raises, if another caller has retried it meanwhile
-        for _ in range(ROUNDS):
-            refusal: BillingRefused | BillingUnavailable | None = None
-            for invoice, credit in left:
-                try:
-                    billing.reversals.give_back(line, invoice, credit)
-                    given.append((invoice, credit))
-                except (BillingRefused, BillingRejected, ReplayedFailure) as error:
-                    refusal = error
-            # A look after each round: other people's refunds count, and so do our own of a crashed run.
-            before, left = left, _left(line, billing)
-            if refusal is not None and left == before:
-                raise refusal
-            if not left:
-                break
+        given = _issue(line, left, billing)
         if line.awaiting:
             line = self._lifecycle.cancel(clock, line, VoidReason.CANCELED)
         return self._lifecycle.reversals.sync(clock, line), given
+
+
+def _issue(line: Line, left: Left, billing: Billing) -> Left:
+    """Issues what is left until nothing is; returns what was issued."""
+    given, attempt = Left(), 1
+    for _ in range(ROUNDS):
+        refusal: BillingRefused | BillingUnavailable | None = None
+        for invoice, credit in left:
+            try:
+                billing.credit_notes.issue(line, invoice, credit, attempt=attempt)
+                given.append((invoice, credit))
+            except (BillingRefused, BillingRejected, ReplayedFailure) as error:
+                refusal = error
+        # A look after each round: other people's refunds count, and so do our own of a crashed run.
+        before, left = left, _left(line, billing)
+        if not left:
+            return given
+        if refusal is not None and left == before:
+            if not isinstance(refusal, ReplayedFailure):
+                raise refusal
+            attempt += 1
+    raise BillingUnavailable("what is left to give back keeps changing", line_id=line.id)
 
 
 def _fails_paid(line: Line) -> bool:

@@ -53,7 +53,7 @@ class ReversalSync:
         """For a payment after a cancel: flags it, unless it went back already."""
         if line.reversals:
             return self.recheck(clock, line)
-        if not line.refund_due or line.invoice_id != invoice.id:
+        if not line.refund_due:
             # The alarm comes before the write: a crash in between repeats it rather than loses it.
             alarm("RefundDue", "paid after it was canceled", line_id=line.id, invoice=invoice.id)
             self._lines.flag_refund(line, invoice.id)

@@ -239,7 +239,7 @@ class Transitions:
         write = Write(
             records.line_key(line.workspace_id, line.id),
             update="SET #refund_due = :yes, #invoice_id = :invoice REMOVE #due_at, #due_shard",
-            condition="#payment_status = :canceled AND (#refund_due <> :yes OR #invoice_id <> :invoice)",
+            condition="#payment_status = :canceled AND #refund_due <> :yes",
             values={"yes": True, "invoice": invoice_id, "canceled": str(PaymentStatus.CANCELED)},
         )
         with suppress(ConditionFailed):
