@@ -23,12 +23,7 @@ def usd(amount: int) -> Money:
 @pytest.fixture
 def failed(deployment: Deployment, acme: str, shop: Shop) -> Line:
     """A paid line that its provisioner failed."""
-    line = lines.invoiced(deployment, acme)
-    assert line.invoice_id is not None
-    shop.double.pay_invoice(line.invoice_id)
-    stores = deployment.stores
-    paid = stores.lines.mark_paid(line, lines.AT_MS + 1, invoice_id=line.invoice_id, url=None)
-    return stores.lines.mark_failed(paid, "no numbers left", lines.AT_MS + 2)
+    return lines.paid_and_failed(deployment, shop.double, lines.invoiced(deployment, acme))
 
 
 def refunds_of(shop: Shop, line: Line) -> list[int]:
