@@ -5,12 +5,9 @@ from collections.abc import Iterator
 from line_requests.domain import over_plan
 from line_requests.domain.model import Status
 from line_requests.domain.submission import Kind
+from line_requests.flows.late import PAYMENT_LATE_MS, PROVISIONING_LATE_MS
 from line_requests.operator.counting import HOLDS_PLACE, counted
 from line_requests.operator.doctor import Check, Patient
-
-# A request that is unpaid after three days is probably forgotten, and it blocks every other one of its workspace.
-WAITS_LONG_MS = 3 * 86_400_000
-PROVISIONS_LONG_MS = 3_600_000
 
 
 def _counters(patient: Patient) -> Iterator[str]:
@@ -56,7 +53,7 @@ def _refunds(patient: Patient) -> Iterator[str]:
 
 def _waiting(patient: Patient) -> Iterator[str]:
     for line in patient.lines:
-        if line.awaiting and patient.now_ms - line.created_at_ms > WAITS_LONG_MS:
+        if line.awaiting and patient.now_ms - line.created_at_ms > PAYMENT_LATE_MS:
             days = (patient.now_ms - line.created_at_ms) // 86_400_000
             yield f"the line {line.id} of {line.workspace_id} has awaited its payment for {days} days"
 
@@ -64,7 +61,7 @@ def _waiting(patient: Patient) -> Iterator[str]:
 def _provisioning(patient: Patient) -> Iterator[str]:
     for line in patient.lines:
         since_ms = line.history[-1].at_ms
-        if line.status is Status.PROVISIONING and patient.now_ms - since_ms > PROVISIONS_LONG_MS:
+        if line.status is Status.PROVISIONING and patient.now_ms - since_ms > PROVISIONING_LATE_MS:
             hours = (patient.now_ms - since_ms) // 3_600_000
             yield f"the line {line.id} of {line.workspace_id} has been in provisioning for {hours} h"
 

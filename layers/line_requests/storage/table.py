@@ -17,6 +17,8 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from line_requests.domain.errors import LineRequestError
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
@@ -57,6 +59,13 @@ class TransactionCanceled(Exception):
         super().__init__("The conditional transaction failed")
         self.failed = failed
         self.items = items
+
+
+class IndexMissing(LineRequestError):
+    """The table has no such index: it was restored without, or an older release made it."""
+
+    def __init__(self, index: str) -> None:
+        super().__init__(f"the table has no index {index}: deploy this release again, or list with --all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +211,7 @@ class Table:
         filter_expression: str | None = None,
         start: Item | None = None,
     ) -> tuple[list[Item], Item | None]:
-        """One page of a query, and the key to go on from."""
+        """One page of a query, and the key to go on from; raises IndexMissing."""
         request: dict[str, Any] = {
             "TableName": self._name,
             "KeyConditionExpression": condition,
@@ -221,7 +230,13 @@ class Table:
             request["FilterExpression"] = filter_expression
         if start is not None:
             request["ExclusiveStartKey"] = marshal(start)
-        answer = self._client.query(**request)
+        try:
+            answer = self._client.query(**request)
+        except ClientError as error:
+            # "The table does not have the specified index"; engines differ in the code.
+            if index is None or "index" not in error.response["Error"].get("Message", ""):
+                raise
+            raise IndexMissing(index) from error
         last = answer.get("LastEvaluatedKey")
         return [unmarshal(item) for item in answer["Items"]], unmarshal(last) if last else None
 

@@ -1,6 +1,6 @@
 """Workspaces: who they are at Stripe and Clerk, their subscription snapshot, rate window and quantities' lease."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from line_requests.domain.model import Subscription, Workspace
@@ -87,6 +87,11 @@ class Workspaces:
         """The workspace as it is now."""
         item = self._table.get(records.workspace_key(workspace_id))
         return records.workspace(item) if item else None
+
+    def get_many(self, workspace_ids: Iterable[str]) -> list[Workspace]:
+        """Many workspaces as they are now."""
+        found = self._table.batch_get(map(records.workspace_key, workspace_ids))
+        return records.readable(records.workspace, found.values())
 
     def ids(self) -> Iterator[str]:
         """Every workspace; for operators only, it reads the whole table."""

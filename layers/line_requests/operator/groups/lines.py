@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from line_requests.bus.events import event_id
 from line_requests.clock import wall_time_ms
@@ -26,7 +26,7 @@ def _check_line(_: type, text: str) -> None:
 
 LineId = Annotated[str, Parameter(help="The line's id, or its Stripe invoice.", validator=_check_line)]
 Workspace = Annotated[
-    str | None, Parameter(help="The line's workspace; without it the whole table is searched for a line id.")
+    str | None, Parameter(help="The line's workspace; without it every workspace is asked for a line id.")
 ]
 Duration = Annotated[timedelta, Parameter(help="Only those in their status for longer than this: 30m, 24h, 3d.")]
 
@@ -35,33 +35,48 @@ Duration = Annotated[timedelta, Parameter(help="Only those in their status for l
     name="list",
     help_epilogue="""\
 Examples:
+  line-requests line list
   line-requests line list --status provisioning --older-than 1h
   line-requests line list --status awaiting-payment --older-than 3d
-  line-requests line list --refund-due""",
+  line-requests line list --refund-due
+  line-requests line list --workspace acme --sort newest
+  line-requests line list --all --status active --limit 100000 --json""",
 )
 def list_lines(  # noqa: PLR0913 - the filters
     *,
     status: Annotated[Status | None, Parameter(help="Only those in this status.")] = None,
     older_than: Duration | None = None,
     refund_due: Annotated[bool, Parameter(negative="", help="Only those whose payment has to be refunded.")] = False,
-    workspace: Annotated[str | None, Parameter(help="Only those of this workspace.")] = None,
+    workspace: Annotated[str | None, Parameter(help="Every line of this workspace.")] = None,
+    every: Annotated[
+        bool, Parameter(name="--all", negative="", help="Every line of every workspace: it reads the whole table.")
+    ] = False,
     sort: Annotated[
         listing.LineSort, Parameter(help="By the time of the last change, workspace or status.")
     ] = "oldest",
+    limit: Annotated[int, Parameter(help="At most so many.", validator=validators.Number(gte=1))] = listing.PAGE,
     target: Deployed,
 ) -> View:
-    """List lines with their status, since when and why."""
-    since_ms = None if older_than is None else wall_time_ms() - older_than // timedelta(milliseconds=1)
-    with render.status("Reading lines"):
-        found = listing.lines(
-            target.deployment.stores,
-            status=status,
-            workspace_id=workspace,
-            since_ms=since_ms,
-            refund_due=refund_due,
-            sort=sort,
-        )
-    return [views.listed_line(line) for line in found]
+    """List the lines that need somebody: unpaid, failed, to be refunded, or late in provisioning.
+
+    Lines in any status are listed for one workspace, or with --all.
+    """
+    if every and workspace is not None:
+        raise Refused("--all is every workspace; leave out --workspace")
+    now_ms, stores = wall_time_ms(), target.deployment.stores
+    since_ms = None if older_than is None else now_ms - older_than // timedelta(milliseconds=1)
+    wanted = listing.Filter(status, refund_due, since_ms)
+    if every:
+        scanned = render.count(stores.lines.scan(status), "Reading the whole table")
+        page = listing.first(filter(wanted.passes, scanned), sort, limit)
+    elif workspace is not None:
+        commands.workspace(stores.workspaces, workspace)
+        page = listing.first(filter(wanted.passes, stores.lines.of_workspace(workspace)), sort, limit)
+    else:
+        page = listing.open_lines(stores, wanted, now_ms=now_ms, sort=sort, limit=limit)
+    if page.more:
+        render.note(f"There are more than these {len(page.lines)}: --limit N shows more.")
+    return [views.listed_line(line) for line in page.lines]
 
 
 @app.command(
@@ -135,5 +150,5 @@ def _find(target: Target, line: str, workspace: str | None) -> Line:
         return commands.line_of_invoice(stores.lines, stores.workspaces, target.billing(), line)
     if workspace is not None:
         return commands.line(stores.lines, workspace, line)
-    with render.status("Searching the table"):
-        return commands.find(stores.lines, line)
+    with render.status("Asking every workspace"):
+        return commands.find(stores, line)
