@@ -14,7 +14,7 @@ from line_requests.domain.submission import Kind
 from line_requests.flows.late import report_late
 from line_requests.operator import commands, listing
 from line_requests.operator.refusal import Refused
-from line_requests.storage import operator_index, records
+from line_requests.storage import records
 from line_requests.storage.table import Write
 from tests.decision.examples import ADD_ONS, NOW_MS
 from tests.support.world import World, new_line
@@ -32,6 +32,10 @@ def entry(world: World, line: Line) -> tuple[str, int] | None:
     found = [one for one in world.stores.operator.entries(statuses) if one.line_id == line.id]
     assert len(found) <= 1
     return (found[0].op_status, found[0].since_ms) if found else None
+
+
+def stale(world: World) -> list[str]:
+    return [record.id for record, is_stale in world.stores.operator.scan() if is_stale]
 
 
 def test_entry_follows_each_transition_of_a_paid_line(world: World) -> None:
@@ -147,10 +151,10 @@ def test_entry_that_is_out_of_date_is_not_shown(world: World) -> None:
     assert entry(world, line) is not None
     wanted = listing.Filter(Status.AWAITING_PAYMENT)
     assert listing.open_lines(world.stores, wanted, now_ms=LATER_MS).lines == []
-    assert operator_index.is_stale(world.raw(line))
-    world.stores.operator.repair(world.raw(line))
+    assert stale(world) == [line.id]
+    world.stores.operator.repair(world.line(line))
     assert entry(world, line) is None
-    assert not operator_index.is_stale(world.raw(line))
+    assert stale(world) == []
 
 
 def test_items_without_an_entry_are_found_out_and_repaired(world: World) -> None:
@@ -163,9 +167,10 @@ def test_items_without_an_entry_are_found_out_and_repaired(world: World) -> None
     assert world.stores.operator.workspace_ids() == []
     with pytest.raises(Refused, match="no workspace has a line"):
         commands.find(world.stores, line.id)
-    for item in (world.raw(line), world.raw(workspace)):
-        assert operator_index.is_stale(item)
-        world.stores.operator.repair(item)
+    assert set(stale(world)) == {line.id, "acme"}
+    world.stores.operator.repair(line)
+    world.stores.operator.repair(workspace)
+    assert stale(world) == []
     assert commands.find(world.stores, line.id) == line
     assert entry(world, line) == ("awaiting_payment", line.history[-1].at_ms)
 
@@ -173,9 +178,17 @@ def test_items_without_an_entry_are_found_out_and_repaired(world: World) -> None
 def test_line_in_provisioning_has_its_entry_only_once_its_provisioner_is_late(world: World) -> None:
     world.workspace(email=Allowance(1))
     line = world.added(Kind.EMAIL)
-    assert not operator_index.is_stale(world.raw(line))
+    assert stale(world) == []
     world.lines.set_due(line, LATER_MS, late=True)
-    assert not operator_index.is_stale(world.raw(line))
+    assert stale(world) == []
+
+
+def test_repair_leaves_a_line_alone_that_has_moved_on(world: World) -> None:
+    world.workspace(email=Allowance(0, cap=9, add_on=ADD_ONS[Kind.EMAIL]))
+    seen = world.added(Kind.EMAIL, Status.AWAITING_PAYMENT)
+    world.lines.cancel(seen, "canceled", LATER_MS)
+    world.stores.operator.repair(seen)
+    assert entry(world, seen) is None
 
 
 def reported(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> dict[str, list[str]]:

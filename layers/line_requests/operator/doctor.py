@@ -12,6 +12,7 @@ from line_requests.billing.account import Billing
 from line_requests.billing.client import is_live
 from line_requests.domain.errors import LineRequestError
 from line_requests.domain.model import Line, Workspace
+from line_requests.operator import render
 from line_requests.operator.errors import one_line
 from line_requests.operator.refusal import Refused
 from line_requests.operator.target import Target, new_clock
@@ -68,15 +69,31 @@ class Patient:
         client = deployment.stripe_client(api_key, new_clock(BUDGET_S))
         return Billing(client, livemode=is_live(api_key))
 
-    @cached_property
+    @property
     def workspaces(self) -> dict[str, Workspace]:
         """Every workspace."""
-        return {workspace.id: workspace for workspace in self.stores.workspaces.all()}
+        return self._table[0]
 
-    @cached_property
+    @property
     def lines(self) -> list[Line]:
         """Every line."""
-        return list(self.stores.lines.scan())
+        return self._table[1]
+
+    @property
+    def stale(self) -> list[str]:
+        """The lines and workspaces that the operator's index does not show as they are."""
+        return self._table[2]
+
+    @cached_property
+    def _table(self) -> tuple[dict[str, Workspace], list[Line], list[str]]:
+        workspaces, lines, stale = dict[str, Workspace](), list[Line](), list[str]()
+        for record, is_stale in render.count(self.stores.operator.scan(), "Reading the whole table"):
+            if isinstance(record, Workspace):
+                workspaces[record.id] = record
+            else:
+                lines.append(record)
+            stale += [record.id] if is_stale else []
+        return workspaces, lines, stale
 
     @cached_property
     def lines_of(self) -> Mapping[str, list[Line]]:
@@ -110,3 +127,9 @@ def examine(patient: Patient, checks: list[Check]) -> Iterator[Finding]:
             yield Finding(check.name, "fault", "; ".join(faults), check.fix)
         else:
             yield Finding(check.name, "ok", "", "")
+
+
+def few(names: list[str]) -> str:
+    """The first of many names."""
+    shown = 5
+    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")

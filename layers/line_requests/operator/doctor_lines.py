@@ -7,7 +7,7 @@ from line_requests.domain.model import Status
 from line_requests.domain.submission import Kind
 from line_requests.flows.late import PAYMENT_LATE_MS, PROVISIONING_LATE_MS
 from line_requests.operator.counting import HOLDS_PLACE, counted
-from line_requests.operator.doctor import Check, Patient
+from line_requests.operator.doctor import Check, Patient, few
 
 
 def _counters(patient: Patient) -> Iterator[str]:
@@ -31,6 +31,11 @@ def _homeless(patient: Patient) -> Iterator[str]:
     for line in patient.lines:
         if line.status in HOLDS_PLACE and line.workspace_id not in patient.workspaces:
             yield f"the line {line.id} is {line.status}, its workspace {line.workspace_id} does not exist"
+
+
+def _index(patient: Patient) -> Iterator[str]:
+    if patient.stale:
+        yield f"lists show {len(patient.stale)} lines or workspaces wrongly: {few(patient.stale)}"
 
 
 def _over_plan(patient: Patient) -> Iterator[str]:
@@ -69,6 +74,7 @@ def _provisioning(patient: Patient) -> Iterator[str]:
 CHECKS = [
     Check("counters", _counters, "line-requests workspace recount WORKSPACE"),
     Check("locks", _locks, "line-requests workspace recount WORKSPACE"),
+    Check("operator's index", _index, "line-requests reindex"),
     Check("workspaces of lines", _homeless, "docs/recover.md: restored tables"),
     Check("over plan", _over_plan, "line-requests workspace list --over-plan, then line-requests line release LINE"),
     Check("known plans", _unknown_plans, "name the price in a plan, then line-requests plans apply FILE --sync"),

@@ -1,17 +1,18 @@
 """The sparse index `operator`: every line that an operator may have to look at, and every workspace.
 
 A line is in it while it awaits payment, has failed, is to be refunded, or its provisioner is late; the write that moves
-the line keeps the entry. Entries are eventually consistent, so whoever reads them reads the items next.
+the line keeps the entry. Entries are eventually consistent, so a reader reads the items next.
 """
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from line_requests.domain.model import Line, Status
+from line_requests.domain.model import Line, Status, Workspace
 from line_requests.storage import records
-from line_requests.storage.table import Item, Table, Write
+from line_requests.storage.table import ConditionFailed, Item, Table, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +67,37 @@ class OperatorIndex:
             if start is None:
                 return
 
-    def repair(self, item: Mapping[str, Any]) -> None:
-        """Sets the entry of an item that an older release or other hands wrote, unless it has moved on."""
-        wanted, key = expected(item), {"pk": item["pk"], "sk": item["sk"]}
-        line_id = records.line_id_of(item)
-        condition = "attribute_exists(#pk)" + (" AND size(#history) = :sequence" if line_id else "")
-        values = wanted | ({"sequence": len(item["history"])} if line_id else {})
+    def scan(self) -> Iterator[tuple[Line | Workspace, bool]]:
+        """Every line and workspace, and whether its entry is stale; it reads the whole table."""
+        values = {"workspace": records.workspace_key("")["sk"], "line": "LINE#"}
+        for item in self._table.scan("#sk = :workspace OR begins_with(#sk, :line)", values):
+            found: list[Line | Workspace] = []
+            if records.line_id_of(item) is None:
+                found += records.readable(records.workspace, [item])
+            else:
+                found += records.readable(records.line, [item])
+            for record in found:
+                yield record, is_stale(item, record)
+
+    def repair(self, record: Line | Workspace) -> None:
+        """Sets the entry of what an older release or somebody else wrote, unless it has moved on."""
+        wanted, condition, values = expected(record), "attribute_exists(#pk)", Item()
+        if isinstance(record, Line):
+            condition, values = "size(#history) = :sequence", {"sequence": record.sequence}
         sets = ", ".join(f"#{name} = :{name}" for name in wanted)
         update = f"SET {sets}" if wanted else "REMOVE #op_status, #since_ms"
-        self._table.write(Write(key, update=update, condition=condition, values=values))
+        with suppress(ConditionFailed):
+            self._table.write(Write(records.key_of(record), update=update, condition=condition, values=values | wanted))
 
 
-def is_stale(item: Mapping[str, Any]) -> bool:
-    """Whether the entry of a line's or workspace's item is not what the item means."""
+def is_stale(item: Mapping[str, Any], record: Line | Workspace) -> bool:
+    """Whether an item's entry is not what the item means."""
     entry = {name: item[name] for name in ("op_status", "since_ms") if name in item}
-    # A provisioning line gets its entry when its provisioner is late, not when it starts.
-    late_only = item.get("status") == Status.PROVISIONING and not item.get("refund_due")
-    return entry != expected(item) and (bool(entry) or not late_only)
+    # A line in provisioning gets its entry when its provisioner is late, not when it starts.
+    may_lack = isinstance(record, Line) and record.status is Status.PROVISIONING and not record.refund_due
+    return entry != expected(record) and (bool(entry) or not may_lack)
 
 
-def expected(item: Mapping[str, Any]) -> Item:
-    """The entry that an item means; of a provisioning line as if its provisioner were late."""
-    if records.line_id_of(item) is None:
-        return records.workspace_entry()
-    return records.operator_entry(records.line(item), late=True)
+def expected(record: Line | Workspace) -> Item:
+    """The entry of a line or workspace; of a line in provisioning as if its provisioner were late."""
+    return records.workspace_entry() if isinstance(record, Workspace) else records.operator_entry(record, late=True)

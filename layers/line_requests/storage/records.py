@@ -55,6 +55,11 @@ def line_key(workspace_id: str, line_id: str) -> Item:
     return {"pk": f"W#{workspace_id}", "sk": f"LINE#{line_id}"}
 
 
+def key_of(record: Line | Workspace) -> Item:
+    """The key of a line or a workspace."""
+    return line_key(record.workspace_id, record.id) if isinstance(record, Line) else workspace_key(record.id)
+
+
 def idempotency_key(workspace_id: str, idempotency_key_hash: str) -> Item:
     """One idempotency record."""
     return {"pk": f"W#{workspace_id}", "sk": f"IDEMPOTENCY#{idempotency_key_hash}"}
