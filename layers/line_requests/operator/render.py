@@ -61,7 +61,7 @@ def print_error(message: str, mistakes: Sequence[Row] = (), *, as_json: bool) ->
     sys.stderr.write(f"{text}\n")
 
 
-def track(items: Iterable[str], description: str) -> Iterator[str]:
+def track(items: Iterable[T], description: str) -> Iterator[T]:
     """The items one after the other, with a progress bar when stderr is a terminal."""
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         yield from progress.track(list(items), description=description)

@@ -30,6 +30,7 @@ class Workspaces:
         subscription: Subscription | None = None,
         organisation: str | None = None,
         due_at_ms: int | None = None,
+        quantities_lease_until_ms: int | None = None,
     ) -> bool:
         """Ties a new workspace to a Stripe customer and a Clerk organisation, all or none.
 
@@ -40,6 +41,8 @@ class Workspaces:
             item |= {"subscription": records.subscription_item(subscription)}
         if due_at_ms is not None:
             item |= {"due_shard": records.due_shard(workspace_id), "due_at": due_at_ms}
+        if quantities_lease_until_ms is not None:
+            item |= {"quantities_lease_until_ms": quantities_lease_until_ms}
         absent = "attribute_not_exists(#pk)"
         writes = [
             Write(records.workspace_key(workspace_id), put=item, condition=absent),

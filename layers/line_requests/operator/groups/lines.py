@@ -9,10 +9,12 @@ from line_requests.bus.events import event_id
 from line_requests.clock import wall_time_ms
 from line_requests.domain.ids import parse_line_id
 from line_requests.domain.model import Line, Status
-from line_requests.operator import commands, listing, render, views
-from line_requests.operator.groups.arguments import Deployed, Yes, confirm
-from line_requests.operator.refusal import Incomplete, Refused, View
-from line_requests.operator.target import Target, new_clock
+from line_requests.operator import commands, import_file, importing, listing, render, views
+from line_requests.operator.errors import one_line
+from line_requests.operator.groups.arguments import Deployed, Yes, confirm, read_file
+from line_requests.operator.refusal import Incomplete, Refused, Row, View
+from line_requests.operator.target import APPLY_BUDGET_S, Target, new_clock
+from line_requests.storage.table import TransactionCanceled
 
 app = App(name="line", help="Single line requests.", help_epilogue="")
 provisioning = App(name="provisioning", help="What provisioners say.", help_epilogue="")
@@ -116,6 +118,48 @@ def release(line: LineId, /, *, workspace: Workspace = None, yes: Yes = False, t
     confirm(f"Release the line {found.id} of {found.workspace_id}, for good?", yes=yes)
     released = commands.release(target.deployment.stores.lines, found.workspace_id, found.id, wall_time_ms())
     return views.line_view(released)
+
+
+@app.command(
+    name="import",
+    help_epilogue="""\
+Examples:
+  line-requests line import lines.csv --dry-run
+  line-requests line import lines.csv --yes""",
+)
+def import_lines(
+    file: Annotated[str, Parameter(help="CSV as in lines.example.csv; - reads standard input.")],
+    /,
+    *,
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="Check and show what would be written; write nothing.")
+    ] = False,
+    yes: Yes = False,
+    target: Deployed,
+) -> View:
+    """Take over the active lines of customers who had them before this service did.
+
+    Workspaces that are not there are created. A row is written once, however often its file is imported. Add-on
+    quantities at Stripe have to be what the lines owe; then they stay as they are.
+    """
+    stores, rows = target.deployment.stores, import_file.read(read_file(file))
+    with render.status("Checking at Stripe"):
+        batches = importing.check(stores, target.billing(new_clock(APPLY_BUDGET_S)), rows)
+    if dry_run:
+        return [batch.view() for batch in batches]
+    count = sum(len(batch.rows) for batch in batches)
+    confirm(f"Import {count} lines into {sum(bool(batch.rows) for batch in batches)} workspaces?", yes=yes)
+    shown, failed = list[Row](), 0
+    for batch in render.track(batches, "Importing"):
+        error = None
+        try:
+            importing.write(stores, batch, wall_time_ms())
+        except (Refused, TransactionCanceled) as refusal:
+            failed, error = failed + 1, one_line(refusal)
+        shown.append(batch.view() | {"error": error})
+    if failed:
+        raise Incomplete(shown, f"{failed} of {len(batches)} workspaces were not imported; import the file again")
+    return shown
 
 
 @provisioning.command(
