@@ -35,7 +35,8 @@ def entry(world: World, line: Line) -> tuple[str, int] | None:
 
 
 def stale(world: World) -> list[str]:
-    return [record.id for record, is_stale in world.stores.operator.scan() if is_stale]
+    found = [scanned for scanned in world.stores.operator.scan() if scanned.is_stale]
+    return [scanned.line.id if scanned.line else scanned.workspace_id for scanned in found]
 
 
 def test_entry_follows_each_transition_of_a_paid_line(world: World) -> None:

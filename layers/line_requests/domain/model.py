@@ -187,6 +187,11 @@ class Line:
     delivered: Delivered | None = None
 
     @property
+    def kind(self) -> Kind:
+        """The kind of line that it counts towards."""
+        return self.submission.kind
+
+    @property
     def awaiting(self) -> bool:
         """Whether it waits for its payment, and so holds the workspace's lock."""
         return self.status is Status.AWAITING_PAYMENT

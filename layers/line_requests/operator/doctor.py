@@ -11,15 +11,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 from line_requests.billing.account import Billing
 from line_requests.billing.client import is_live
 from line_requests.domain.errors import LineRequestError
-from line_requests.domain.model import Line, Workspace
+from line_requests.domain.model import Line, Status, Workspace
 from line_requests.operator import render
 from line_requests.operator.errors import one_line
 from line_requests.operator.refusal import Refused
 from line_requests.operator.target import Target, new_clock
 from line_requests.secret import api_key_of
+from line_requests.storage.operator_index import Scanned, ScannedLine
 
 # Every workspace's subscription is one call to Stripe.
 BUDGET_S = 600.0
+WAITING = frozenset({Status.AWAITING_PAYMENT, Status.PROVISIONING})
 
 
 class Skipped(Exception):
@@ -69,39 +71,39 @@ class Patient:
         client = deployment.stripe_client(api_key, new_clock(BUDGET_S))
         return Billing(client, livemode=is_live(api_key))
 
-    @property
+    @cached_property
+    def _scanned(self) -> list[Scanned]:
+        return list(render.count(self.stores.operator.scan(), "Reading the whole table"))
+
+    @cached_property
     def workspaces(self) -> dict[str, Workspace]:
         """Every workspace."""
-        return self._table[0]
+        ids = [scanned.workspace_id for scanned in self._scanned if scanned.line is None]
+        return {workspace.id: workspace for workspace in self.stores.workspaces.get_many(ids)}
 
-    @property
-    def lines(self) -> list[Line]:
-        """Every line."""
-        return self._table[1]
+    @cached_property
+    def lines_of(self) -> Mapping[str, list[ScannedLine]]:
+        """Every line, by its workspace."""
+        found = defaultdict[str, list[ScannedLine]](list)
+        for scanned in self._scanned:
+            if scanned.line is not None:
+                found[scanned.workspace_id].append(scanned.line)
+        return found
+
+    @cached_property
+    def open_lines(self) -> list[Line]:
+        """The lines that wait for somebody, whole."""
+        ids = [
+            (scanned.workspace_id, scanned.line.id)
+            for scanned in self._scanned
+            if scanned.line is not None and (scanned.line.refund_due or scanned.line.status in WAITING)
+        ]
+        return self.stores.lines.get_many(ids)
 
     @property
     def stale(self) -> list[str]:
-        """The lines and workspaces that the operator's index does not show as they are."""
-        return self._table[2]
-
-    @cached_property
-    def _table(self) -> tuple[dict[str, Workspace], list[Line], list[str]]:
-        workspaces, lines, stale = dict[str, Workspace](), list[Line](), list[str]()
-        for record, is_stale in render.count(self.stores.operator.scan(), "Reading the whole table"):
-            if isinstance(record, Workspace):
-                workspaces[record.id] = record
-            else:
-                lines.append(record)
-            stale += [record.id] if is_stale else []
-        return workspaces, lines, stale
-
-    @cached_property
-    def lines_of(self) -> Mapping[str, list[Line]]:
-        """Every line, by its workspace."""
-        found = defaultdict[str, list[Line]](list)
-        for line in self.lines:
-            found[line.workspace_id].append(line)
-        return found
+        """The lines and workspaces that lists do not show as they are."""
+        return [one.line.id if one.line else one.workspace_id for one in self._scanned if one.is_stale]
 
     def output(self, name: str) -> str:
         """An output of the stack."""

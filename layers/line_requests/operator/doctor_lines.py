@@ -12,7 +12,7 @@ from line_requests.operator.doctor import Check, Patient, few
 
 def _counters(patient: Patient) -> Iterator[str]:
     for workspace in patient.workspaces.values():
-        there = counted(workspace, patient.lines_of[workspace.id])
+        there = counted(workspace, patient.lines_of.get(workspace.id, []))
         for kind in Kind:
             counts = [one.get(kind, 0) for one in (workspace.held, workspace.unpaid, there.held, there.unpaid)]
             if counts[:2] != counts[2:]:
@@ -22,15 +22,16 @@ def _counters(patient: Patient) -> Iterator[str]:
 
 def _locks(patient: Patient) -> Iterator[str]:
     for workspace in patient.workspaces.values():
-        there = counted(workspace, patient.lines_of[workspace.id])
+        there = counted(workspace, patient.lines_of.get(workspace.id, []))
         if workspace.lock != there.lock:
             yield f"{workspace.id} is locked by {workspace.lock}, {there.lock} awaits payment"
 
 
 def _homeless(patient: Patient) -> Iterator[str]:
-    for line in patient.lines:
-        if line.status in HOLDS_PLACE and line.workspace_id not in patient.workspaces:
-            yield f"the line {line.id} is {line.status}, its workspace {line.workspace_id} does not exist"
+    for workspace_id in patient.lines_of.keys() - patient.workspaces.keys():
+        for line in patient.lines_of[workspace_id]:
+            if line.status in HOLDS_PLACE:
+                yield f"the line {line.id} is {line.status}, its workspace {workspace_id} does not exist"
 
 
 def _index(patient: Patient) -> Iterator[str]:
@@ -51,20 +52,20 @@ def _unknown_plans(patient: Patient) -> Iterator[str]:
 
 
 def _refunds(patient: Patient) -> Iterator[str]:
-    for line in patient.lines:
+    for line in patient.open_lines:
         if line.refund_due:
             yield f"the invoice {line.invoice_id} of the line {line.id} was paid after it was canceled"
 
 
 def _waiting(patient: Patient) -> Iterator[str]:
-    for line in patient.lines:
+    for line in patient.open_lines:
         if line.awaiting and patient.now_ms - line.created_at_ms > PAYMENT_LATE_MS:
             days = (patient.now_ms - line.created_at_ms) // 86_400_000
             yield f"the line {line.id} of {line.workspace_id} has awaited its payment for {days} days"
 
 
 def _provisioning(patient: Patient) -> Iterator[str]:
-    for line in patient.lines:
+    for line in patient.open_lines:
         since_ms = line.history[-1].at_ms
         if line.status is Status.PROVISIONING and patient.now_ms - since_ms > PROVISIONING_LATE_MS:
             hours = (patient.now_ms - since_ms) // 3_600_000

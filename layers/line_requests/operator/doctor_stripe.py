@@ -145,7 +145,7 @@ def _mismatch(workspace: Workspace, found: StripeSubscription) -> str:
 
 
 def _orphans(patient: Patient) -> Iterator[str]:
-    lines = {line.id: line for line in patient.lines}
+    lines = {line.id: line for lines in patient.lines_of.values() for line in lines}
     for invoice in patient.billing.invoices.since(since_s=patient.now_ms // 1000 - INVOICES_SINCE_S):
         if not invoice.line_id or invoice.status not in {"draft", "open"}:
             continue

@@ -10,9 +10,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from line_requests.domain.model import Line, Status, Workspace
+from line_requests.domain.errors import UnreadableRecord
+from line_requests.domain.model import Line, PaymentStatus, Status, Workspace
+from line_requests.domain.submission import Kind
 from line_requests.storage import records
 from line_requests.storage.table import ConditionFailed, Item, Table, Write
+
+_SCANNED = (
+    "#pk, #sk, #op_status, #status, #payment_status, #refund_due, #submission.#channel_type, #submission.#line_type"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,37 +73,72 @@ class OperatorIndex:
             if start is None:
                 return
 
-    def scan(self) -> Iterator[tuple[Line | Workspace, bool]]:
-        """Every line and workspace, and whether its entry is stale; it reads the whole table."""
+    def scan(self) -> Iterator["Scanned"]:
+        """Every line and workspace, as little of each as tells what they are; it reads the whole table."""
         values = {"workspace": records.workspace_key("")["sk"], "line": "LINE#"}
-        for item in self._table.scan("#sk = :workspace OR begins_with(#sk, :line)", values):
-            found: list[Line | Workspace] = []
-            if records.line_id_of(item) is None:
-                found += records.readable(records.workspace, [item])
-            else:
-                found += records.readable(records.line, [item])
-            for record in found:
-                yield record, is_stale(item, record)
+        items = self._table.scan("#sk = :workspace OR begins_with(#sk, :line)", values, projection=_SCANNED)
+        for item in items:
+            yield from records.readable(_scanned, [item])
 
     def repair(self, record: Line | Workspace) -> None:
         """Sets the entry of what an older release or somebody else wrote, unless it has moved on."""
-        wanted, condition, values = expected(record), "attribute_exists(#pk)", Item()
         if isinstance(record, Line):
-            condition, values = "size(#history) = :sequence", {"sequence": record.sequence}
+            wanted = records.operator_entry(record, late=True)
+            condition, values = "size(#history) = :sequence", Item(sequence=record.sequence)
+        else:
+            wanted, condition, values = records.workspace_entry(), "attribute_exists(#pk)", Item()
         sets = ", ".join(f"#{name} = :{name}" for name in wanted)
         update = f"SET {sets}" if wanted else "REMOVE #op_status, #since_ms"
         with suppress(ConditionFailed):
             self._table.write(Write(records.key_of(record), update=update, condition=condition, values=values | wanted))
 
 
-def is_stale(item: Mapping[str, Any], record: Line | Workspace) -> bool:
-    """Whether an item's entry is not what the item means."""
-    entry = {name: item[name] for name in ("op_status", "since_ms") if name in item}
-    # A line in provisioning gets its entry when its provisioner is late, not when it starts.
-    may_lack = isinstance(record, Line) and record.status is Status.PROVISIONING and not record.refund_due
-    return entry != expected(record) and (bool(entry) or not may_lack)
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """A line as a scan sees it, or a workspace when `line` is None; `op_status` is its entry."""
+
+    workspace_id: str
+    op_status: str | None
+    line: "ScannedLine | None" = None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether lists do not show it as it is."""
+        if self.line is None:
+            return self.op_status != records.WORKSPACE_ENTRY
+        if self.line.refund_due:
+            return self.op_status != records.REFUND_ENTRY
+        status = self.line.status
+        shown = {str(status)} if status in {Status.AWAITING_PAYMENT, Status.FAILED} else {None}
+        # A line in provisioning gets its entry when its provisioner is late, not when it starts.
+        return self.op_status not in (shown | {str(status)} if status is Status.PROVISIONING else shown)
 
 
-def expected(record: Line | Workspace) -> Item:
-    """The entry of a line or workspace; of a line in provisioning as if its provisioner were late."""
-    return records.workspace_entry() if isinstance(record, Workspace) else records.operator_entry(record, late=True)
+@dataclass(frozen=True, slots=True)
+class ScannedLine:
+    """What counts of a line."""
+
+    id: str
+    kind: Kind
+    status: Status
+    payment_status: PaymentStatus
+    refund_due: bool
+
+    @property
+    def awaiting(self) -> bool:
+        """Whether it waits for its payment, and so holds the workspace's lock."""
+        return self.status is Status.AWAITING_PAYMENT
+
+
+def _scanned(item: Mapping[str, Any]) -> Scanned:
+    line_id, workspace_id, entry = records.line_id_of(item), records.workspace_id_of(item), item.get("op_status")
+    if line_id is None:
+        return Scanned(workspace_id, entry)
+    try:
+        kind = Kind.of(**item["submission"])
+        status, payment_status = Status(item["status"]), PaymentStatus(item["payment_status"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableRecord(f"{item['pk']} {item['sk']}: {error}") from None
+    return Scanned(
+        workspace_id, entry, ScannedLine(line_id, kind, status, payment_status, item.get("refund_due") is True)
+    )

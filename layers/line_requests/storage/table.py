@@ -249,15 +249,19 @@ class Table:
             if start is None:
                 return found
 
-    def scan(self, filter_expression: str, values: Item) -> Iterator[Item]:
-        """Every item that passes the filter; for operators only."""
-        pages = self._client.get_paginator("scan").paginate(
-            TableName=self._name,
-            ConsistentRead=True,
-            FilterExpression=filter_expression,
-            ExpressionAttributeNames={f"#{n}": n for n in _names(filter_expression)},
-            ExpressionAttributeValues=marshal({f":{n}": v for n, v in values.items()}),
-        )
+    def scan(self, filter_expression: str, values: Item, *, projection: str | None = None) -> Iterator[Item]:
+        """Every item that passes the filter, or these attributes of it; for operators only."""
+        names = _names(f"{filter_expression} {projection or ''}")
+        request: dict[str, Any] = {
+            "TableName": self._name,
+            "ConsistentRead": True,
+            "FilterExpression": filter_expression,
+            "ExpressionAttributeNames": {f"#{n}": n for n in names},
+            "ExpressionAttributeValues": marshal({f":{n}": v for n, v in values.items()}),
+        }
+        if projection is not None:
+            request["ProjectionExpression"] = projection
+        pages = self._client.get_paginator("scan").paginate(**request)
         for page in pages:
             yield from map(unmarshal, page["Items"])
 

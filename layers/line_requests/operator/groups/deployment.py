@@ -46,13 +46,16 @@ def reindex(*, target: Deployed) -> View:
 
     It changes no line and no workspace, and may run while requests come in.
     """
-    index = target.deployment.stores.operator
+    stores = target.deployment.stores
     read = repaired = 0
-    for record, is_stale in render.count(index.scan(), "Reading the whole table"):
+    for scanned in render.count(stores.operator.scan(), "Reading the whole table"):
         read += 1
-        if is_stale:
-            index.repair(record)
-            repaired += 1
+        if scanned.is_stale:
+            workspace_id, line = scanned.workspace_id, scanned.line
+            record = stores.lines.get(workspace_id, line.id) if line else stores.workspaces.get(workspace_id)
+            if record is not None:
+                stores.operator.repair(record)
+                repaired += 1
     return {"read": read, "repaired": repaired}
 
 
