@@ -118,6 +118,17 @@ def test_first_page_of_a_long_list_is_one_query_for_each_status_and_one_read(
     assert all(call.get("Limit") == 101 for operation, call in world.wire.calls if operation == "Query")
 
 
+def test_page_is_filled_behind_refunds_in_another_status(world: World, full: list[Line]) -> None:
+    refunds = [replace(line, refund_due=True) for line in full[:150]]
+    world.put_lines(refunds)
+    wanted = listing.Filter(Status.FAILED)
+    page = listing.open_lines(world.stores, wanted, now_ms=LATER_MS, limit=100)
+    assert ([line.id for line in page.lines], page.more) == ([line.id for line in full[:100]], True)
+    world.put_lines([replace(line, status=Status.CANCELED) for line in refunds])
+    page = listing.open_lines(world.stores, wanted, now_ms=LATER_MS, limit=100)
+    assert ([line.id for line in page.lines], page.more) == ([line.id for line in full[150:250]], True)
+
+
 def test_older_than_is_part_of_the_query(world: World, full: list[Line]) -> None:
     wanted = listing.Filter(Status.FAILED, since_ms=full[4].history[-1].at_ms)
     world.wire.watch()
