@@ -6,7 +6,7 @@ from line_requests.api import responses
 from line_requests.api.door import authenticate
 from line_requests.api.http import Request, Response
 from line_requests.api.requests import read_line_request
-from line_requests.clock import Clock
+from line_requests.clock import Clock, limit_calls
 from line_requests.deployment import Deployment
 from line_requests.domain.errors import Invalid
 from line_requests.domain.ids import sha256_hex
@@ -23,6 +23,7 @@ DEPLOYMENT = Deployment.for_snapshot()
 
 
 @logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)
+@limit_calls(BUDGET_S)
 def handler(event: dict[str, Any], _context: object) -> Response:
     """Answers one HTTP request."""
     try:

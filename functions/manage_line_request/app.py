@@ -6,7 +6,7 @@ from line_requests.api import responses
 from line_requests.api.door import open_line
 from line_requests.api.http import Request, Response
 from line_requests.api.requests import read_action
-from line_requests.clock import Clock
+from line_requests.clock import Clock, limit_calls
 from line_requests.deployment import Deployment
 from line_requests.domain import decision
 from line_requests.domain.errors import NotInThisStatus, PaymentUnderWay
@@ -22,6 +22,7 @@ DEPLOYMENT = Deployment.for_snapshot()
 
 
 @logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)
+@limit_calls(BUDGET_S)
 def handler(event: dict[str, Any], _context: object) -> Response:
     """Answers one HTTP request."""
     try:

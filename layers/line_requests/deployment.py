@@ -18,9 +18,10 @@ from line_requests.flows.reconciler import Reconciler
 from line_requests.flows.webhook import Webhook
 from line_requests.secret import StripeSecret, api_key_of
 from line_requests.settings import Settings
+from line_requests.storage.calls import CLIENT_CONFIG, end_with_invocation
 from line_requests.storage.snapshot import load_snapshot
 from line_requests.storage.stores import Stores
-from line_requests.storage.table import CLIENT_CONFIG, Table
+from line_requests.storage.table import Table
 
 if TYPE_CHECKING:
     import stripe
@@ -30,12 +31,16 @@ class Deployment:
     """One deployment's parts, wired; made once per process, at import, so that a snapshot holds the clients."""
 
     def __init__(self, settings: Settings, client: Callable[..., Any] = boto3.client) -> None:
-        client = partial(client, config=CLIENT_CONFIG)
         self.settings = settings
-        table = Table(client("dynamodb"), settings.table_name)
+        dynamodb, events, secrets = (
+            client(service, config=CLIENT_CONFIG) for service in ("dynamodb", "events", "secretsmanager")
+        )
+        for one in (dynamodb, events, secrets):
+            end_with_invocation(one)
+        table = Table(dynamodb, settings.table_name)
         self.stores = Stores(table)
-        self.bus = Bus(client("events"), settings.bus_name)
-        self.secret = StripeSecret(SecretsProvider(boto3_client=client("secretsmanager")), settings.stripe_secret_arn)
+        self.bus = Bus(events, settings.bus_name)
+        self.secret = StripeSecret(SecretsProvider(boto3_client=secrets), settings.stripe_secret_arn)
         self.lifecycle = Lifecycle(self.stores, self.billing, settings.window_ms)
         self.webhook = Webhook(self.secret, self.stores, self.lifecycle)
         self.load_snapshot = partial(load_snapshot, table)

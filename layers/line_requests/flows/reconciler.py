@@ -34,7 +34,7 @@ class Reconciler:
         # Rotate the first shard, so that none starves.
         first = self._clock.now_ms() // MINUTE_MS
         for shard in range(records.DUE_SHARDS):
-            self._work_through((first + shard) % records.DUE_SHARDS)
+            self._progress.guard("due", self._work_through, (first + shard) % records.DUE_SHARDS)
         summary = self._progress.summary()
         logger.info("reconciled", extra={"done": summary})
         return summary
