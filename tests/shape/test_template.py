@@ -40,3 +40,11 @@ def test_checks_that_are_not_met_say_why(resources: Json) -> None:
     ]
     assert skipped
     assert all(len(skip["comment"].split()) > 5 for skip in skipped)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_function_prepares_for_a_snapshot_exactly_when_it_starts_from_one(resources: Json, folder: str) -> None:
+    snapshot = "SnapStart" in resources[logical_id(folder)]["Properties"]
+    source = (ROOT / "functions" / folder / "app.py").read_text()
+    assert source.count("Deployment.for_snapshot()") == snapshot
+    assert source.count("Deployment.from_environment()") == (not snapshot)
