@@ -18,6 +18,8 @@ def logical_id(folder: str) -> str:
 def budget_s(folder: str) -> float:
     """What the handler gives itself; 0: it has what Lambda gives it."""
     code = (ROOT / "functions" / folder / "app.py").read_text()
+    if module := re.search(r"^@limit_calls\((\w+)\.BUDGET_S\)$", code, re.MULTILINE):
+        code = (ROOT / f"layers/line_requests/api/{module[1]}.py").read_text()
     return float(match[1]) if (match := re.search(r"^BUDGET_S = ([\d.]+)$", code, re.MULTILINE)) else 0
 
 
@@ -56,3 +58,11 @@ def test_checks_that_are_not_met_say_why(resources: Json) -> None:
     ]
     assert skipped
     assert all(len(skip["comment"].split()) > 5 for skip in skipped)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_function_prepares_for_a_snapshot_exactly_when_it_starts_from_one(resources: Json, folder: str) -> None:
+    snapshot = "SnapStart" in resources[logical_id(folder)]["Properties"]
+    source = (ROOT / "functions" / folder / "app.py").read_text()
+    assert source.count("Deployment.for_snapshot()") == snapshot
+    assert source.count("Deployment.from_environment()") == (not snapshot)
