@@ -12,7 +12,7 @@ from line_requests.storage import records
 from line_requests.storage.due import Due
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
 from line_requests.storage.stores import Stores
-from line_requests.telemetry import logger
+from line_requests.telemetry import alarm, logger
 
 MINUTE_MS = 60_000
 
@@ -35,6 +35,8 @@ class Reconciler:
         first = self._clock.now_ms() // MINUTE_MS
         for shard in range(records.DUE_SHARDS):
             self._progress.guard("due", self._work_through, (first + shard) % records.DUE_SHARDS)
+        if self._clock.remaining_s() <= 0:
+            alarm("ReconcilerBacklog", "the run's time ended before everything that was due was done")
         summary = self._progress.summary()
         logger.info("reconciled", extra={"done": summary})
         return summary
