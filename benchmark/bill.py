@@ -135,7 +135,8 @@ def _afterwards(template: Json) -> Dollars:
 
 
 def _memory_gb(template: Json, function: str) -> float:
-    return float(template["Resources"][function]["Properties"]["MemorySize"]) / 1024
+    megabytes: int = template["Resources"][function]["Properties"]["MemorySize"]
+    return megabytes / 1024
 
 
 def _of_type(template: Json, kind: str) -> dict[str, Json]:
@@ -154,7 +155,7 @@ def _alarms(template: Json) -> float:
 def _snapshots_gb(template: Json) -> float:
     """Of one published version each."""
     functions = _of_type(template, "Lambda::Function").values()
-    return sum(of["MemorySize"] / 1024 for of in functions if "SnapStart" in of)
+    return float(sum(of["MemorySize"] for of in functions if "SnapStart" in of)) / 1024
 
 
 def _schedule_s(template: Json) -> float:
