@@ -1,7 +1,7 @@
 """The composition root: settings become clients, clients become stores, stores become flows. Only here."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -30,11 +30,10 @@ class Deployment:
     """One deployment's parts, wired; made once per process, at import, so that a snapshot holds the clients."""
 
     def __init__(self, settings: Settings, client: Callable[..., Any] = boto3.client) -> None:
-        client = partial(client, config=CLIENT_CONFIG)
+        self._client = client = partial(client, config=CLIENT_CONFIG)
         self.settings = settings
         table = Table(client("dynamodb"), settings.table_name)
         self.stores = Stores(table)
-        self.bus = Bus(client("events"), settings.bus_name)
         self.secret = StripeSecret(SecretsProvider(boto3_client=client("secretsmanager")), settings.stripe_secret_arn)
         self.lifecycle = Lifecycle(self.stores, self.billing, settings.window_ms)
         self.webhook = Webhook(self.secret, self.stores, self.lifecycle)
@@ -50,6 +49,11 @@ class Deployment:
         """The deployment that this function belongs to, with all that its handler may use: for SnapStart."""
         snapstart.prepare()
         return cls.from_environment()
+
+    @cached_property
+    def bus(self) -> Bus:
+        """The event bus, to which two functions and the console script publish."""
+        return Bus(self._client("events"), self.settings.bus_name)
 
     def billing(self, clock: Clock) -> Billing:
         """Stripe with the deployment's key, until the clock ends; raises BillingMisconfigured without a key."""
