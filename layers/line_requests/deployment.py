@@ -1,7 +1,7 @@
 """The composition root: settings become clients, clients become stores, stores become flows. Only here."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -31,16 +31,13 @@ class Deployment:
     """One deployment's parts, wired; made once per process, at import, so that a snapshot holds the clients."""
 
     def __init__(self, settings: Settings, client: Callable[..., Any] = boto3.client) -> None:
+        self._client = client
         self.settings = settings
-        dynamodb, events, secrets = (
-            client(service, config=CLIENT_CONFIG) for service in ("dynamodb", "events", "secretsmanager")
-        )
-        for one in (dynamodb, events, secrets):
-            end_with_invocation(one)
-        table = Table(dynamodb, settings.table_name)
+        table = Table(self._aws("dynamodb"), settings.table_name)
         self.stores = Stores(table)
-        self.bus = Bus(events, settings.bus_name)
-        self.secret = StripeSecret(SecretsProvider(boto3_client=secrets), settings.stripe_secret_arn)
+        self.secret = StripeSecret(
+            SecretsProvider(boto3_client=self._aws("secretsmanager")), settings.stripe_secret_arn
+        )
         self.lifecycle = Lifecycle(self.stores, self.billing, settings.window_ms)
         self.webhook = Webhook(self.secret, self.stores, self.lifecycle)
         self.load_snapshot = partial(load_snapshot, table)
@@ -55,6 +52,17 @@ class Deployment:
         """The deployment that this function belongs to, with all that its handler may use: for SnapStart."""
         snapstart.prepare()
         return cls.from_environment()
+
+    @cached_property
+    def bus(self) -> Bus:
+        """The event bus, to which two functions and the console script publish."""
+        return Bus(self._aws("events"), self.settings.bus_name)
+
+    def _aws(self, service: str) -> Any:  # noqa: ANN401 - a client of boto3's
+        """A client whose calls end with the invocation."""
+        made = self._client(service, config=CLIENT_CONFIG)
+        end_with_invocation(made)
+        return made
 
     def billing(self, clock: Clock) -> Billing:
         """Stripe with the deployment's key, until the clock ends; raises BillingMisconfigured without a key."""
