@@ -172,7 +172,7 @@ class LocalStack:
     def _deploy(self) -> Deployment:
         secrets = self.ministack.session.client("secretsmanager", endpoint_url=self.ministack.endpoint)
         secret = {"api_key": PRODUCT_API_KEY, "webhook_secrets": WEBHOOK_SECRETS}
-        parameters = {
+        self.parameters = {
             "StripeSecretArn": secrets.create_secret(Name="stripe", SecretString=json.dumps(secret))["ARN"],
             "StripeApiBase": self.double.url,
             "ClerkIssuer": ISSUER,
@@ -181,7 +181,7 @@ class LocalStack:
             "AllowedOrigins": AUTHORIZED_PARTY,
             "ReconcileSchedule": "rate(36500 days)",  # so that only `reconcile` runs it, however time is moved
         }
-        return deploy(self.ministack, parameters)
+        return deploy(self.ministack, self.parameters)
 
     def _serve(self, listener: socket.socket) -> None:
         gateway = Gateway(self.ministack.endpoint, self.deployment.api_id)
