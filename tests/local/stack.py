@@ -19,7 +19,7 @@ from botocore.config import Config
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from line_requests.billing.events import INVOICE_EVENTS, SUBSCRIPTION_EVENTS
+from line_requests.billing.events import WEBHOOK_EVENTS
 from tests.local import control
 from tests.local.demo import PRODUCT_API_KEY, Demo
 from tests.local.deployment import Deployment, deploy, layer_packages
@@ -154,7 +154,7 @@ class LocalStack:
         self.double = StripeDouble(
             product_api_key=PRODUCT_API_KEY, webhook_secrets=WEBHOOK_SECRETS, clock=StripeClock(_wall_time_s)
         )
-        self.double.webhook_event_types = frozenset({*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS})
+        self.double.webhook_event_types = WEBHOOK_EVENTS
         self.double.start()
         self._undo.callback(self.double.stop)
         self.issuer = Issuer()

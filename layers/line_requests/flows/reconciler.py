@@ -61,6 +61,8 @@ class Reconciler:
         for line in lines:
             if line.awaiting:
                 self._progress.guard(line.id, self._advance, line)
+            elif line.refund_due:
+                self._progress.guard(line.id, self._lifecycle.reversals.recheck, self._clock, line)
             elif line.refundable:
                 self._progress.guard(line.id, self._lifecycle.check_late_payment, self._clock, line)
         unanswered = [line for line in lines if line.status is Status.PROVISIONING]
