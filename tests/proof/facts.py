@@ -60,6 +60,8 @@ class Facts:
     def __init__(self, last: Taken | None, began_ms: int) -> None:
         self.trouble = False
         """Something was refused, failed, or took too long."""
+        self.lost = False
+        """Another caller's write came first."""
         self.refused = False
         """Stripe has refused a request for good."""
         self.lines: dict[str, list[Json]] = {}
@@ -111,6 +113,7 @@ class Facts:
             met += [entry["Put"]["Item"] for entry in step.request["TransactItems"] if "Put" in entry]
         elif answer.error not in {None, "ConditionalCheckFailedException", "TransactionCanceledException"}:
             self.trouble = True
+        self.lost |= answer.error is not None
         self.trouble |= any(r.get("Code") == "TransactionConflict" for r in body.get("CancellationReasons", []))
         for item in met:
             if item:
@@ -118,7 +121,7 @@ class Facts:
 
     def _item(self, item: Json, *, written: bool) -> None:
         kind, _, name = item["sk"].partition("#")
-        if kind == "LINE":
+        if kind == "LINE" and "history" in item:  # the index has no more than keys
             self.lines.setdefault(name, []).append(item)
         elif kind == "WORKSPACE":
             self.workspace = item
