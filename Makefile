@@ -28,13 +28,16 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help install run test coverage prove assumptions clients bench load vendor vendor-tools check format lock build deploy clean
+.PHONY: help install run demo test coverage prove assumptions clients bench load vendor vendor-tools check format lock build deploy clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
 run: .venv/ready .venv-ministack/ready ## serve the whole API on 127.0.0.1:$PORT (3000), without accounts or Docker
 	@PORT=$(PORT) exec .venv/bin/python -m tests.local
+
+demo: .venv/ready .venv-ministack/ready ## tell in a terminal what happens to a line, from request to renewal, and end
+	@.venv/bin/python -m tests.local.story
 
 test: .venv/ready .venv-ministack/ready ## run every test (PYTEST_ARGS="-k word")
 	.venv/bin/python -c 'from tests.local import deployment; deployment.layer_packages()'

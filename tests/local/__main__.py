@@ -2,23 +2,18 @@
 
 import argparse
 import os
-import signal
 import sys
-from types import FrameType
 
 from tests.local.deployment import STACK_NAME
 from tests.local.ministack import StartError
 from tests.local.stack import LocalStack
-from tests.local.terminal import forget_deployment
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from tests.local.terminal import end_on_signals, forget_deployment
 
 
 def main() -> int:
     argparse.ArgumentParser(prog="python -m tests.local", description=__doc__).parse_args()
     forget_deployment()
-    for number in SIGNALS:
-        signal.signal(number, _interrupt)
+    end_on_signals()
     try:
         with LocalStack(_port()) as stack:
             print(_welcome(stack), flush=True)
@@ -29,12 +24,6 @@ def main() -> int:
     except StartError as error:
         print(f"line-requests: {error}", file=sys.stderr)
         return 1
-
-
-def _interrupt(_: int, __: FrameType | None) -> None:
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # stopping is not to be interrupted
-    raise KeyboardInterrupt
 
 
 def _port() -> int:

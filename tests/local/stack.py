@@ -33,9 +33,13 @@ from tests.local.stripe_double.webhooks import WebhookMode
 from tests.local.time_ahead import sitecustomize as time_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
 WEBHOOK_SECRETS = ["whsec_local_current", "whsec_local_previous"]  # two, as while a secret is rotated
+
+LINES = "/api/line-requests"
+# The workers that the first requests need, some of them twice: a cold one takes most of a second.
+WARM_UP = (*[("POST", LINES), ("GET", LINES)] * 2, ("POST", f"{LINES}/{'0' * 24}"), ("POST", "/stripe/webhook"))
 
 MAX_RUNS = 60  # of the reconciler in one advance, which a person waits for
 
@@ -45,9 +49,15 @@ Json = dict[str, Any]
 class LocalStack:
     """The whole product on one origin, as a context manager; `ready` once everything is deployed and usable."""
 
-    def __init__(self, port: int = 0, *, iam_decisions: Path | None = None) -> None:
-        """Choose the port; 0 takes a free one. With `iam_decisions` IAM is enforced, and recorded in that file."""
+    def __init__(
+        self, port: int = 0, *, iam_decisions: Path | None = None, warm_up: "Iterable[tuple[str, str]]" = WARM_UP
+    ) -> None:
+        """Choose the port; 0 takes a free one. With `iam_decisions` IAM is enforced, and recorded in that file.
+
+        `warm_up` are requests that are sent before the stack is ready, all at once.
+        """
         self._iam_decisions = iam_decisions
+        self._requests = list(warm_up)
         self.ready = False
         self.webhook_mode: WebhookMode = "deliver"
         self._seconds_ahead = 0
@@ -92,13 +102,14 @@ class LocalStack:
         """The stack's time, in ISO 8601."""
         return datetime.fromtimestamp(self.double.advance(0), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    def advance_clock(self, seconds: int) -> Json:
+    def advance_clock(self, seconds: int, *, runs: int | None = None) -> Json:
         """Lets time pass for gateway, schedule, bus, functions, Stripe and this process together.
 
         The time passes in equal steps, each of which ends with a run of the reconciler, so that everything
-        happens in order: a renewal is seen before the next one.
+        happens in order: a renewal is seen before the next one. There are as many as its schedule would run, within
+        limits, unless `runs` says how many.
         """
-        runs = runs_within(seconds)
+        runs = runs_within(seconds) if runs is None else runs
         with self._advancing:
             before = self._seconds_ahead
             for step in range(1, (runs or 1) + 1):
@@ -165,6 +176,7 @@ class LocalStack:
         self._undo.callback(self.provisioner.stop)
         self._serve(listener)
         self.demo = Demo(self.ministack, self.deployment.table, self.double)
+        self._wait_for_snapshots()
         self._warm_up()
         self.double.webhook_endpoint = f"{self.origin}/stripe/webhook"  # not told of what was made so far
         self.ready = True
@@ -219,12 +231,15 @@ class LocalStack:
                 raise StartError(f"The server at {self.origin} did not start")
             time.sleep(0.01)
 
+    def _wait_for_snapshots(self) -> None:
+        """MiniStack starts a worker of each published version in the background; a request before starts another."""
+        waiter = self._lambda.get_waiter("published_version_active")
+        for arn in self.deployment.functions.values():
+            waiter.wait(FunctionName=arn, WaiterConfig={"Delay": 0.05, "MaxAttempts": 600})
+
     def _warm_up(self) -> None:
-        """Start the workers that the first requests need, some of them twice: a cold one takes most of a second."""
-        path = "/api/line-requests"
-        calls = [("POST", path), ("GET", path)] * 2 + [("POST", f"{path}/{'0' * 24}"), ("POST", "/stripe/webhook")]
-        with httpx.Client(base_url=self.origin, timeout=60) as client, ThreadPoolExecutor(len(calls)) as pool:
-            list(pool.map(lambda call: client.request(*call), calls))
+        with httpx.Client(base_url=self.origin, timeout=60) as client, ThreadPoolExecutor(len(self._requests)) as pool:
+            list(pool.map(lambda request: client.request(*request), self._requests))
 
 
 def runs_within(seconds: int) -> int:
