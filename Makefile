@@ -7,7 +7,6 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
-PORT ?= 3000
 PYTEST_ARGS ?=
 PROVE_ARGS ?=
 MINUTES ?= 3
@@ -34,8 +33,8 @@ endif
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
-run: .venv/ready .venv-ministack/ready ## serve the whole API on 127.0.0.1:$PORT (3000), without accounts or Docker
-	@PORT=$(PORT) exec .venv/bin/python -m tests.local
+run: .venv/ready .venv-ministack/ready ## serve the whole API on 127.0.0.1:$PORT (3000), without accounts or Docker (KEEP=dir keeps it between runs)
+	@exec .venv/bin/python -m tests.local
 
 demo: .venv/ready .venv-ministack/ready ## tell in a terminal what happens to a line, from request to renewal, and end
 	@.venv/bin/python -m tests.local.story

@@ -183,18 +183,16 @@ def main() -> int:
     end_on_signals()
     console = Console(highlight=False)
     console.print("The whole product on this machine: AWS, Stripe and the provisioner are doubles.")
-    stack = LocalStack(warm_up=[("POST", "/stripe/webhook")])
+    status = console.status("Starting…")
     try:
-        with console.status("Starting…"):
-            stack.start()
-        return run(stack, console)
+        with status, LocalStack(warm_up=[("POST", "/stripe/webhook")], progress=status.update) as stack:
+            status.stop()
+            return run(stack, console)
     except KeyboardInterrupt:
         return INTERRUPTED
     except StartError as error:
         print(f"line-requests: {error}", file=sys.stderr)
         return 1
-    finally:
-        stack.stop()
 
 
 if __name__ == "__main__":
