@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stage in count.broken:
         print(f"FAILS WITHOUT A MUTANT: {stage}")
     listed = len(made) - len(wanted)
-    print(f"killed {count.killed} / made {tried}; {listed} equivalent, {len(wanted) - tried} not tried (seed {options.seed})")
+    print(
+        f"killed {count.killed} / made {tried}; {listed} equivalent, {len(wanted) - tried} not tried (seed {options.seed})"
+    )
     return 1 if count.survivors or count.broken else 0
 
 

@@ -10,7 +10,16 @@ from types import CodeType
 from tests.mutation.mutants import ROOT, TEMPLATE, Mutant
 
 SHAPE = ("alarms", "api", "event_sources", "least_privilege", "permissions", "recovery", "template")
-STORE = ("costs", "disturbances", "invoice_steps", "new_lines", "pages", "publishing", "transitions", "workspaces_and_plans")
+STORE = (
+    "costs",
+    "disturbances",
+    "invoice_steps",
+    "new_lines",
+    "pages",
+    "publishing",
+    "transitions",
+    "workspaces_and_plans",
+)
 # By the longest beginning of the path that fits: test files, whether the explorer may find it, and histories.
 MAP: dict[str, tuple[Sequence[str], bool, int]] = {
     "template.yaml": ([f"tests/shape/test_{name}.py" for name in SHAPE], False, 0),
@@ -128,6 +137,16 @@ def warm_up() -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "layers")]
     os.chdir(ROOT)
     os.environ.setdefault("AWS_DEFAULT_REGION", "eu-central-1")
-    for module in ("aws_lambda_powertools", "boto3", "greenlet", "httpx", "hypothesis", "jwt", "pydantic", "pytest", "stripe"):
+    for module in (
+        "aws_lambda_powertools",
+        "boto3",
+        "greenlet",
+        "httpx",
+        "hypothesis",
+        "jwt",
+        "pydantic",
+        "pytest",
+        "stripe",
+    ):
         __import__(module)
     assert not any(name.startswith("line_requests") for name in sys.modules), "the product is there already"

@@ -14,7 +14,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "template.yaml"
-SOURCES = (*(f"layers/line_requests/{name}" for name in ("domain", "flows", "storage", "billing", "bus", "api")), "functions")
+SOURCES = (
+    *(f"layers/line_requests/{name}" for name in ("domain", "flows", "storage", "billing", "bus", "api")),
+    "functions",
+)
 COMPARISONS = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
