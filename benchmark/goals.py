@@ -57,4 +57,6 @@ GOALS = (
     Goal("hot_workspace.success_ratio", 1.0, AT_LEAST),
     Goal("hot_workspace.p99_seconds", 5),
     Goal("demo.seconds", 10),
+    Goal("operator.list_first_page_seconds", 1),
+    Goal("operator.doctor_seconds", 60),
 )

@@ -18,6 +18,7 @@ from tests.local.stack import LocalStack
 from tests.local.stripe_double import StripeDouble
 from tests.operator.local import Local
 from tests.operator.shop import OPERATOR_API_KEY, Shop
+from tests.support.engine import table_definition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,15 +113,7 @@ def deployment(dynamodb: DynamoDBClient, shop: Shop, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TABLE_NAME", name)
     monkeypatch.setenv("STRIPE_API_KEY", OPERATOR_API_KEY)
     monkeypatch.setenv("STRIPE_API_BASE", shop.double.url)
-    dynamodb.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-    )
+    dynamodb.create_table(TableName=name, **table_definition())
     return Deployment(name, Table(dynamodb, name))
 
 

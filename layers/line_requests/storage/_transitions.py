@@ -23,6 +23,7 @@ from line_requests.domain.model import (
 )
 from line_requests.domain.reversals import Reversal
 from line_requests.storage import capacity, records
+from line_requests.storage.operator_index import entry_update
 from line_requests.storage.table import ConditionFailed, Item, Table, TransactionCanceled, Write
 
 # A line that waits for its provisioner is published again after ten minutes, then less and less often.
@@ -198,6 +199,9 @@ class Transitions:
         stored = records.line_item(line) if attributes else {}
         if change.status is Status.PROVISIONING:
             due_at_ms = change.at_ms + REPUBLISH_AFTER_MS
+        moved = replace(
+            line, status=change.status, history=(*line.history, change), void_reason=None, due_at_ms=due_at_ms
+        )
         values: Item = {
             "status": str(change.status),
             "payment_status": str(line.payment_status),
@@ -207,7 +211,10 @@ class Transitions:
         sets = ["#status = :status", "#payment_status = :payment_status", "#history = list_append(#history, :change)"]
         sets += [f"#{name} = :{name}" for name in attributes or {}]
         values |= {name: stored[name] for name in attributes or {}}
-        removes = ["#void_reason"]
+        entry_sets, entry_removes, entry = entry_update(moved)
+        sets += entry_sets
+        values |= entry
+        removes = ["#void_reason", *entry_removes]
         if due_at_ms is None:
             removes += ["#due_at", "#due_shard"]
         else:
@@ -230,17 +237,17 @@ class Transitions:
             if current is None or (current.sequence == line.sequence and canceled.failed == {1}):
                 raise
             return current
-        return replace(
-            line, status=change.status, history=(*line.history, change), void_reason=None, due_at_ms=due_at_ms
-        )
+        return moved
 
     def flag_refund(self, line: Line, invoice_id: str) -> None:
         """Marks a canceled line whose invoice was paid."""
+        entry_sets, _, entry = entry_update(replace(line, refund_due=True))
+        sets = ["#refund_due = :yes", "#invoice_id = :invoice", *entry_sets]
         write = Write(
             records.line_key(line.workspace_id, line.id),
-            update="SET #refund_due = :yes, #invoice_id = :invoice REMOVE #due_at, #due_shard",
+            update=f"SET {', '.join(sets)} REMOVE #due_at, #due_shard",
             condition="#payment_status = :canceled AND #refund_due <> :yes",
-            values={"yes": True, "invoice": invoice_id, "canceled": str(PaymentStatus.CANCELED)},
+            values={"yes": True, "invoice": invoice_id, "canceled": str(PaymentStatus.CANCELED)} | entry,
         )
         with suppress(ConditionFailed):
             self._table.write(write)
@@ -271,13 +278,18 @@ class Transitions:
         except ConditionFailed:
             return None
 
-    def set_due(self, line: Line, at_ms: int | None) -> None:
-        """Has the reconciler check the line then, or never again, unless it has moved on."""
+    def set_due(self, line: Line, at_ms: int | None, *, late: bool = False) -> None:
+        """Has the reconciler check the line then, or never again, unless it has moved on.
+
+        `late`: its provisioner is, so operators find it.
+        """
+        entry = records.operator_entry(line, late=late) if late else {}
+        sets = ["#due_at = :due", "#due_shard = :shard", *(f"#{name} = :{name}" for name in entry)]
         write = Write(
             records.line_key(line.workspace_id, line.id),
-            update="REMOVE #due_at, #due_shard" if at_ms is None else "SET #due_at = :due, #due_shard = :shard",
+            update="REMOVE #due_at, #due_shard" if at_ms is None else f"SET {', '.join(sets)}",
             condition="size(#history) = :sequence",
-            values={"sequence": line.sequence} | ({} if at_ms is None else _due(line, at_ms)),
+            values={"sequence": line.sequence} | ({} if at_ms is None else _due(line, at_ms) | entry),
         )
         with suppress(ConditionFailed):
             self._table.write(write)
