@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import boto3
 import pytest
-import stripe
 from moto import mock_aws
 
 from line_requests.operator import cli, target
@@ -93,10 +93,8 @@ class Console:
 
 @pytest.fixture(scope="session")
 def shop() -> Iterator[Shop]:
-    http = stripe.RequestsClient(timeout=10)
-    with StripeDouble(product_api_key=OPERATOR_API_KEY) as double:
-        yield Shop(double, http)
-    http.close()  # type: ignore[no-untyped-call] # not annotated by the SDK
+    with StripeDouble(product_api_key=OPERATOR_API_KEY) as double, closing(Shop(double)) as shop:
+        yield shop
 
 
 @pytest.fixture(scope="module")

@@ -102,6 +102,9 @@ class World:
         """A line in the state in which the command makes sense."""
         if verb == "cancel":
             return lines.invoiced(self.local, self.workspace, Target(STACK_NAME))
+        if verb == "refund":
+            line = lines.invoiced(self.local, self.workspace, Target(STACK_NAME))
+            return lines.paid_and_failed(self.local, self.local.stack.double, line)
         make = {"answer": lines.requested, "retry": lines.failed}.get(verb, lines.active)
         return make(self.local, self.workspace)
 

@@ -324,7 +324,7 @@ def _homeless(local: Local) -> Iterator[str]:
 @plants("refunds")
 def _refund_due(local: Local) -> Iterator[str]:
     with _line(local, Status.CANCELED, PaymentStatus.CANCELED, days=0) as line:
-        yield f"the invoice in_1 of the line {line.id} was paid after it was canceled"
+        yield f"what was paid for the canceled line {line.id} by the invoice in_1 did not go back"
 
 
 @plants("waiting for payment")

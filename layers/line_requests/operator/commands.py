@@ -11,6 +11,7 @@ from line_requests.domain.errors import ForbiddenLineType
 from line_requests.domain.model import ApiKey, Change, Line, Status, VoidReason, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.flows.lifecycle import Lifecycle
+from line_requests.flows.refunds import RELEASED_BY_OPERATOR
 from line_requests.flows.subscriptions import SubscriptionSync
 from line_requests.operator.refusal import Refused
 from line_requests.storage.erasure import is_erased
@@ -22,7 +23,7 @@ from line_requests.storage.workspaces import Workspaces
 
 # Fewer digits of a hash would name a key by accident.
 HASH_PREFIX_MIN, HASH_DIGITS = 6, 12
-RETRIED, RELEASED = "retried_by_operator", "released_by_operator"
+RETRIED, RELEASED = "retried_by_operator", RELEASED_BY_OPERATOR
 
 _ORGANISATION = re.compile(r"org_\w{1,100}", re.ASCII)
 

@@ -54,7 +54,7 @@ def _unknown_plans(patient: Patient) -> Iterator[str]:
 def _refunds(patient: Patient) -> Iterator[str]:
     for line in patient.open_lines:
         if line.refund_due:
-            yield f"the invoice {line.invoice_id} of the line {line.id} was paid after it was canceled"
+            yield f"what was paid for the {line.status} line {line.id} by the invoice {line.invoice_id} did not go back"
 
 
 def _waiting(patient: Patient) -> Iterator[str]:
@@ -79,7 +79,7 @@ CHECKS = [
     Check("workspaces of lines", _homeless, "docs/recover.md: restored tables"),
     Check("over plan", _over_plan, "line-requests workspace list --over-plan, then line-requests line release LINE"),
     Check("known plans", _unknown_plans, "name the price in a plan, then line-requests plans apply FILE --sync"),
-    Check("refunds", _refunds, "refund it at https://dashboard.stripe.com/invoices: docs/operate.md"),
+    Check("refunds", _refunds, "line-requests line refund LINE"),
     Check("waiting for payment", _waiting, "line-requests line cancel LINE; or set PaymentWindowHours"),
     Check(
         "waiting for the provisioner", _provisioning, "line-requests provisioning answer LINE failed: docs/operate.md"

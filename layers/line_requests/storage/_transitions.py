@@ -4,6 +4,7 @@ A transition and what it means for the workspace (lock, capacity) is one transac
 while one line awaits payment, and names it.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ from line_requests.domain.model import (
     VoidReason,
     Workspace,
 )
+from line_requests.domain.reversals import Reversal
 from line_requests.storage import capacity, records
 from line_requests.storage.operator_index import entry_update
 from line_requests.storage.table import ConditionFailed, Item, Table, TransactionCanceled, Write
@@ -176,7 +178,10 @@ class Transitions:
         failed = line.status is Status.FAILED
         place = None if failed else capacity.give_back(line, now_ms)
         refund = {"refund_due": True} if failed and line.payment_status is PaymentStatus.PAID else None
-        return self._transition(line, Change(now_ms, Status.CANCELED, cause), place, attributes=refund)
+        # Due, because it may have been refunded already; then the reconciler clears the flag.
+        due_at_ms = now_ms if refund else None
+        change = Change(now_ms, Status.CANCELED, cause)
+        return self._transition(line, change, place, attributes=refund, due_at_ms=due_at_ms)
 
     def _transition(  # noqa: PLR0913 - a transition has this many parts
         self,
@@ -187,12 +192,13 @@ class Transitions:
         attributes: dict[str, Any] | None = None,
         extra: list[Write] | None = None,
         same_void_reason: bool = False,
+        due_at_ms: int | None = None,
     ) -> Line:
         """Moves a line to its next state, once; returns the line as stored, moved by this call or by another."""
         line = replace(line, **attributes) if attributes else line
         stored = records.line_item(line) if attributes else {}
-        provisioning = change.status is Status.PROVISIONING
-        due_at_ms = change.at_ms + REPUBLISH_AFTER_MS if provisioning else None
+        if change.status is Status.PROVISIONING:
+            due_at_ms = change.at_ms + REPUBLISH_AFTER_MS
         moved = replace(
             line, status=change.status, history=(*line.history, change), void_reason=None, due_at_ms=due_at_ms
         )
@@ -245,6 +251,32 @@ class Transitions:
         )
         with suppress(ConditionFailed):
             self._table.write(write)
+
+    def save_reversals(self, line: Line, heard: Sequence[Reversal], *, refund_due: bool) -> Line | None:
+        """Adds what was heard of, and sets or clears the refund flag; None when the line has changed since it was read.
+
+        Stripe was read after the line: another caller that has read more since then has written, too.
+        """
+        known = "size(#reversals) = :known" if line.reversals else "attribute_not_exists(#reversals)"
+        same_invoice = "#invoice_id = :invoice" if line.invoice_id else "attribute_not_exists(#invoice_id)"
+        flag = "#refund_due = :yes" if line.refund_due else "#refund_due <> :yes"
+        values: Item = {"sequence": line.sequence, "yes": True, "refund_due": refund_due}
+        values |= {"known": len(line.reversals)} if line.reversals else {}
+        values |= {"invoice": line.invoice_id} if line.invoice_id else {}
+        update = "SET #refund_due = :refund_due"
+        if heard:
+            update += ", #reversals = list_append(if_not_exists(#reversals, :none), :heard)"
+            values |= {"none": [], "heard": [records.reversal_item(reversal) for reversal in heard]}
+        write = Write(
+            records.line_key(line.workspace_id, line.id),
+            update=update,
+            condition=f"size(#history) = :sequence AND {known} AND {same_invoice} AND {flag}",
+            values=values,
+        )
+        try:
+            return records.line(self._table.write(write))
+        except ConditionFailed:
+            return None
 
     def set_due(self, line: Line, at_ms: int | None, *, late: bool = False) -> None:
         """Has the reconciler check the line then, or never again, unless it has moved on.

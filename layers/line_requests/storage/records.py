@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from line_requests.domain.errors import UnreadableRecord
 from line_requests.domain.model import ApiKey, Change, IdempotencyRecord, Line, Status, Subscription, Workspace
 from line_requests.domain.prices import Counted, Coverage, PendingCharge, Plan
+from line_requests.domain.reversals import Reversal
 from line_requests.domain.submission import Kind, Submission
 from line_requests.storage.table import Item
 from line_requests.telemetry import alarm
@@ -33,6 +34,7 @@ _COUNTED = TypeAdapter(Counted)
 _PENDING_CHARGE = TypeAdapter(PendingCharge)
 _SUBSCRIPTION = TypeAdapter(Subscription)
 _CHANGE = TypeAdapter(Change)
+_REVERSAL = TypeAdapter(Reversal)
 _API_KEY = TypeAdapter(ApiKey)
 _IDEMPOTENCY_RECORD = TypeAdapter(IdempotencyRecord)
 
@@ -109,7 +111,7 @@ def _dump(adapter: "TypeAdapter[Any]", value: object, *without: str) -> Item:
 
 def line_item(line: Line) -> Item:
     """A line, with the indexes' attributes while something is due and while an operator may have to look at it."""
-    item = line_key(line.workspace_id, line.id) | _dump(_LINE, line, "id", "workspace_id", "due_at_ms")
+    item = line_key(line.workspace_id, line.id) | _dump(_LINE, line, "id", "workspace_id", "due_at_ms", "reversals")
     item |= operator_entry(line)
     if line.due_at_ms is not None:
         item |= {"due_shard": due_shard(line.id), "due_at": line.due_at_ms}
@@ -170,6 +172,11 @@ def plan_item(plan: Plan) -> Item:
 def change_item(change: Change) -> Item:
     """One entry of a line's history."""
     return _dump(_CHANGE, change)
+
+
+def reversal_item(reversal: Reversal) -> Item:
+    """A reversal, as an entry of the line's attribute `reversals`."""
+    return _dump(_REVERSAL, reversal)
 
 
 def api_key_item(api_key: ApiKey) -> Item:

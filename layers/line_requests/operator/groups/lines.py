@@ -121,6 +121,39 @@ def release(line: LineId, /, *, workspace: Workspace = None, yes: Yes = False, t
 
 
 @app.command(
+    help_epilogue="""\
+Examples:
+  line-requests line list --refund-due
+  line-requests line refund 01a201e51d611380de40ba3c --dry-run
+  line-requests line refund 01a201e51d611380de40ba3c --yes"""
+)
+def refund(
+    line: LineId,
+    /,
+    *,
+    workspace: Workspace = None,
+    yes: Yes = False,
+    dry_run: Annotated[bool, Parameter(negative="", help="Only show what would be given back.")] = False,
+    target: Deployed,
+) -> View:
+    """Give back what was paid for a line that cannot be had, as it was paid; again: only what is left.
+
+    A failed line is released first, and a partly paid request is canceled.
+    """
+    found, refunds = _find(target, line, workspace), target.deployment.refunds
+    target.billing()
+    if dry_run:
+        return views.refund_view(found, refunds.left(new_clock(), found), done=False)
+    question = f"Give back what was paid for the {found.status} line {found.id} of {found.workspace_id}?"
+    if found.status is Status.FAILED:
+        question += " It is released first."
+    confirm(question, yes=yes)
+    with render.status("Refunding"):
+        refunded, given = refunds.give_back(new_clock(), found)
+    return views.refund_view(refunded, given, done=True)
+
+
+@app.command(
     name="import",
     help_epilogue="""\
 Examples:
