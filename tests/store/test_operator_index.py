@@ -78,6 +78,17 @@ def test_payment_after_a_cancel_enters_the_index(world: World) -> None:
     assert entry(world, canceled) == ("refund_due", LATER_MS)
 
 
+def test_refund_that_stripe_reports_leaves_the_index_and_a_failed_one_returns(world: World) -> None:
+    """[55]"""
+    world.workspace(email=Allowance(0, cap=9, add_on=ADD_ONS[Kind.EMAIL]))
+    line = world.lines.mark_active(world.paid(Kind.EMAIL), LATER_MS)
+    for refund_due, expected in ((True, ("refund_due", LATER_MS)), (False, None), (True, ("refund_due", LATER_MS))):
+        saved = world.lines.save_reversals(line, [], refund_due=refund_due)
+        assert saved is not None
+        line = saved
+        assert entry(world, line) == expected
+
+
 def test_included_line_is_not_in_the_index(world: World) -> None:
     """[15]"""
     world.workspace(email=Allowance(1))
