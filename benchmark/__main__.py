@@ -14,11 +14,13 @@ from benchmark import (
     bill,
     budget,
     cold_start,
+    demo,
     drawing,
     growth,
     handler_cpu,
     hot_workspace,
     one_round_trip,
+    operator,
     reconcile,
     side_by_side,
 )
@@ -42,8 +44,10 @@ def main() -> None:
     _with_world("CPU", lambda world: figures.update(handler_cpu_to_getitem=handler_cpu.measure(world, rounds)))
     _with_world("hot workspace", lambda world: figures.update(hot_workspace=hot_workspace.measure(world, 5)))
     _with_world("experiment", lambda world: _try_blind(world, rounds * 2))
+    figures["demo"] = {"seconds": demo.seconds()}
     figures["package_mb"] = {"layers": _layer_mb()}
     _with_world("reconciler", lambda world: figures.update(reconcile=reconcile.measure(world, 1_000, 10_000)))
+    _with_world("operator", lambda world: figures.update(operator=operator.measure(world)))
     _with_world("growth", lambda world: figures.update(growth=growth.measure(world)))
     BUILD.mkdir(exist_ok=True)
     (BUILD / "bench.json").write_text(json.dumps(figures, indent=2) + "\n")

@@ -56,4 +56,7 @@ GOALS = (
     Goal("reconcile.lines_per_second_to_naive", 10, AT_LEAST),
     Goal("hot_workspace.success_ratio", 1.0, AT_LEAST),
     Goal("hot_workspace.p99_seconds", 5),
+    Goal("demo.seconds", 10),
+    Goal("operator.list_first_page_seconds", 1),
+    Goal("operator.doctor_seconds", 60),
 )

@@ -15,6 +15,7 @@ from line_requests.clock import Clock
 from line_requests.flows.create import Creation
 from line_requests.flows.lifecycle import Lifecycle
 from line_requests.flows.reconciler import Reconciler
+from line_requests.flows.refunds import Refunds
 from line_requests.flows.webhook import Webhook
 from line_requests.secret import StripeSecret, api_key_of
 from line_requests.settings import Settings
@@ -39,6 +40,7 @@ class Deployment:
             SecretsProvider(boto3_client=self._aws("secretsmanager")), settings.stripe_secret_arn
         )
         self.lifecycle = Lifecycle(self.stores, self.billing, settings.window_ms)
+        self.refunds = Refunds(self.stores.lines, self.lifecycle)
         self.webhook = Webhook(self.secret, self.stores, self.lifecycle)
         self.load_snapshot = partial(load_snapshot, table)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tests.proof import mutants, scenarios
+from tests.proof import mutants, observed, scenarios
 from tests.proof.explorer import Outcome
 from tests.proof.ledger import run as ledger
 
@@ -111,7 +111,7 @@ def _explore(console: Console, names: list[str]) -> bool:
 def _plant(console: Console) -> bool:
     """Every planted bug has to be found."""
     survivors = []
-    names = [mutant.name for mutant in mutants.MUTANTS]
+    names = [mutant.name for mutant in observed.MUTANTS]
     with _progress(console) as progress:
         task = progress.add_task("planted bugs", total=len(names))
         for name, found in _in_processes(hunted, names, tasks_per_process=1):
@@ -167,7 +167,7 @@ _laboratory: "Laboratory | None" = None
 
 def hunted(name: str, *, tell: bool = False) -> tuple[str, str]:
     """Plants one bug in this process; what gave it away, or nothing."""
-    mutant = next(mutant for mutant in mutants.MUTANTS if mutant.name == name)
+    mutant = next(mutant for mutant in observed.MUTANTS if mutant.name == name)
     mutants.plant(mutant)
     from tests.proof.laboratory import Laboratory
 

@@ -18,7 +18,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from line_requests.clock import calls_left_s
-from line_requests.domain.errors import TableUnavailable
+from line_requests.domain.errors import LineRequestError, TableUnavailable
 from line_requests.storage.calls import table_errors
 
 if TYPE_CHECKING:
@@ -59,6 +59,13 @@ class TransactionCanceled(Exception):
         super().__init__("The conditional transaction failed")
         self.failed = failed
         self.items = items
+
+
+class IndexMissing(LineRequestError):
+    """The table has no such index: it was restored without, or an older release made it."""
+
+    def __init__(self, index: str) -> None:
+        super().__init__(f"the table has no index {index}: deploy this release again, or list with --all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +218,7 @@ class Table:
         filter_expression: str | None = None,
         start: Item | None = None,
     ) -> tuple[list[Item], Item | None]:
-        """One page of a query, and the key to go on from."""
+        """One page of a query, and the key to go on from; raises IndexMissing."""
         request: dict[str, Any] = {
             "TableName": self._name,
             "KeyConditionExpression": condition,
@@ -230,8 +237,14 @@ class Table:
             request["FilterExpression"] = filter_expression
         if start is not None:
             request["ExclusiveStartKey"] = marshal(start)
-        with table_errors():
-            answer = self._client.query(**request)
+        try:
+            with table_errors():
+                answer = self._client.query(**request)
+        except ClientError as error:
+            # "The table does not have the specified index"; engines differ in the code.
+            if index is None or "index" not in error.response["Error"].get("Message", ""):
+                raise
+            raise IndexMissing(index) from error
         last = answer.get("LastEvaluatedKey")
         return [unmarshal(item) for item in answer["Items"]], unmarshal(last) if last else None
 
@@ -244,15 +257,19 @@ class Table:
             if start is None:
                 return found
 
-    def scan(self, filter_expression: str, values: Item) -> Iterator[Item]:
-        """Every item that passes the filter; for operators only."""
-        pages = self._client.get_paginator("scan").paginate(
-            TableName=self._name,
-            ConsistentRead=True,
-            FilterExpression=filter_expression,
-            ExpressionAttributeNames={f"#{n}": n for n in _names(filter_expression)},
-            ExpressionAttributeValues=marshal({f":{n}": v for n, v in values.items()}),
-        )
+    def scan(self, filter_expression: str, values: Item, *, projection: str | None = None) -> Iterator[Item]:
+        """Every item that passes the filter, or these attributes of it; for operators only."""
+        names = _names(f"{filter_expression} {projection or ''}")
+        request: dict[str, Any] = {
+            "TableName": self._name,
+            "ConsistentRead": True,
+            "FilterExpression": filter_expression,
+            "ExpressionAttributeNames": {f"#{n}": n for n in names},
+            "ExpressionAttributeValues": marshal({f":{n}": v for n, v in values.items()}),
+        }
+        if projection is not None:
+            request["ProjectionExpression"] = projection
+        pages = self._client.get_paginator("scan").paginate(**request)
         with table_errors():
             for page in pages:
                 yield from map(unmarshal, page["Items"])
