@@ -106,7 +106,7 @@ def test_history_shows_causes_and_the_receipt(page: Page, stack: LocalStack) -> 
     click(page, "Provisioner: failed")
     expect(entries).to_have_count(3)
     middle_dot = "\N{MIDDLE DOT}"
-    expect(entries.last).to_contain_text(f"provisioner {middle_dot} unavailable {middle_dot} no number is left")
+    expect(entries.last).to_contain_text(f"provisioning failed {middle_dot} unavailable {middle_dot} no number is left")
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
 
