@@ -72,7 +72,7 @@ bench: .venv/ready .venv-ministack/ready .venv-bench/ready ## measure against a 
 load: .venv/ready .venv-ministack/ready ## a sustained mixed load on the local stack, judged at its end (MINUTES=3, CLIENTS=8)
 	.venv/bin/python -m tests.load $(MINUTES) $(CLIENTS)
 
-check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready ## lint, types, import directions, vocabulary, the template and the API description
+check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready ## lint, types, import directions, vocabulary, the template, the API description, advisories
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -84,12 +84,13 @@ check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready ## 
 	mkdir -p build
 	.venv-ministack/bin/python tests/shape/translate.py < template.yaml > build/translated.json
 	.venv-checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet -f build/translated.json
+	.venv/bin/python -m tests.shape.audit
 
 format: .venv/ready ## format and fix what can be fixed
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-install: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready ## make all virtual environments, and the layer's packages
+install: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready ## make all virtual environments, and the layer's packages
 	.venv/bin/python -c 'from tests.local import deployment; deployment.layer_packages()'
 
 # --- virtual environments: locked by hash, made by uv, which pip brings ---
@@ -102,8 +103,8 @@ $(UV): requirements/uv.txt
 	touch $@
 
 .venv/ready: requirements/dev.txt pyproject.toml
-.venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-bench/ready .venv-runtime/ready .venv-clients/ready: .venv-%/ready: requirements/%.txt
-.venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-bench/ready .venv-runtime/ready .venv-clients/ready: $(UV)
+.venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready .venv-bench/ready .venv-runtime/ready .venv-clients/ready: .venv-%/ready: requirements/%.txt
+.venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready .venv-bench/ready .venv-runtime/ready .venv-clients/ready: $(UV)
 	$(UV) venv --quiet --clear --python $(PYTHON) $(@D)
 	$(UV) pip install --quiet --python $(@D) --require-hashes -r $(filter %.txt,$^)
 	$(if $(filter .venv,$(@D)),$(UV) pip install --quiet --python $(@D) --no-deps --editable .)
@@ -114,7 +115,7 @@ LOCK = $(UV) pip compile --quiet --upgrade --python-version 3.11
 lock: $(UV) ## move every locked requirement to its latest version
 	$(LOCK) pyproject.toml -o layers/requirements.txt
 	$(LOCK) pyproject.toml --extra operator --group dev -c layers/requirements.txt -o requirements/dev.txt
-	for group in ministack sam checkov runtime clients uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
+	for group in ministack sam checkov audit runtime clients uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
 	$(LOCK) --group bench -c layers/requirements.txt -o requirements/bench.txt
 
 # --- the vendors' own engines: what they need is put into build/vendor ---
@@ -156,6 +157,6 @@ deploy: build ## deploy to AWS (SAM_ARGS="--config-env prod", …)
 	$(SAM) deploy $(SAM_ARGS)
 
 clean: ## remove what the targets above have made
-	rm -rf .uv .venv .venv-ministack .venv-sam .venv-checkov .venv-bench .venv-runtime .aws-sam build .coverage .coverage.* .hypothesis \
+	rm -rf .uv .venv .venv-ministack .venv-sam .venv-checkov .venv-audit .venv-bench .venv-runtime .aws-sam build .coverage .coverage.* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find functions layers tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -19,7 +19,7 @@ from botocore.config import Config
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from line_requests.billing.events import INVOICE_EVENTS, SUBSCRIPTION_EVENTS
+from line_requests.billing.events import WEBHOOK_EVENTS
 from tests.local import control
 from tests.local.demo import PRODUCT_API_KEY, Demo
 from tests.local.deployment import Deployment, deploy, layer_packages
@@ -190,7 +190,7 @@ class LocalStack:
                 clock=StripeClock(_wall_time_s),
                 state=kept.stripe if kept else None,
             )
-        self.double.webhook_event_types = frozenset({*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS})
+        self.double.webhook_event_types = WEBHOOK_EVENTS
         self.double.start()
         self._undo.callback(self.double.stop)
         self.issuer = Issuer()
@@ -239,7 +239,7 @@ class LocalStack:
     def _deploy(self) -> Deployment:
         secrets = self.ministack.session.client("secretsmanager", endpoint_url=self.ministack.endpoint)
         secret = {"api_key": PRODUCT_API_KEY, "webhook_secrets": WEBHOOK_SECRETS}
-        parameters = {
+        self.parameters = {
             "StripeSecretArn": secrets.create_secret(Name="stripe", SecretString=json.dumps(secret))["ARN"],
             "StripeApiBase": self.double.url,
             "ClerkIssuer": ISSUER,
@@ -248,7 +248,7 @@ class LocalStack:
             "AllowedOrigins": AUTHORIZED_PARTY,
             "ReconcileSchedule": "rate(36500 days)",  # so that only `reconcile` runs it, however time is moved
         }
-        return deploy(self.ministack, parameters)
+        return deploy(self.ministack, self.parameters)
 
     def _serve(self, listener: socket.socket) -> None:
         gateway = Gateway(self.ministack.endpoint, self.deployment.api_id)
