@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from line_requests.api import requests
@@ -423,6 +423,7 @@ documented = st.sampled_from([*FIELDS, "status", "_id"])
 plausible = st.sampled_from(["phone", "email", "byon", "purchased", "a@b.co", "5550100", "Ada", "", " ", None])
 
 
+@settings(max_examples=1000)
 @given(st.dictionaries(documented, plausible | values), st.none() | st.text(max_size=300))
 def test_any_object_is_read_or_refused_by_field(body: dict[str, object], key: str | None) -> None:
     """[6][7][8][9][12][13]"""

@@ -105,6 +105,14 @@ def test_malformed_id_is_400(spare: Workspace, line_id: str) -> None:
         assert (answer.status_code, answer.json()) == (400, {"error": "Invalid line request id"})
 
 
+def test_encoded_id_is_the_same_line_and_twice_encoded_is_none(workspace: Workspace) -> None:
+    """[37]"""
+    line_id = workspace.included()["line"]["_id"]
+    encoded = "".join(f"%{ord(digit):02X}" for digit in line_id)
+    assert workspace.get(encoded).json()["line"]["_id"] == line_id
+    assert workspace.get(encoded.replace("%", "%25")).status_code == 400
+
+
 def test_unknown_and_foreign_lines_are_the_same_404(world: World, workspace: Workspace) -> None:
     """[37]"""
     foreign = world.workspace().included()["line"]["_id"]

@@ -66,6 +66,19 @@ def test_keys_of_1_to_255_characters_are_accepted(workspace: Workspace, key: str
     assert replayed(workspace.create(body), first)
 
 
+@pytest.mark.parametrize("key", ['"order-1"', "'order-1'", "ключ", "🔑", "a\xa0b", "%20", "a;b=c"])
+def test_quoted_and_unicode_keys_in_the_header_are_kept_as_they_are(workspace: Workspace, key: str) -> None:
+    """[28] A quoted key is another key than the same one without quotes."""
+
+    def create(key: str) -> httpx.Response:
+        return workspace.send("POST", LINES, json=PHONE, headers={"Idempotency-Key": key.encode()})
+
+    first = create(key)
+    assert fresh(first)
+    assert replayed(create(key), first)
+    assert fresh(create(key.strip("\"'") if key[0] in "\"'" else f"{key}2"))
+
+
 @pytest.mark.parametrize("key", ["k" * 256, 7, True, ["k"], {"k": 1}, "\ud800"], ids=ascii)
 def test_longer_or_non_string_keys_are_400(workspace: Workspace, key: object) -> None:
     """[28]"""
