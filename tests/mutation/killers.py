@@ -13,6 +13,15 @@ from tests.mutation.mutants import LAYER, ROOT, TEMPLATE, Mutant
 
 # The explorer finds the shortest failure first; most bugs of its own list are found within so many states.
 STATES_MAX = 2_500
+# Beside those that `make test` has time for.
+SCENARIOS = (
+    "waiting/payment_link+pay",
+    "waiting/payment_link+end",
+    "waiting/pay+reconcile",
+    "canceled/link-of-canceled+create-B",
+    "room/create-A+stream",
+    "room/create-A+end",
+)
 HISTORIES = 4
 SDKS = ("aws_lambda_powertools", "boto3", "greenlet", "httpx", "hypothesis", "jwt", "pydantic", "pytest", "stripe")
 
@@ -106,7 +115,7 @@ def _explore() -> None:
     from tests.proof.scenarios import BOUNDED
 
     laboratory = Laboratory()
-    if any(laboratory.explore(name, STATES_MAX).failure for name in BOUNDED):
+    if any(laboratory.explore(name, STATES_MAX).failure for name in (*BOUNDED, *SCENARIOS)):
         raise Found
 
 
