@@ -66,6 +66,11 @@ CASES: list[tuple[Exception, int, dict[str, Any]]] = [
         503,
         {"error": "Too many concurrent requests in this workspace. Nothing was saved; retry."},
     ),
+    (
+        errors.TableUnavailable("ThrottlingException"),
+        503,
+        {"error": "The service is overloaded. Retry; for a new request with the same Idempotency-Key."},
+    ),
     (errors.BillingRefused("Fix the customer."), 502, {"error": "Fix the customer."}),
     (
         errors.UnreadableRecord("W#acme LINE#1: status"),

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import boto3
 import pytest
-import stripe
 from moto import mock_aws
 
 from line_requests.operator import cli, target
@@ -18,6 +18,7 @@ from tests.local.stack import LocalStack
 from tests.local.stripe_double import StripeDouble
 from tests.operator.local import Local
 from tests.operator.shop import OPERATOR_API_KEY, Shop
+from tests.support.engine import table_definition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,10 +93,8 @@ class Console:
 
 @pytest.fixture(scope="session")
 def shop() -> Iterator[Shop]:
-    http = stripe.RequestsClient(timeout=10)
-    with StripeDouble(product_api_key=OPERATOR_API_KEY) as double:
-        yield Shop(double, http)
-    http.close()  # type: ignore[no-untyped-call] # not annotated by the SDK
+    with StripeDouble(product_api_key=OPERATOR_API_KEY) as double, closing(Shop(double)) as shop:
+        yield shop
 
 
 @pytest.fixture(scope="module")
@@ -114,15 +113,7 @@ def deployment(dynamodb: DynamoDBClient, shop: Shop, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TABLE_NAME", name)
     monkeypatch.setenv("STRIPE_API_KEY", OPERATOR_API_KEY)
     monkeypatch.setenv("STRIPE_API_BASE", shop.double.url)
-    dynamodb.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-    )
+    dynamodb.create_table(TableName=name, **table_definition())
     return Deployment(name, Table(dynamodb, name))
 
 

@@ -26,6 +26,8 @@ STATES_MAX = 700_000
 # A process that has seen so many places of actors is replaced by a fresh one.
 TASKS_PER_PROCESS = 40
 SLOWEST_SHOWN = 8
+# Where no terminal shows a bar, a line tells how far it is after so many scenarios.
+LINE_EVERY = 50
 
 
 @dataclass
@@ -81,6 +83,8 @@ def _explore(console: Console, names: list[str]) -> bool:
         for report in _in_processes(explored, names):
             reports.append(report)
             progress.advance(task)
+            if not console.is_terminal and len(reports) % LINE_EVERY == 0:
+                print(f"{len(reports)} of {len(names)} scenarios, {time.monotonic() - began:.0f} s", flush=True)
             if report.outcome.failure:
                 progress.print(report.story, highlight=False, markup=False)
             elif not report.outcome.exhausted:

@@ -124,7 +124,10 @@ class Observer:
                 if lost and versions[0].get("invoice_id") == invoice_id:
                     raised = [a for a in end.alarms if a.metric == MISSING and a.about("line_id") == line_id]
                     # A function that fails is called again.
-                    expect(raised or end.answer.get("statusCode") == 500, f"Stripe does not know {invoice_id} any more, and there is no alarm")
+                    expect(
+                        raised or end.answer.get("statusCode") == 500,
+                        f"Stripe does not know {invoice_id} any more, and there is no alarm",
+                    )
         judge_answer(seen, world)
 
 

@@ -7,8 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import stripe
-
 from line_requests.clock import Clock, wall_time_ms
 from line_requests.domain.errors import LineRequestError
 from line_requests.domain.ids import sha256_hex
@@ -17,6 +15,7 @@ from line_requests.domain.submission import Kind, Submission
 from line_requests.flows.create import Created, Creation
 from line_requests.operator import commands
 from tests.decision.examples import SUBMISSIONS
+from tests.support.account import Account
 from tests.support.oracle import assert_consistent
 from tests.support.product import product
 
@@ -90,29 +89,22 @@ class Shop(Requests):
         self.world = world
         self.double = double
         self.lifecycle = self.product.lifecycle
-        self.stripe = stripe.StripeClient("sk_test_shop", base_addresses={"api": double.url})
+        self.account = Account(double)
+        self.stripe = self.account.client()
 
     def workspace(self, included: int, *, for_sale: bool = True, cap: int | None = None) -> Workspace:
         """A subscribed workspace on a plan that includes so many purchased phone lines."""
-        v1 = self.stripe.v1
-        product = v1.products.create({"name": "Line"}).id
-        base, extra = (
-            v1.prices.create(
-                {"product": product, "currency": "usd", "unit_amount": amount, "recurring": {"interval": "month"}}
-            ).id
-            for amount in (2900, 1500)
-        )
+        product = self.account.product()
+        base, extra = self.account.price(2900), self.account.price(product=product)
         add_on = AddOn(extra, product, {"usd": Amount(1500)}) if for_sale else None
         allowances = {Kind.PURCHASED_PHONE: Allowance(included, cap, add_on)}
         self.world.plans.save([Plan("plan", (base,), allowances)])
-        customer = v1.customers.create({"name": "Acme"}).id
-        v1.subscriptions.create({"customer": customer, "items": [{"price": base}]})
         return commands.create_workspace(
             self.world.workspaces,
             self.lifecycle.subscriptions,
             self.product.billing(clock()),
             "acme",
-            customer=customer,
+            customer=self.account.subscriber(base),
             now_ms=wall_time_ms(),
         )
 
