@@ -51,12 +51,6 @@ def test_each_error_class_of_its_own_has_its_own_code() -> None:
     assert len(set(own)) == len(own)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("ada@example.com"), KeyError("x")])
-def test_unexpected_error_has_a_code(error: Exception) -> None:
-    """[64]"""
-    assert responses.failure(error)["headers"]["Error-Code"] == "internal_error"
-
-
 @pytest.mark.parametrize(
     ("error", "code"),
     [

@@ -92,17 +92,6 @@ def test_cancel_is_409_while_payment_is_processing_and_retried_later(
     assert workspace.invoice(line["stripeInvoiceId"])["status"] == ("paid" if succeeds else "void")
 
 
-def test_payment_that_came_before_cancel_is_found_without_webhook(world: World, workspace: Workspace) -> None:
-    """[41] [39] The next caller sees it paid."""
-    world.webhooks("drop")
-    line = workspace.awaiting()["line"]
-    world.stack.double.start_bank_debit(line["stripeInvoiceId"])
-    assert conflicts(workspace, line["_id"], "cancel", "awaiting_payment")
-    world.stack.double.settle_bank_debit(line["stripeInvoiceId"], succeeded=True)
-    found = workspace.manage(line["_id"], "payment_link")
-    assert (found.status_code, found.json()["paymentStatus"]) == (200, "paid")
-
-
 def test_payment_link_is_the_hosted_url_of_the_invoice(workspace: Workspace) -> None:
     """[41] The exact body; no second invoice, however often it is requested."""
     created = workspace.awaiting()
@@ -250,21 +239,11 @@ def test_list_filters_by_status(world: World) -> None:
     "query",
     [
         {"limit": "0"},
-        {"limit": "101"},
-        {"limit": "-1"},
-        {"limit": "ten"},
-        {"limit": ""},
-        {"limit": "1.5"},
-        {"limit": "1e1"},
         {"limit": "٣"},
         {"limit": "9" * 5000},
-        {"status": "done"},
-        {"status": ""},
         {"status": "ACTIVE"},
         {"cursor": ""},
-        {"cursor": "nonsense"},
         {"cursor": "ö"},
-        {"cursor": "=" * 8},
         {"cursor": "A" * 5000},
     ],
     ids=lambda query: ascii(query)[:30],
