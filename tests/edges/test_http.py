@@ -73,7 +73,9 @@ def body_of(response: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
-def all_errors(kind: type[Exception] = errors.LineRequestError) -> Iterator[type[Exception]]:
+def all_errors(
+    kind: type[errors.LineRequestError] = errors.LineRequestError,
+) -> Iterator[type[errors.LineRequestError]]:
     for special in kind.__subclasses__():
         yield special
         yield from all_errors(special)

@@ -149,7 +149,7 @@ def listener(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Listene
     bus = f"bus-of-{deployment.table_name}"
     boto3.client("events").create_event_bus(Name=bus)
     monkeypatch.setenv("BUS_NAME", bus)
-    return Listener(boto3.client, bus, bus, {"source": [{"prefix": ""}]})
+    return Listener(boto3.client, bus, bus, {"source": [{"prefix": ""}]})  # type: ignore[arg-type] # any service
 
 
 @pytest.fixture

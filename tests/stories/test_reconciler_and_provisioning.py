@@ -184,26 +184,6 @@ def test_every_state_is_published_with_a_stable_event_id(world: World, listener:
     assert ["line" in d for d in details] == [False, True, False]
 
 
-def test_null_or_blank_fields_are_absent_for_the_provisioner(world: World, listener: Listener) -> None:
-    """[11] Outer white space is trimmed."""
-    body = PHONE | dict.fromkeys(OPTIONAL, "") | {"zipcode": None, "state": "  CA ", "firstName": " Ada "}
-    line_id = world.workspace().included(body)["line"]["_id"]
-    [published] = eventually(lambda: listener.heard(line_id))[:1]
-    assert published["line"] == PHONE | dict.fromkeys(OPTIONAL) | {"state": "CA", "lineType": "purchased"}
-
-
-def test_provisioning_is_published_as_one_event(world: World, listener: Listener) -> None:
-    """[15] [48] However often it is published, the event id is the same."""
-    world.provisioning("manual")
-    workspace = world.workspace()
-    line_id = workspace.included()["line"]["_id"]
-    eventually(lambda: listener.heard(line_id))
-    world.reconcile()
-    assert {(event["eventId"], event["status"]) for event in listener.heard(line_id)} == {
-        (f"{line_id}:1", "provisioning")
-    }
-
-
 @pytest.mark.parametrize(("outcome", "status"), [("succeeded", "active"), ("failed", "failed")])
 def test_provisioning_result_settles_the_line_once(
     world: World, listener: Listener, workspace: Workspace, outcome: str, status: str

@@ -259,20 +259,18 @@ def test_subscription_event_applies_to_the_next_request(world: World, workspace:
     assert workspace.create().status_code == 201
 
 
-def test_ended_subscription_event_cancels_the_waiting_request(workspace: Workspace) -> None:
-    """[46] [39] By the webhook alone: the invoice is voided."""
+@pytest.mark.parametrize(
+    ("change", "status", "payment_status"),
+    [({"status": "canceled"}, "canceled", "canceled"), ({"plan": "scale"}, "active", "not_required")],
+)
+def test_subscription_event_settles_the_waiting_request(
+    workspace: Workspace, change: dict[str, str], status: str, payment_status: str
+) -> None:
+    """[46] [39] By the webhook alone, canceled or waived: the invoice is voided."""
     line = workspace.awaiting()["line"]
-    workspace.change(status="canceled")
-    eventually(lambda: workspace.status(line["_id"]) == "canceled")
-    assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
-
-
-def test_upgrade_event_waives_the_waiting_request(workspace: Workspace) -> None:
-    """[46] [39] By the webhook alone: invoice void, provisioned without payment."""
-    line = workspace.awaiting()["line"]
-    workspace.change(plan="scale")
-    eventually(lambda: workspace.status(line["_id"]) == "active")
-    assert workspace.line(line["_id"])["paymentStatus"] == "not_required"
+    workspace.change(**change)
+    eventually(lambda: workspace.status(line["_id"]) == status)
+    assert workspace.line(line["_id"])["paymentStatus"] == payment_status
     assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
 
 
