@@ -5,6 +5,7 @@ from typing import Any
 from line_requests.api import create
 from line_requests.api.door import answer
 from line_requests.api.http import Response
+from line_requests.clock import limit_calls
 from line_requests.deployment import Deployment
 from line_requests.telemetry import logger
 
@@ -13,6 +14,7 @@ ROUTES = {"POST /api/line-requests": create.create}
 
 
 @logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)
+@limit_calls(create.BUDGET_S)
 def handler(event: dict[str, Any], _context: object) -> Response:
     """Answers one HTTP request."""
     return answer(DEPLOYMENT, ROUTES, event)

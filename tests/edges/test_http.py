@@ -18,6 +18,8 @@ from tests.decision.examples import line, payable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+Error = type[errors.LineRequestError]
+
 # Raised inside the product or to operators; neither reaches a client.
 # InvalidPlan and what specializes it are for the console script.
 INTERNAL = (errors.InvalidPlan, errors.ReplayedFailure)
@@ -57,6 +59,11 @@ CASES: list[tuple[Exception, int, dict[str, Any]]] = [
         503,
         {"error": "Too many concurrent requests in this workspace. Nothing was saved; retry."},
     ),
+    (
+        errors.TableUnavailable("ThrottlingException"),
+        503,
+        {"error": "The service is overloaded. Retry; for a new request with the same Idempotency-Key."},
+    ),
     (errors.BillingRefused("Fix the customer."), 502, {"error": "Fix the customer."}),
     (
         errors.UnreadableRecord("W#acme LINE#1: status"),
@@ -73,9 +80,7 @@ def body_of(response: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
-def all_errors(
-    kind: type[errors.LineRequestError] = errors.LineRequestError,
-) -> Iterator[type[errors.LineRequestError]]:
+def all_errors(kind: Error = errors.LineRequestError) -> Iterator[Error]:
     for special in kind.__subclasses__():
         yield special
         yield from all_errors(special)

@@ -13,6 +13,7 @@ import stripe
 from line_requests.billing.client import PAGE, list_all
 from line_requests.billing.customers import require_deleted_customer
 from line_requests.billing.errors import or_none, stripe_errors
+from line_requests.domain import decision
 from line_requests.domain.errors import BillingMisconfigured, BillingRefused, BillingRejected, ReplayedFailure
 from line_requests.domain.model import Invoice, Line
 from line_requests.domain.prices import Charge
@@ -167,10 +168,12 @@ def _invoice(invoice: stripe.Invoice) -> Invoice:
 
 def _invoice_of(invoice: Mapping[str, Any], *, replayed: bool = False) -> Invoice:
     metadata: Mapping[str, str] = invoice.get("metadata") or {}
+    credited = ("pre_payment_credit_notes_amount", "post_payment_credit_notes_amount")
+    total, notes = invoice.get("total") or 0, sum(invoice.get(name) or 0 for name in credited)
     customer = invoice.get("customer") or ""
     return Invoice(
         id=invoice["id"],
-        status=invoice.get("status") or "",
+        status=decision.standing(invoice.get("status") or "", total, notes),
         line_id=metadata.get("line_id", ""),
         customer=customer if isinstance(customer, str) else customer["id"],
         url=invoice.get("hosted_invoice_url"),

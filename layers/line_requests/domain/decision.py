@@ -151,6 +151,15 @@ Settlement = MarkPaid | Waive | Cancel
 Move = Settlement | RecordVoidReason | VoidInvoice | BuildInvoice | AwaitPayment | ReportMissing
 
 
+def standing(status: str, total: int, credited: int) -> str:
+    """An invoice's status as it counts: credited in full is void, though Stripe calls it paid (contract 56).
+
+    "If a credit note reduces the balance of an open invoice to 0, the invoice status changes to paid":
+    https://docs.stripe.com/invoicing/dashboard/credit-notes
+    """
+    return "void" if 0 < total <= credited else status
+
+
 def next_move(line: Line, workspace: Workspace, invoice: Invoice | None, now_ms: int, window_ms: int) -> Move:
     """What to do for a line that awaits payment, given its invoice as just fetched (None: not created yet).
 

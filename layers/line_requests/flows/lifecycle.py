@@ -14,6 +14,7 @@ from line_requests.domain.model import Invoice, Line, Status, VoidReason, Worksp
 from line_requests.flows import leases
 from line_requests.flows.add_ons import AddOns
 from line_requests.flows.invoicing import DELETED, Invoicing, invoice_missing
+from line_requests.flows.reversals import ReversalSync
 from line_requests.flows.subscriptions import SubscriptionSync
 from line_requests.storage.stores import Stores
 from line_requests.telemetry import alarm, logger
@@ -35,6 +36,7 @@ class Lifecycle:
     def __init__(self, stores: Stores, connect: Connect, window_ms: int) -> None:
         self.connect = connect
         self.subscriptions = SubscriptionSync(stores.workspaces, stores.plans)
+        self.reversals = ReversalSync(stores, connect)
         self.add_ons = AddOns(stores.workspaces, stores.plans, self.subscriptions)
         self._lines = stores.lines
         self._workspaces = stores.workspaces
@@ -78,7 +80,7 @@ class Lifecycle:
         A workspace that was just read saves a read; every write has its conditions.
         """
         if line.refundable and invoice.status == "paid":
-            return self._flag_refund(line, invoice)
+            return self.reversals.flag(clock, line, invoice)
         if not line.awaiting or line.invoice_id not in {None, invoice.id}:
             return line
         if invoice.status == "paid":
@@ -132,7 +134,7 @@ class Lifecycle:
             invoice = invoices.retrieve(line.invoice_id) if line.invoice_id else None
             next_check_ms = clock.now_ms() + RECHECK_MAX_MS
         if invoice is not None and invoice.status == "paid" and not line.refund_due:
-            self._flag_refund(line, invoice)
+            self.reversals.flag(clock, line, invoice)
         else:
             self._lines.set_due(line, next_check_ms)
 
@@ -236,7 +238,7 @@ class Lifecycle:
         match move:
             case decision.MarkPaid():
                 paid = self._lines.mark_paid(line, now_ms, invoice_id=invoice.id, url=invoice.url)
-                return self._flag_refund(paid, invoice) if paid.refundable else paid
+                return self.reversals.flag(clock, paid, invoice) if paid.refundable else paid
             case decision.Waive():
                 return self._lines.waive(line, now_ms)
             case decision.Cancel(cause):
@@ -274,13 +276,6 @@ class Lifecycle:
         now_ms = clock.now_ms()
         next_poll_at_ms = now_ms if line.half_made and not throttled else now_ms + leases.POLL_INTERVAL_MS
         self._lines.release_lease(line, next_poll_at_ms=next_poll_at_ms, due_at_ms=now_ms)
-
-    def _flag_refund(self, line: Line, invoice: Invoice) -> Line:
-        if not line.refund_due:
-            # The alarm comes before the write: a crash in between repeats it rather than loses it.
-            alarm("RefundDue", "paid after it was canceled", line_id=line.id, invoice=invoice.id)
-            self._lines.flag_refund(line, invoice.id)
-        return line
 
     def _record_void_reason(self, clock: Clock, line: Line, reason: VoidReason) -> Line:
         return self._lines.record_void_reason(line, reason, clock.now_ms()) or self._reread(line)

@@ -4,6 +4,7 @@ A transition and what it means for the workspace (lock, capacity) is one transac
 while one line awaits payment, and names it.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,9 @@ from line_requests.domain.model import (
     VoidReason,
     Workspace,
 )
+from line_requests.domain.reversals import Reversal
 from line_requests.storage import capacity, records
+from line_requests.storage.operator_index import entry_update
 from line_requests.storage.table import ConditionFailed, Item, Table, TransactionCanceled, Write
 
 # A line that waits for its provisioner is published again after ten minutes, then less and less often.
@@ -175,7 +178,10 @@ class Transitions:
         failed = line.status is Status.FAILED
         place = None if failed else capacity.give_back(line, now_ms)
         refund = {"refund_due": True} if failed and line.payment_status is PaymentStatus.PAID else None
-        return self._transition(line, Change(now_ms, Status.CANCELED, cause), place, attributes=refund)
+        # Due, because it may have been refunded already; then the reconciler clears the flag.
+        due_at_ms = now_ms if refund else None
+        change = Change(now_ms, Status.CANCELED, cause)
+        return self._transition(line, change, place, attributes=refund, due_at_ms=due_at_ms)
 
     def _transition(  # noqa: PLR0913 - a transition has this many parts
         self,
@@ -186,12 +192,16 @@ class Transitions:
         attributes: dict[str, Any] | None = None,
         extra: list[Write] | None = None,
         same_void_reason: bool = False,
+        due_at_ms: int | None = None,
     ) -> Line:
         """Moves a line to its next state, once; returns the line as stored, moved by this call or by another."""
         line = replace(line, **attributes) if attributes else line
         stored = records.line_item(line) if attributes else {}
-        provisioning = change.status is Status.PROVISIONING
-        due_at_ms = change.at_ms + REPUBLISH_AFTER_MS if provisioning else None
+        if change.status is Status.PROVISIONING:
+            due_at_ms = change.at_ms + REPUBLISH_AFTER_MS
+        moved = replace(
+            line, status=change.status, history=(*line.history, change), void_reason=None, due_at_ms=due_at_ms
+        )
         values: Item = {
             "status": str(change.status),
             "payment_status": str(line.payment_status),
@@ -201,7 +211,10 @@ class Transitions:
         sets = ["#status = :status", "#payment_status = :payment_status", "#history = list_append(#history, :change)"]
         sets += [f"#{name} = :{name}" for name in attributes or {}]
         values |= {name: stored[name] for name in attributes or {}}
-        removes = ["#void_reason"]
+        entry_sets, entry_removes, entry = entry_update(moved)
+        sets += entry_sets
+        values |= entry
+        removes = ["#void_reason", *entry_removes]
         if due_at_ms is None:
             removes += ["#due_at", "#due_shard"]
         else:
@@ -224,28 +237,59 @@ class Transitions:
             if current is None or (current.sequence == line.sequence and canceled.failed == {1}):
                 raise
             return current
-        return replace(
-            line, status=change.status, history=(*line.history, change), void_reason=None, due_at_ms=due_at_ms
-        )
+        return moved
 
     def flag_refund(self, line: Line, invoice_id: str) -> None:
         """Marks a canceled line whose invoice was paid."""
+        entry_sets, _, entry = entry_update(replace(line, refund_due=True))
+        sets = ["#refund_due = :yes", "#invoice_id = :invoice", *entry_sets]
         write = Write(
             records.line_key(line.workspace_id, line.id),
-            update="SET #refund_due = :yes, #invoice_id = :invoice REMOVE #due_at, #due_shard",
+            update=f"SET {', '.join(sets)} REMOVE #due_at, #due_shard",
             condition="#payment_status = :canceled AND #refund_due <> :yes",
-            values={"yes": True, "invoice": invoice_id, "canceled": str(PaymentStatus.CANCELED)},
+            values={"yes": True, "invoice": invoice_id, "canceled": str(PaymentStatus.CANCELED)} | entry,
         )
         with suppress(ConditionFailed):
             self._table.write(write)
 
-    def set_due(self, line: Line, at_ms: int | None) -> None:
-        """Has the reconciler check the line then, or never again, unless it has moved on."""
+    def save_reversals(self, line: Line, heard: Sequence[Reversal], *, refund_due: bool) -> Line | None:
+        """Adds what was heard of, and sets or clears the refund flag; None when the line has changed since it was read.
+
+        Stripe was read after the line: another caller that has read more since then has written, too.
+        """
+        known = "size(#reversals) = :known" if line.reversals else "attribute_not_exists(#reversals)"
+        same_invoice = "#invoice_id = :invoice" if line.invoice_id else "attribute_not_exists(#invoice_id)"
+        flag = "#refund_due = :yes" if line.refund_due else "#refund_due <> :yes"
+        values: Item = {"sequence": line.sequence, "yes": True, "refund_due": refund_due}
+        values |= {"known": len(line.reversals)} if line.reversals else {}
+        values |= {"invoice": line.invoice_id} if line.invoice_id else {}
+        update = "SET #refund_due = :refund_due"
+        if heard:
+            update += ", #reversals = list_append(if_not_exists(#reversals, :none), :heard)"
+            values |= {"none": [], "heard": [records.reversal_item(reversal) for reversal in heard]}
         write = Write(
             records.line_key(line.workspace_id, line.id),
-            update="REMOVE #due_at, #due_shard" if at_ms is None else "SET #due_at = :due, #due_shard = :shard",
+            update=update,
+            condition=f"size(#history) = :sequence AND {known} AND {same_invoice} AND {flag}",
+            values=values,
+        )
+        try:
+            return records.line(self._table.write(write))
+        except ConditionFailed:
+            return None
+
+    def set_due(self, line: Line, at_ms: int | None, *, late: bool = False) -> None:
+        """Has the reconciler check the line then, or never again, unless it has moved on.
+
+        `late`: its provisioner is, so operators find it.
+        """
+        entry = records.operator_entry(line, late=late) if late else {}
+        sets = ["#due_at = :due", "#due_shard = :shard", *(f"#{name} = :{name}" for name in entry)]
+        write = Write(
+            records.line_key(line.workspace_id, line.id),
+            update="REMOVE #due_at, #due_shard" if at_ms is None else f"SET {', '.join(sets)}",
             condition="size(#history) = :sequence",
-            values={"sequence": line.sequence} | ({} if at_ms is None else _due(line, at_ms)),
+            values={"sequence": line.sequence} | ({} if at_ms is None else _due(line, at_ms) | entry),
         )
         with suppress(ConditionFailed):
             self._table.write(write)
