@@ -33,6 +33,13 @@ ACTORS: dict[str, Script] = {
     "upgrade": stage.upgrade(),
     "end": stage.end(),
     "reconcile": stage.reconcile(),
+    "release": stage.release(),
+    "retry": stage.command("line retry", stage.failed),
+    "refund": stage.command("line refund", stage.flagged),
+    "refund-by-hand": stage.refund_by_hand(),
+    "refund-unheard": stage.refund_by_hand(delivered=0),
+    "refund-pending": stage.refund_by_hand("pending"),
+    "refund-fails": stage.refund_fails(),
     "provisioned": stage.provision(),
     "not-provisioned": stage.provision("failed"),
     "stream": stage.stream(),
@@ -45,6 +52,12 @@ ON_A_DRAFT = ("delete-draft", "add-item")
 ON_A_LINE = ("poll", "cancel", "payment_link", *AT_STRIPE)
 ANYTIME = ("upgrade", "end", "reconcile")
 PROVISIONING = ("provisioned", "not-provisioned", "stream", "stream-doubled")
+REFUNDABLE = {
+    "failed": stage.failed_line,
+    "released": stage.released_line,
+    "canceled": stage.paid_after_cancel,
+}
+REFUNDS = ("refund", "refund-by-hand", "refund-pending", "refund-fails", "late-webhook", "reconcile")
 HEALERS = ("insistent-A", "poll", "payment_link", "cancel", "reconcile", "late-webhook", "upgrade", "end", "create-B")
 
 # Beginning: who may meet there in pairs.
@@ -52,7 +65,20 @@ PAIRS = {
     "room": (*CREATORS, "upgrade", "end", "provisioned", "stream"),
     "full": (*CREATORS, *ON_A_LINE, *ON_A_DRAFT, *ANYTIME),
     "waiting": (*CREATORS, *ON_A_LINE, *ANYTIME),
-    "provisioning": (*PROVISIONING, "create-A", "create-B", "pay", "poll", "cancel", "late-webhook", *ANYTIME),
+    "provisioning": (
+        *PROVISIONING,
+        "refund-by-hand",
+        "create-A",
+        "create-B",
+        "pay",
+        "poll",
+        "cancel",
+        "late-webhook",
+        *ANYTIME,
+    ),
+    "failed": ("release", "retry", *REFUNDS),
+    "released": (*REFUNDS, "refund-unheard"),
+    "canceled": ("refund", "refund-by-hand", "late-webhook", "reconcile"),
     "old-asked": HEALERS,
     "old-draft": (*HEALERS, *ON_A_DRAFT),
     "old-item": (*HEALERS, *ON_A_DRAFT),
@@ -156,6 +182,14 @@ TRIPLES = {
         ("upgrade", "end", "poll"),
         ("upgrade", "create", "pay-unheard"),
     ),
+    "failed": (
+        ("release", "refund", "refund-by-hand"),
+        ("release", "refund", "retry"),
+    ),
+    "released": (
+        ("refund", "refund", "refund-by-hand"),
+        ("refund", "refund-fails", "reconcile"),
+    ),
     "provisioning": (
         ("provisioned", "not-provisioned", "create-B"),
         ("provisioned", "not-provisioned", "reconcile"),
@@ -181,6 +215,11 @@ BOUNDED = (
     "provisioning/not-provisioned+reconcile",
     "provisioning/provisioned+not-provisioned",
     "provisioning/provisioned+stream-doubled",
+    "failed/release+refund-by-hand",
+    "released/refund+refund-by-hand",
+    "released/refund-unheard",
+    "released/refund-pending",
+    "released/refund+refund-fails",
     "old-asked/reconcile",
     "old-draft/poll",
     "old-item/add-item",
@@ -236,6 +275,8 @@ class Beginnings:
         match name.partition("-"):
             case "room" | "fresh", _, _:
                 return empty
+            case "failed" | "released" | "canceled" as which, _, _:
+                return REFUNDABLE[which](self._cast, empty)
             case "full", _, _:
                 return stage.full(self._cast, empty)
             case "capped", _, _:
