@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
 
-LAYER = Path(__file__).parents[2] / "layers" / "line_requests"
+ROOT = Path(__file__).parents[2]
+LAYER = ROOT / "layers" / "line_requests"
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,13 @@ class Mutant:
     """Module, text as it is, text as it is to be."""
     scenarios: tuple[str, ...]
 
+    @classmethod
+    def of(cls, name: str, module: str, before: str, after: str, *scenarios: str) -> "Mutant":
+        """A bug of one change."""
+        return cls(name, ((module, before, after),), scenarios)
 
-def _bug(name: str, module: str, before: str, after: str, *scenarios: str) -> Mutant:
-    return Mutant(name, ((module, before, after),), scenarios)
 
+_bug = Mutant.of
 
 MUTANTS = (
     _bug(
@@ -170,7 +174,7 @@ MUTANTS = (
     _bug(
         "a conflict is not tried again",
         "storage.table",
-        'if CONFLICTS.isdisjoint([error.response["Error"]["Code"], *codes]) or attempt == CONFLICT_ATTEMPTS:',
+        'if CONFLICTS.isdisjoint([error.response["Error"]["Code"], *codes]):',
         "if True:",
         "waiting/cancel+poll",
         "waiting/create-B+pay",
@@ -400,8 +404,9 @@ MUTANTS = (
 
 
 def path_of(module: str) -> Path:
-    """The file of a module, named from the layer's package on: `flows.create`."""
-    return LAYER.joinpath(*module.split(".")).with_suffix(".py")
+    """The file of a module, named from the layer's package on, or a function's: `flows.create`, `functions.x.app`."""
+    root = ROOT if module.startswith("functions.") else LAYER
+    return root.joinpath(*module.split(".")).with_suffix(".py")
 
 
 class _Patched(importlib.machinery.SourceFileLoader):
@@ -429,7 +434,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         del path, target
         module = fullname.removeprefix("line_requests.")
-        if module == fullname or module not in self._changes:
+        if module not in self._changes or (module == fullname and not module.startswith("functions.")):
             return None
         file = str(path_of(module))
         loader = _Patched(fullname, file, self._changes[module])

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations_with_replacement
 
-from tests.proof import stage
+from tests.proof import observed, stage
 from tests.proof.actors import Cast, Script
 from tests.proof.explorer import NO_FAULT, Scenario, State, begin, moves, take
 from tests.proof.product import Product
@@ -44,6 +44,7 @@ ACTORS: dict[str, Script] = {
     "not-provisioned": stage.provision("failed"),
     "stream": stage.stream(),
     "stream-doubled": stage.stream(doubled=True),
+    **observed.ACTORS,
 }
 CREATORS = ("create", "create-email", "create-A", "create-B", "insistent-A")
 AT_STRIPE = ("pay", "pay-doubled", "pay-unheard", "debit", "debit-fails", "void", "write-off", "late-webhook")
@@ -93,6 +94,7 @@ PAIRS = {
         "upgrade",
         "end",
     ),
+    "canceled": observed.PAIRS,
     "capped": ("create-A", "create-B", "insistent-A", "reconcile"),
     "refusing": ("create-A", "create-B", "insistent-A", "poll", "reconcile"),
 }
@@ -226,6 +228,8 @@ BOUNDED = (
     "missing/poll",
     "capped/create-A",
     "refusing/create-A",
+    "canceled/pay-copy",
+    "provisioning/garbled-batch",
 )
 # Nothing happens without a line: these are paired only with who makes one.
 _NEEDS_LINE = {"full": (*ON_A_LINE, *ON_A_DRAFT, *ANYTIME), "room": PROVISIONING}
@@ -238,6 +242,8 @@ def _worthwhile(beginning: str, pair: tuple[str, str]) -> bool:
     unmakable = all(actor in _NEEDS_LINE.get(beginning, ()) for actor in pair)
     if unmakable or (beginning == "refusing" and set(pair) == {"insistent-A"}):
         return False  # nothing to act on; each try of each is a new line
+    if beginning == "canceled":
+        return bool({"pay-copy", "link-of-canceled"} & set(pair))
     if "create-email" in pair:
         return "create-A" in pair or beginning == "waiting"
     if beginning in _MIRRORED and set(pair) == {"create", "insistent-A"}:
@@ -281,6 +287,8 @@ class Beginnings:
                 return stage.provisioning(self._cast, empty)
             case "old", _, made:
                 return self._half_made(empty, {"asked": 0, "draft": 1, "item": 2, "final": 3}[made])
+            case "canceled", _, _:
+                return observed.canceled(self._cast, empty)
             case "missing", _, _:
                 world = stage.waiting(self._cast, empty)
                 return replace(world, stripe=replace(world.stripe, invoices={}))
@@ -325,6 +333,7 @@ def names() -> Iterator[str]:
     for beginning, triples in TRIPLES.items():
         for triple in triples:
             yield f"{beginning}/{'+'.join(triple)}"
+    yield from observed.NAMES
 
 
 def scenario(name: str, beginnings: Beginnings) -> Scenario:

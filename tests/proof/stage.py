@@ -96,7 +96,9 @@ def event_about(world: World, kind: str, subject: str) -> Json:
 Effect = Callable[[World], tuple[World, Result] | None]
 
 
-def _when(see: Callable[[World], Any]) -> Effect:
+def when(see: Callable[[World], Any]) -> Effect:
+    """An act that changes nothing: somebody sees something, as soon as it is there."""
+
     def effect(world: World) -> tuple[World, Result] | None:
         seen = see(world)
         return None if seen is None else (world, seen)
@@ -130,7 +132,7 @@ def insistent(key: str = "A") -> Script:
 
 def poll() -> Script:
     def script() -> Lines:
-        line_id = yield Act("a client knows the line", _when(payable))
+        line_id = yield Act("a client knows the line", when(payable))
         yield Call("get_line_request", partial(http, line_id=line_id))
 
     return Script("poll", script)
@@ -138,7 +140,7 @@ def poll() -> Script:
 
 def manage(action: str) -> Script:
     def script() -> Lines:
-        line_id = yield Act("a client knows the line", _when(payable))
+        line_id = yield Act("a client knows the line", when(payable))
         yield Call("manage_line_request", partial(http, body={"action": action}, line_id=line_id))
 
     return Script(action, script)
@@ -250,7 +252,7 @@ def stray_webhook() -> Script:
         return event_of("invoice.paid", world.stripe.invoices[invoice])
 
     def script() -> Lines:
-        event = yield Act("Stripe delivers an event at the wrong time", _when(see))
+        event = yield Act("Stripe delivers an event at the wrong time", when(see))
         yield from _deliver(event)
 
     return Script("late webhook", script)
@@ -309,7 +311,7 @@ def provision(outcome: str = "succeeded") -> Script:
         return None
 
     def script() -> Lines:
-        detail = yield Act("the provisioner is done", _when(see))
+        detail = yield Act("the provisioner is done", when(see))
         yield Call("provisioning_result", lambda now_ms: queued({"id": "1", "detail": detail, "time": at(now_ms)}))
 
     return Script(f"provisioning {outcome}", script)
@@ -390,7 +392,7 @@ def stream(*, doubled: bool = False) -> Script:
     """The table's stream: the first batch there is, again until it is taken, or once more for nothing."""
 
     def script() -> Lines:
-        records = yield Act("the stream has records", _when(records_of))
+        records = yield Act("the stream has records", when(records_of))
         for _ in range(3):
             answer = yield Call("publish_changes", lambda _: records)
             if not doubled and not answer.get("crashed") and not answer.get("batchItemFailures"):

@@ -190,6 +190,11 @@ class Line:
     """Money that went back, or may: beside `history`, whose length numbers the states that the bus tells."""
 
     @property
+    def kind(self) -> Kind:
+        """The kind of line that it counts towards."""
+        return self.submission.kind
+
+    @property
     def awaiting(self) -> bool:
         """Whether it waits for its payment, and so holds the workspace's lock."""
         return self.status is Status.AWAITING_PAYMENT

@@ -12,6 +12,7 @@ from line_requests.flows import webhook
 from line_requests.flows.lifecycle import Lifecycle
 from line_requests.flows.progress import Progress
 from line_requests.storage.stores import Stores
+from line_requests.telemetry import alarm
 
 DAY_S = 24 * 3600
 # Stripe keeps events for 30 days; each line's own recheck finds what is older.
@@ -71,6 +72,8 @@ class EventFeed:
                 self._due.move_watermark(seen_s=mark_s, to_s=to_s)
                 mark_s = to_s
             start_s = end_s
+        if start_s < now_s:
+            alarm("ReconcilerBacklog", "Stripe's event feed was not followed to its end", behind_s=now_s - start_s)
 
     def _apply(self, hints: Iterable[Hint]) -> None:
         # By invoice, because anyone can copy the metadata of ours and must not hide it.

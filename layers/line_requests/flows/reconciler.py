@@ -5,6 +5,7 @@ from line_requests.clock import Clock
 from line_requests.domain.errors import BillingRefused
 from line_requests.domain.model import Line, Status
 from line_requests.flows.event_feed import EventFeed
+from line_requests.flows.late import report_late
 from line_requests.flows.leases import Until
 from line_requests.flows.lifecycle import RECHECK_MAX_MS, Lifecycle
 from line_requests.flows.progress import Progress
@@ -12,7 +13,7 @@ from line_requests.storage import records
 from line_requests.storage.due import Due
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
 from line_requests.storage.stores import Stores
-from line_requests.telemetry import logger
+from line_requests.telemetry import alarm, logger
 
 MINUTE_MS = 60_000
 
@@ -34,7 +35,10 @@ class Reconciler:
         # Rotate the first shard, so that none starves.
         first = self._clock.now_ms() // MINUTE_MS
         for shard in range(records.DUE_SHARDS):
-            self._work_through((first + shard) % records.DUE_SHARDS)
+            self._progress.guard("due", self._work_through, (first + shard) % records.DUE_SHARDS)
+        self._progress.guard("late", report_late, self._stores, self._clock.now_ms())
+        if self._clock.remaining_s() <= 0:
+            alarm("ReconcilerBacklog", "the run's time ended before everything that was due was done")
         summary = self._progress.summary()
         logger.info("reconciled", extra={"done": summary})
         return summary
@@ -81,7 +85,8 @@ class Reconciler:
             if line not in refused:
                 now_ms = self._clock.now_ms()
                 waited_ms = now_ms - line.history[-1].at_ms
-                self._lines.set_due(line, now_ms + min(RECHECK_MAX_MS, max(REPUBLISH_AFTER_MS, waited_ms)))
+                next_ms = now_ms + min(RECHECK_MAX_MS, max(REPUBLISH_AFTER_MS, waited_ms))
+                self._lines.set_due(line, next_ms, late=True)
                 self._progress.count("republished")
 
     def _check_workspace(self, workspace_id: str) -> None:

@@ -17,6 +17,7 @@ from line_requests.operator.refusal import Refused
 from line_requests.storage.erasure import is_erased
 from line_requests.storage.keys import ApiKeys
 from line_requests.storage.lines import Lines
+from line_requests.storage.stores import Stores
 from line_requests.storage.table import ConditionFailed
 from line_requests.storage.workspaces import Workspaces
 
@@ -218,11 +219,11 @@ def line(lines: Lines, workspace_id: str, line_id: str) -> Line:
     return found
 
 
-def find(lines: Lines, line_id: str) -> Line:
-    """The line of any workspace; raises Refused when there is none of this id."""
-    found = lines.find(line_id.lower())
+def find(stores: Stores, line_id: str) -> Line:
+    """The line of any workspace that there is; raises Refused when none of them has one of this id."""
+    found = stores.lines.find(line_id.lower(), stores.operator.workspace_ids())
     if found is None:
-        raise Refused(f"there is no line {line_id}")
+        raise Refused(f"no workspace has a line {line_id}; a deleted one's is found with --workspace")
     return found
 
 

@@ -4,7 +4,6 @@ A transition and what it means for the workspace (lock, capacity) is one transac
 while one line awaits payment, and names it.
 """
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -21,19 +20,17 @@ from line_requests.domain.model import (
     VoidReason,
     Workspace,
 )
-from line_requests.domain.reversals import Reversal
 from line_requests.storage import capacity, records
-from line_requests.storage.table import ConditionFailed, Item, Table, TransactionCanceled, Write
+from line_requests.storage._marks import Marks, due_values
+from line_requests.storage.operator_index import entry_update
+from line_requests.storage.table import ConditionFailed, Item, TransactionCanceled, Write
 
 # A line that waits for its provisioner is published again after ten minutes, then less and less often.
 REPUBLISH_AFTER_MS = 10 * 60_000
 
 
-class Transitions:
+class Transitions(Marks):
     """The states of a deployment's lines."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
 
     def get(self, workspace_id: str, line_id: str) -> Line | None:
         """The line as it is now."""
@@ -58,7 +55,7 @@ class Transitions:
 
     def release_lease(self, line: Line, *, next_poll_at_ms: int, due_at_ms: int) -> Line:
         """Gives the lease back, unless another caller holds it by now; says when to check next."""
-        values = {"mine": line.lease_until_ms, "free": 0, "next": next_poll_at_ms} | _due(line, due_at_ms)
+        values = {"mine": line.lease_until_ms, "free": 0, "next": next_poll_at_ms} | due_values(line, due_at_ms)
         update = "SET #lease_until_ms = :free, #next_poll_at_ms = :next, #due_at = :due, #due_shard = :shard"
         return self._update_awaiting(line, update, values, "#lease_until_ms = :mine") or line
 
@@ -73,7 +70,7 @@ class Transitions:
         None when the reason to void changed meanwhile: that reason decides when the line is due.
         """
         update = "SET #lease_until_ms = :free, #next_poll_at_ms = :next, #due_at = :due, #due_shard = :shard"
-        values: Item = {"free": 0, "next": next_poll_at_ms} | _due(line, due_at_ms)
+        values: Item = {"free": 0, "next": next_poll_at_ms} | due_values(line, due_at_ms)
         if url is not None:
             update += ", #payment_url = :url"
             values["url"] = url
@@ -95,7 +92,7 @@ class Transitions:
         return self._update_awaiting(
             line,
             "SET #void_reason = :reason, #due_at = :due, #due_shard = :shard",
-            {"reason": str(reason)} | _due(line, now_ms),
+            {"reason": str(reason)} | due_values(line, now_ms),
             "attribute_not_exists(#void_reason)",
         )
 
@@ -198,6 +195,9 @@ class Transitions:
         stored = records.line_item(line) if attributes else {}
         if change.status is Status.PROVISIONING:
             due_at_ms = change.at_ms + REPUBLISH_AFTER_MS
+        moved = replace(
+            line, status=change.status, history=(*line.history, change), void_reason=None, due_at_ms=due_at_ms
+        )
         values: Item = {
             "status": str(change.status),
             "payment_status": str(line.payment_status),
@@ -207,12 +207,15 @@ class Transitions:
         sets = ["#status = :status", "#payment_status = :payment_status", "#history = list_append(#history, :change)"]
         sets += [f"#{name} = :{name}" for name in attributes or {}]
         values |= {name: stored[name] for name in attributes or {}}
-        removes = ["#void_reason"]
+        entry_sets, entry_removes, entry = entry_update(moved)
+        sets += entry_sets
+        values |= entry
+        removes = ["#void_reason", *entry_removes]
         if due_at_ms is None:
             removes += ["#due_at", "#due_shard"]
         else:
             sets += ["#due_at = :due", "#due_shard = :shard"]
-            values |= _due(line, due_at_ms)
+            values |= due_values(line, due_at_ms)
         condition = "size(#history) = :sequence"
         if same_void_reason:
             unchanged, reason = _same_void_reason(line)
@@ -230,61 +233,20 @@ class Transitions:
             if current is None or (current.sequence == line.sequence and canceled.failed == {1}):
                 raise
             return current
-        return replace(
-            line, status=change.status, history=(*line.history, change), void_reason=None, due_at_ms=due_at_ms
-        )
+        return moved
 
     def flag_refund(self, line: Line, invoice_id: str) -> None:
         """Marks a canceled line whose invoice was paid."""
+        entry_sets, _, entry = entry_update(replace(line, refund_due=True))
+        sets = ["#refund_due = :yes", "#invoice_id = :invoice", *entry_sets]
         write = Write(
             records.line_key(line.workspace_id, line.id),
-            update="SET #refund_due = :yes, #invoice_id = :invoice REMOVE #due_at, #due_shard",
+            update=f"SET {', '.join(sets)} REMOVE #due_at, #due_shard",
             condition="#payment_status = :canceled AND #refund_due <> :yes",
-            values={"yes": True, "invoice": invoice_id, "canceled": str(PaymentStatus.CANCELED)},
+            values={"yes": True, "invoice": invoice_id, "canceled": str(PaymentStatus.CANCELED)} | entry,
         )
         with suppress(ConditionFailed):
             self._table.write(write)
-
-    def save_reversals(self, line: Line, heard: Sequence[Reversal], *, refund_due: bool) -> Line | None:
-        """Adds what was heard of, and sets or clears the refund flag; None when the line has changed since it was read.
-
-        Stripe was read after the line: another caller that has read more since then has written, too.
-        """
-        known = "size(#reversals) = :known" if line.reversals else "attribute_not_exists(#reversals)"
-        same_invoice = "#invoice_id = :invoice" if line.invoice_id else "attribute_not_exists(#invoice_id)"
-        flag = "#refund_due = :yes" if line.refund_due else "#refund_due <> :yes"
-        values: Item = {"sequence": line.sequence, "yes": True, "refund_due": refund_due}
-        values |= {"known": len(line.reversals)} if line.reversals else {}
-        values |= {"invoice": line.invoice_id} if line.invoice_id else {}
-        update = "SET #refund_due = :refund_due"
-        if heard:
-            update += ", #reversals = list_append(if_not_exists(#reversals, :none), :heard)"
-            values |= {"none": [], "heard": [records.reversal_item(reversal) for reversal in heard]}
-        write = Write(
-            records.line_key(line.workspace_id, line.id),
-            update=update,
-            condition=f"size(#history) = :sequence AND {known} AND {same_invoice} AND {flag}",
-            values=values,
-        )
-        try:
-            return records.line(self._table.write(write))
-        except ConditionFailed:
-            return None
-
-    def set_due(self, line: Line, at_ms: int | None) -> None:
-        """Has the reconciler check the line then, or never again, unless it has moved on."""
-        write = Write(
-            records.line_key(line.workspace_id, line.id),
-            update="REMOVE #due_at, #due_shard" if at_ms is None else "SET #due_at = :due, #due_shard = :shard",
-            condition="size(#history) = :sequence",
-            values={"sequence": line.sequence} | ({} if at_ms is None else _due(line, at_ms)),
-        )
-        with suppress(ConditionFailed):
-            self._table.write(write)
-
-
-def _due(line: Line, at_ms: int) -> Item:
-    return {"due": at_ms, "shard": records.due_shard(line.id)}
 
 
 def _same_void_reason(line: Line) -> tuple[str, Item]:
