@@ -381,7 +381,7 @@ MUTANTS = (
     ),
     _bug(
         "a reversal is written by each who hears of it",
-        "storage._transitions",
+        "storage._marks",
         'condition=f"size(#history) = :sequence AND {known} AND',
         'condition=f"size(#history) = :sequence AND',
         "provisioning/refund-by-hand+reconcile",

@@ -345,7 +345,7 @@ def release() -> Script:
     """A client gives up a line that failed."""
 
     def script() -> Lines:
-        line_id = yield Act("a client gives up the line that failed", _when(failed))
+        line_id = yield Act("a client gives up the line that failed", when(failed))
         route = {"routeKey": "DELETE /api/lines/{id}"}
         yield Call("manage_line_request", lambda now_ms: http(now_ms, line_id=line_id) | route)
 
@@ -356,7 +356,7 @@ def command(name: str, see: Callable[[World], str | None]) -> Script:
     """An operator's command about a line."""
 
     def script() -> Lines:
-        line_id = yield Act(f"an operator types {name}", _when(see))
+        line_id = yield Act(f"an operator types {name}", when(see))
         yield Call(name, lambda _: {"workspace": WORKSPACE, "line": line_id})
 
     return Script(name, script)
