@@ -65,18 +65,29 @@ class Transitions:
         condition = "attribute_not_exists(#invoice_id) OR #invoice_id = :invoice"
         return self._update_awaiting(line, "SET #invoice_id = :invoice", {"invoice": invoice_id}, condition)
 
-    def save_payment_url(self, line: Line, *, url: str | None, next_poll_at_ms: int, due_at_ms: int) -> Line | None:
-        """Stores where to pay and when to check next, and gives the lease back.
+    def save_payment_url(
+        self, line: Line, *, url: str | None, next_poll_at_ms: int, due_at_ms: int, amount_paid: int = 0
+    ) -> Line | None:
+        """Stores where to pay, what of it is paid and when to check next, and gives the lease back.
 
         None when the reason to void changed meanwhile: that reason decides when the line is due.
         """
         update = "SET #lease_until_ms = :free, #next_poll_at_ms = :next, #due_at = :due, #due_shard = :shard"
         values: Item = {"free": 0, "next": next_poll_at_ms} | _due(line, due_at_ms)
+        if amount_paid != line.amount_paid:
+            update += ", #amount_paid = :paid"
+            values["paid"] = amount_paid
         if url is not None:
             update += ", #payment_url = :url"
             values["url"] = url
         condition, reason = _same_void_reason(line)
         return self._update_awaiting(line, update, values | reason, condition)
+
+    def follow_revision(self, line: Line, invoice_id: str, url: str | None) -> Line | None:
+        """Makes a revision the line's invoice; None when the line has another invoice or no longer awaits payment."""
+        update = "SET #invoice_id = :revision, #payment_url = :url"
+        values: Item = {"revision": invoice_id, "original": line.invoice_id, "url": url or line.payment_url}
+        return self._update_awaiting(line, update, values, "#invoice_id = :original")
 
     def rotate_stripe_keys(self, line: Line, now_ms: int, *, forget_invoice: bool = False) -> Line | None:
         """Moves to new Stripe idempotency keys, stored before any is used; None when another caller did."""
@@ -112,9 +123,15 @@ class Transitions:
 
     # --- transitions ----------------------------------------------------------------------------
 
-    def mark_paid(self, line: Line, now_ms: int, *, invoice_id: str, url: str | None) -> Line:
-        """From awaiting_payment to provisioning, paid: frees the lock; the place is paid for."""
+    def mark_paid(
+        self, line: Line, now_ms: int, *, invoice_id: str, url: str | None, replaced: str | None = None
+    ) -> Line:
+        """From awaiting_payment to provisioning, paid: frees the lock; the place is paid for.
+
+        `replaced`: the line's invoice when a copy of it was paid; the line is due until it is void.
+        """
         found = {"invoice_id": invoice_id} | ({"payment_url": url} if url else {})
+        found |= {"replaced_invoice_id": replaced} if replaced else {}
         freed = capacity.release_lock(line, paid=True, now_ms=now_ms)
         paid = replace(line, payment_status=PaymentStatus.PAID)
         return self._transition(paid, Change(now_ms, Status.PROVISIONING, "invoice_paid"), freed, attributes=found)
@@ -192,6 +209,8 @@ class Transitions:
         stored = records.line_item(line) if attributes else {}
         provisioning = change.status is Status.PROVISIONING
         due_at_ms = change.at_ms + REPUBLISH_AFTER_MS if provisioning else None
+        if line.replaced_invoice_id is not None:
+            due_at_ms = change.at_ms
         values: Item = {
             "status": str(change.status),
             "payment_status": str(line.payment_status),
@@ -229,15 +248,32 @@ class Transitions:
         )
 
     def flag_refund(self, line: Line, invoice_id: str) -> None:
-        """Marks a canceled line whose invoice was paid."""
-        write = Write(
-            records.line_key(line.workspace_id, line.id),
-            update="SET #refund_due = :yes, #invoice_id = :invoice REMOVE #due_at, #due_shard",
-            condition="#payment_status = :canceled AND #refund_due <> :yes",
-            values={"yes": True, "invoice": invoice_id, "canceled": str(PaymentStatus.CANCELED)},
-        )
+        """Marks a line whose payment by this invoice is to be refunded; only a canceled one has no other invoice."""
+        if line.refundable:
+            update = "SET #refund_due = :yes, #invoice_id = :invoice REMOVE #due_at, #due_shard"
+            condition = "#payment_status = :status AND #refund_due <> :yes"
+        else:
+            update = "SET #refund_due = :yes, #refund_invoice_id = :invoice"
+            condition = (
+                "#payment_status = :status AND "
+                "(attribute_not_exists(#refund_invoice_id) OR #refund_invoice_id <> :invoice)"
+            )
+        values = {"yes": True, "invoice": invoice_id, "status": str(line.payment_status)}
+        write = Write(records.line_key(line.workspace_id, line.id), update=update, condition=condition, values=values)
         with suppress(ConditionFailed):
             self._table.write(write)
+
+    def forget_replaced(self, line: Line) -> None:
+        """Notes that the replaced invoice is settled; the line is due again only if it waits for its provisioner."""
+        values: Item = {"sequence": line.sequence, "invoice": line.replaced_invoice_id}
+        update = "REMOVE #replaced_invoice_id, #due_at, #due_shard"
+        if line.status is Status.PROVISIONING:
+            update = "SET #due_at = :due, #due_shard = :shard REMOVE #replaced_invoice_id"
+            values |= _due(line, line.history[-1].at_ms + REPUBLISH_AFTER_MS)
+        condition = "size(#history) = :sequence AND #replaced_invoice_id = :invoice"
+        key = records.line_key(line.workspace_id, line.id)
+        with suppress(ConditionFailed):
+            self._table.write(Write(key, update=update, condition=condition, values=values))
 
     def set_due(self, line: Line, at_ms: int | None) -> None:
         """Has the reconciler check the line then, or never again, unless it has moved on."""
