@@ -248,18 +248,21 @@ class Transitions:
         )
 
     def flag_refund(self, line: Line, invoice_id: str) -> None:
-        """Marks a line whose payment by this invoice is to be refunded; only a canceled one has no other invoice."""
+        """Marks a settled line whose payment by this invoice is to be refunded; a paid one keeps its own invoice."""
+        if line.awaiting or (line.payment_status is PaymentStatus.PAID and line.invoice_id == invoice_id):
+            return
         if line.refundable:
             update = "SET #refund_due = :yes, #invoice_id = :invoice REMOVE #due_at, #due_shard"
-            condition = "#payment_status = :status AND #refund_due <> :yes"
+            condition = "#refund_due <> :yes"
         else:
             update = "SET #refund_due = :yes, #refund_invoice_id = :invoice"
-            condition = (
-                "#payment_status = :status AND "
-                "(attribute_not_exists(#refund_invoice_id) OR #refund_invoice_id <> :invoice)"
-            )
-        values = {"yes": True, "invoice": invoice_id, "status": str(line.payment_status)}
-        write = Write(records.line_key(line.workspace_id, line.id), update=update, condition=condition, values=values)
+            condition = "attribute_not_exists(#refund_invoice_id) OR #refund_invoice_id <> :invoice"
+        write = Write(
+            records.line_key(line.workspace_id, line.id),
+            update=update,
+            condition=f"#payment_status = :status AND ({condition})",
+            values={"yes": True, "invoice": invoice_id, "status": str(line.payment_status)},
+        )
         with suppress(ConditionFailed):
             self._table.write(write)
 
