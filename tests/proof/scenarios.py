@@ -30,7 +30,14 @@ ACTORS: dict[str, Script] = {
     "delete-draft": stage.delete_draft(),
     "add-item": stage.add_item(),
     "write-off": stage.write_off(),
+    "part": stage.pay_part(),
+    "copy": stage.copy_and_pay(),
+    "copy-unheard": stage.copy_and_pay(delivered=0),
+    "revise": stage.revise(),
+    "revise-unheard": stage.revise(delivered=0),
+    "credit": stage.credit(),
     "upgrade": stage.upgrade(),
+    "switch": stage.switch(),
     "end": stage.end(),
     "reconcile": stage.reconcile(),
     "provisioned": stage.provision(),
@@ -42,6 +49,7 @@ CREATORS = ("create", "create-email", "create-A", "create-B", "insistent-A")
 AT_STRIPE = ("pay", "pay-doubled", "pay-unheard", "debit", "debit-fails", "void", "write-off", "late-webhook")
 ON_A_DRAFT = ("delete-draft", "add-item")
 ON_A_LINE = ("poll", "cancel", "payment_link", *AT_STRIPE)
+OTHER_HANDS = ("part", "copy", "copy-unheard", "revise", "revise-unheard", "credit", "switch")
 ANYTIME = ("upgrade", "end", "reconcile")
 PROVISIONING = ("provisioned", "not-provisioned", "stream", "stream-doubled")
 HEALERS = ("insistent-A", "poll", "payment_link", "cancel", "reconcile", "late-webhook", "upgrade", "end", "create-B")
@@ -67,11 +75,14 @@ PAIRS = {
         "upgrade",
         "end",
     ),
+    "waiting-hands": (*OTHER_HANDS, "pay", "poll", "cancel", "reconcile", "create-A"),
+    "unvoidable": ("cancel", "poll", "reconcile", "pay", "upgrade", "end", "switch"),
+    "renewed": ("pay", "pay-unheard", "poll", "cancel", "reconcile"),
     "capped": ("create-A", "create-B", "insistent-A", "reconcile"),
     "refusing": ("create-A", "create-B", "insistent-A", "poll", "reconcile"),
 }
 # These begin with a fault, a crash or an invoice that is gone or a Stripe that refuses: a second one meets each alone.
-FAULTY = ("old-asked", "old-draft", "old-item", "old-final", "missing", "refusing")
+FAULTY = ("old-asked", "old-draft", "old-item", "old-final", "missing", "refusing", "unvoidable")
 # Of three, these meet a fault, too; all others only each other.
 FAULTY_TRIPLES = (
     "room/create-A+create-A+create-B",
@@ -197,6 +208,10 @@ _MIRRORED = ("room", "full", "capped", "refusing")
 
 def _worthwhile(beginning: str, pair: tuple[str, str]) -> bool:
     unmakable = all(actor in _NEEDS_LINE.get(beginning, ()) for actor in pair)
+    if beginning == "waiting-hands" and not set(pair) & set(OTHER_HANDS):
+        return False  # the same as in `waiting`
+    if pair == ("revise", "revise"):
+        return False  # a minute's worth; with one of them unheard, nine seconds
     if unmakable or (beginning == "refusing" and set(pair) == {"insistent-A"}):
         return False  # nothing to act on; each try of each is a new line
     if "create-email" in pair:
@@ -225,25 +240,29 @@ class Beginnings:
             self._made[name] = replace(world, stream={}, indexed=world.table)
         return self._made[name]
 
-    def _make(self, name: str) -> World:  # noqa: PLR0911 - one for each beginning
+    def _make(self, name: str) -> World:
         empty = stage.empty(self._product)
-        match name.partition("-"):
-            case "room" | "fresh", _, _:
+        beginning, _, made = name.partition("-")
+        of_stage = {
+            "full": stage.full,
+            "waiting": stage.waiting,
+            "provisioning": stage.provisioning,
+            "unvoidable": stage.unvoidable,
+            "renewed": stage.renewed,
+        }
+        if beginning in of_stage:
+            return of_stage[beginning](self._cast, empty)
+        match beginning:
+            case "room" | "fresh":
                 return empty
-            case "full", _, _:
-                return stage.full(self._cast, empty)
-            case "capped", _, _:
+            case "capped":
                 return self._capped(empty)
-            case "waiting", _, _:
-                return stage.waiting(self._cast, empty)
-            case "provisioning", _, _:
-                return stage.provisioning(self._cast, empty)
-            case "old", _, made:
+            case "old":
                 return self._half_made(empty, {"asked": 0, "draft": 1, "item": 2, "final": 3}[made])
-            case "missing", _, _:
+            case "missing":
                 world = stage.waiting(self._cast, empty)
                 return replace(world, stripe=replace(world.stripe, invoices={}))
-            case "refusing", _, _:
+            case "refusing":
                 world = stage.full(self._cast, empty)
                 return replace(world, stripe=replace(world.stripe, refusing="/v1/invoiceitems"))
         raise KeyError(name)

@@ -51,11 +51,12 @@ class ExtraInvoices:
                 self.flag_refund(line, original)
             self._lines.forget_replaced(line)
             return
+        due_at_ms = clock.now_ms()
         if original.partly_paid:
-            # At each look of the reconciler, ever less often: until somebody refunds it, nothing else tells of it.
+            # Once at each look of the reconciler, ever less often: nothing else shows that somebody has to refund it.
             alarm("PartiallyPaid", "a replaced invoice is partly paid", line_id=line.id, invoice=original.id)
-        now_ms = clock.now_ms()
-        self._lines.set_due(line, recheck_at_ms(now_ms, since_ms=line.history[-1].at_ms))
+            due_at_ms = recheck_at_ms(due_at_ms, since_ms=line.history[-1].at_ms)
+        self._lines.set_due(line, due_at_ms)
 
     def flag_refund(self, line: Line, paid: Invoice) -> Line:
         """Marks the line, once per invoice, and raises the alarm."""

@@ -100,13 +100,17 @@ class Lifecycle:
     ) -> Line:
         """For an event or a list that shows an invoice: applies it, and goes on when that needs Stripe."""
         line = self.apply(clock, line, invoice, workspace)
-        if not line.awaiting or not decision.concerns(line, invoice):
+        if not line.awaiting:
             return line
-        move = self._next_move(clock, line, workspace or self._workspace(line), invoice)
-        if isinstance(move, decision.AwaitPayment):
-            return line
-        # Nothing else tells of a revision: whoever holds the lease may have read the original.
-        return self.advance(clock, line, leases.Until.CHECKED, wait=isinstance(move, decision.FollowRevision))
+        # Nothing else tells of a revision: wait for a lease's holder, who may have read the original, or another one.
+        revised = invoice.revises is not None and invoice.id != line.invoice_id
+        if not revised:
+            if not decision.concerns(line, invoice):
+                return line
+            move = self._next_move(clock, line, workspace or self._workspace(line), invoice)
+            if isinstance(move, decision.AwaitPayment):
+                return line
+        return self.advance(clock, line, leases.Until.CHECKED, wait=revised)
 
     def check_holder(self, clock: Clock, line: Line, workspace: Workspace) -> Line:
         """For a 409: the lock's holder after a short look at its invoice, without a lease."""
@@ -236,6 +240,8 @@ class Lifecycle:
 
     def _await_payment(self, clock: Clock, line: Line, invoice: Invoice | None) -> Line:
         """Stores where to pay and when to check next, and gives the lease back."""
+        if invoice is not None and invoice.id != line.invoice_id:
+            invoice = None  # another caller has stored a later revision
         amount_paid = invoice.amount_paid if invoice else 0
         if invoice is not None and amount_paid > line.amount_paid:
             # Once for each part: the amount is stored. The alarm comes before the write, so that a crash repeats it.
@@ -260,7 +266,8 @@ class Lifecycle:
         if stored is not None:
             return stored
         current = self._reread(line)
-        changed = current.awaiting and current.void_reason is not line.void_reason
+        same_invoice = current.invoice_id == line.invoice_id
+        changed = current.awaiting and same_invoice and current.void_reason is not line.void_reason
         return self._store_awaiting(clock, current, invoice, amount_paid) if changed else current
 
     # --- small steps ----------------------------------------------------------------------------

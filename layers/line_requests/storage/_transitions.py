@@ -70,10 +70,10 @@ class Transitions:
     ) -> Line | None:
         """Stores where to pay, what of it is paid and when to check next, and gives the lease back.
 
-        None when the reason to void changed meanwhile: that reason decides when the line is due.
+        None when the reason to void changed meanwhile, which decides when the line is due, or when the invoice did.
         """
         update = "SET #lease_until_ms = :free, #next_poll_at_ms = :next, #due_at = :due, #due_shard = :shard"
-        values: Item = {"free": 0, "next": next_poll_at_ms} | _due(line, due_at_ms)
+        values: Item = {"free": 0, "next": next_poll_at_ms, "invoice": line.invoice_id} | _due(line, due_at_ms)
         if amount_paid != line.amount_paid:
             update += ", #amount_paid = :paid"
             values["paid"] = amount_paid
@@ -81,6 +81,7 @@ class Transitions:
             update += ", #payment_url = :url"
             values["url"] = url
         condition, reason = _same_void_reason(line)
+        condition += " AND (attribute_not_exists(#invoice_id) OR #invoice_id = :invoice)"
         return self._update_awaiting(line, update, values | reason, condition)
 
     def follow_revision(self, line: Line, invoice_id: str, url: str | None) -> Line | None:
@@ -116,10 +117,9 @@ class Transitions:
             condition=f"#status = :awaiting AND ({condition})",
             values=values | {"awaiting": str(Status.AWAITING_PAYMENT)},
         )
-        try:
+        with suppress(ConditionFailed):
             return records.line(self._table.write(write))
-        except ConditionFailed:
-            return None
+        return None
 
     # --- transitions ----------------------------------------------------------------------------
 
@@ -207,8 +207,7 @@ class Transitions:
         """Moves a line to its next state, once; returns the line as stored, moved by this call or by another."""
         line = replace(line, **attributes) if attributes else line
         stored = records.line_item(line) if attributes else {}
-        provisioning = change.status is Status.PROVISIONING
-        due_at_ms = change.at_ms + REPUBLISH_AFTER_MS if provisioning else None
+        due_at_ms = change.at_ms + REPUBLISH_AFTER_MS if change.status is Status.PROVISIONING else None
         if line.replaced_invoice_id is not None:
             due_at_ms = change.at_ms
         values: Item = {
