@@ -77,7 +77,7 @@ PAIRS = {
     ),
     "waiting-hands": (*OTHER_HANDS, "pay", "poll", "cancel", "reconcile", "create-A"),
     "unvoidable": ("cancel", "poll", "reconcile", "pay", "upgrade", "end", "switch"),
-    "renewed": ("pay", "pay-unheard", "poll", "cancel", "reconcile"),
+    "renewed": ("pay", "pay-unheard", "poll", "reconcile"),
     "capped": ("create-A", "create-B", "insistent-A", "reconcile"),
     "refusing": ("create-A", "create-B", "insistent-A", "poll", "reconcile"),
 }
@@ -208,11 +208,9 @@ _MIRRORED = ("room", "full", "capped", "refusing")
 
 def _worthwhile(beginning: str, pair: tuple[str, str]) -> bool:
     unmakable = all(actor in _NEEDS_LINE.get(beginning, ()) for actor in pair)
-    if beginning == "waiting-hands" and not set(pair) & set(OTHER_HANDS):
-        return False  # the same as in `waiting`
-    if pair == ("revise", "revise"):
-        return False  # a minute's worth; with one of them unheard, nine seconds
-    if unmakable or (beginning == "refusing" and set(pair) == {"insistent-A"}):
+    # Without other hands it is the same as in `waiting`; two revisions take a minute, with one of them unheard 9 s.
+    idle = beginning == "waiting-hands" and (not set(pair) & set(OTHER_HANDS) or set(pair) == {"revise"})
+    if unmakable or idle or (beginning == "refusing" and set(pair) == {"insistent-A"}):
         return False  # nothing to act on; each try of each is a new line
     if "create-email" in pair:
         return "create-A" in pair or beginning == "waiting"

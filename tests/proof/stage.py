@@ -478,10 +478,11 @@ def unvoidable(cast: Cast, world: World) -> World:
 
 
 def renewed(cast: Cast, world: World) -> World:
-    """A line of key A awaits its payment, and the subscription was renewed an hour ago."""
+    """A line of key A awaits its payment, and the subscription was renewed a minute ago."""
     world = waiting(cast, world)
     renewed_s = int(world.stripe.next_period_s(SUBSCRIPTION))
-    return replace(world, now_ms=(renewed_s + 3_600) * 1000, stripe=world.stripe.advance(renewed_s))
+    world, _ = cast.play(reconcile(), replace(world, now_ms=(renewed_s - 60) * 1000))
+    return replace(world, now_ms=(renewed_s + 60) * 1000, stripe=world.stripe.advance(renewed_s))
 
 
 def provisioning(cast: Cast, world: World) -> World:
