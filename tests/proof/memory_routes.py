@@ -117,6 +117,8 @@ def _void(stripe: MemoryStripe, invoice_id: str, _p: Params, _k: str, now_s: int
         raise Refusal(400, f"You can't void an invoice that is {invoice['status']}.", "invoice_not_editable")
     if invoice_id in stripe.debits:
         raise Refusal(400, "This invoice has a payment that is still processing.")
+    if invoice.get("amount_paid"):
+        raise Refusal(400, "You can't void an invoice that is partially paid.", "invoice_not_editable")
     void = invoice | {"status": "void"}
     return stripe.with_invoice(void, "invoice.voided", now_s=now_s), void
 

@@ -19,7 +19,7 @@ def never_more_than_was_paid(stripe: MemoryStripe) -> None:
     """Raises Violation when an invoice gave back more than it took."""
     for name, invoice in stripe.invoices.items():
         paid = amounts(invoice)["amount_paid"]
-        went = sum(one["amount"] for one in refunds_of(stripe, name) if one["status"] != "failed")
+        went = sum(int(one["amount"]) for one in refunds_of(stripe, name) if one["status"] != "failed")
         credited = sum(one["total"] for one in stripe.credit_notes.values() if one["invoice"] == name)
         if max(went, credited) > paid:
             raise Violation(f"{went} refunded and {credited} credited of {paid} on {name}")
@@ -34,12 +34,14 @@ def owes_refund(line: Json) -> bool:
 
 def kept(name: str, stripe: MemoryStripe) -> int:
     """What was paid for a line and did not go back, as Stripe says."""
-    return sum(
-        int(amounts(invoice)["amount_paid"])
-        - sum(one["amount"] for one in refunds_of(stripe, invoice["id"]) if one["status"] == "succeeded")
-        for invoice in stripe.invoices.values()
-        if invoice["metadata"].get("line_id") == name
-    )
+    invoices = [one["id"] for one in stripe.invoices.values() if one["metadata"].get("line_id") == name]
+    return sum(left(stripe, invoice_id) for invoice_id in invoices)
+
+
+def left(stripe: MemoryStripe, invoice_id: str) -> int:
+    """What was paid by an invoice and did not go back, as Stripe says."""
+    went = sum(int(one["amount"]) for one in refunds_of(stripe, invoice_id) if one["status"] == "succeeded")
+    return int(amounts(stripe.invoices[invoice_id])["amount_paid"]) - went
 
 
 def reversals_heard(lines: dict[str, Json], world: World) -> None:

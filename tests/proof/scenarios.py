@@ -30,7 +30,14 @@ ACTORS: dict[str, Script] = {
     "delete-draft": stage.delete_draft(),
     "add-item": stage.add_item(),
     "write-off": stage.write_off(),
+    "part": stage.pay_part(),
+    "copy": stage.copy_and_pay(),
+    "copy-unheard": stage.copy_and_pay(delivered=0),
+    "revise": stage.revise(),
+    "revise-unheard": stage.revise(delivered=0),
+    "credit": stage.credit(),
     "upgrade": stage.upgrade(),
+    "switch": stage.switch(),
     "end": stage.end(),
     "reconcile": stage.reconcile(),
     "release": stage.release(),
@@ -50,6 +57,7 @@ CREATORS = ("create", "create-email", "create-A", "create-B", "insistent-A")
 AT_STRIPE = ("pay", "pay-doubled", "pay-unheard", "debit", "debit-fails", "void", "write-off", "late-webhook")
 ON_A_DRAFT = ("delete-draft", "add-item")
 ON_A_LINE = ("poll", "cancel", "payment_link", *AT_STRIPE)
+OTHER_HANDS = ("part", "copy", "copy-unheard", "revise", "revise-unheard", "credit", "switch")
 ANYTIME = ("upgrade", "end", "reconcile")
 PROVISIONING = ("provisioned", "not-provisioned", "stream", "stream-doubled")
 # Beginnings that are played from an empty world.
@@ -57,6 +65,8 @@ PLAYED = {
     "full": stage.full,
     "waiting": stage.waiting,
     "provisioning": stage.provisioning,
+    "unvoidable": stage.unvoidable,
+    "renewed": stage.renewed,
     "failed": stage.failed_line,
     "released": stage.released_line,
     "late": stage.paid_after_cancel,
@@ -100,11 +110,14 @@ PAIRS = {
         "end",
     ),
     "canceled": observed.PAIRS,
+    "waiting-hands": (*OTHER_HANDS, "pay", "poll", "cancel", "reconcile", "create-A"),
+    "unvoidable": ("cancel", "poll", "reconcile", "pay", "upgrade", "end", "switch"),
+    "renewed": ("pay", "pay-unheard", "poll", "reconcile"),
     "capped": ("create-A", "create-B", "insistent-A", "reconcile"),
     "refusing": ("create-A", "create-B", "insistent-A", "poll", "reconcile"),
 }
 # These begin with a fault, a crash or an invoice that is gone or a Stripe that refuses: a second one meets each alone.
-FAULTY = ("old-asked", "old-draft", "old-item", "old-final", "missing", "refusing")
+FAULTY = ("old-asked", "old-draft", "old-item", "old-final", "missing", "refusing", "unvoidable")
 # Of three, these meet a fault, too; all others only each other.
 FAULTY_TRIPLES = (
     "room/create-A+create-A+create-B",
@@ -245,7 +258,9 @@ _MIRRORED = ("room", "full", "capped", "refusing")
 
 def _worthwhile(beginning: str, pair: tuple[str, str]) -> bool:
     unmakable = all(actor in _NEEDS_LINE.get(beginning, ()) for actor in pair)
-    if unmakable or (beginning == "refusing" and set(pair) == {"insistent-A"}):
+    # Without other hands it is the same as in `waiting`; two revisions take a minute, with one of them unheard 9 s.
+    idle = beginning == "waiting-hands" and (not set(pair) & set(OTHER_HANDS) or set(pair) == {"revise"})
+    if unmakable or idle or (beginning == "refusing" and set(pair) == {"insistent-A"}):
         return False  # nothing to act on; each try of each is a new line
     if beginning == "canceled":
         return bool({"pay-copy", "link-of-canceled"} & set(pair))

@@ -10,14 +10,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tests.proof import memory_reversals
+from tests.proof import memory_hands, memory_reversals
 from tests.proof.actors import Call, Cast, Json, Lines, Script
 from tests.proof.expressions import Typed
+from tests.proof.memory_stripe import MemoryStripe
 from tests.proof.product import WEBHOOK_SECRET, Alone, Product
 from tests.proof.world import Act, Result, World
 
 WORKSPACE, CUSTOMER, SUBSCRIPTION = "ws", "cus_1", "sub_1"
-SMALL, LARGE = "price_small", "price_large"
+SMALL, LARGE, MAIL = "price_small", "price_large", "price_mail"
+PLANS = {SMALL: "small", LARGE: "large", MAIL: "mail"}
 ADD_ONS = {"purchased_phone": "price_phone", "email": "price_email"}
 _BODY = f"tuco_{WORKSPACE}_{'a' * 32}"
 API_KEY = _BODY + f"{zlib.crc32(_BODY.encode()):08x}"
@@ -222,6 +224,34 @@ def write_off() -> Script:
     return _at_stripe("write off", "an operator marks the invoice uncollectible", _open, act)
 
 
+def _by_hand(name: str, what: str, act: Callable[[MemoryStripe, str, int], MemoryStripe], *kinds: str) -> Script:
+    """What somebody does to the open invoice at Stripe; Stripe delivers these events."""
+
+    def effect(world: World, invoice: str) -> World:
+        return replace(world, stripe=act(world.stripe, invoice, world.now_ms // 1000))
+
+    return _at_stripe(name, what, _open, effect, *kinds)
+
+
+def pay_part() -> Script:
+    return _by_hand("part payment", "the customer pays a part", memory_hands.pay_part)
+
+
+def copy_and_pay(*, delivered: int = 1) -> Script:
+    name = ("paid copy, webhook lost", "paid copy")[delivered]
+    what = "an operator duplicates the invoice, and the duplicate is paid"
+    return _by_hand(name, what, memory_hands.copy_and_pay, *["invoice.paid"] * delivered)
+
+
+def revise(*, delivered: int = 1) -> Script:
+    name = ("revision, webhook lost", "revision")[delivered]
+    return _by_hand(name, "an operator revises the invoice", memory_hands.revise, *["invoice.voided"] * delivered)
+
+
+def credit() -> Script:
+    return _by_hand("credit note", "an operator credits the whole invoice", memory_hands.credit, "invoice.paid")
+
+
 def debit(*, succeeds: bool = True) -> Script:
     """A bank debit: nothing can be voided until the bank has answered."""
 
@@ -274,6 +304,19 @@ def upgrade() -> Script:
 
     return _at_stripe(
         "upgrade", "the customer takes the larger plan", lambda _: SUBSCRIPTION, act, "customer.subscription.updated"
+    )
+
+
+def switch() -> Script:
+    def act(world: World, subject: str) -> World:
+        return replace(world, stripe=world.stripe.change_plan(subject, SMALL, MAIL, world.now_ms // 1000))
+
+    return _at_stripe(
+        "switch to a plan without phones",
+        "the customer takes a plan without phone lines",
+        lambda _: SUBSCRIPTION,
+        act,
+        "customer.subscription.updated",
     )
 
 
@@ -449,7 +492,11 @@ def with_plans(product: Product, world: World, *, included: int = 1, cap: int = 
 
     def apply() -> None:
         deployment.stores.plans.save(
-            [Plan("small", (SMALL,), allowances(included, cap)), Plan("large", (LARGE,), allowances(5, 10))]
+            [
+                Plan("small", (SMALL,), allowances(included, cap)),
+                Plan("large", (LARGE,), allowances(5, 10)),
+                Plan("mail", (MAIL,), {Kind.EMAIL: allowances(included, cap)[Kind.EMAIL]}),
+            ]
         )
         clock = Clock(world.now_ms, 9.0)
         deployment.lifecycle.subscriptions.refresh(deployment.billing(clock), WORKSPACE, world.now_ms)
@@ -493,6 +540,22 @@ def waiting(cast: Cast, world: World) -> World:
     """Beyond that, a line of key A awaits its payment."""
     world, _ = cast.play(create("A"), full(cast, world).after(60_000))
     return drain_stream(cast, world.after(60_000))
+
+
+def unvoidable(cast: Cast, world: World) -> World:
+    """Beyond that, Stripe refuses to void its invoice, for a reason that is no payment."""
+    world = waiting(cast, world)
+    invoice = invoice_of(world, payable(world), "open")
+    assert invoice is not None
+    return replace(world, stripe=memory_hands.refuse_void(world.stripe, invoice))
+
+
+def renewed(cast: Cast, world: World) -> World:
+    """A line of key A awaits its payment, and the subscription was renewed a minute ago."""
+    world = waiting(cast, world)
+    renewed_s = int(world.stripe.next_period_s(SUBSCRIPTION))
+    world, _ = cast.play(reconcile(), replace(world, now_ms=(renewed_s - 60) * 1000))
+    return replace(world, now_ms=(renewed_s + 60) * 1000, stripe=world.stripe.advance(renewed_s))
 
 
 def provisioning(cast: Cast, world: World) -> World:

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from line_requests.domain.model import Line
+from line_requests.domain.model import Line, Status
 from line_requests.domain.reversals import Reversal
 from line_requests.storage import records
 from line_requests.storage.operator_index import entry_update
 from line_requests.storage.table import ConditionFailed, Item, Table, Write
+
+# A line that waits for its provisioner is published again after ten minutes, then less and less often.
+REPUBLISH_AFTER_MS = 10 * 60_000
 
 
 class Marks:
@@ -43,6 +46,18 @@ class Marks:
             return records.line(self._table.write(write))
         except ConditionFailed:
             return None
+
+    def forget_replaced(self, line: Line) -> None:
+        """Notes that the replaced invoice is settled; the line is due again only if it waits for its provisioner."""
+        values: Item = {"sequence": line.sequence, "invoice": line.replaced_invoice_id}
+        update = "REMOVE #replaced_invoice_id, #due_at, #due_shard"
+        if line.status is Status.PROVISIONING:
+            update = "SET #due_at = :due, #due_shard = :shard REMOVE #replaced_invoice_id"
+            values |= due_values(line, line.history[-1].at_ms + REPUBLISH_AFTER_MS)
+        condition = "size(#history) = :sequence AND #replaced_invoice_id = :invoice"
+        key = records.line_key(line.workspace_id, line.id)
+        with suppress(ConditionFailed):
+            self._table.write(Write(key, update=update, condition=condition, values=values))
 
     def set_due(self, line: Line, at_ms: int | None, *, late: bool = False) -> None:
         """Has the reconciler check the line then, or never again, unless it has moved on.
