@@ -21,7 +21,8 @@ PAYMENT = "pi_"
 def amounts(invoice: Json) -> Json:
     """What an invoice adds up to."""
     total = sum(line["amount"] for line in invoice["lines"]["data"])
-    paid = total if invoice["status"] == "paid" else 0
+    # What was credited before it was paid, Stripe calls paid, too.
+    paid = total if invoice["status"] == "paid" and not invoice.get("pre_payment_credit_notes_amount") else 0
     owed = total - paid if invoice["status"] in {"open", "uncollectible"} else 0
     return {"currency": "usd", "total": total, "amount_paid": paid, "amount_remaining": owed} | invoice
 
