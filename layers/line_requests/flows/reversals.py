@@ -44,19 +44,21 @@ class ReversalSync:
         raise BillingUnavailable("other callers keep changing the line", line_id=line.id)
 
     def recheck(self, clock: Clock, line: Line) -> Line:
-        """For a line whose payment may have gone back before it was flagged; it is no longer due."""
+        """For a line whose payment may have gone back before it was flagged; nothing of it is due any more."""
         line = self.sync(clock, line)
-        self._lines.set_due(line, None)
+        if line.status is not Status.PROVISIONING and line.replaced_invoice_id is None:
+            self._lines.set_due(line, None)
         return line
 
-    def flag(self, clock: Clock, line: Line, invoice: Invoice) -> Line:
-        """For a payment after a cancel: flags it, unless it went back already."""
+    def flag(self, clock: Clock, line: Line, paid: Invoice) -> Line:
+        """For a payment that has to go back: flags the line, once per invoice, unless it went back already."""
         if line.reversals:
             return self.recheck(clock, line)
-        if not line.refund_due:
+        if not line.refund_due or line.invoice_to_refund != paid.id:
+            why = "paid after it was canceled" if line.refundable else "paid beside its own invoice"
             # The alarm comes before the write: a crash in between repeats it rather than loses it.
-            alarm("RefundDue", "paid after it was canceled", line_id=line.id, invoice=invoice.id)
-            self._lines.flag_refund(line, invoice.id)
+            alarm("RefundDue", why, line_id=line.id, invoice=paid.id)
+            self._lines.flag_refund(line, paid.id)
         return line
 
     def _write(self, clock: Clock, line: Line, invoices: list[PaidInvoice]) -> Line | None:
