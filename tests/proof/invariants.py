@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from typing import Any, NamedTuple
 
-from tests.proof import stage
+from tests.proof import reversal_invariants, stage
 from tests.proof.actors import Cast, Json, Place
 from tests.proof.explorer import NO_FAULT, Scenario, State
 from tests.proof.expressions import Typed, plain
@@ -21,6 +21,7 @@ MOVES = {
     ("awaiting_payment", "canceled"),
     ("provisioning", "active"),
     ("provisioning", "failed"),
+    *reversal_invariants.MOVES,
 }
 # A process that crashed held a lease of two minutes at most.
 LEASES_MS = 150_000
@@ -120,6 +121,7 @@ def safe(before: World, after: World) -> None:
         _history(see(before), seen)
         _paid_wins(see(before), seen)
     _money(seen)
+    reversal_invariants.never_more_than_was_paid(after.stripe)
     if len(_known_safe) > KNOWN_MAX:
         _known_safe.clear()
     _known_safe.add(step)
@@ -264,8 +266,20 @@ class Settled:
         world = stage.drain_stream(self._cast, world)
         if world.digest not in self._ended:
             _settled(see(world), world)
+            reversal_invariants.reversals_heard(see(world).lines, world)
+            self._refund(world)
             self._ended.add(world.digest)
         return world
+
+    def _refund(self, world: World) -> None:
+        """An operator who refunds what is flagged is done with one command."""
+        name = reversal_invariants.to_refund(see(world).lines, world)
+        if name is None:
+            return
+        world, [answer] = self._cast.play(stage.command("line refund", lambda _: name), world, safe)
+        expect(answer.get("statusCode") == 200, f"line refund fails: {answer}")
+        expect(not see(world).lines[name].get("refund_due"), f"line {name} was refunded, and its flag stays")
+        expect(not reversal_invariants.kept(name, world.stripe), f"line {name} was refunded in part")
 
     def _retry(self, world: World, key: str, answered: dict[str, str]) -> World:
         """A client that asks once more gets its answer, or the one that it had."""
@@ -328,6 +342,9 @@ CAUSES = {
     "invoice_voided": {"void at Stripe"},
     "canceled": {"cancel"},
     "subscription_ended": {"subscription ends"},
+    "retried_by_operator": {"line retry"},
+    "released_by_operator": {"line refund"},
+    "released_by_client": {"release"},
     "plan_includes_line": {"upgrade", "provisioning failed"},  # either leaves an included place free
     "invoice_paid": {"pay", "pay, webhook lost", "pay, webhook doubled", "bank debit that succeeds"},
 }
@@ -384,7 +401,8 @@ def _settled(seen: Seen, world: World) -> None:
             debit = line.get("invoice_id") in world.stripe.debits
             expect("void_reason" not in line or debit, f"line {name} is still to be voided: {line.get('void_reason')}")
         elif "paid" in invoices:
-            refunded = line["payment_status"] != "canceled" or line.get("refund_due")
+            gone = not reversal_invariants.kept(name, world.stripe)
+            refunded = line["payment_status"] != "canceled" or line.get("refund_due") or gone
             expect(refunded, f"line {name} is canceled, its payment is kept")
         if line["payment_status"] == "canceled":
             expect(not invoices & {"open"}, f"line {name} is canceled and its invoice is open")

@@ -353,6 +353,53 @@ MUTANTS = (
         "due_at_ms=None if add_on else now_ms + REPUBLISH_AFTER_MS",
         "full/create-A+poll",
     ),
+    Mutant(
+        "no look for earlier refunds before the credit note",
+        (
+            (
+                "domain.reversals",
+                "        returned = sum(refund.amount for refund in self.refunds if refund.counts)\n",
+                "        returned = 0\n",
+            ),
+            ("domain.reversals", "if refund.counts and refund.id not in named}", "if False}"),
+        ),
+        ("released/refund-by-hand+refund",),
+    ),
+    _bug(
+        "the refund flag is cleared before Stripe confirms",
+        "domain.reversals",
+        "for refund in self.refunds if refund.status == SUCCEEDED)",
+        "for refund in self.refunds if refund.counts)",
+        "released/refund-pending+refund",
+    ),
+    _bug(
+        "a failed refund is ignored",
+        "flows.reversals",
+        "        refund_due = any(invoice.kept",
+        "        refund_due = line.refund_due and any(invoice.kept",
+        "released/refund+refund-fails",
+    ),
+    _bug(
+        "a reversal is written by each who hears of it",
+        "storage._marks",
+        'condition=f"size(#history) = :sequence AND {known} AND',
+        'condition=f"size(#history) = :sequence AND',
+        "provisioning/refund-by-hand+reconcile",
+    ),
+    _bug(
+        "a failed line is refunded and may be retried",
+        "flows.refunds",
+        "        if _fails_paid(line):\n            # Released first",
+        "        if False:\n            # Released first",
+        "failed/refund+retry",
+    ),
+    _bug(
+        "reversals are heard from the webhook alone",
+        "billing.events",
+        '"types": [*FEED_INVOICE_EVENTS, *SUBSCRIPTION_EVENTS, *FEED_REVERSAL_EVENTS],',
+        '"types": [*FEED_INVOICE_EVENTS, *SUBSCRIPTION_EVENTS],',
+        "released/refund-unheard",
+    ),
 )
 
 

@@ -33,6 +33,13 @@ ACTORS: dict[str, Script] = {
     "upgrade": stage.upgrade(),
     "end": stage.end(),
     "reconcile": stage.reconcile(),
+    "release": stage.release(),
+    "retry": stage.command("line retry", stage.failed),
+    "refund": stage.command("line refund", stage.flagged),
+    "refund-by-hand": stage.refund_by_hand(),
+    "refund-unheard": stage.refund_by_hand(delivered=0),
+    "refund-pending": stage.refund_by_hand("pending"),
+    "refund-fails": stage.refund_fails(),
     "provisioned": stage.provision(),
     "not-provisioned": stage.provision("failed"),
     "stream": stage.stream(),
@@ -45,6 +52,17 @@ ON_A_DRAFT = ("delete-draft", "add-item")
 ON_A_LINE = ("poll", "cancel", "payment_link", *AT_STRIPE)
 ANYTIME = ("upgrade", "end", "reconcile")
 PROVISIONING = ("provisioned", "not-provisioned", "stream", "stream-doubled")
+# Beginnings that are played from an empty world.
+PLAYED = {
+    "full": stage.full,
+    "waiting": stage.waiting,
+    "provisioning": stage.provisioning,
+    "failed": stage.failed_line,
+    "released": stage.released_line,
+    "late": stage.paid_after_cancel,
+    "canceled": observed.canceled,
+}
+REFUNDS = ("refund", "refund-by-hand", "refund-pending", "refund-fails", "late-webhook", "reconcile")
 HEALERS = ("insistent-A", "poll", "payment_link", "cancel", "reconcile", "late-webhook", "upgrade", "end", "create-B")
 
 # Beginning: who may meet there in pairs.
@@ -52,7 +70,20 @@ PAIRS = {
     "room": (*CREATORS, "upgrade", "end", "provisioned", "stream"),
     "full": (*CREATORS, *ON_A_LINE, *ON_A_DRAFT, *ANYTIME),
     "waiting": (*CREATORS, *ON_A_LINE, *ANYTIME),
-    "provisioning": (*PROVISIONING, "create-A", "create-B", "pay", "poll", "cancel", "late-webhook", *ANYTIME),
+    "provisioning": (
+        *PROVISIONING,
+        "refund-by-hand",
+        "create-A",
+        "create-B",
+        "pay",
+        "poll",
+        "cancel",
+        "late-webhook",
+        *ANYTIME,
+    ),
+    "failed": ("release", "retry", *REFUNDS),
+    "released": (*REFUNDS, "refund-unheard"),
+    "late": ("refund", "refund-by-hand", "late-webhook", "reconcile"),
     "old-asked": HEALERS,
     "old-draft": (*HEALERS, *ON_A_DRAFT),
     "old-item": (*HEALERS, *ON_A_DRAFT),
@@ -156,6 +187,14 @@ TRIPLES = {
         ("upgrade", "end", "poll"),
         ("upgrade", "create", "pay-unheard"),
     ),
+    "failed": (
+        ("release", "refund", "refund-by-hand"),
+        ("release", "refund", "retry"),
+    ),
+    "released": (
+        ("refund", "refund", "refund-by-hand"),
+        ("refund", "refund-fails", "reconcile"),
+    ),
     "provisioning": (
         ("provisioned", "not-provisioned", "create-B"),
         ("provisioned", "not-provisioned", "reconcile"),
@@ -181,6 +220,11 @@ BOUNDED = (
     "provisioning/not-provisioned+reconcile",
     "provisioning/provisioned+not-provisioned",
     "provisioning/provisioned+stream-doubled",
+    "failed/release+refund-by-hand",
+    "released/refund+refund-by-hand",
+    "released/refund-unheard",
+    "released/refund-pending",
+    "released/refund+refund-fails",
     "old-asked/reconcile",
     "old-draft/poll",
     "old-item/add-item",
@@ -231,27 +275,22 @@ class Beginnings:
             self._made[name] = replace(world, stream={}, indexed=world.table)
         return self._made[name]
 
-    def _make(self, name: str) -> World:  # noqa: PLR0911 - one for each beginning
+    def _make(self, name: str) -> World:
         empty = stage.empty(self._product)
-        match name.partition("-"):
-            case "room" | "fresh", _, _:
+        beginning, _, made = name.partition("-")
+        if beginning in PLAYED:
+            return PLAYED[beginning](self._cast, empty)
+        match beginning:
+            case "room" | "fresh":
                 return empty
-            case "full", _, _:
-                return stage.full(self._cast, empty)
-            case "capped", _, _:
+            case "capped":
                 return self._capped(empty)
-            case "waiting", _, _:
-                return stage.waiting(self._cast, empty)
-            case "provisioning", _, _:
-                return stage.provisioning(self._cast, empty)
-            case "old", _, made:
+            case "old":
                 return self._half_made(empty, {"asked": 0, "draft": 1, "item": 2, "final": 3}[made])
-            case "canceled", _, _:
-                return observed.canceled(self._cast, empty)
-            case "missing", _, _:
+            case "missing":
                 world = stage.waiting(self._cast, empty)
                 return replace(world, stripe=replace(world.stripe, invoices={}))
-            case "refusing", _, _:
+            case "refusing":
                 world = stage.full(self._cast, empty)
                 return replace(world, stripe=replace(world.stripe, refusing="/v1/invoiceitems"))
         raise KeyError(name)

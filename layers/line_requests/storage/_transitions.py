@@ -4,7 +4,6 @@ A transition and what it means for the workspace (lock, capacity) is one transac
 while one line awaits payment, and names it.
 """
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -21,20 +20,17 @@ from line_requests.domain.model import (
     VoidReason,
     Workspace,
 )
-from line_requests.domain.reversals import Reversal
 from line_requests.storage import capacity, records
+from line_requests.storage._marks import Marks, due_values
 from line_requests.storage.operator_index import entry_update
-from line_requests.storage.table import ConditionFailed, Item, Table, TransactionCanceled, Write
+from line_requests.storage.table import ConditionFailed, Item, TransactionCanceled, Write
 
 # A line that waits for its provisioner is published again after ten minutes, then less and less often.
 REPUBLISH_AFTER_MS = 10 * 60_000
 
 
-class Transitions:
+class Transitions(Marks):
     """The states of a deployment's lines."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
 
     def get(self, workspace_id: str, line_id: str) -> Line | None:
         """The line as it is now."""
@@ -59,7 +55,7 @@ class Transitions:
 
     def release_lease(self, line: Line, *, next_poll_at_ms: int, due_at_ms: int) -> Line:
         """Gives the lease back, unless another caller holds it by now; says when to check next."""
-        values = {"mine": line.lease_until_ms, "free": 0, "next": next_poll_at_ms} | _due(line, due_at_ms)
+        values = {"mine": line.lease_until_ms, "free": 0, "next": next_poll_at_ms} | due_values(line, due_at_ms)
         update = "SET #lease_until_ms = :free, #next_poll_at_ms = :next, #due_at = :due, #due_shard = :shard"
         return self._update_awaiting(line, update, values, "#lease_until_ms = :mine") or line
 
@@ -74,7 +70,7 @@ class Transitions:
         None when the reason to void changed meanwhile: that reason decides when the line is due.
         """
         update = "SET #lease_until_ms = :free, #next_poll_at_ms = :next, #due_at = :due, #due_shard = :shard"
-        values: Item = {"free": 0, "next": next_poll_at_ms} | _due(line, due_at_ms)
+        values: Item = {"free": 0, "next": next_poll_at_ms} | due_values(line, due_at_ms)
         if url is not None:
             update += ", #payment_url = :url"
             values["url"] = url
@@ -96,7 +92,7 @@ class Transitions:
         return self._update_awaiting(
             line,
             "SET #void_reason = :reason, #due_at = :due, #due_shard = :shard",
-            {"reason": str(reason)} | _due(line, now_ms),
+            {"reason": str(reason)} | due_values(line, now_ms),
             "attribute_not_exists(#void_reason)",
         )
 
@@ -219,7 +215,7 @@ class Transitions:
             removes += ["#due_at", "#due_shard"]
         else:
             sets += ["#due_at = :due", "#due_shard = :shard"]
-            values |= _due(line, due_at_ms)
+            values |= due_values(line, due_at_ms)
         condition = "size(#history) = :sequence"
         if same_void_reason:
             unchanged, reason = _same_void_reason(line)
@@ -251,52 +247,6 @@ class Transitions:
         )
         with suppress(ConditionFailed):
             self._table.write(write)
-
-    def save_reversals(self, line: Line, heard: Sequence[Reversal], *, refund_due: bool) -> Line | None:
-        """Adds what was heard of, and sets or clears the refund flag; None when the line has changed since it was read.
-
-        Stripe was read after the line: another caller that has read more since then has written, too.
-        """
-        known = "size(#reversals) = :known" if line.reversals else "attribute_not_exists(#reversals)"
-        same_invoice = "#invoice_id = :invoice" if line.invoice_id else "attribute_not_exists(#invoice_id)"
-        flag = "#refund_due = :yes" if line.refund_due else "#refund_due <> :yes"
-        values: Item = {"sequence": line.sequence, "yes": True, "refund_due": refund_due}
-        values |= {"known": len(line.reversals)} if line.reversals else {}
-        values |= {"invoice": line.invoice_id} if line.invoice_id else {}
-        update = "SET #refund_due = :refund_due"
-        if heard:
-            update += ", #reversals = list_append(if_not_exists(#reversals, :none), :heard)"
-            values |= {"none": [], "heard": [records.reversal_item(reversal) for reversal in heard]}
-        write = Write(
-            records.line_key(line.workspace_id, line.id),
-            update=update,
-            condition=f"size(#history) = :sequence AND {known} AND {same_invoice} AND {flag}",
-            values=values,
-        )
-        try:
-            return records.line(self._table.write(write))
-        except ConditionFailed:
-            return None
-
-    def set_due(self, line: Line, at_ms: int | None, *, late: bool = False) -> None:
-        """Has the reconciler check the line then, or never again, unless it has moved on.
-
-        `late`: its provisioner is, so operators find it.
-        """
-        entry = records.operator_entry(line, late=late) if late else {}
-        sets = ["#due_at = :due", "#due_shard = :shard", *(f"#{name} = :{name}" for name in entry)]
-        write = Write(
-            records.line_key(line.workspace_id, line.id),
-            update="REMOVE #due_at, #due_shard" if at_ms is None else f"SET {', '.join(sets)}",
-            condition="size(#history) = :sequence",
-            values={"sequence": line.sequence} | ({} if at_ms is None else _due(line, at_ms) | entry),
-        )
-        with suppress(ConditionFailed):
-            self._table.write(write)
-
-
-def _due(line: Line, at_ms: int) -> Item:
-    return {"due": at_ms, "shard": records.due_shard(line.id)}
 
 
 def _same_void_reason(line: Line) -> tuple[str, Item]:
