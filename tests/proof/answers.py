@@ -30,9 +30,10 @@ def judge_answer(seen: Seen, world: World) -> None:
         "publish_changes": _streamed,
         "provisioning_result": _resulted,
         "reconciler": _reconciled,
-    }.get(seen.end.call.function)
-    if judge is not None:  # an operator's command answers a person
-        judge(seen, world)
+        "line refund": _commanded,
+        "line retry": _commanded,
+    }[seen.end.call.function]
+    judge(seen, world)
 
 
 # --- HTTP -------------------------------------------------------------------------------------------
@@ -201,8 +202,8 @@ def _own_link(line_id: str, invoice_id: str | None, url: str, line: Json, world:
 def _managed(seen: Seen, world: World) -> None:
     told, facts = seen.told, seen.facts
     _headers(told, facts)
+    cancel = '"cancel"' in (seen.event["body"] or "")
     release = seen.event["routeKey"].startswith("DELETE")
-    cancel = not release and '"cancel"' in seen.event["body"]
     line_id = seen.event["pathParameters"]["id"]
     line = see(world).lines[line_id]
     if told.status == 200 and "reused" in told.body:
@@ -210,8 +211,10 @@ def _managed(seen: Seen, world: World) -> None:
         _linked(told, facts, line, world)
     elif told.status == 200:
         _stands(seen, told, world)
-        if cancel or release:
-            expect(told.body["status"] == line["status"] == "canceled", f"it is answered 200, {line['status']}")
+        if cancel:
+            expect(told.body["status"] == line["status"] == "canceled", f"cancel is answered 200, {line['status']}")
+        elif release:
+            expect(told.body["status"] == "canceled", f"a release is answered 200 {told.body['status']}")
         else:
             expect(told.body["status"] == "provisioning", f"payment_link is answered 200 {told.body['status']}")
     elif told.status == 409:
@@ -238,6 +241,11 @@ def _linked(told: Told, facts: Facts, line: Json, world: World) -> None:
     expect(look is not None, f"the link of {body['invoiceId']} without a look at it")
     if look is not None:
         expect(look.status in UNPAID - {"draft"}, f"a link, and its invoice was seen {look.status}")
+
+
+def _commanded(seen: Seen, _: World) -> None:
+    """An operator's command: its exit code."""
+    expect(seen.end.answer["statusCode"] == 200 or seen.facts.trouble, f"a command fails: {seen.end.answer}")
 
 
 def _delivered(seen: Seen, _: World) -> None:

@@ -121,7 +121,15 @@ def _list_payments(stripe: MemoryStripe, _: str, params: Params, _k: str, _n: in
     invoice_id = params.get("invoice") or params["payment[payment_intent]"].removeprefix(PAYMENT)
     paid = amounts(stripe.invoices[invoice_id])["amount_paid"] if invoice_id in stripe.invoices else 0
     payment = {"type": "payment_intent", "payment_intent": PAYMENT + invoice_id}
-    found = [{"id": f"inpay_{invoice_id}", "invoice": invoice_id, "amount_paid": paid, "payment": payment}]
+    found = [
+        {
+            "id": f"inpay_{invoice_id}",
+            "object": "invoice_payment",
+            "invoice": invoice_id,
+            "amount_paid": paid,
+            "payment": payment,
+        }
+    ]
     return stripe, list_of(found if paid else [])
 
 
