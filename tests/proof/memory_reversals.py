@@ -21,10 +21,10 @@ PAYMENT = "pi_"
 def amounts(invoice: Json) -> Json:
     """What an invoice adds up to."""
     total = sum(line["amount"] for line in invoice["lines"]["data"])
-    # What was credited before it was paid, Stripe calls paid, too.
-    paid = total if invoice["status"] == "paid" and not invoice.get("pre_payment_credit_notes_amount") else 0
-    owed = total - paid if invoice["status"] in {"open", "uncollectible"} else 0
-    return {"currency": "usd", "total": total, "amount_paid": paid, "amount_remaining": owed} | invoice
+    due = total - invoice.get("pre_payment_credit_notes_amount", 0)
+    paid = due if invoice["status"] == "paid" else invoice.get("amount_paid", 0)
+    owed = due - paid if invoice["status"] in {"open", "uncollectible"} else 0
+    return {"currency": "usd"} | invoice | {"total": total, "amount_paid": paid, "amount_remaining": owed}
 
 
 def refunds_of(stripe: MemoryStripe, invoice_id: str) -> list[Thing]:
