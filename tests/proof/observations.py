@@ -5,6 +5,7 @@ of this is kept in a state: what is observed makes no state more.
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from tests.proof.actors import Cast, Context, Ended, Json, Taken
@@ -47,8 +48,16 @@ class Observer:
         """A whole call with nobody beside it."""
         for number, (step, _, alarms) in enumerate(alone.steps):
             self._step(end.alarms[:alarms], step, alone.worlds[number], alone.worlds[number + 1])
-        if end.alarms:
-            self._alarms(end.alarms, 0, end.last, end.began_ms, alone.worlds[-1])
+        # Each alarm is judged by what its call had seen by then.
+        taken, last = list[Taken | None](), end.last
+        while last is not None:
+            taken.append(last)
+            last = last.before
+        raised = [*(alarms for _, _, alarms in alone.steps), len(end.alarms)]
+        for number, (before, now) in enumerate(pairwise([0, *raised])):
+            if now > before:
+                seen = [None, *reversed(taken)][number]
+                self._alarms(end.alarms[:now], before, seen, end.began_ms, alone.worlds[-1])
         self._ended(end, alone.worlds[-1])
 
     # --- steps ----------------------------------------------------------------------------------
