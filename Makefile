@@ -7,7 +7,6 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
-PORT ?= 3000
 PYTEST_ARGS ?=
 PROVE_ARGS ?=
 MINUTES ?= 3
@@ -16,6 +15,7 @@ HISTORIES ?= $(if $(FULL),2000,200)
 CLIENTS ?= 8
 
 UV := .uv/bin/uv
+NODE_PACKAGES := build/clients/node_modules/.package-lock.json
 export UV_PYTHON_DOWNLOADS := never
 export PIP_ROOT_USER_ACTION := ignore
 # Or each of many processes compiles everything again.
@@ -28,16 +28,21 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help install run test coverage prove assumptions clients bench load vendor vendor-tools check format lock build deploy clean
+.PHONY: help install run demo test coverage prove mutants assumptions clients bench bill load vendor vendor-tools check format lock build deploy clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
-run: .venv/ready .venv-ministack/ready ## serve the whole API on 127.0.0.1:$PORT (3000), without accounts or Docker
-	@PORT=$(PORT) exec .venv/bin/python -m tests.local
+run: .venv/ready .venv-ministack/ready ## serve the whole API on 127.0.0.1:$PORT (3000), without accounts or Docker (KEEP=dir keeps it between runs)
+	@exec .venv/bin/python -m tests.local
+
+demo: .venv/ready .venv-ministack/ready ## tell in a terminal what happens to a line, from request to renewal, and end
+	@.venv/bin/python -m tests.local.story
 
 test: .venv/ready .venv-ministack/ready ## run every test (PYTEST_ARGS="-k word")
 	.venv/bin/python -c 'from tests.local import deployment; deployment.layer_packages()'
+# A Node that cannot run TypeScript by itself runs the quickstart with these; the tests say if it did not run.
+	if command -v npm >/dev/null; then $(MAKE) $(NODE_PACKAGES) || true; fi
 # By file, so that what is prepared for a file is prepared once; four processes use the time that some wait.
 	.venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
@@ -49,20 +54,32 @@ prove: .venv/ready ## explore every interleaving with at most one fault, keep th
 	.venv/bin/python -m tests.proof $(PROVE_ARGS)
 	.venv/bin/python -m tests.proof --ledger $(HISTORIES) --mutants
 
+# Nightly: two hours' worth, another sample each day. BASE=main: only mutants of the lines that differ from it.
+mutants: .venv/ready .venv-ministack/ready ## change the product by machine, and count which changes no test finds (BASE=main)
+	.venv/bin/python -m tests.mutation --seed $(or $(SEED),$(shell date +%j)) $(if $(BASE),--base $(BASE) --seconds 180,--seconds 7200)
+
 assumptions: .venv/ready ## try what is believed of Stripe on a test account (STRIPE_API_KEY=sk_test_…)
 	.venv/bin/python -m tests.assumptions
 
-# Needs Node and npm, which fetch what the lock file in tests/vendor/clients names.
-clients: .venv/ready .venv-ministack/ready .venv-clients/ready ## generate API clients in two languages and run stories with them
+clients: .venv/ready .venv-ministack/ready .venv-clients/ready $(NODE_PACKAGES) ## generate API clients in two languages and run stories with them (needs Node and npm)
 	.venv/bin/pytest tests/vendor/check_clients.py
+
+$(NODE_PACKAGES): $(addprefix tests/vendor/clients/,package.json package-lock.json .npmrc)
+	mkdir -p build/clients
+	cp $^ build/clients
+	npm ci --prefix build/clients
+	touch $@
 
 bench: .venv/ready .venv-ministack/ready .venv-bench/ready ## measure against a peer and the floor (build/bench.json, .svg)
 	POWERTOOLS_LOG_LEVEL=CRITICAL .venv/bin/python -m benchmark
 
+bill: .venv/ready .venv-ministack/ready ## what an idle month costs at list prices, computed from template.yaml
+	.venv/bin/python -m benchmark.bill
+
 load: .venv/ready .venv-ministack/ready ## a sustained mixed load on the local stack, judged at its end (MINUTES=3, CLIENTS=8)
 	.venv/bin/python -m tests.load $(MINUTES) $(CLIENTS)
 
-check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready ## lint, types, import directions, vocabulary, the template and the API description
+check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready ## lint, types, import directions, vocabulary, the template, the API description, advisories
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -74,12 +91,13 @@ check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready ## 
 	mkdir -p build
 	.venv-ministack/bin/python tests/shape/translate.py < template.yaml > build/translated.json
 	.venv-checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet -f build/translated.json
+	.venv/bin/python -m tests.shape.audit
 
 format: .venv/ready ## format and fix what can be fixed
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-install: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready ## make all virtual environments, and the layer's packages
+install: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready ## make all virtual environments, and the layer's packages
 	.venv/bin/python -c 'from tests.local import deployment; deployment.layer_packages()'
 
 # --- virtual environments: locked by hash, made by uv, which pip brings ---
@@ -92,8 +110,8 @@ $(UV): requirements/uv.txt
 	touch $@
 
 .venv/ready: requirements/dev.txt pyproject.toml
-.venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-bench/ready .venv-runtime/ready .venv-clients/ready: .venv-%/ready: requirements/%.txt
-.venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-bench/ready .venv-runtime/ready .venv-clients/ready: $(UV)
+.venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready .venv-bench/ready .venv-runtime/ready .venv-clients/ready: .venv-%/ready: requirements/%.txt
+.venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready .venv-bench/ready .venv-runtime/ready .venv-clients/ready: $(UV)
 	$(UV) venv --quiet --clear --python $(PYTHON) $(@D)
 	$(UV) pip install --quiet --python $(@D) --require-hashes -r $(filter %.txt,$^)
 	$(if $(filter .venv,$(@D)),$(UV) pip install --quiet --python $(@D) --no-deps --editable .)
@@ -104,7 +122,7 @@ LOCK = $(UV) pip compile --quiet --upgrade --python-version 3.11
 lock: $(UV) ## move every locked requirement to its latest version
 	$(LOCK) pyproject.toml -o layers/requirements.txt
 	$(LOCK) pyproject.toml --extra operator --group dev -c layers/requirements.txt -o requirements/dev.txt
-	for group in ministack sam checkov runtime clients uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
+	for group in ministack sam checkov audit runtime clients uv; do $(LOCK) --group $$group -o requirements/$$group.txt; done
 	$(LOCK) --group bench -c layers/requirements.txt -o requirements/bench.txt
 
 # --- the vendors' own engines: what they need is put into build/vendor ---
@@ -113,13 +131,15 @@ VENDOR := build/vendor
 DYNAMODB_LOCAL := $(VENDOR)/dynamodb-local/DynamoDBOnLoopback.class
 STRIPE_MOCK := $(VENDOR)/bin/stripe-mock
 
-vendor: vendor-tools .venv/ready .venv-ministack/ready .venv-runtime/ready $(DYNAMODB_LOCAL) $(STRIPE_MOCK) build ## test on DynamoDB Local, stripe-mock and Lambda's emulator (needs a JDK, Maven, Go)
+vendor: vendor-tools .venv/ready .venv-ministack/ready .venv-runtime/ready $(DYNAMODB_LOCAL) $(STRIPE_MOCK) build ## test on DynamoDB Local, stripe-mock and Lambda's emulator, and generated clients (needs a JDK, Maven, Go; Node)
 	cp .venv-sam/lib/python3.*/site-packages/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed s/aarch64/arm64/) $(VENDOR)/bin/aws-lambda-rie
 	chmod +x $(VENDOR)/bin/aws-lambda-rie
 # Not what a call costs: of a transaction DynamoDB Local counts the units of one item.
 	RACE_ACTS=24 .venv/bin/python -m tests.vendor.on_dynamodb_local .venv/bin/pytest tests/store tests/races \
 		--ignore=tests/store/test_costs.py
 	.venv/bin/pytest tests/vendor/check_stripe_requests.py tests/vendor/check_lambda_runtime.py
+	if command -v npm >/dev/null; then $(MAKE) clients; \
+		else echo "NOT RUN: tests/vendor/check_clients.py, because no npm was found"; fi
 
 vendor-tools:
 	@missing=$$(for tool in javac mvn go; do command -v $$tool >/dev/null || printf ' %s' $$tool; done)
@@ -144,6 +164,6 @@ deploy: build ## deploy to AWS (SAM_ARGS="--config-env prod", …)
 	$(SAM) deploy $(SAM_ARGS)
 
 clean: ## remove what the targets above have made
-	rm -rf .uv .venv .venv-ministack .venv-sam .venv-checkov .venv-bench .venv-runtime .aws-sam build .coverage .coverage.* .hypothesis \
+	rm -rf .uv .venv .venv-ministack .venv-sam .venv-checkov .venv-audit .venv-bench .venv-runtime .aws-sam build .coverage .coverage.* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find functions layers tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,11 +14,13 @@ from benchmark import (
     bill,
     budget,
     cold_start,
+    demo,
     drawing,
     growth,
     handler_cpu,
     hot_workspace,
     one_round_trip,
+    operator,
     reconcile,
     side_by_side,
 )
@@ -42,8 +44,10 @@ def main() -> None:
     _with_world("CPU", lambda world: figures.update(handler_cpu_to_getitem=handler_cpu.measure(world, rounds)))
     _with_world("hot workspace", lambda world: figures.update(hot_workspace=hot_workspace.measure(world, 5)))
     _with_world("experiment", lambda world: _try_blind(world, rounds * 2))
+    figures["demo"] = {"seconds": demo.seconds()}
     figures["package_mb"] = {"layers": _layer_mb()}
     _with_world("reconciler", lambda world: figures.update(reconcile=reconcile.measure(world, 1_000, 10_000)))
+    _with_world("operator", lambda world: figures.update(operator=operator.measure(world)))
     _with_world("growth", lambda world: figures.update(growth=growth.measure(world)))
     BUILD.mkdir(exist_ok=True)
     (BUILD / "bench.json").write_text(json.dumps(figures, indent=2) + "\n")
@@ -73,6 +77,9 @@ def _count(figures: Figures, world: World) -> None:
 def _compare(figures: Figures, world: World, rounds: int) -> None:
     pairs = side_by_side.measure(world, rounds)
     figures["wall_to_peer"] = {name: pair.our_seconds / pair.peer_seconds for name, pair in pairs.items()}
+    measured = {name: (of.our_seconds, of.ours.read_units, of.ours.write_units) for name, of in pairs.items()}
+    template = bill.translated()
+    figures["bill"] = {"idle_month": bill.idle(template), "per_million": bill.per_million(template, measured)}
     print()
     for name, pair in pairs.items():
         for side, seconds, answer in (
@@ -108,6 +115,9 @@ def _print_table(figures: Figures) -> None:
         value = goal.value(figures)
         reached = goal.used(value) <= 1
         print(f"{goal.path:45} {value:10.3g} {goal.sense + format(goal.limit, 'g'):>8} {'' if reached else ' missed'}")
+    for name, parts in figures["bill"]["per_million"].items():
+        each = ", ".join(f"{part} {dollars:.2f}" for part, dollars in parts.items())
+        print(f"a million of {name}: ${sum(parts.values()):.2f} ({each})")
     for size, costs in figures["growth"].items():
         shown = (f"{name} {'/'.join(f'{value:g}' for value in cost.values())}" for name, cost in costs.items())
         print(f"growth at {size:>7} lines, calls/read/write units: {', '.join(shown)}")

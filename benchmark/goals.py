@@ -33,7 +33,9 @@ GOALS = (
     Goal("round_trips.get", 1),
     Goal("stripe_calls.create_paid", 3),
     Goal("stripe_calls.poll_settled", 0),
-    Goal("wcu.create_included", 6),
+    Goal("wcu.create_included", 7),
+    Goal("bill.idle_month.with_snapshots", 18),
+    Goal("bill.idle_month.without_snapshots", 7),
     Goal("wall_to_peer.create_included", 0.50),
     Goal("wall_to_peer.replay", 0.70),
     Goal("wall_to_peer.conflict", 0.45),
@@ -54,4 +56,7 @@ GOALS = (
     Goal("reconcile.lines_per_second_to_naive", 10, AT_LEAST),
     Goal("hot_workspace.success_ratio", 1.0, AT_LEAST),
     Goal("hot_workspace.p99_seconds", 5),
+    Goal("demo.seconds", 10),
+    Goal("operator.list_first_page_seconds", 1),
+    Goal("operator.doctor_seconds", 60),
 )

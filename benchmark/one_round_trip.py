@@ -17,8 +17,9 @@ from benchmark.world import TABLE, Tenant, World
 from line_requests.domain.ids import sha256_hex
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.storage import records
+from line_requests.storage.calls import CLIENT_CONFIG
 from line_requests.storage.stores import Stores
-from line_requests.storage.table import CLIENT_CONFIG, Table, TransactionCanceled, Write
+from line_requests.storage.table import Table, TransactionCanceled, Write
 
 LIMIT = RateLimit(60_000, 60_000)
 

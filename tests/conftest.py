@@ -61,8 +61,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             "NOT RUN: tests/page/*_in_browser.py, because no Chromium was found (install one, or name it in CHROMIUM)"
         )
-    if node.executable() is None:
+    if node.command() is None:
         terminalreporter.write_line(
             "NOT RUN: tests/examples/test_quickstart.py with TypeScript, because no Node of 22.18 or later was found"
-            " (install one, or name it in NODE)"
+            " (install one, or name it in NODE; `make clients` installs what an older one needs)"
         )

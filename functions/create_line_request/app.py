@@ -2,64 +2,19 @@
 
 from typing import Any
 
-from line_requests.api import responses
-from line_requests.api.door import authenticate
-from line_requests.api.http import Request, Response
-from line_requests.api.requests import read_line_request
-from line_requests.clock import Clock
+from line_requests.api import create
+from line_requests.api.door import answer
+from line_requests.api.http import Response
+from line_requests.clock import limit_calls
 from line_requests.deployment import Deployment
-from line_requests.domain.errors import Invalid
-from line_requests.domain.ids import sha256_hex
-from line_requests.domain.model import Workspace
-from line_requests.domain.submission import Submission
-from line_requests.flows.create import Created, Creation
-from line_requests.storage.snapshot import Snapshot
 from line_requests.telemetry import logger
 
-# Below API Gateway's 30 s, whatever Stripe does (contract 34).
-BUDGET_S = 20.0
-
 DEPLOYMENT = Deployment.for_snapshot()
+ROUTES = {"POST /api/line-requests": create.create}
 
 
 @logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)
+@limit_calls(create.BUDGET_S)
 def handler(event: dict[str, Any], _context: object) -> Response:
     """Answers one HTTP request."""
-    try:
-        return _create(Request.of(event))
-    except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer
-        return responses.failure(error)
-
-
-def _create(request: Request) -> Response:
-    """401, then 429, then 400, then the decision (the contract's order of checks)."""
-    creation = DEPLOYMENT.creation(Clock.at_event(request.at_ms, BUDGET_S))
-    form, idempotency_key_hash = _read(request)
-    workspace, snapshot = authenticate(DEPLOYMENT, request, idempotency_key_hash=idempotency_key_hash)
-    try:
-        response = responses.created(_decide(creation, workspace, snapshot, form, idempotency_key_hash))
-    except Exception as error:  # noqa: BLE001 - every answer but 401 tells the request budget (contract 64)
-        response = responses.failure(error)
-    return responses.with_rate_limit(response, DEPLOYMENT.settings.limit, workspace.tat_ms, request.at_ms)
-
-
-def _decide(
-    creation: Creation,
-    workspace: Workspace,
-    snapshot: Snapshot,
-    form: Submission | Invalid,
-    idempotency_key_hash: str | None,
-) -> Created:
-    if isinstance(form, Invalid):
-        creation.count(workspace)
-        raise form
-    return creation.create(workspace, snapshot.idempotency_record, form, idempotency_key_hash)
-
-
-def _read(request: Request) -> tuple[Submission | Invalid, str | None]:
-    """What is asked for, or why it is invalid, which counts only after 401 and 429; and the hash of its key."""
-    try:
-        submission, key = read_line_request(request)
-    except Invalid as error:
-        return error, None
-    return submission, sha256_hex(key) if key else None
+    return answer(DEPLOYMENT, ROUTES, event)

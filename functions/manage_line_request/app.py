@@ -1,74 +1,23 @@
-"""The client's changes to a line: cancel the request, get its payment link, release the line."""
+"""The client's changes to a line: cancel, payment link, release."""
 
 from typing import Any
 
-from line_requests.api import responses
-from line_requests.api.door import open_line
-from line_requests.api.http import Request, Response
-from line_requests.api.requests import read_action
-from line_requests.clock import Clock
+from line_requests.api import change
+from line_requests.api.door import answer
+from line_requests.api.http import Response
+from line_requests.clock import limit_calls
 from line_requests.deployment import Deployment
-from line_requests.domain import decision
-from line_requests.domain.errors import NotInThisStatus, PartlyPaid, PaymentUnderWay
-from line_requests.domain.model import Line, Status, VoidReason
-from line_requests.flows.leases import Until
-from line_requests.flows.provisioning import release
 from line_requests.telemetry import logger
 
-# Below API Gateway's 30 s, whatever Stripe does.
-BUDGET_S = 20.0
-
 DEPLOYMENT = Deployment.for_snapshot()
+ROUTES = {
+    "POST /api/line-requests/{id}": change.manage,
+    "DELETE /api/lines/{id}": change.release,
+}
 
 
 @logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)
+@limit_calls(change.BUDGET_S)
 def handler(event: dict[str, Any], _context: object) -> Response:
     """Answers one HTTP request."""
-    try:
-        request = Request.of(event)
-        return ROUTES[request.route](request)
-    except Exception as error:  # noqa: BLE001 - the boundary: every error becomes an answer
-        return responses.failure(error)
-
-
-def _manage(request: Request) -> Response:
-    """401, 400 for the id, 404, 400 for the action, then 403, 409 or 200 (contract 41)."""
-    line = open_line(DEPLOYMENT, request)
-    act = ACTIONS[read_action(request, ACTIONS)]
-    return act(Clock.at_event(request.at_ms, BUDGET_S), line)
-
-
-def _cancel(clock: Clock, line: Line) -> Response:
-    if line.awaiting:
-        line = DEPLOYMENT.lifecycle.cancel(clock, line, VoidReason.CANCELED)
-    if line.awaiting and line.amount_paid:
-        raise PartlyPaid(line, "A part of the invoice is paid. Pay the rest, or ask support to refund it and cancel.")
-    if line.awaiting:
-        raise PaymentUnderWay(line, "A payment is under way; the request is canceled if it fails. Read the line again.")
-    if line.status is not Status.CANCELED:
-        raise NotInThisStatus(line, f"A line in status {line.status} cannot be canceled. Release it once it is active.")
-    return responses.line_status(line, DEPLOYMENT.settings.window_ms)
-
-
-def _payment_link(clock: Clock, line: Line) -> Response:
-    if line.awaiting:
-        line = DEPLOYMENT.lifecycle.advance(clock, line, Until.CHECKED, wait=True)
-    if line.awaiting:
-        workspace = DEPLOYMENT.stores.workspaces.get(line.workspace_id)
-        if workspace is not None:
-            decision.require_active(workspace)
-        return responses.payment_link(line)
-    if line.status is not Status.PROVISIONING:
-        raise NotInThisStatus(line, f"A line in status {line.status} has nothing to pay. Read the line again.")
-    return responses.line_status(line, DEPLOYMENT.settings.window_ms)
-
-
-def _release(request: Request) -> Response:
-    """401, 400 for the id, 404, then 409 or 200 (contract 63)."""
-    line = open_line(DEPLOYMENT, request)
-    released = release(DEPLOYMENT.stores.lines, line, Clock.at_event(request.at_ms, BUDGET_S).now_ms())
-    return responses.line_status(released, DEPLOYMENT.settings.window_ms)
-
-
-ACTIONS = {"cancel": _cancel, "payment_link": _payment_link}
-ROUTES = {"POST /api/line-requests/{id}": _manage, "DELETE /api/lines/{id}": _release}
+    return answer(DEPLOYMENT, ROUTES, event)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from line_requests.bus.results import ProvisioningResult
-from line_requests.clock import Clock
+from line_requests.clock import Clock, limit_calls
 from line_requests.deployment import Deployment
 from line_requests.domain.errors import UnreadableRecord
 from line_requests.domain.ids import parse_iso_ms
@@ -17,6 +17,7 @@ DEPLOYMENT = Deployment.from_environment()
 
 
 @logger.inject_lambda_context(clear_state=True)
+@limit_calls(BUDGET_S)
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Applies a batch of results; SQS delivers the failed ones again, then moves them to the dead-letter queue."""
     failed = [record["messageId"] for record in event["Records"] if not _applied(record)]

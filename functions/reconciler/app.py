@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from line_requests.clock import Clock
+from line_requests.clock import Clock, limit_calls
 from line_requests.deployment import Deployment
 from line_requests.domain.ids import parse_iso_ms
 from line_requests.telemetry import logger
@@ -17,4 +17,5 @@ DEPLOYMENT = Deployment.from_environment()
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:  # noqa: ANN401 - Lambda's context
     """One run, bounded by the time that Lambda gives it; returns what it did."""
     budget_s = context.get_remaining_time_in_millis() / 1000 - MARGIN_S
-    return DEPLOYMENT.reconciler(Clock.at_event(parse_iso_ms(event["time"]), budget_s)).run()
+    with limit_calls(budget_s):
+        return DEPLOYMENT.reconciler(Clock.at_event(parse_iso_ms(event["time"]), budget_s)).run()

@@ -4,7 +4,7 @@ from typing import Any
 
 from line_requests.api import responses
 from line_requests.api.http import Request, Response, respond
-from line_requests.clock import Clock
+from line_requests.clock import Clock, limit_calls
 from line_requests.deployment import Deployment
 from line_requests.telemetry import logger
 
@@ -15,6 +15,7 @@ DEPLOYMENT = Deployment.from_environment()
 
 
 @logger.inject_lambda_context(correlation_id_path="requestContext.requestId", clear_state=True)
+@limit_calls(BUDGET_S)
 def handler(event: dict[str, Any], _context: object) -> Response:
     """Answers one delivery: 200 when it is dealt with, 400 when it is not Stripe's, 5xx to get it again."""
     try:

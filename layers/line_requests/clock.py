@@ -1,6 +1,10 @@
 """Time as one invocation sees it. The only module that reads the wall clock."""
 
+import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
 
@@ -11,6 +15,27 @@ def wall_time_ms() -> int:
 
 def _monotonic_s() -> float:
     return time.monotonic()
+
+
+# Until when this invocation may start calls to AWS, on the monotonic clock; operators' commands have no end.
+_calls_end_s: ContextVar[float] = ContextVar("calls_end_s", default=math.inf)
+# For the writes that follow a budget's end, such as giving back a lease.
+CALLS_GRACE_S = 1.0
+
+
+@contextmanager
+def limit_calls(budget_s: float) -> Iterator[None]:
+    """Decorates a handler, or surrounds its work: no call to AWS starts after the budget's end and a short grace."""
+    before = _calls_end_s.set(_monotonic_s() + budget_s + CALLS_GRACE_S)
+    try:
+        yield
+    finally:
+        _calls_end_s.reset(before)
+
+
+def calls_left_s() -> float:
+    """For how long calls to AWS may still start."""
+    return _calls_end_s.get() - _monotonic_s()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,18 @@ from typing import Any
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError, TransformParameterError
 
-from line_requests.domain.errors import BillingMisconfigured
+from line_requests.domain.errors import BillingMisconfigured, BillingUnavailable
 
 MAX_AGE_S = 300
+# Only an operator can fix these; the others pass: throttling, time-outs, failures of the service.
+# https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html#API_GetSecretValue_Errors
+LASTING_CODES = {
+    "AccessDeniedException",
+    "DecryptionFailure",
+    "InvalidParameterException",
+    "InvalidRequestException",
+    "ResourceNotFoundException",
+}
 
 
 class StripeSecret:
@@ -18,11 +27,17 @@ class StripeSecret:
         self._arn = arn
 
     def read(self, *, force_fetch: bool = False) -> dict[str, Any]:
-        """The secret; raises BillingMisconfigured when it cannot be read."""
+        """The secret; raises BillingUnavailable, or BillingMisconfigured when only an operator can make it readable."""
         try:
             secret = self._provider.get(self._arn, max_age=MAX_AGE_S, transform="json", force_fetch=force_fetch)
-        except (GetParameterError, TransformParameterError) as error:
-            raise BillingMisconfigured("the Stripe secret cannot be read") from error
+        except TransformParameterError as error:
+            raise BillingMisconfigured("the Stripe secret is not JSON") from error
+        except GetParameterError as error:
+            response = getattr(error.__context__, "response", None) or {}  # the SDK's error, which the provider hides
+            lasting = response.get("Error", {}).get("Code") in LASTING_CODES
+            raise (BillingMisconfigured if lasting else BillingUnavailable)(
+                "the Stripe secret cannot be read"
+            ) from error
         return secret if isinstance(secret, dict) else {}
 
 

@@ -7,6 +7,7 @@ from snapshot_restore_py import register_after_restore
 
 # What libraries import on first use; a test compares this with every path of the handlers.
 LATE_IMPORTS = (
+    "email_validator",
     "encodings.punycode",  # addresses outside ASCII
     "idna.uts46data",
     "netrc",  # requests, before its first call

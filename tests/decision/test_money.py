@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +24,7 @@ from tests.decision.examples import ADD_ONS, LINE_ID, NOW_MS, PERIOD, counts, su
 if TYPE_CHECKING:
     from line_requests.domain.model import Subscription
 
+ROOT = Path(__file__).parents[2]
 DAY_S = 86_400
 MONTH_S = PERIOD.end_s - PERIOD.start_s
 NOW_S = NOW_MS // 1000
@@ -168,3 +172,13 @@ def test_allowance_says_what_one_more_line_would_be_and_cost() -> None:
     foreign = replace(asked, subscription=replace(subscription(), currency="eur"))
     unpriced: Any = allowance_body(foreign, NOW_MS)
     assert unpriced["kinds"]["email"]["addOn"] is None
+
+
+@pytest.mark.parametrize(("count", "text"), [(1, "month"), (3, "3 months")])
+def test_price_of_several_months_does_not_read_as_that_of_one(count: int, text: str) -> None:
+    """[62]"""
+    offered = subscription(email=Allowance(1, add_on=ADD_ONS[Kind.EMAIL]))
+    body: Any = allowance_body(workspace(subscription=replace(offered, interval_count=count)), NOW_MS)
+    assert body["kinds"]["email"]["addOn"]["interval"] == text
+    pattern = yaml.safe_load((ROOT / "openapi.yaml").read_text())["components"]["schemas"]["AddOn"]["properties"]
+    assert re.fullmatch(pattern["interval"]["pattern"], text)

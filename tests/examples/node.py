@@ -1,18 +1,24 @@
-"""The Node that runs TypeScript without a build: its types are stripped."""
+"""How TypeScript runs on this machine: by Node alone, or with the packages that `make clients` installs."""
 
 import os
 import re
 import shutil
 import subprocess
 
+from tests.local.ministack import ROOT
+
 STRIPS_TYPES_SINCE = (22, 18)  # https://nodejs.org/api/typescript.html#type-stripping
+PACKAGES = ROOT / "build/clients/node_modules"
 
 
-def executable() -> str | None:
-    """A Node on this machine that is new enough; NODE names another one."""
+def command() -> list[str] | None:
+    """What runs a TypeScript file: a Node that is new enough, or an older one with tsx; NODE names another Node."""
     path = os.environ.get("NODE") or shutil.which("node")
     if path is None:
         return None
     told = subprocess.run([path, "--version"], check=True, capture_output=True, text=True).stdout
     version = re.match(r"v(\d+)\.(\d+)", told)
-    return path if version and (int(version[1]), int(version[2])) >= STRIPS_TYPES_SINCE else None
+    if version and (int(version[1]), int(version[2])) >= STRIPS_TYPES_SINCE:
+        return [path]
+    tsx = PACKAGES / "tsx/dist/cli.mjs"
+    return [path, str(tsx)] if tsx.exists() else None

@@ -25,8 +25,8 @@ COMMANDS = {
     "curl": ["bash", str(QUICKSTART / "curl.sh")],
     "python": [sys.executable, str(QUICKSTART / "quickstart.py")],
 }
-if executable := node.executable():
-    COMMANDS["typescript"] = [executable, str(QUICKSTART / "quickstart.ts")]
+if typescript := node.command():
+    COMMANDS["typescript"] = [*typescript, str(QUICKSTART / "quickstart.ts")]
 
 LINE = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
 BYON = LINE | {"lineType": "byon", "email": "ada@example.com", "phone": "+1 415 555 0100"}

@@ -1,27 +1,34 @@
-"""The local stack until Ctrl-C: `make run`, or PORT=3000 python -m tests.local."""
+"""The local stack until Ctrl-C: `make run`, or PORT=3000 KEEP=dir python -m tests.local.
+
+KEEP names a folder: keys, workspaces, lines, invoices, ports and time are kept there when it stops, for the next run.
+"""
 
 import argparse
 import os
-import signal
 import sys
-from types import FrameType
+from pathlib import Path
+
+from rich.console import Console
 
 from tests.local.deployment import STACK_NAME
+from tests.local.keep import Keep
 from tests.local.ministack import StartError
 from tests.local.stack import LocalStack
-from tests.local.terminal import forget_deployment
+from tests.local.terminal import end_on_signals, forget_deployment
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+USUAL_PORT = 3000
 
 
 def main() -> int:
     argparse.ArgumentParser(prog="python -m tests.local", description=__doc__).parse_args()
     forget_deployment()
-    for number in SIGNALS:
-        signal.signal(number, _interrupt)
+    end_on_signals()
     try:
-        with LocalStack(_port()) as stack:
-            print(_welcome(stack), flush=True)
+        keep = Keep(Path(folder)) if (folder := os.environ.get("KEEP")) else None
+        port, status = _port(keep), Console(stderr=True).status("Starting…")
+        with status, LocalStack(port, keep=keep, progress=status.update) as stack:
+            status.stop()
+            print(_welcome(stack, keep), flush=True)
             stack.wait()
     except KeyboardInterrupt:
         print("\nStopped; nothing is left running.", flush=True)
@@ -31,20 +38,14 @@ def main() -> int:
         return 1
 
 
-def _interrupt(_: int, __: FrameType | None) -> None:
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # stopping is not to be interrupted
-    raise KeyboardInterrupt
-
-
-def _port() -> int:
-    given = os.environ.get("PORT") or "3000"
+def _port(keep: Keep | None) -> int:
+    given = os.environ.get("PORT") or str(keep.kept.origin_port if keep and keep.kept else USUAL_PORT)
     if not given.isdecimal() or not 0 <= int(given) < 65536:
         raise StartError(f"PORT must be a port number, not {given!r}")
     return int(given)
 
 
-def _welcome(stack: LocalStack) -> str:
+def _welcome(stack: LocalStack, keep: Keep | None) -> str:
     starter, *others = stack.demo.workspaces()
     call = 'curl -sS "$API/api/line-requests" -H "$AUTH"'
     phone = '{"firstName":"Sales","lastName":"Line 1","channelType":"phone"}'
@@ -73,7 +74,7 @@ The operators' console script:
   export {exports}
   .venv/bin/line-requests --stack {STACK_NAME} workspace show {starter.id}
 
-Ctrl-C stops it and removes everything."""
+Ctrl-C stops it and {"keeps everything for the next run" if keep else "removes everything"}."""
 
 
 if __name__ == "__main__":

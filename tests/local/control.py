@@ -147,15 +147,20 @@ def _provisioning(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[i
 
 def _provision_line(stack: "LocalStack", body: Json, path: dict[str, str]) -> tuple[int, Json]:
     outcome = _one_of(body, "outcome", OUTCOMES)
-    reason = body.get("reason")
-    if reason is not None and not isinstance(reason, str):
-        raise InputError("reason must be a string")
+    more = {name: body[name] for name in ("delivered", "reasonCode", "reason") if body.get(name) is not None}
+    for name, kind, words in (
+        ("delivered", dict, "an object"),
+        ("reasonCode", str, "a string"),
+        ("reason", str, "a string"),
+    ):
+        if not isinstance(more.get(name, kind()), kind):
+            raise InputError(f"{name} must be {words}")
     line = stack.demo.find_line(path["line_id"])
     if line is None:
         raise InputError(f"Unknown line request: {path['line_id']}", 404)
     told = {"eventId": event_id(line), "workspaceId": line.workspace_id, "lineId": line.id}
-    stack.provisioner.answer(told, outcome, reason)
-    return 200, told | {"outcome": outcome}
+    stack.provisioner.answer(told, outcome, **more)
+    return 200, told | {"outcome": outcome} | more
 
 
 def _faults(stack: "LocalStack", body: Json, _: dict[str, str]) -> tuple[int, Json]:

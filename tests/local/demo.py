@@ -82,6 +82,14 @@ class DemoWorkspace:
         return {"workspaceId": values.pop("id"), "apiKey": values.pop("api_key"), **values}
 
 
+@dataclass(frozen=True)
+class DemoState:
+    """What the demo knows beside the table and Stripe: its workspaces with their keys, and the plans' prices."""
+
+    workspaces: dict[str, DemoWorkspace]
+    base_prices: Mapping[tuple[str, str], str]
+
+
 class NotPossible(Exception):
     """A change that the subscription does not allow."""
 
@@ -89,7 +97,10 @@ class NotPossible(Exception):
 class Demo:
     """The plans, applied, and one workspace on each; makes more of them on demand."""
 
-    def __init__(self, ministack: MiniStack, table: str, double: "StripeDouble") -> None:
+    def __init__(
+        self, ministack: MiniStack, table: str, double: "StripeDouble", state: DemoState | None = None
+    ) -> None:
+        """Make plans and workspaces, unless there is a state of before."""
         self._double = double
         self._stripe = stripe.StripeClient(OPERATOR_API_KEY, base_addresses={"api": double.url})
         # What an operator's shell sets: the deployment's table, and a Stripe key of their own.
@@ -98,11 +109,15 @@ class Demo:
         self._deployment = Deployment(Settings.from_environment(settings), client)
         self._stores = self._deployment.stores
         self._table = self._stores.table
-        self._workspaces: dict[str, DemoWorkspace] = {}
+        self._workspaces = dict(state.workspaces) if state else {}
         self._changing = threading.Lock()
-        self._base_prices = self._apply_plans()
-        for plan in PLANS:
-            self.create_workspace(plan, "active")
+        self._base_prices = state.base_prices if state else self._apply_plans()
+        if state is None:
+            for plan in PLANS:
+                self.create_workspace(plan, "active")
+
+    def state(self) -> DemoState:
+        return DemoState(dict(self._workspaces), self._base_prices)
 
     def workspaces(self) -> list[DemoWorkspace]:
         return list(self._workspaces.values())

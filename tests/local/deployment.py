@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ class Deployment:
     functions: Mapping[str, str]
 
 
-def layer_packages() -> Path:
+def layer_packages(progress: Callable[[str], object] = str) -> Path:
     """The layer's third-party packages for this host, installed once and kept until their lock changes."""
     python = interpreter()
     recipe = ROOT / "layers/Makefile"
@@ -43,6 +43,7 @@ def layer_packages() -> Path:
     packages = ROOT / "build/local-layer" / hashlib.sha256(identity).hexdigest()[:16]
     if packages.exists():
         return packages / "python"
+    progress("Installing the layer's packages, which happens once…")
     if shutil.which("make") is None:
         raise StartError("make is missing")
     partial = packages.with_suffix(f".{os.getpid()}")

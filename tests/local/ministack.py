@@ -41,8 +41,11 @@ def interpreter() -> Path:
 class MiniStack:
     """Start it with `start`, which returns at once; `wait_until_ready` before the first call; always `stop` it."""
 
-    def __init__(self, layer_packages: Path, *, iam_decisions: Path | None = None) -> None:
-        """With `iam_decisions` it refuses what a role does not allow, and writes each decision to that file."""
+    def __init__(self, layer_packages: Path, port: int = 0, *, iam_decisions: Path | None = None) -> None:
+        """Bind the port; 0 takes any free one.
+
+        With `iam_decisions` it refuses what a role does not allow, and writes each decision to that file.
+        """
         self.directory = Path(tempfile.gettempdir()) / f"line-requests-local-{secrets.token_hex(6)}"
         self.log = self.directory / "ministack.log"
         self.seconds_ahead = self.directory / "seconds-ahead"
@@ -51,7 +54,9 @@ class MiniStack:
         )
         # Bound here and handed over: of a port that is only looked up, another stack could be the first to listen.
         self._socket = socket.socket()
-        self._socket.bind(("127.0.0.1", 0))
+        if port:  # the connections of the run before may not have timed out
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", port))
         port = self._socket.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{port}"
         self._environment = {

@@ -8,7 +8,13 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.local import prefork
+else:
+    import prefork  # of this file's folder, under MiniStack's interpreter
 
 
 def _end_with_the_parent() -> None:
@@ -23,23 +29,34 @@ def main() -> None:
     sys.path.remove(str(Path(__file__).parent))  # nothing here is a module of MiniStack's
     from hypercorn.config import Config
     from ministack import app
-    from ministack.core.lambda_runtime import Worker
+    from ministack.core import lambda_runtime
     from ministack.services import dynamodb
 
     # What MiniStack starts from now on, the Lambda workers, sees the layer's packages before MiniStack's own and
     # follows the stack's clock, but not the level of MiniStack's log.
     os.environ["PYTHONPATH"] = os.environ.pop("WORKER_PYTHONPATH")
     del os.environ["LOG_LEVEL"]
+    if sys.platform == "linux":
+        lambda_runtime.subprocess = SimpleNamespace(**vars(subprocess) | {"Popen": _fork_workers(prefork.Parent())})
     # The socket that was bound for it, instead of one of its own.
     inherited, create = f"fd://{os.environ.pop('GATEWAY_SOCKET')}", Config._create_sockets  # noqa: SLF001 - it has no setting
     Config._create_sockets = lambda config, _, *kind: create(config, [inherited], *kind)  # noqa: SLF001 - likewise
     # After each invocation MiniStack waits up to 50 ms for a line of log that may never come.
-    Worker._drain_stderr_bounded = _drain  # noqa: SLF001 - it has no setting
+    lambda_runtime.Worker._drain_stderr_bounded = _drain  # noqa: SLF001 - it has no setting
     # The clock may be moved by more than a day before the stream's reader comes round.
     dynamodb._STREAM_RETENTION_SECONDS = float("inf")  # noqa: SLF001 - it has no setting
     if log := os.environ.pop("IAM_DECISIONS", None):
         _record_decisions(Path(log))
     app.main()
+
+
+def _fork_workers(parent: prefork.Parent) -> Any:  # noqa: ANN401 - in the place of a class
+    def start(arguments: list[str], **options: Any) -> Any:  # noqa: ANN401 - subprocess's own
+        if arguments[0] != sys.executable:
+            return subprocess.Popen(arguments, **options)
+        return parent.fork(arguments[1:], cwd=options["cwd"], env=options["env"])
+
+    return start
 
 
 def _record_decisions(log: Path) -> None:

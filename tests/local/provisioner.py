@@ -53,11 +53,14 @@ class Provisioner:
         self.mode = mode
         self._answer_all()
 
-    def answer(self, told: Json, outcome: str, reason: str | None = None) -> None:
-        """Tell the bus the outcome for a line; `told` has the eventId, workspaceId and lineId of what was heard."""
+    def answer(self, told: Json, outcome: str, **more: object) -> None:
+        """Publish the outcome for a line, with `delivered` or `reasonCode` and `reason`, if given.
+
+        `told` has the eventId, workspaceId and lineId of what was heard.
+        """
         with self._guard:
             self._unanswered.pop(told["lineId"], None)
-        self._put([_result(self._bus, told, outcome, reason)])
+        self._put([_result(self._bus, told, outcome, **more)])
 
     def _listen(self) -> None:
         while not self._stopping.is_set():
@@ -79,17 +82,24 @@ class Provisioner:
         with self._guard:
             waiting, self._unanswered = list(self._unanswered.values()), {}
         for start in range(0, len(waiting), 10):  # as many as one PutEvents takes
-            self._put([_result(self._bus, told, "succeeded") for told in waiting[start : start + 10]])
+            self._put([_succeeded(self._bus, told) for told in waiting[start : start + 10]])
 
     def _put(self, entries: list["PutEventsRequestEntryTypeDef"]) -> None:
         self._events.put_events(Entries=entries)
 
 
-def _result(bus: str, told: Json, outcome: str, reason: str | None = None) -> "PutEventsRequestEntryTypeDef":
+def _succeeded(bus: str, told: Json) -> "PutEventsRequestEntryTypeDef":
+    """A purchased number is one of those that nobody has: 555-0100 to 555-0199."""
+    if told["kind"] != "purchased_phone":
+        return _result(bus, told, "succeeded")
+    return _result(bus, told, "succeeded", delivered={"phone": f"+1 415 555 01{int(told['lineId'], 16) % 100:02}"})
+
+
+def _result(bus: str, told: Json, outcome: str, **more: object) -> "PutEventsRequestEntryTypeDef":
     detail = {name: told[name] for name in ("eventId", "workspaceId", "lineId")} | {"outcome": outcome}
     return {
         "EventBusName": bus,
         "Source": "line-provisioner",
         "DetailType": "Line Provisioning Result",
-        "Detail": json.dumps(detail | ({"reason": reason} if reason else {})),
+        "Detail": json.dumps(detail | more),
     }

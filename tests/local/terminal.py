@@ -1,11 +1,26 @@
-"""Clears deployment settings, so that an operator's shell cannot leak into the local stack and the tests."""
+"""The terminal that the local stack runs in: its settings stay outside, and its signals stop everything."""
 
 import os
+import signal
+from types import FrameType
 
 OF_A_DEPLOYMENT = ("AWS_", "BUS_NAME", "CLERK_", "PAYMENT_WINDOW_HOURS", "RATE_LIMIT_", "STRIPE_", "TABLE_NAME")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def forget_deployment() -> None:
     """Takes such settings out of this process's environment, and so out of its children's."""
     for name in [name for name in os.environ if name.startswith(OF_A_DEPLOYMENT)]:
         del os.environ[name]
+
+
+def end_on_signals() -> None:
+    """From now on the first signal raises KeyboardInterrupt; later ones do not interrupt stopping."""
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt

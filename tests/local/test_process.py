@@ -18,6 +18,7 @@ from tests.local.ministack import ROOT, MiniStack
 from tests.support.markdown import assert_prints, blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 # What an operator's terminal may be set for; `make run` prints some of it to export.
@@ -43,9 +44,9 @@ def start(tmp_path: Path, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def assert_nothing_is_left(tmp_path: Path) -> None:
+def assert_nothing_is_left(tmp_path: Path, but: Sequence[Path] = ()) -> None:
     deadline = time.monotonic() + 5
-    while left := [*(line for line in processes() if str(tmp_path) in line), *map(str, tmp_path.iterdir())]:
+    while left := [*(line for line in processes() if str(tmp_path) in line), *map(str, {*tmp_path.iterdir()} - {*but})]:
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
 
@@ -88,11 +89,11 @@ def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
     assert_nothing_is_left(tmp_path)
 
 
-def refused(tmp_path: Path, **environment: str) -> str:
+def refused(tmp_path: Path, *, but: Sequence[Path] = (), **environment: str) -> str:
     with start(tmp_path, **environment) as process:
         printed, errors = process.communicate(timeout=20)
     assert (process.returncode, printed) == (1, "")
-    assert_nothing_is_left(tmp_path)
+    assert_nothing_is_left(tmp_path, but)
     assert errors.count("\n") == 1, errors
     return errors
 
@@ -105,6 +106,14 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_no_port_is_one_clear_line(tmp_path: Path) -> None:
     assert "PORT" in refused(tmp_path, PORT="http")
+
+
+def test_a_broken_keep_is_one_clear_line(tmp_path: Path) -> None:
+    keep = tmp_path / "keep"
+    keep.mkdir()
+    (keep / "local-stack.pickle").write_bytes(b"broken")
+    errors = refused(tmp_path, KEEP=str(keep), but=[keep])
+    assert f"{keep}/local-stack.pickle cannot be read" in errors
 
 
 def test_a_missing_tool_is_one_clear_line(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from line_requests.operator.target import Target, new_clock
 
 if TYPE_CHECKING:
     from line_requests.storage.stores import Stores
+    from tests.local.stripe_double import StripeDouble
 
 
 class HasStores(Protocol):
@@ -58,6 +59,14 @@ def invoiced(deployment: HasStores, workspace_id: str, target: Target | None = N
     active(deployment, workspace_id)
     waiting = requested(deployment, workspace_id)
     return (target or Target(None)).deployment.lifecycle.advance(new_clock(), waiting, Until.FINALIZED)
+
+
+def paid_and_failed(deployment: HasStores, double: StripeDouble, waiting: Line) -> Line:
+    """The request once its invoice was paid and its provisioner failed it."""
+    assert waiting.invoice_id is not None
+    double.pay_invoice(waiting.invoice_id)
+    paid = deployment.stores.lines.mark_paid(waiting, AT_MS + 1, invoice_id=waiting.invoice_id, url=None)
+    return deployment.stores.lines.mark_failed(paid, "no numbers left", AT_MS + 2)
 
 
 def active(deployment: HasStores, workspace_id: str) -> Line:

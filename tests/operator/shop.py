@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import stripe
-
-if TYPE_CHECKING:
-    from tests.local.stripe_double import StripeDouble
+from tests.support.account import Account
 
 OPERATOR_API_KEY = "sk_test_operator"
 
 
-@dataclass
-class Shop:
+class Shop(Account):
     """One Stripe account, at the double."""
-
-    double: StripeDouble
-    http: stripe.RequestsClient
-
-    @property
-    def v1(self) -> stripe.V1Services:
-        # Another key than the product's: faults are the product's alone.
-        return stripe.StripeClient("sk_test_shop", base_addresses={"api": self.double.url}, http_client=self.http).v1
-
-    def product(self) -> str:
-        return self.v1.products.create({"name": "Line"}).id
-
-    def price(self, unit_amount: int | None = 1500, **params: Any) -> str:  # noqa: ANN401 - of any parameter
-        """A price for every month unless the parameters say otherwise; an argument of None leaves one out."""
-        common = {
-            "product": self.product(),
-            "currency": "usd",
-            "unit_amount": unit_amount,
-            "recurring": {"interval": "month"},
-        }
-        given: Any = {name: value for name, value in (common | params).items() if value is not None}
-        return self.v1.prices.create(given).id
 
     def inactive_price(self) -> str:
         price = self.price()
@@ -53,15 +24,6 @@ class Shop:
     def forget_tax_behavior(self) -> None:
         """As in a new account; Stripe's API cannot unset it."""
         self.double._account.tax_settings["defaults"]["tax_behavior"] = None  # noqa: SLF001
-
-    def customer(self) -> str:
-        return self.v1.customers.create({"name": "Ada"}).id
-
-    def subscriber(self, price: str) -> str:
-        """A customer who subscribes to the price."""
-        customer = self.customer()
-        self.v1.subscriptions.create({"customer": customer, "items": [{"price": price}]})
-        return customer
 
     def move(self, customer: str, price: str) -> None:
         """Changes what the customer subscribes to."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.operator.local import Local
 
 DOCS = Path(__file__).parents[2] / "docs"
+EXAMPLE = DOCS.parent / "lines.example.csv"
 PAGES = ("operate.md", "recover.md")
 LINE, INVOICE, KEY = "01a201e51d611380de40ba3c", "in_1NabcDEF", "3f9a1c"
 # It writes to the operator's own shell.
@@ -68,9 +69,19 @@ class World:
             "acme": self.workspace,
             "cus_123": self.customer,
             "plans.toml": str(plans),
+            "lines.csv": str(self._lines_file(plans.with_name("lines.csv"), base)),
             "org_123": f"org_{self.customer}",
             "org_456": f"org_2{self.customer}",
         }
+
+    def _lines_file(self, file: Path, base: str) -> Path:
+        """A line of another customer, who has no workspace yet."""
+        customer = self.local.stripe.customers.create({"name": "Beta"}).id
+        self.local.stripe.subscriptions.create({"customer": customer, "items": [{"price": base}]})
+        header, row, *_ = EXAMPLE.read_text(encoding="utf-8").splitlines()
+        row = row.replace("acme", f"beta-{customer[-8:].lower()}").replace("cus_123", customer)
+        file.write_text(f"{header}\n{row}\n", encoding="utf-8")
+        return file
 
     def argv(self, command: str) -> list[str]:
         words = shlex.split(command)[1:]
@@ -91,6 +102,9 @@ class World:
         """A line in the state in which the command makes sense."""
         if verb == "cancel":
             return lines.invoiced(self.local, self.workspace, Target(STACK_NAME))
+        if verb == "refund":
+            line = lines.invoiced(self.local, self.workspace, Target(STACK_NAME))
+            return lines.paid_and_failed(self.local, self.local.stack.double, line)
         make = {"answer": lines.requested, "retry": lines.failed}.get(verb, lines.active)
         return make(self.local, self.workspace)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ import pytest
 from line_requests.clock import wall_time_ms
 from line_requests.domain.model import Change, Line, PaymentStatus, Status
 from line_requests.operator import doctor
+from line_requests.operator.doctor_stripe import LIST_FROM
 from line_requests.operator.groups.deployment import CHECKS
 from line_requests.operator.target import Target
 from line_requests.storage import records
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from tests.operator.local import Local
 
 DAY_MS = 86_400_000
+(QUANTITIES,) = (check for check in CHECKS if check.name == "add-on quantities")
 
 
 def test_a_healthy_deployment_has_no_fault(local: Local) -> None:
@@ -181,7 +184,7 @@ def _disabled_endpoint(local: Local) -> Iterator[str]:
 def _deaf_endpoint(local: Local) -> Iterator[str]:
     (endpoint,) = local.stripe.webhook_endpoints.list().data
     local.stripe.webhook_endpoints.update(endpoint.id, {"enabled_events": ["invoice.paid"]})
-    yield f"the webhook endpoint {endpoint.id} does not send customer.subscription.created,"
+    yield f"the webhook endpoint {endpoint.id} does not send charge.dispute.closed,"
     local.restored_stripe()
 
 
@@ -242,10 +245,15 @@ def _orphan(local: Local) -> Iterator[str]:
 @contextmanager
 def _edited(local: Local, update: str, undo: str, **values: object) -> Iterator[str]:
     """A workspace's item, changed behind the product's back."""
-    name = next(one.id for one in local.stores.workspaces.all() if one.id.startswith("starter"))
-    local.stores.table.write(Write(records.workspace_key(name), update=update, values=dict(values)))
-    yield name
-    local.stores.table.write(Write(records.workspace_key(name), update=undo))
+    workspace = next(one.id for one in local.stores.workspaces.all() if one.id.startswith("starter"))
+
+    def write(expression: str) -> None:
+        used = {name: value for name, value in values.items() if f":{name}" in expression}
+        local.stores.table.write(Write(records.workspace_key(workspace), update=expression, values=used))
+
+    write(update)
+    yield workspace
+    write(undo)
 
 
 @plants("counters")
@@ -258,6 +266,12 @@ def _miscounted(local: Local) -> Iterator[str]:
 def _locked(local: Local) -> Iterator[str]:
     with _edited(local, "SET #lock = :lock", "REMOVE #lock", lock="1" * 24) as name:
         yield f"{name} is locked by {'1' * 24}, None awaits payment"
+
+
+@plants("operator's index")
+def _unlisted(local: Local) -> Iterator[str]:
+    with _edited(local, "SET #op_status = :old", "SET #op_status = :workspace", old="older", workspace="workspace"):
+        yield "lists show 1 lines or workspaces wrongly: starter"
 
 
 @plants("over plan")
@@ -310,7 +324,7 @@ def _homeless(local: Local) -> Iterator[str]:
 @plants("refunds")
 def _refund_due(local: Local) -> Iterator[str]:
     with _line(local, Status.CANCELED, PaymentStatus.CANCELED, days=0) as line:
-        yield f"the invoice in_1 of the line {line.id} was paid after it was canceled"
+        yield f"what was paid for the canceled line {line.id} by the invoice in_1 did not go back"
 
 
 @plants("waiting for payment")
@@ -344,6 +358,26 @@ def test_every_planted_fault_is_found_by_name_and_gone_with_it(local: Local) -> 
         if found(name).result != "ok":
             wrong[f"{name}, afterwards"] = ("ok", found(name))
     assert wrong == {}
+
+
+def test_many_subscriptions_are_read_by_the_page(local: Local) -> None:
+    """1,000 workspaces are 10 calls, not 1,000; `make bench` says how long that takes."""
+    names = [f"many-{uuid4().hex[:12]}" for _ in range(LIST_FROM)]
+    made = next(one for one in local.stores.workspaces.all() if one.id.startswith("starter"))
+    assert made.subscription is not None
+    for name in names:
+        customer = local.stripe.customers.create({"name": name}).id
+        items: Any = [{"price": local.stripe.prices.list({"type": "recurring"}).data[0].id}]
+        subscription = local.stripe.subscriptions.create({"customer": customer, "items": items}).id
+        snapshot = replace(made.subscription, id=subscription, allowances={})
+        assert local.stores.workspaces.insert(name, customer, livemode=False, subscription=snapshot)
+    first = len(local.stack.double.request_log)
+    (finding,) = doctor.examine(doctor.Patient(Target(STACK_NAME), wall_time_ms()), [QUANTITIES])
+    assert finding.result == "ok"
+    calls = [call.path for call in local.stack.double.request_log[first:] if "subscription" in call.path]
+    assert calls == ["/v1/subscriptions"]
+    for name in names:
+        local.stores.table.write(Write(records.workspace_key(name)))
 
 
 def test_the_doctor_exits_with_1_and_names_the_fix(local: Local) -> None:

@@ -19,6 +19,8 @@ from tests.operator import lines
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
     from line_requests.domain.model import Line, Workspace
     from tests.operator.conftest import Console, Deployment, Listener
     from tests.operator.shop import Shop
@@ -85,7 +87,8 @@ def test_a_line_of_another_workspace_is_not_shown(console: Console, deployment: 
     for verb in ("show", "retry", "release"):
         said = console.refused("line", verb, line.id, "--workspace", "other")
         assert said == f"the workspace other has no line {line.id}"
-    assert console.refused("line", "show", "0" * 24) == f"there is no line {'0' * 24}"
+    said = console.refused("line", "show", "0" * 24)
+    assert said == f"no workspace has a line {'0' * 24}; a deleted one's is found with --workspace"
 
 
 def test_retry_takes_a_place_again(console: Console, deployment: Deployment, acme: str) -> None:
@@ -220,30 +223,79 @@ def test_lines_are_listed_by_status_age_workspace_and_refund(
 ) -> None:
     starter = console.json("plans", "show")[0]["basePrices"][0]
     console.json("workspace", "create", "beta", "--customer", shop.subscriber(starter))
-    failed, waiting = lines.failed(deployment, acme), lines.requested(deployment, "beta")
+    failed, young = lines.failed(deployment, acme), lines.requested(deployment, "beta")
     active = lines.active(deployment, acme)
+    waiting = lines.requested(deployment, acme)
+    monkeypatch.setattr("line_requests.operator.groups.lines.wall_time_ms", lambda: lines.AT_MS + 86_400_000)
 
     def listed(*filters: str) -> list[str]:
         return [row["line"] for row in console.json("line", "list", *filters)]
 
-    assert set(listed()) == {failed.id, waiting.id, active.id}
+    assert set(listed()) == {failed.id, waiting.id}
+    assert set(listed("--all")) == {failed.id, young.id, active.id, waiting.id}
+    assert listed("--all", "--status", "active") == [active.id]
     assert listed("--status", "failed") == listed("--status", "FAILED") == [failed.id]
-    assert set(listed("--workspace", acme)) == {failed.id, active.id}
+    assert listed("--status", "awaiting-payment") == [waiting.id]
+    assert set(listed("--workspace", acme)) == {failed.id, active.id, waiting.id}
     assert listed("--workspace", acme, "--status", "active") == [active.id]
     assert listed("--older-than", "3650d") == listed("--refund-due") == []
-    monkeypatch.setattr("line_requests.operator.groups.lines.wall_time_ms", lambda: lines.AT_MS + 86_400_000)
-    assert listed("--older-than", "1d") == [waiting.id]
+    assert set(listed("--older-than", "23h")) == {failed.id, waiting.id}
     assert listed("--older-than", "25h") == []
     canceled = deployment.stores.lines.release(failed, "released", lines.AT_MS + 9)
+    deployment.stores.lines.flag_refund(waiting, "in_1")
+    assert listed("--refund-due") == [], "what was never paid is not to be refunded"
     deployment.stores.table.write(
         Write(records.line_key(acme, canceled.id), update="SET #refund_due = :yes", values={"yes": True})
     )
+    assert console.json("reindex") == {"read": 6, "repaired": 1}
     (row,) = console.json("line", "list", "--refund-due")
     assert (row["line"], row["cause"], row["refundDue"]) == (canceled.id, "released", True)
     assert listed("--sort", "newest")[0] == canceled.id
-    assert [row["workspace"] for row in console.json("line", "list", "--sort", "workspace")] == [acme, acme, "beta"]
+    assert set(listed()) == {canceled.id, waiting.id}
+    rows = console.json("line", "list", "--all", "--sort", "workspace")
+    assert [row["workspace"] for row in rows] == [acme, acme, acme, "beta"]
     assert "Ada" not in console.text("line", "list")
     assert console.refused("line", "list", "--workspace", "nobody") == "there is no workspace nobody"
+    assert console.refused("line", "list", "--all", "--workspace", acme).startswith("--all is every workspace")
+    assert "--all" in console.refused("line", "list", "--status", "active")
+
+
+def test_a_line_in_provisioning_is_listed_before_and_after_its_provisioner_is_late(
+    console: Console, deployment: Deployment, acme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = lines.requested(deployment, acme)
+    lines.requested(deployment, acme)
+    monkeypatch.setattr("line_requests.operator.groups.lines.wall_time_ms", lambda: lines.AT_MS + 60_000)
+    deployment.stores.lines.set_due(line, lines.AT_MS + 600_000)
+    assert [row["line"] for row in console.json("line", "list", "--status", "provisioning")] == [line.id]
+    assert line.id not in {row["line"] for row in console.json("line", "list")}
+    deployment.stores.lines.set_due(line, lines.AT_MS + 86_400_000, late=True)
+    assert [row["line"] for row in console.json("line", "list", "--status", "provisioning")] == [line.id]
+    assert line.id in {row["line"] for row in console.json("line", "list")}
+
+
+def test_a_long_list_says_that_there_is_more(console: Console, deployment: Deployment, acme: str) -> None:
+    made = [lines.failed(deployment, acme).id for _ in range(3)]
+    for argv in (["--status", "failed"], ["--status", "failed", "--sort", "workspace"], ["--all"]):
+        assert cli.main(["line", "list", "--limit", "2", "--json", *argv]) == cli.DONE
+        printed = console.capsys.readouterr()
+        assert {row["line"] for row in json.loads(printed.out)} < set(made)
+        assert printed.err == "There are more than these 2: --limit N shows more.\n"
+    assert len(console.json("line", "list", "--limit", "3")) == 3
+
+
+def test_a_table_without_the_index_is_listed_with_all(
+    console: Console, deployment: Deployment, dynamodb: DynamoDBClient, acme: str
+) -> None:
+    """It was restored without, or an older release made it."""
+    failed = lines.failed(deployment, acme)
+    dynamodb.update_table(
+        TableName=deployment.table_name, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "operator"}}]
+    )
+    said = console.refused("line", "list")
+    assert said == "the table has no index operator: deploy this release again, or list with --all"
+    assert [row["line"] for row in console.json("line", "list", "--all")] == [failed.id]
+    assert console.json("line", "show", failed.id, "--workspace", acme)["status"] == "failed"
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "failed"])

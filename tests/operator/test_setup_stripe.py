@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from line_requests.billing.client import API_VERSION
-from line_requests.billing.events import INVOICE_EVENTS, SUBSCRIPTION_EVENTS
+from line_requests.billing.events import INVOICE_EVENTS, REVERSAL_EVENTS, SUBSCRIPTION_EVENTS
 from line_requests.operator import stripe_setup
 from line_requests.operator.target import Target
 
@@ -47,7 +47,7 @@ def test_the_endpoint_has_what_the_code_needs_and_its_secret_is_stored(
     done = console.json("setup-stripe", "--url", URL)
     (endpoint,) = shop.v1.webhook_endpoints.list().data
     assert (endpoint.id, endpoint.url, endpoint.api_version) == (done["endpoint"], URL, API_VERSION)
-    assert set(endpoint.enabled_events) == {*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS}
+    assert set(endpoint.enabled_events) == {*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS, *REVERSAL_EVENTS}
     stored = _stored(secret)
     assert stored["api_key"] == "sk_test_product"
     (signing,) = stored["webhook_secrets"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from tests.page.conftest import OpenPage
 
 WIDTHS = [360, 768, 1440]
+PRORATED = re.compile(r"\$14\.\d\d now, then \$15\.00 a month")  # a day of a month has passed
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -175,6 +177,8 @@ def test_renewal_is_shown_a_month_later(moving_stack: LocalStack, open_page: Ope
         click(page, button)
         expect(page.locator("#advanced")).to_have_text("Time passes…")
         expect(page.locator("#advanced")).to_have_text("Time has passed.", timeout=120_000)
+        if button == "A day later":
+            expect(page.locator("#price")).to_have_text(PRORATED)
 
     charged = card(page, "Charged at Stripe")
     expect(charged.locator("#subscription")).to_contain_text(f"Purchased phone line1 {TIMES} $15.00 a month")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tests.proof import mutants, scenarios
+from tests.proof import mutants, observed, scenarios
 from tests.proof.explorer import Outcome
 from tests.proof.ledger import run as ledger
 
@@ -26,6 +26,8 @@ STATES_MAX = 700_000
 # A process that has seen so many places of actors is replaced by a fresh one.
 TASKS_PER_PROCESS = 40
 SLOWEST_SHOWN = 8
+# Where no terminal shows a bar, a line tells how far it is after so many scenarios.
+LINE_EVERY = 50
 
 
 @dataclass
@@ -81,6 +83,8 @@ def _explore(console: Console, names: list[str]) -> bool:
         for report in _in_processes(explored, names):
             reports.append(report)
             progress.advance(task)
+            if not console.is_terminal and len(reports) % LINE_EVERY == 0:
+                print(f"{len(reports)} of {len(names)} scenarios, {time.monotonic() - began:.0f} s", flush=True)
             if report.outcome.failure:
                 progress.print(report.story, highlight=False, markup=False)
             elif not report.outcome.exhausted:
@@ -107,7 +111,7 @@ def _explore(console: Console, names: list[str]) -> bool:
 def _plant(console: Console) -> bool:
     """Every planted bug has to be found."""
     survivors = []
-    names = [mutant.name for mutant in mutants.MUTANTS]
+    names = [mutant.name for mutant in observed.MUTANTS]
     with _progress(console) as progress:
         task = progress.add_task("planted bugs", total=len(names))
         for name, found in _in_processes(hunted, names, tasks_per_process=1):
@@ -163,7 +167,7 @@ _laboratory: "Laboratory | None" = None
 
 def hunted(name: str, *, tell: bool = False) -> tuple[str, str]:
     """Plants one bug in this process; what gave it away, or nothing."""
-    mutant = next(mutant for mutant in mutants.MUTANTS if mutant.name == name)
+    mutant = next(mutant for mutant in observed.MUTANTS if mutant.name == name)
     mutants.plant(mutant)
     from tests.proof.laboratory import Laboratory
 

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.proof.memory_stripe import Reply
 from tests.proof.memory_table import Answer
-from tests.proof.product import Alone, Delivery, Product, Run
+from tests.proof.product import Alarm, Alone, Delivery, Product, Run
 from tests.proof.world import Act, Crash, Pause, Result, Step, Stripe, Violation, World
 
 Json = dict[str, Any]
@@ -50,6 +50,26 @@ class Context:
 
     def get_remaining_time_in_millis(self) -> int:
         return 60_000
+
+
+class Taken(NamedTuple):
+    """A step of a call, with its result, and those before it."""
+
+    before: "Taken | None"
+    step: Step
+    result: Result
+    now_ms: int
+
+
+@dataclass(frozen=True, eq=False)
+class Ended:
+    """A call of a handler, from its event to its answer."""
+
+    call: Call
+    began_ms: int
+    last: Taken | None
+    alarms: tuple[Alarm, ...]
+    answer: Json
 
 
 CRASHED: Json = {"statusCode": 500, "body": '{"message":"Internal Server Error"}', "crashed": True}
@@ -92,6 +112,14 @@ class Place:
     """Of the call that it is in, by strand; None between calls."""
     unchecked: bool = False
     """Whether it holds a draft that Stripe has only repeated, and may be another by now."""
+    call: Call | None = None
+    """The call that it is in."""
+    last: Taken | None = None
+    """The newest step of that call."""
+    alarms: tuple[Alarm, ...] = ()
+    """Those that this call has raised."""
+    ends: tuple[Ended, ...] = ()
+    """The calls that were answered."""
     run: Run | None = None
     """The run that has come here, to go on with once."""
     known: dict[tuple[int, int, int], "Place"] = field(default_factory=dict)
@@ -111,12 +139,14 @@ class Cast:
         self._waiting: deque[Place] = deque()
         self.runs = 0
         """How often a handler was run."""
+        self.observe: Callable[[Alone, Ended], None] | None = None
+        """Judges each call that is played."""
 
     def start(self, script: Script, now_ms: int) -> Place:
         """The actor before its first step."""
         place = self._starts.get((script.name, now_ms))
         if place is None:
-            place = self._starts[script.name, now_ms] = self._go_on(script, now_ms, (), ())
+            place = self._starts[script.name, now_ms] = self._go_on(script, now_ms, (), None)
         return place
 
     def places(self) -> list[Place]:
@@ -140,7 +170,7 @@ class Cast:
     def _advance(self, place: Place, strand: int, given: Given) -> Place:
         script, now_ms = place.script, given.delivery.now_ms
         if place.deliveries is None:
-            return self._go_on(script, now_ms, (*place.results, given), place.answers)
+            return self._go_on(script, now_ms, (*place.results, given), place)
         if given.delivery.result is Crash:
             return self._answered(place, CRASHED, now_ms)
         deliveries = {**place.deliveries, strand: (*place.deliveries.get(strand, ()), given)}
@@ -152,22 +182,33 @@ class Cast:
             assert isinstance(line, Call)
             run = self._call(line, _run_name(script, place.results), place.began_ms, deliveries)
         unchecked = _unchecked(place.unchecked, place.pending[strand], given.delivery.result)
-        after = replace(place, pending=dict(run.pending), deliveries=deliveries, unchecked=unchecked, run=run, known={})
+        after = replace(
+            place,
+            pending=dict(run.pending),
+            deliveries=deliveries,
+            unchecked=unchecked,
+            run=run,
+            known={},
+            last=Taken(place.last, place.pending[strand], given.delivery.result, now_ms),
+            alarms=tuple(run.alarms),
+        )
         if unchecked and any(isinstance(step, Stripe) and step.writes for step in run.pending.values()):
             raise Violation("a draft that Stripe has only repeated is believed, without another look")
         return self._paused(after) if run.pending else self._answered(after, run.answer, now_ms)
 
-    def _go_on(self, script: Script, now_ms: int, results: tuple[Given, ...], answers: tuple[Json, ...]) -> Place:
+    def _go_on(self, script: Script, now_ms: int, results: tuple[Given, ...], before: Place | None) -> Place:
         """The first step of the line that comes after these results."""
         line = _line(script, results)
+        answers, ends = (before.answers, before.ends) if before else ((), ())
         if line is None:
             key = hash((script.name, json.dumps(answers, sort_keys=True)))
-            return Place(script, key, {}, results, answers)
+            return Place(script, key, {}, results, answers, ends=ends)
         key = hash((script.name, tuple(given.digest for given in results)))
         if not isinstance(line, Call):
-            return Place(script, key, {0: line}, results, answers)
+            return Place(script, key, {0: line}, results, answers, ends=ends)
         run = self._call(line, _run_name(script, results), now_ms, {})
-        begun = Place(script, key, dict(run.pending), results, answers, now_ms, {}, run=run)
+        begun = Place(script, key, dict(run.pending), results, answers, now_ms, {}, run=run, call=line, ends=ends)
+        begun.alarms = tuple(run.alarms)
         return self._paused(begun) if run.pending else self._answered(begun, run.answer, now_ms)
 
     def _paused(self, place: Place) -> Place:
@@ -185,7 +226,10 @@ class Cast:
 
     def _answered(self, place: Place, answer: Json, now_ms: int) -> Place:
         results = (*place.results, Given(digest_of(answer), Delivery(now_ms, answer)))
-        return self._go_on(place.script, now_ms, results, (*place.answers, answer))
+        assert place.call is not None
+        end = Ended(place.call, place.began_ms, place.last, place.alarms, answer)
+        answered = replace(place, answers=(*place.answers, answer), ends=(*place.ends, end))
+        return self._go_on(place.script, now_ms, results, answered)
 
     def _call(self, line: Call, name: str, began_ms: int, deliveries: dict[int, tuple[Given, ...]]) -> Run:
         """Runs the handler on what was delivered, until it waits for more or answers."""
@@ -221,6 +265,8 @@ class Cast:
                 alone.start(self._handling(line, world.now_ms))
                 worlds, result = alone.worlds, alone.answer
                 answers.append(result)
+                if self.observe is not None:
+                    self.observe(alone, _ended(line, alone))
             else:
                 after, result = line.apply(world)
                 worlds = [world, after]
@@ -230,6 +276,13 @@ class Cast:
             world = worlds[-1]
             results.append(Given(0, Delivery(world.now_ms, result)))
         return world, answers
+
+
+def _ended(call: Call, alone: Alone) -> Ended:
+    last: Taken | None = None
+    for step, result, _ in alone.steps:
+        last = Taken(last, step, result, alone.now_ms)
+    return Ended(call, alone.worlds[0].now_ms, last, tuple(alone.alarms), alone.answer)
 
 
 def _unchecked(before: bool, step: Step, result: Result) -> bool:  # noqa: FBT001 - a state, not an option

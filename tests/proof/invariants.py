@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from typing import Any, NamedTuple
 
-from tests.proof import stage
+from tests.proof import reversal_invariants, stage
 from tests.proof.actors import Cast, Json, Place
 from tests.proof.explorer import NO_FAULT, Scenario, State
 from tests.proof.expressions import Typed, plain
@@ -21,6 +21,7 @@ MOVES = {
     ("awaiting_payment", "canceled"),
     ("provisioning", "active"),
     ("provisioning", "failed"),
+    *reversal_invariants.MOVES,
 }
 # A process that crashed held a lease of two minutes at most.
 LEASES_MS = 150_000
@@ -67,7 +68,8 @@ def kind_of(line: Json) -> str:
 def standing(invoice: Json) -> str:
     """An invoice's status; one that is credited in full counts as void, whatever Stripe calls it."""
     credited = sum(invoice.get(name, 0) for name in CREDITED)
-    return "void" if credited and credited >= invoice["total"] else str(invoice["status"])
+    total = sum(line["amount"] for line in invoice["lines"]["data"])
+    return "void" if credited and credited >= total else str(invoice["status"])
 
 
 def invoices_of(name: str, seen: "Seen") -> tuple[dict[str, str], dict[str, str]]:
@@ -136,6 +138,7 @@ def safe(before: World, after: World) -> None:
         _history(see(before), seen)
         _paid_wins(see(before), seen)
     _money(seen)
+    reversal_invariants.never_more_than_was_paid(after.stripe)
     if len(_known_safe) > KNOWN_MAX:
         _known_safe.clear()
     _known_safe.add(step)
@@ -236,7 +239,9 @@ def _money(seen: Seen) -> None:
         found = [status for status in own.values() if status in LIVE]
         if line["payment_status"] == "paid":
             paying = seen.invoices.get(line["invoice_id"])
-            expect(paying and standing(paying) == "paid", f"line {name} counts as paid, its invoice is {paying}")
+            # A credit after the payment changes no state.
+            was_paid = paying and paying["status"] == "paid" and not paying.get("pre_payment_credit_notes_amount")
+            expect(was_paid, f"line {name} counts as paid, its invoice is {paying}")
         elif line["payment_status"] == "not_required":
             expect(not found, f"line {name} needs no payment and has an invoice: {found}")
         elif line["payment_status"] == "canceled":
@@ -296,8 +301,20 @@ class Settled:
         world = stage.drain_stream(self._cast, world)
         if world.digest not in self._ended:
             _settled(see(world), world)
+            reversal_invariants.reversals_heard(see(world).lines, world)
+            self._refund(world)
             self._ended.add(world.digest)
         return world
+
+    def _refund(self, world: World) -> None:
+        """An operator who refunds what is flagged is done with one command."""
+        name = reversal_invariants.to_refund(see(world).lines, world)
+        if name is None:
+            return
+        world, [answer] = self._cast.play(stage.command("line refund", lambda _: name), world, safe)
+        expect(answer.get("statusCode") == 200, f"line refund fails: {answer}")
+        expect(not see(world).lines[name].get("refund_due"), f"line {name} was refunded, and its flag stays")
+        expect(not reversal_invariants.kept(name, world.stripe), f"line {name} was refunded in part")
 
     def _retry(self, world: World, key: str, answered: dict[str, str]) -> World:
         """A client that asks once more gets its answer, or the one that it had."""
@@ -364,6 +381,9 @@ CAUSES = {
     "not_on_plan": {"switch to a plan without phones"},
     "canceled": {"cancel"},
     "subscription_ended": {"subscription ends"},
+    "retried_by_operator": {"line retry"},
+    "released_by_operator": {"line refund"},
+    "released_by_client": {"release"},
     "plan_includes_line": {"upgrade", "provisioning failed"},  # either leaves an included place free
     "invoice_paid": {
         "pay",
@@ -418,7 +438,7 @@ def _settled(seen: Seen, world: World) -> None:
             _waits(name, line, seen, world)
             expect("paid" not in copies.values(), f"line {name} still awaits payment, though a copy is paid")
         else:
-            _paid_for(name, line, own | copies)
+            _paid_for(name, line, own | copies, world)
             beside = [i for i, status in own.items() if status in {"draft", "open"} and not _unvoidable(i, seen, world)]
             expect(not beside, f"line {name} is {line['payment_status']}, and {beside} can still be paid")
         event_id = f"{name}:{len(line['history'])}"
@@ -454,10 +474,11 @@ def _waits(name: str, line: Json, seen: Seen, world: World) -> None:
     expect(unpaid > included, f"line {name} awaits payment though the plan includes it")
 
 
-def _paid_for(name: str, line: Json, invoices: dict[str, str]) -> None:
-    """Every payment but the one that pays the line is to be refunded."""
+def _paid_for(name: str, line: Json, invoices: dict[str, str], world: World) -> None:
+    """Every payment but the one that pays the line is to be refunded, or went back."""
     by_own = line["invoice_id"] if line["payment_status"] == "paid" else None
     kept = [invoice_id for invoice_id, status in invoices.items() if status == "paid" and invoice_id != by_own]
+    kept = [invoice_id for invoice_id in kept if reversal_invariants.left(world.stripe, invoice_id)]
     expect(not kept or line.get("refund_due"), f"line {name} is {line['payment_status']}, and {kept} is kept")
 
 

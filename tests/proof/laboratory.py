@@ -3,6 +3,7 @@
 from tests.proof.actors import Cast
 from tests.proof.explorer import Explorer, Move, Outcome, State, tell
 from tests.proof.invariants import Settled, safe
+from tests.proof.observations import observed
 from tests.proof.product import Product
 from tests.proof.scenarios import Beginnings, scenario
 from tests.proof.world import Violation, World
@@ -15,11 +16,15 @@ class Laboratory:
         product = Product()
         self.cast = Cast(product)
         self._beginnings = Beginnings(product, self.cast)
-        self._explorer = Explorer(self.cast, safe, Settled(self.cast))
+        self._explorer = Explorer(self.cast, safe, Settled(self.cast), observed(product, self.cast).moved)
 
     def explore(self, name: str, states_max: int) -> Outcome:
         """What comes of a scenario."""
-        return self._explorer.explore(scenario(name, self._beginnings), states_max)
+        try:
+            one = scenario(name, self._beginnings)
+        except Violation as violation:
+            return Outcome(name, failure=f"while the beginning is prepared: {violation}")
+        return self._explorer.explore(one, states_max)
 
     def begins(self, name: str) -> World:
         """The world that a scenario begins with."""
@@ -27,7 +32,7 @@ class Laboratory:
 
     def story(self, outcome: Outcome) -> str:
         """A failure, told step by step, and the seed to tell it again."""
-        told = self._tell(outcome.scenario, outcome.path)
+        told = self._tell(outcome.scenario, outcome.path) if outcome.path else outcome.scenario
         seed = f"{outcome.scenario}:{'.'.join(map(str, outcome.path))}"
         return f"\n{told}\n=> {outcome.failure}\n   again: python -m tests.proof --replay '{seed}'\n"
 

@@ -14,7 +14,8 @@ from tests.proof.expressions import Typed, ValidationError, condition_of, update
 Key = tuple[str, str]
 Request = Mapping[str, Any]
 
-INDEX, INDEX_HASH, INDEX_RANGE = "due", "due_shard", "due_at"
+# The sparse indexes: hash and range key of each.
+INDEXES = {"due": ("due_shard", "due_at"), "operator": ("op_status", "since_ms")}
 
 
 class Answer(NamedTuple):
@@ -81,15 +82,13 @@ class MemoryTable:
     def by_range(self, request: Request) -> list[Typed]:
         """What a query's key condition selects, in the order of its index."""
         condition, values = condition_of(request, "KeyConditionExpression"), request["ExpressionAttributeValues"]
-        indexed = request.get("IndexName") == INDEX
+        keys = INDEXES.get(request.get("IndexName", ""), ())
         found = [
             stored.item
             for stored in self.items.values()
-            if (not indexed or (INDEX_HASH in stored.item and INDEX_RANGE in stored.item))
-            and condition(stored.item, values)
+            if all(key in stored.item for key in keys) and condition(stored.item, values)
         ]
-        order = _index_order if indexed else _main_order
-        return sorted(found, key=order, reverse=not request.get("ScanIndexForward", True))
+        return sorted(found, key=_order(request), reverse=not request.get("ScanIndexForward", True))
 
 
 def key_of(item: Typed) -> Key:
@@ -101,8 +100,12 @@ def _main_order(item: Typed) -> tuple[Any, ...]:
     return item["sk"]["S"], item["pk"]["S"]
 
 
-def _index_order(item: Typed) -> tuple[Any, ...]:
-    return (int(item[INDEX_RANGE]["N"]), *key_of(item))
+def _order(request: Request) -> Callable[[Typed], tuple[Any, ...]]:
+    """The order that a query's items come in."""
+    if "IndexName" not in request:
+        return _main_order
+    _, range_key = INDEXES[request["IndexName"]]
+    return lambda item: (int(item[range_key]["N"]), *key_of(item))
 
 
 def _error(code: str, message: str, **more: object) -> Answer:
@@ -174,15 +177,14 @@ def canceled(reasons: list[dict[str, Any]]) -> Answer:
 
 
 def _query(table: MemoryTable, request: Request) -> tuple[MemoryTable, Answer]:
-    indexed = "IndexName" in request
-    order = _index_order if indexed else _main_order
-    found = table.by_range(request)
-    return table, _page(request, found, order, descending=not request.get("ScanIndexForward", True), keys_only=indexed)
+    descending = not request.get("ScanIndexForward", True)
+    keys = INDEXES.get(request.get("IndexName", ""), ())
+    return table, _page(request, table.by_range(request), _order(request), descending=descending, index_keys=keys)
 
 
 def _scan(table: MemoryTable, request: Request) -> tuple[MemoryTable, Answer]:
     found = sorted((stored.item for stored in table.items.values()), key=key_of)
-    return table, _page(request, found, key_of, descending=False, keys_only=False)
+    return table, _page(request, found, key_of, descending=False)
 
 
 def _page(
@@ -191,7 +193,7 @@ def _page(
     order: Callable[[Typed], tuple[Any, ...]],
     *,
     descending: bool,
-    keys_only: bool,
+    index_keys: Sequence[str] = (),
 ) -> Answer:
     start, limit = request.get("ExclusiveStartKey"), request.get("Limit")
     rest = list(found)
@@ -199,9 +201,9 @@ def _page(
         rest = [item for item in rest if (order(item) < order(start) if descending else order(item) > order(start))]
     page = rest if limit is None else rest[:limit]
     passes, values = condition_of(request, "FilterExpression"), request.get("ExpressionAttributeValues", {})
-    names = ("pk", "sk", INDEX_HASH, INDEX_RANGE) if keys_only else ("pk", "sk")
+    names = ("pk", "sk", *index_keys)
     items = [item for item in page if passes(item, values)]
-    shown = [{name: item[name] for name in names} for item in items] if keys_only else items
+    shown = [{name: item[name] for name in names} for item in items] if index_keys else items
     body: dict[str, Any] = {"Items": shown, "Count": len(shown), "ScannedCount": len(page)}
     if limit is not None and len(page) == limit and page:
         body["LastEvaluatedKey"] = {name: page[-1][name] for name in names}

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
 
-LAYER = Path(__file__).parents[2] / "layers" / "line_requests"
+ROOT = Path(__file__).parents[2]
+LAYER = ROOT / "layers" / "line_requests"
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,13 @@ class Mutant:
     """Module, text as it is, text as it is to be."""
     scenarios: tuple[str, ...]
 
+    @classmethod
+    def of(cls, name: str, module: str, before: str, after: str, *scenarios: str) -> "Mutant":
+        """A bug of one change."""
+        return cls(name, ((module, before, after),), scenarios)
 
-def _bug(name: str, module: str, before: str, after: str, *scenarios: str) -> Mutant:
-    return Mutant(name, ((module, before, after),), scenarios)
 
+_bug = Mutant.of
 
 MUTANTS = (
     _bug(
@@ -170,7 +174,7 @@ MUTANTS = (
     _bug(
         "a conflict is not tried again",
         "storage.table",
-        'if CONFLICTS.isdisjoint([error.response["Error"]["Code"], *codes]) or attempt == CONFLICT_ATTEMPTS:',
+        'if CONFLICTS.isdisjoint([error.response["Error"]["Code"], *codes]):',
         "if True:",
         "waiting/cancel+poll",
         "waiting/create-B+pay",
@@ -428,12 +432,60 @@ MUTANTS = (
         "due_at_ms=None if add_on else now_ms + REPUBLISH_AFTER_MS",
         "full/create-A+poll",
     ),
+    Mutant(
+        "no look for earlier refunds before the credit note",
+        (
+            (
+                "domain.reversals",
+                "        returned = sum(refund.amount for refund in self.refunds if refund.counts)\n",
+                "        returned = 0\n",
+            ),
+            ("domain.reversals", "if refund.counts and refund.id not in named}", "if False}"),
+        ),
+        ("released/refund-by-hand+refund",),
+    ),
+    _bug(
+        "the refund flag is cleared before Stripe confirms",
+        "domain.reversals",
+        "for refund in self.refunds if refund.status == SUCCEEDED)",
+        "for refund in self.refunds if refund.counts)",
+        "released/refund-pending+refund",
+    ),
+    _bug(
+        "a failed refund is ignored",
+        "flows.reversals",
+        "        refund_due = kept > 0\n",
+        "        refund_due = line.refund_due and kept > 0\n",
+        "released/refund+refund-fails",
+    ),
+    _bug(
+        "a reversal is written by each who hears of it",
+        "storage._marks",
+        'condition=f"size(#history) = :sequence AND {known} AND',
+        'condition=f"size(#history) = :sequence AND',
+        "provisioning/refund-by-hand+reconcile",
+    ),
+    _bug(
+        "a failed line is refunded and may be retried",
+        "flows.refunds",
+        "        if _fails_paid(line):\n            # Released first",
+        "        if False:\n            # Released first",
+        "failed/refund+retry",
+    ),
+    _bug(
+        "reversals are heard from the webhook alone",
+        "billing.events",
+        '"types": [*FEED_INVOICE_EVENTS, *SUBSCRIPTION_EVENTS, *FEED_REVERSAL_EVENTS],',
+        '"types": [*FEED_INVOICE_EVENTS, *SUBSCRIPTION_EVENTS],',
+        "released/refund-unheard",
+    ),
 )
 
 
 def path_of(module: str) -> Path:
-    """The file of a module, named from the layer's package on: `flows.create`."""
-    return LAYER.joinpath(*module.split(".")).with_suffix(".py")
+    """The file of a module, named from the layer's package on, or a function's: `flows.create`, `functions.x.app`."""
+    root = ROOT if module.startswith("functions.") else LAYER
+    return root.joinpath(*module.split(".")).with_suffix(".py")
 
 
 class _Patched(importlib.machinery.SourceFileLoader):
@@ -461,7 +513,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         del path, target
         module = fullname.removeprefix("line_requests.")
-        if module == fullname or module not in self._changes:
+        if module not in self._changes or (module == fullname and not module.startswith("functions.")):
             return None
         file = str(path_of(module))
         loader = _Patched(fullname, file, self._changes[module])

@@ -6,7 +6,7 @@ things: the clock's time, the intake's thread pool and its random ids. The rest 
 """
 
 import dataclasses
-import importlib.util
+import importlib
 import json
 import os
 import re
@@ -15,10 +15,10 @@ import urllib.parse
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import boto3
 import stripe
@@ -62,6 +62,17 @@ class Delivery:
     result: Result
 
 
+class Alarm(NamedTuple):
+    """A metric that an alarm of the template watches, and what was logged with it."""
+
+    metric: str
+    context: tuple[tuple[str, str], ...]
+
+    def about(self, name: str) -> str | None:
+        """What the alarm is about: its line, its invoice."""
+        return dict(self.context).get(name)
+
+
 class Run:
     """One run of product code, one strand for each thing it does at a time.
 
@@ -74,7 +85,11 @@ class Run:
         self.now_ms = self._began_ms = now_ms
         self.pending: dict[int, Step] = {}
         """What each strand waits for; none: it has ended."""
+        self.alarms: list[Alarm] = []
+        """Those that were raised so far."""
         self.answer: Any = None
+        self.context: tuple[tuple[str, str], ...] = ()
+        """What the newest alarm has logged."""
         self._given = {strand: iter(deliveries) for strand, deliveries in given.items()}
         self._strands: list[greenlet] = []
         self._caller = getcurrent()
@@ -159,11 +174,14 @@ class Alone(Run):
         super().__init__(name, world.now_ms, {})
         self.worlds = [world]
         """Before the first step, and after each."""
+        self.steps: list[tuple[Step, Result, int]] = []
+        """Each step with its result, and how many alarms were raised before it."""
 
     def ask(self, step: Step) -> Result:
         world = self.worlds[-1]
         world, result = step.apply(world.after(step.ms) if isinstance(step, Pause) else world)
         self.worlds.append(world)
+        self.steps.append((step, result, len(self.alarms)))
         self.now_ms = world.now_ms
         return result
 
@@ -186,7 +204,11 @@ def _make_api_call(client: Any, operation: str, request: Mapping[str, Any]) -> A
     if operation == "GetSecretValue":
         return {"SecretString": json.dumps({"api_key": API_KEY, "webhook_secrets": [WEBHOOK_SECRET]})}
     if operation == "PutEvents":
-        step: Step = Publish(tuple(json.loads(entry["Detail"]) for entry in request["Entries"]))
+        entries = request["Entries"]
+        step: Step = Publish(
+            tuple(json.loads(entry["Detail"]) for entry in entries),
+            tuple((entry["Source"], entry["DetailType"]) for entry in entries),
+        )
     else:
         step = DynamoDb(operation, request)
     result = current().ask(step)
@@ -249,6 +271,17 @@ class _Http(stripe.HTTPClient):
         """Nothing is open."""
 
 
+def _log_alarm(_message: str, *, extra: Mapping[str, object]) -> None:
+    """What an alarm logs; its metric follows."""
+    current().context = tuple((name, str(value)) for name, value in extra.items())
+
+
+def _count_alarm(*, name: str, value: float, **_: object) -> AbstractContextManager[None]:
+    if value:
+        current().alarms.append(Alarm(name, current().context))
+    return nullcontext()
+
+
 class _Strands:
     """What intake and reconciler take for a thread pool."""
 
@@ -289,7 +322,7 @@ class Product:
             session.events.register(f"creating-client-class.{service}", _give_class)
         # Two shards of the index stand for all: what matters is which of them comes first.
         _replace(line_requests.storage.records, "DUE_SHARDS", 2)
-        _replace(line_requests.telemetry, "single_metric", lambda **_: nullcontext())
+        _replace(line_requests.telemetry, "single_metric", _count_alarm)
         # No seam in the product for these: a clock, threads and chance are what it takes for given.
         time = SimpleNamespace(monotonic=_monotonic_s, sleep=_sleep, time_ns=lambda: int(_monotonic_s() * 1e9))
         _replace(line_requests.clock, "time", time)
@@ -300,14 +333,39 @@ class Product:
         _replace(line_requests.domain.ids, "secrets", SimpleNamespace(token_hex=lambda _size: current().draw()))
         self.deployment = _deployment(session)
         self.handlers = {name: self._handler(name) for name in FUNCTIONS}
+        # The operator's commands, behind the console script.
+        self.handlers |= {"line refund": self._refund, "line retry": self._retry}
+        # Last, for it replaces only what `telemetry.alarm` logs through.
+        _replace(line_requests.telemetry, "logger", SimpleNamespace(error=_log_alarm))
+
+    def _refund(self, event: Any, _context: object) -> Any:  # noqa: ANN401 - a line's names
+        from line_requests.clock import Clock
+        from line_requests.domain.errors import BillingUnavailable, NotInThisStatus
+
+        line = self.deployment.stores.lines.get(event["workspace"], event["line"])
+        try:
+            refunded, given = self.deployment.refunds.give_back(Clock.start(20.0), line)
+        except NotInThisStatus as refusal:
+            return {"statusCode": 200, "body": str(refusal)}
+        except BillingUnavailable as trouble:
+            return {"statusCode": 503, "body": str(trouble)}
+        return {"statusCode": 200, "body": f"{refunded.status}, due: {refunded.refund_due}, given: {len(given)}"}
+
+    def _retry(self, event: Any, _context: object) -> Any:  # noqa: ANN401 - a line's names
+        from line_requests.clock import wall_time_ms
+        from line_requests.operator import commands
+        from line_requests.operator.refusal import Refused
+
+        stores = self.deployment.stores
+        try:
+            commands.retry(stores.lines, stores.workspaces, event["workspace"], event["line"], wall_time_ms())
+        except Refused as refusal:
+            return {"statusCode": 200, "body": str(refusal)}
+        return {"statusCode": 200}
 
     def _handler(self, name: str) -> Callable[[Any, Any], Any]:
         """The function's handler, on the simulated deployment."""
-        spec = importlib.util.spec_from_file_location(f"proof_{name}", ROOT / "functions" / name / "app.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = importlib.import_module(f"functions.{name}.app")
         _replace(module, "DEPLOYMENT", self.deployment)
         handler: Callable[[Any, Any], Any] = module.handler
         return handler

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations_with_replacement
 
-from tests.proof import stage
+from tests.proof import observed, stage
 from tests.proof.actors import Cast, Script
 from tests.proof.explorer import NO_FAULT, Scenario, State, begin, moves, take
 from tests.proof.product import Product
@@ -40,10 +40,18 @@ ACTORS: dict[str, Script] = {
     "switch": stage.switch(),
     "end": stage.end(),
     "reconcile": stage.reconcile(),
+    "release": stage.release(),
+    "retry": stage.command("line retry", stage.failed),
+    "refund": stage.command("line refund", stage.flagged),
+    "refund-by-hand": stage.refund_by_hand(),
+    "refund-unheard": stage.refund_by_hand(delivered=0),
+    "refund-pending": stage.refund_by_hand("pending"),
+    "refund-fails": stage.refund_fails(),
     "provisioned": stage.provision(),
     "not-provisioned": stage.provision("failed"),
     "stream": stage.stream(),
     "stream-doubled": stage.stream(doubled=True),
+    **observed.ACTORS,
 }
 CREATORS = ("create", "create-email", "create-A", "create-B", "insistent-A")
 AT_STRIPE = ("pay", "pay-doubled", "pay-unheard", "debit", "debit-fails", "void", "write-off", "late-webhook")
@@ -52,6 +60,19 @@ ON_A_LINE = ("poll", "cancel", "payment_link", *AT_STRIPE)
 OTHER_HANDS = ("part", "copy", "copy-unheard", "revise", "revise-unheard", "credit", "switch")
 ANYTIME = ("upgrade", "end", "reconcile")
 PROVISIONING = ("provisioned", "not-provisioned", "stream", "stream-doubled")
+# Beginnings that are played from an empty world.
+PLAYED = {
+    "full": stage.full,
+    "waiting": stage.waiting,
+    "provisioning": stage.provisioning,
+    "unvoidable": stage.unvoidable,
+    "renewed": stage.renewed,
+    "failed": stage.failed_line,
+    "released": stage.released_line,
+    "late": stage.paid_after_cancel,
+    "canceled": observed.canceled,
+}
+REFUNDS = ("refund", "refund-by-hand", "refund-pending", "refund-fails", "late-webhook", "reconcile")
 HEALERS = ("insistent-A", "poll", "payment_link", "cancel", "reconcile", "late-webhook", "upgrade", "end", "create-B")
 
 # Beginning: who may meet there in pairs.
@@ -59,7 +80,20 @@ PAIRS = {
     "room": (*CREATORS, "upgrade", "end", "provisioned", "stream"),
     "full": (*CREATORS, *ON_A_LINE, *ON_A_DRAFT, *ANYTIME),
     "waiting": (*CREATORS, *ON_A_LINE, *ANYTIME),
-    "provisioning": (*PROVISIONING, "create-A", "create-B", "pay", "poll", "cancel", "late-webhook", *ANYTIME),
+    "provisioning": (
+        *PROVISIONING,
+        "refund-by-hand",
+        "create-A",
+        "create-B",
+        "pay",
+        "poll",
+        "cancel",
+        "late-webhook",
+        *ANYTIME,
+    ),
+    "failed": ("release", "retry", *REFUNDS),
+    "released": (*REFUNDS, "refund-unheard"),
+    "late": ("refund", "refund-by-hand", "late-webhook", "reconcile"),
     "old-asked": HEALERS,
     "old-draft": (*HEALERS, *ON_A_DRAFT),
     "old-item": (*HEALERS, *ON_A_DRAFT),
@@ -75,6 +109,7 @@ PAIRS = {
         "upgrade",
         "end",
     ),
+    "canceled": observed.PAIRS,
     "waiting-hands": (*OTHER_HANDS, "pay", "poll", "cancel", "reconcile", "create-A"),
     "unvoidable": ("cancel", "poll", "reconcile", "pay", "upgrade", "end", "switch"),
     "renewed": ("pay", "pay-unheard", "poll", "reconcile"),
@@ -165,6 +200,14 @@ TRIPLES = {
         ("upgrade", "end", "poll"),
         ("upgrade", "create", "pay-unheard"),
     ),
+    "failed": (
+        ("release", "refund", "refund-by-hand"),
+        ("release", "refund", "retry"),
+    ),
+    "released": (
+        ("refund", "refund", "refund-by-hand"),
+        ("refund", "refund-fails", "reconcile"),
+    ),
     "provisioning": (
         ("provisioned", "not-provisioned", "create-B"),
         ("provisioned", "not-provisioned", "reconcile"),
@@ -190,6 +233,11 @@ BOUNDED = (
     "provisioning/not-provisioned+reconcile",
     "provisioning/provisioned+not-provisioned",
     "provisioning/provisioned+stream-doubled",
+    "failed/release+refund-by-hand",
+    "released/refund+refund-by-hand",
+    "released/refund-unheard",
+    "released/refund-pending",
+    "released/refund+refund-fails",
     "old-asked/reconcile",
     "old-draft/poll",
     "old-item/add-item",
@@ -198,6 +246,8 @@ BOUNDED = (
     "missing/poll",
     "capped/create-A",
     "refusing/create-A",
+    "canceled/pay-copy",
+    "provisioning/garbled-batch",
 )
 # Nothing happens without a line: these are paired only with who makes one.
 _NEEDS_LINE = {"full": (*ON_A_LINE, *ON_A_DRAFT, *ANYTIME), "room": PROVISIONING}
@@ -212,6 +262,8 @@ def _worthwhile(beginning: str, pair: tuple[str, str]) -> bool:
     idle = beginning == "waiting-hands" and (not set(pair) & set(OTHER_HANDS) or set(pair) == {"revise"})
     if unmakable or idle or (beginning == "refusing" and set(pair) == {"insistent-A"}):
         return False  # nothing to act on; each try of each is a new line
+    if beginning == "canceled":
+        return bool({"pay-copy", "link-of-canceled"} & set(pair))
     if "create-email" in pair:
         return "create-A" in pair or beginning == "waiting"
     if beginning in _MIRRORED and set(pair) == {"create", "insistent-A"}:
@@ -241,15 +293,8 @@ class Beginnings:
     def _make(self, name: str) -> World:
         empty = stage.empty(self._product)
         beginning, _, made = name.partition("-")
-        of_stage = {
-            "full": stage.full,
-            "waiting": stage.waiting,
-            "provisioning": stage.provisioning,
-            "unvoidable": stage.unvoidable,
-            "renewed": stage.renewed,
-        }
-        if beginning in of_stage:
-            return of_stage[beginning](self._cast, empty)
+        if beginning in PLAYED:
+            return PLAYED[beginning](self._cast, empty)
         match beginning:
             case "room" | "fresh":
                 return empty
@@ -301,6 +346,7 @@ def names() -> Iterator[str]:
     for beginning, triples in TRIPLES.items():
         for triple in triples:
             yield f"{beginning}/{'+'.join(triple)}"
+    yield from observed.NAMES
 
 
 def scenario(name: str, beginnings: Beginnings) -> Scenario:

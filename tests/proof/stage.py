@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tests.proof import memory_hands
+from tests.proof import memory_hands, memory_reversals
 from tests.proof.actors import Call, Cast, Json, Lines, Script
 from tests.proof.expressions import Typed
 from tests.proof.memory_stripe import MemoryStripe
@@ -98,7 +98,9 @@ def event_about(world: World, kind: str, subject: str) -> Json:
 Effect = Callable[[World], tuple[World, Result] | None]
 
 
-def _when(see: Callable[[World], Any]) -> Effect:
+def when(see: Callable[[World], Any]) -> Effect:
+    """An act that changes nothing: somebody sees something, as soon as it is there."""
+
     def effect(world: World) -> tuple[World, Result] | None:
         seen = see(world)
         return None if seen is None else (world, seen)
@@ -132,7 +134,7 @@ def insistent(key: str = "A") -> Script:
 
 def poll() -> Script:
     def script() -> Lines:
-        line_id = yield Act("a client knows the line", _when(payable))
+        line_id = yield Act("a client knows the line", when(payable))
         yield Call("get_line_request", partial(http, line_id=line_id))
 
     return Script("poll", script)
@@ -140,7 +142,7 @@ def poll() -> Script:
 
 def manage(action: str) -> Script:
     def script() -> Lines:
-        line_id = yield Act("a client knows the line", _when(payable))
+        line_id = yield Act("a client knows the line", when(payable))
         yield Call("manage_line_request", partial(http, body={"action": action}, line_id=line_id))
 
     return Script(action, script)
@@ -280,7 +282,7 @@ def stray_webhook() -> Script:
         return event_of("invoice.paid", world.stripe.invoices[invoice])
 
     def script() -> Lines:
-        event = yield Act("Stripe delivers an event at the wrong time", _when(see))
+        event = yield Act("Stripe delivers an event at the wrong time", when(see))
         yield from _deliver(event)
 
     return Script("late webhook", script)
@@ -352,17 +354,88 @@ def provision(outcome: str = "succeeded") -> Script:
         return None
 
     def script() -> Lines:
-        detail = yield Act("the provisioner is done", _when(see))
+        detail = yield Act("the provisioner is done", when(see))
         yield Call("provisioning_result", lambda now_ms: queued({"id": "1", "detail": detail, "time": at(now_ms)}))
 
     return Script(f"provisioning {outcome}", script)
+
+
+# --- money that goes back -----------------------------------------------------------------------
+
+
+def failed(world: World) -> str | None:
+    """A paid line that its provisioner failed."""
+    of_line = {id_of(line): line for line in lines(world)}
+    return next(
+        (name for name, line in of_line.items() if (_text(line, "status"), _text(line, "payment_status")) == FAILED),
+        None,
+    )
+
+
+FAILED = ("failed", "paid")
+
+
+def _text(line: Typed, name: str) -> str:
+    return str(line[name]["S"])
+
+
+def flagged(world: World) -> str | None:
+    """A line whose payment has to go back, or will once it is released."""
+    return next((id_of(line) for line in lines(world) if line["refund_due"].get("BOOL")), None) or failed(world)
+
+
+def release() -> Script:
+    """A client gives up a line that failed."""
+
+    def script() -> Lines:
+        line_id = yield Act("a client gives up the line that failed", when(failed))
+        route = {"routeKey": "DELETE /api/lines/{id}"}
+        yield Call("manage_line_request", lambda now_ms: http(now_ms, line_id=line_id) | route)
+
+    return Script("release", script)
+
+
+def command(name: str, see: Callable[[World], str | None]) -> Script:
+    """An operator's command about a line."""
+
+    def script() -> Lines:
+        line_id = yield Act(f"an operator types {name}", when(see))
+        yield Call(name, lambda _: {"workspace": WORKSPACE, "line": line_id})
+
+    return Script(name, script)
+
+
+def refund_by_hand(status: str = "succeeded", *, delivered: int = 1) -> Script:
+    """A person refunds the payment at Stripe, and nobody issues a credit note."""
+
+    def find(world: World) -> str | None:
+        invoice = invoice_of(world, payable(world), "paid")
+        return invoice if invoice and memory_reversals.left_of(world.stripe, invoice) else None
+
+    def act(world: World, invoice: str) -> World:
+        return replace(world, stripe=memory_reversals.by_hand(world.stripe, invoice, world.now_ms // 1000, status))
+
+    name = f"refund by hand, {status}{'' if delivered else ', webhook lost'}"
+    return _at_stripe(name, "a person refunds the payment at Stripe", find, act, *["refund.created"] * delivered)
+
+
+def refund_fails() -> Script:
+    """The bank refuses a refund that had succeeded."""
+
+    def find(world: World) -> str | None:
+        return next((name for name, one in world.stripe.refunds.items() if one["status"] == "succeeded"), None)
+
+    def act(world: World, refund: str) -> World:
+        return replace(world, stripe=memory_reversals.fail(world.stripe, refund, world.now_ms // 1000))
+
+    return _at_stripe("refund fails", "the bank refuses the refund", find, act, "refund.failed")
 
 
 def stream(*, doubled: bool = False) -> Script:
     """The table's stream: the first batch there is, again until it is taken, or once more for nothing."""
 
     def script() -> Lines:
-        records = yield Act("the stream has records", _when(records_of))
+        records = yield Act("the stream has records", when(records_of))
         for _ in range(3):
             answer = yield Call("publish_changes", lambda _: records)
             if not doubled and not answer.get("crashed") and not answer.get("batchItemFailures"):
@@ -489,6 +562,28 @@ def provisioning(cast: Cast, world: World) -> World:
     """Beyond that, it is paid, and its provisioner at work."""
     world, _ = cast.play(pay(), waiting(cast, world))
     return drain_stream(cast, world).after(1_000)
+
+
+def failed_line(cast: Cast, world: World) -> World:
+    """Beyond that, the provisioner fails it."""
+    world, _ = cast.play(provision("failed"), provisioning(cast, world))
+    return drain_stream(cast, world).after(1_000)
+
+
+def paid_after_cancel(cast: Cast, world: World) -> World:
+    """A request that was canceled, and paid at the same moment; nothing is due."""
+    world, _ = cast.play(manage("cancel"), waiting(cast, world))
+    invoice_id = invoice_of(world, payable(world), "void")
+    assert invoice_id is not None
+    paid = world.stripe.invoices[invoice_id] | {"status": "paid"}
+    stripe = world.stripe.with_invoice(paid, "invoice.paid", now_s=world.now_ms // 1000)
+    return settled(cast, replace(world, stripe=stripe))
+
+
+def released_line(cast: Cast, world: World) -> World:
+    """Beyond that, a client gives it up, and nothing is due."""
+    world, _ = cast.play(release(), failed_line(cast, world))
+    return settled(cast, world)
 
 
 def played(cast: Cast, world: World, scripts: Iterable[Script]) -> World:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.proof import mutants, scenarios
+from tests.proof import mutants, observed, scenarios
 
 
 def prove(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +32,7 @@ def test_long_histories_are_as_the_model_says() -> None:
     assert proof.returncode == 0, proof.stdout[-4000:] + proof.stderr[-8000:]
 
 
-@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", observed.MUTANTS, ids=lambda mutant: mutant.name)
 def test_every_planted_bug_still_has_its_place(mutant: mutants.Mutant) -> None:
     for module, before, after in mutant.changes:
         assert mutants.path_of(module).read_text().count(before) == 1, before

@@ -242,6 +242,8 @@ class Publish:
     """PutEvents: it delivers each event at least once."""
 
     details: tuple[Mapping[str, Any], ...]
+    names: tuple[tuple[str, str], ...]
+    """The source and the detail type of each."""
 
     quiet = False
     writes = True
@@ -263,7 +265,7 @@ class Publish:
         yield "the bus refuses it", lambda world: (world, refused)
 
     def __str__(self) -> str:
-        return "PutEvents " + ", ".join(f"{detail['eventId']} {detail['status']}" for detail in self.details)
+        return "PutEvents " + ", ".join(f"{detail['eventId']} {detail.get('status', '')}" for detail in self.details)
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,6 @@ def test_stage_throttles_by_parameter(resources: Json) -> None:
     settings = stage(resources)["DefaultRouteSettings"]
     assert settings["ThrottlingRateLimit"] == {"Ref": "ApiRequestsPerSecond"}
     assert settings["ThrottlingBurstLimit"] == {"Ref": "ApiBurst"}
-    assert settings["DetailedMetricsEnabled"] is True
 
 
 def test_custom_domain_is_made_only_when_it_is_named(template: Json) -> None:

@@ -75,10 +75,10 @@ def test_secret_and_bus_grants_name_this_stacks_own(resources: Json) -> None:
                 assert names == {"eventBusName": {"Ref": "Bus"}}
 
 
-def test_only_the_reconciler_reads_the_index(resources: Json) -> None:
-    index = {"Fn::Sub": ["${Table}/index/due", {"Table": TABLE}]}
-    reading = {f for f in FUNCTIONS for _, statement in statements(resources, f) if statement["Resource"] == index}
-    assert reading == {"Reconciler"}
+def test_only_the_reconciler_reads_the_indexes(resources: Json) -> None:
+    indexes = [{"Fn::Sub": [f"${{Table}}/index/{name}", {"Table": TABLE}]} for name in ("due", "operator")]
+    granted = [(f, statement["Resource"]) for f in FUNCTIONS for _, statement in statements(resources, f)]
+    assert [(f, resource) for f, resource in granted if "/index/" in str(resource)] == [("Reconciler", indexes)]
 
 
 def test_no_secret_is_in_the_template(template_text: str, resources: Json) -> None:

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from line_requests.clock import CALLS_GRACE_S
+from line_requests.storage.calls import CLIENT_CONFIG
 from tests.shape.cloudformation import Json, of_type
 
 ROOT = Path(__file__).parents[2]
@@ -11,6 +13,14 @@ FOLDERS = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
 
 def logical_id(folder: str) -> str:
     return "".join(word.title() for word in folder.split("_"))
+
+
+def budget_s(folder: str) -> float:
+    """What the handler gives itself; 0: it has what Lambda gives it."""
+    code = (ROOT / "functions" / folder / "app.py").read_text()
+    if module := re.search(r"^@limit_calls\((\w+)\.BUDGET_S\)$", code, re.MULTILINE):
+        code = (ROOT / f"layers/line_requests/api/{module[1]}.py").read_text()
+    return float(match[1]) if (match := re.search(r"^BUDGET_S = ([\d.]+)$", code, re.MULTILINE)) else 0
 
 
 def test_functions_are_those_in_the_folder_and_each_has_an_event(resources: Json) -> None:
@@ -26,9 +36,17 @@ def test_function_logs_json_to_a_group_of_its_own_that_forgets(resources: Json, 
     assert resources[f"{function}Logs"]["Properties"] == {"RetentionInDays": {"Ref": "LogRetentionDays"}}
 
 
+@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if budget_s(folder)])
+def test_function_lives_until_the_last_call_of_its_budget_has_ended(resources: Json, folder: str) -> None:
+    """[34] A pause of botocore's before a second retry takes at most two seconds."""
+    slowest_call_s = int(CLIENT_CONFIG.connect_timeout) + int(CLIENT_CONFIG.read_timeout) + 2  # type: ignore[attr-defined] # not in the stubs
+    lives_s = resources[logical_id(folder)]["Properties"]["Timeout"]
+    assert lives_s >= budget_s(folder) + CALLS_GRACE_S + slowest_call_s
+
+
 def test_look_alike_resources_are_written_once(template_text: str) -> None:
     loops = re.findall(r"^  Fn::ForEach::(\w+):$", template_text, re.MULTILINE)
-    assert {"Logs", "OperatorAlarms", "RouteAlarms", "ThrottleAlarms", "FunctionErrorAlarms"} <= set(loops)
+    assert loops == ["Logs", "OperatorAlarms"]
     assert template_text.count("Type: AWS::Logs::LogGroup") == 2  # the API's, which is named, and the functions'
 
 
@@ -40,3 +58,11 @@ def test_checks_that_are_not_met_say_why(resources: Json) -> None:
     ]
     assert skipped
     assert all(len(skip["comment"].split()) > 5 for skip in skipped)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_function_prepares_for_a_snapshot_exactly_when_it_starts_from_one(resources: Json, folder: str) -> None:
+    snapshot = "SnapStart" in resources[logical_id(folder)]["Properties"]
+    source = (ROOT / "functions" / folder / "app.py").read_text()
+    assert source.count("Deployment.for_snapshot()") == snapshot
+    assert source.count("Deployment.from_environment()") == (not snapshot)

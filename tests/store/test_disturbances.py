@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from line_requests.clock import CALLS_GRACE_S, limit_calls
+from line_requests.domain.errors import TableUnavailable
 from line_requests.domain.model import ApiKey, Status, VoidReason
 from line_requests.domain.prices import Allowance
 from line_requests.storage.records import workspace_key
@@ -82,7 +84,7 @@ def test_transaction_raises_after_the_last_conflict(world: World, conflict: dict
     workspace = world.workspace()
     before = world.everything()
     world.wire.instead("TransactWriteItems", *[conflict] * CONFLICT_ATTEMPTS)
-    with pytest.raises(ClientError):
+    with pytest.raises(TableUnavailable):
         world.insert(workspace, new_line())
     assert world.everything() == before
 
@@ -162,12 +164,25 @@ def test_single_write_raises_after_the_last_conflict(world: World) -> None:
     workspace = world.workspace()
     world.wire.watch()
     world.wire.instead("UpdateItem", *[BUSY] * CONFLICT_ATTEMPTS)
-    with pytest.raises(ClientError, match="TransactionConflictException"):
+    with pytest.raises(TableUnavailable):
         world.workspaces.consume_rate(workspace, LIMIT, NOW_MS)
     assert world.wire.operations == {"UpdateItem": CONFLICT_ATTEMPTS}
 
 
-@pytest.mark.parametrize("code", ["ThrottlingException", "InternalServerError", "ValidationException"])
+@pytest.mark.parametrize(
+    "code", ["ThrottlingException", "InternalServerError", "ProvisionedThroughputExceededException"]
+)
+def test_failure_that_passes_is_the_tables_own_after_botocores_retries(world: World, code: str) -> None:
+    """[34] botocore has retried it."""
+    workspace = world.workspace()
+    world.wire.watch()
+    world.wire.instead("UpdateItem", refusal(code))
+    with pytest.raises(TableUnavailable, match=code):
+        world.workspaces.consume_rate(workspace, LIMIT, NOW_MS)
+    assert world.wire.operations == {"UpdateItem": 1}
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "AccessDeniedException"])
 def test_single_write_raises_any_other_error_at_once(world: World, code: str) -> None:
     """[34]"""
     workspace = world.workspace()
@@ -176,6 +191,27 @@ def test_single_write_raises_any_other_error_at_once(world: World, code: str) ->
     with pytest.raises(ClientError, match=code):
         world.workspaces.consume_rate(workspace, LIMIT, NOW_MS)
     assert world.wire.operations == {"UpdateItem": 1}
+
+
+def test_unprocessed_keys_and_conflicts_are_retried_only_until_the_invocation_ends(world: World) -> None:
+    """[34]"""
+    workspace = world.workspace()
+    unread = {"Keys": [{"pk": {"S": "W#acme"}, "sk": {"S": "WORKSPACE"}}]}
+    throttled = {"Responses": {}, "UnprocessedKeys": {world.table_name: unread}, "ResponseMetadata": {}}
+    calls: dict[str, tuple[dict[str, Any], Callable[[], object]]] = {
+        "BatchGetItem": (throttled, lambda: world.snapshot("acme")),
+        "TransactWriteItems": (CONFLICT, lambda: world.insert(workspace, new_line())),
+        "UpdateItem": (BUSY, lambda: world.workspaces.consume_rate(workspace, LIMIT, NOW_MS)),
+    }
+    for operation, (answer, call) in calls.items():
+        world.wire.watch()
+        world.wire.instead(operation, *[answer] * CONFLICT_ATTEMPTS)
+        with limit_calls(-CALLS_GRACE_S), pytest.raises(TableUnavailable):
+            call()
+        assert world.wire.operations == {operation: 1}
+    world.wire.instead("BatchGetItem", *[throttled] * CONFLICT_ATTEMPTS)
+    with pytest.raises(TableUnavailable):
+        world.snapshot("acme")  # without an end, after the last attempt
 
 
 def test_failed_condition_returns_the_item_it_found(world: World) -> None:

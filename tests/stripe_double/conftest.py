@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-import stripe
 
 from tests.local.stripe_double import Clock, StripeDouble
 from tests.stripe_double.shop import API_KEY, START, Shop
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def shop() -> Iterator[Shop]:
-    http = stripe.RequestsClient(timeout=10)
-    with StripeDouble(product_api_key=API_KEY, hang_s=5, clock=Clock(lambda: START)) as double:
-        yield Shop(double, http)
-    http.close()  # type: ignore[no-untyped-call]  # not annotated by the SDK
+    double = StripeDouble(product_api_key=API_KEY, hang_s=5, clock=Clock(lambda: START))
+    with double, closing(Shop(double)) as shop:
+        yield shop

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import stripe
-import stripe.params
 import urllib3
 
-if TYPE_CHECKING:
-    from tests.local.stripe_double import StripeDouble
+from tests.support.account import Account
 
-Interval = Literal["day", "week", "month", "year"]
+if TYPE_CHECKING:
+    import stripe
 
 API_KEY = "sk_test_product"
 START = 1_798_761_600  # 2027-01-01; the clock stands still unless a test moves it
@@ -21,41 +19,15 @@ HOUR = 3_600
 
 
 @dataclass
-class Shop:
-    double: StripeDouble
-    http: stripe.RequestsClient
-
-    def client(self, api_key: str = API_KEY, version: str | None = None) -> stripe.StripeClient:
-        return stripe.StripeClient(
-            api_key, base_addresses={"api": self.double.url}, http_client=self.http, stripe_version=version
-        )
-
-    @property
-    def v1(self) -> stripe.V1Services:
-        return self.client().v1
-
-    def customer(self, balance: int = 0) -> str:
-        return self.v1.customers.create({"name": "Ada", "balance": balance}).id
-
-    def product(self) -> str:
-        return self.v1.products.create({"name": "Extra phone line"}).id
-
-    def price(self, *, recurring: bool = True, unit_amount: int = 1500, interval: Interval = "month") -> str:
-        params: stripe.params.PriceCreateParams = {
-            "product": self.product(),
-            "currency": "usd",
-            "unit_amount": unit_amount,
-        }
-        if recurring:
-            params["recurring"] = {"interval": interval}
-        return self.v1.prices.create(params).id
+class Shop(Account):
+    api_key: str = API_KEY
 
     def subscription(
         self, customer: str | None = None, *, unit_amount: int = 1500, trial_days: int = 0
     ) -> stripe.Subscription:
         params: stripe.params.SubscriptionCreateParams = {
             "customer": customer or self.customer(),
-            "items": [{"price": self.price(unit_amount=unit_amount)}],
+            "items": [{"price": self.price(unit_amount)}],
         }
         if trial_days:
             params["trial_period_days"] = trial_days
@@ -77,13 +49,12 @@ class Shop:
         customer = customer or self.customer()
         invoice = self.v1.invoices.create({"customer": customer, "currency": "usd"})
         if amount is not None:
-            self.v1.invoice_items.create(
-                {
-                    "customer": customer,
-                    "invoice": invoice.id,
-                    "price_data": {"currency": "usd", "product": self.product(), "unit_amount": amount},
-                }
-            )
+            price: stripe.params.InvoiceItemCreateParamsPriceData = {
+                "currency": "usd",
+                "product": self.product(),
+                "unit_amount": amount,
+            }
+            self.v1.invoice_items.create({"customer": customer, "invoice": invoice.id, "price_data": price})
         return invoice.id
 
     def open_invoice(self, customer: str | None = None, amount: int = 1500) -> stripe.Invoice:

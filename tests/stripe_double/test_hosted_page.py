@@ -64,6 +64,7 @@ def test_pay_button_pays_uncollectible_invoice(shop: Shop) -> None:
     shop.v1.invoices.mark_uncollectible(invoice.id)
 
     assert browse("POST", f"{invoice.hosted_invoice_url}/pay").status == 303
+    assert "invoice.marked_uncollectible" in shop.events_about(invoice.id)
 
 
 def test_pay_button_refused_while_bank_debit_is_in_progress(shop: Shop) -> None:

@@ -30,9 +30,7 @@ class History:
         self.shop, self.double, self.v1 = shop, shop.double, shop.v1
         self.chance = random.Random(seed)
         self.prices = [
-            shop.price(unit_amount=amount, interval=interval)
-            for amount in (0, 30, 3100)
-            for interval in ("week", "month", "year")
+            shop.price(amount, interval=interval) for amount in (0, 30, 3100) for interval in ("week", "month", "year")
         ]
         self.customers = [shop.customer(balance) for balance in (0, -700)]
         self.acts: list[Callable[[], Any]] = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from line_requests.storage.table import CLIENT_CONFIG
+from line_requests.storage.calls import CLIENT_CONFIG
 from tests.local.ministack import ROOT, MiniStack
 from tests.support.product import session
 

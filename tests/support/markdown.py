@@ -24,7 +24,9 @@ def blocks(page: str, kind: str) -> list[str]:
 
 def missing_links(page: str) -> list[str]:
     """Links and images of the page that lead to no file."""
-    links: list[str] = re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)", (ROOT / page).read_text())
+    text = (ROOT / page).read_text()
+    links: list[str] = re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)", text)
+    links += re.findall(r'src(?:set)?="([^"]+)"', text)
     assert links
     return [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import stripe
 
 from line_requests.clock import Clock, wall_time_ms
 from line_requests.domain.errors import LineRequestError
@@ -17,6 +13,8 @@ from line_requests.domain.submission import Kind, Submission
 from line_requests.flows.create import Created, Creation
 from line_requests.operator import commands
 from tests.decision.examples import SUBMISSIONS
+from tests.support import threads
+from tests.support.account import Account
 from tests.support.oracle import assert_consistent
 from tests.support.product import product
 
@@ -90,29 +88,22 @@ class Shop(Requests):
         self.world = world
         self.double = double
         self.lifecycle = self.product.lifecycle
-        self.stripe = stripe.StripeClient("sk_test_shop", base_addresses={"api": double.url})
+        self.account = Account(double)
+        self.stripe = self.account.client()
 
     def workspace(self, included: int, *, for_sale: bool = True, cap: int | None = None) -> Workspace:
         """A subscribed workspace on a plan that includes so many purchased phone lines."""
-        v1 = self.stripe.v1
-        product = v1.products.create({"name": "Line"}).id
-        base, extra = (
-            v1.prices.create(
-                {"product": product, "currency": "usd", "unit_amount": amount, "recurring": {"interval": "month"}}
-            ).id
-            for amount in (2900, 1500)
-        )
+        product = self.account.product()
+        base, extra = self.account.price(2900), self.account.price(product=product)
         add_on = AddOn(extra, product, {"usd": Amount(1500)}) if for_sale else None
         allowances = {Kind.PURCHASED_PHONE: Allowance(included, cap, add_on)}
         self.world.plans.save([Plan("plan", (base,), allowances)])
-        customer = v1.customers.create({"name": "Acme"}).id
-        v1.subscriptions.create({"customer": customer, "items": [{"price": base}]})
         return commands.create_workspace(
             self.world.workspaces,
             self.lifecycle.subscriptions,
             self.product.billing(clock()),
             "acme",
-            customer=customer,
+            customer=self.account.subscriber(base),
             now_ms=wall_time_ms(),
         )
 
@@ -127,17 +118,14 @@ class Shop(Requests):
 
 def together(*acts: Callable[[], T]) -> list[T | LineRequestError]:
     """All of them at once, each in a thread of its own; a refusal of the product's is a result."""
-    start = threading.Barrier(len(acts))
 
-    def run(act: Callable[[], T]) -> T | LineRequestError:
-        start.wait()
+    def run(index: int) -> T | LineRequestError:
         try:
-            return act()
+            return acts[index]()
         except LineRequestError as refusal:
             return refusal
 
-    with ThreadPoolExecutor(len(acts)) as pool:
-        return [result.result() for result in [pool.submit(run, act) for act in acts]]
+    return threads.together(len(acts), run)
 
 
 def of_type(results: Sequence[object], kind: type[T]) -> list[T]:

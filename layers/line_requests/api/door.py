@@ -1,12 +1,27 @@
-"""How every client-facing handler begins: who calls, and what it names."""
+"""How every client-facing handler begins: the route, who calls, and which line the path names."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from line_requests.api import responses
 from line_requests.api.auth import Credential, read_credential
-from line_requests.api.http import Request
+from line_requests.api.http import Request, Response
 from line_requests.deployment import Deployment
 from line_requests.domain.errors import Invalid, LineNotFound, Unauthorized
 from line_requests.domain.ids import parse_line_id
 from line_requests.domain.model import Line, Workspace
 from line_requests.storage.snapshot import Snapshot
+
+Route = Callable[[Deployment, Request], Response]
+
+
+def answer(deployment: Deployment, routes: Mapping[str, Route], event: Mapping[str, Any]) -> Response:
+    """Answers one HTTP request by its route; every error becomes an answer."""
+    try:
+        request = Request.of(event)
+        return routes[request.route](deployment, request)
+    except Exception as error:  # noqa: BLE001 - the boundary
+        return responses.failure(error)
 
 
 def authenticate(

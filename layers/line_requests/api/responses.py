@@ -29,6 +29,7 @@ from line_requests.domain.errors import (
     RateLimited,
     RequestInProgress,
     SubscriptionRequired,
+    TableUnavailable,
     Unauthorized,
     UnreadableRecord,
 )
@@ -158,6 +159,13 @@ def _billing_unavailable(error: BillingUnavailable) -> Response:
     return _unavailable(KEPT, Line_Request_Id=error.line_id)
 
 
+def _table_unavailable(error: TableUnavailable) -> Response:
+    logger.warning("DynamoDB is unavailable", extra={"reason": str(error), "line_id": error.line_id})
+    if error.line_id is None:
+        return _unavailable(OVERLOADED)
+    return _unavailable(KEPT_OVERLOADED, Line_Request_Id=error.line_id)
+
+
 def _unreadable(error: UnreadableRecord) -> Response:
     alarm("UnreadableRecord", f"asked for a record of a newer release: {error}")
     return _unavailable("This line was written by a newer release that is being deployed. Nothing changed; retry.")
@@ -169,6 +177,10 @@ def _unsuccessful(http_status: int, status: str, error: Exception, **more: objec
 
 KEPT = "Stripe is unavailable. Your request was saved and will be completed; retry with the same Idempotency-Key."
 STRIPE_UNAVAILABLE = "Stripe is unavailable. Nothing was saved; retry."
+OVERLOADED = "The service is overloaded. Retry; for a new request with the same Idempotency-Key."
+KEPT_OVERLOADED = (
+    "The service is overloaded. Your request was saved and will be completed; retry with the same Idempotency-Key."
+)
 CONTENDED = "Too many concurrent requests in this workspace. Nothing was saved; retry."
 
 # Every error that a client can meet has its row, the more special one first; a test checks it.
@@ -185,6 +197,7 @@ REPLIES: dict[type[Exception], Callable[[Any], Response]] = {
     NotInThisStatus: lambda error: _unsuccessful(409, str(error.line.status), error),
     BillingRefused: lambda error: respond(502, {"error": str(error)}),
     BillingUnavailable: _billing_unavailable,
+    TableUnavailable: _table_unavailable,
     UnreadableRecord: _unreadable,
 }
 

@@ -3,8 +3,10 @@
 import stripe
 
 from line_requests.billing.catalogue import Catalogue
+from line_requests.billing.credit_notes import CreditNotes
 from line_requests.billing.events import Events
 from line_requests.billing.invoices import Invoices
+from line_requests.billing.reversals import Reversals
 from line_requests.billing.setup import Setup
 from line_requests.billing.subscriptions import Subscriptions
 
@@ -18,4 +20,6 @@ class Billing:
         self.subscriptions = Subscriptions(client)
         self.catalogue = Catalogue(client)
         self.events = Events(client)
+        self.reversals = Reversals(client)
+        self.credit_notes = CreditNotes(client)
         self.setup = Setup(client)

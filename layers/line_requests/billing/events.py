@@ -26,6 +26,24 @@ SUBSCRIPTION_EVENTS = (
     "customer.subscription.paused",
     "customer.subscription.resumed",
 )
+# They tell of money that goes back: https://docs.stripe.com/api/events/types
+REVERSAL_EVENTS = (
+    "charge.dispute.closed",
+    "charge.dispute.created",
+    "charge.dispute.funds_reinstated",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.updated",
+    "credit_note.created",
+    "credit_note.updated",
+    "credit_note.voided",
+    "refund.created",
+    "refund.failed",
+    "refund.updated",
+)
+# All that the webhook endpoint has to send.
+WEBHOOK_EVENTS = frozenset({*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS, *REVERSAL_EVENTS})
+# The feed takes 20 types, and a movement of a dispute's funds comes with another of its events.
+FEED_REVERSAL_EVENTS = tuple(name for name in REVERSAL_EVENTS if not name.startswith("charge.dispute.funds_"))
 # Stripe's ids have at most 255 characters: https://docs.stripe.com/upgrades
 _ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 # What reading an event of another shape raises.
@@ -34,7 +52,7 @@ MALFORMED = (ValueError, KeyError, TypeError, AttributeError)
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """An invoice, or a customer's subscription, may have changed."""
+    """An invoice, or a customer's subscription, may have changed, or money may have gone back."""
 
     type: str
     created_s: int
@@ -43,11 +61,18 @@ class Hint:
     customer: str
     workspace_id: str
     line_id: str
+    invoice_id: str = ""
+    payment_intent: str = ""
 
     @property
     def about_subscription(self) -> bool:
         """Whether the workspace's plan or status may have changed."""
         return self.type in SUBSCRIPTION_EVENTS
+
+    @property
+    def about_reversal(self) -> bool:
+        """Whether money may have gone back, of an invoice or of a payment that is named."""
+        return self.type in REVERSAL_EVENTS and bool(self.invoice_id or self.payment_intent)
 
     @property
     def about_payment(self) -> bool:
@@ -72,7 +97,7 @@ def hint_of(event: Mapping[str, Any]) -> Hint:
 
     Raises one of MALFORMED for what is no event.
     """
-    subject = event["data"]["object"] if event["type"] in {*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS} else {}
+    subject = event["data"]["object"] if event["type"] in WEBHOOK_EVENTS else {}
     metadata = subject.get("metadata") or {}
     created = event.get("created")
     return Hint(
@@ -83,6 +108,8 @@ def hint_of(event: Mapping[str, Any]) -> Hint:
         customer=_id(subject.get("customer")),
         workspace_id=str(metadata.get("workspace_id", "")),
         line_id=str(metadata.get("line_id", "")),
+        invoice_id=_id(subject.get("invoice")),
+        payment_intent=_id(subject.get("payment_intent")),
     )
 
 
@@ -101,7 +128,7 @@ class Events:
     def between(self, *, since_s: int, until_s: int) -> Iterator[Hint]:
         """The events of that time that concern lines, newest first."""
         params: stripe.params.EventListParams = {
-            "types": [*FEED_INVOICE_EVENTS, *SUBSCRIPTION_EVENTS],
+            "types": [*FEED_INVOICE_EVENTS, *SUBSCRIPTION_EVENTS, *FEED_REVERSAL_EVENTS],
             "created": {"gte": since_s, "lte": until_s},
             "limit": PAGE,
         }

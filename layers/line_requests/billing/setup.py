@@ -9,11 +9,11 @@ import stripe
 
 from line_requests.billing.client import API_VERSION, PAGE
 from line_requests.billing.errors import stripe_errors
-from line_requests.billing.events import INVOICE_EVENTS, SUBSCRIPTION_EVENTS
+from line_requests.billing.events import WEBHOOK_EVENTS as NEEDED
 from line_requests.domain.errors import BillingMisconfigured, BillingRefused
 
 # Any: to the SDK these are literals.
-WEBHOOK_EVENTS: Any = sorted({*INVOICE_EVENTS, *SUBSCRIPTION_EVENTS})
+WEBHOOK_EVENTS: Any = sorted(NEEDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,10 @@ class Setup:
             "Customers": partial(v1.customers.list, {"limit": 1}),
             "Subscriptions": partial(v1.subscriptions.list, {"limit": 1}),
             "Invoices": partial(v1.invoices.list, {"limit": 1}),
+            "Invoice payments": partial(v1.invoice_payments.list, {"limit": 1}),
+            "Credit notes": partial(v1.credit_notes.list, {"limit": 1}),
+            "Refunds": partial(v1.refunds.list, {"limit": 1}),
+            "Disputes": partial(v1.disputes.list, {"limit": 1}),
             "Invoice items": partial(v1.invoice_items.list, {"limit": 1}),
             "Prices": partial(v1.prices.list, {"limit": 1}),
             "Products": partial(v1.products.list, {"limit": 1}),

@@ -1,6 +1,6 @@
 """A customer's subscriptions at Stripe, and the add-on quantities on them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,14 @@ class Subscriptions:
         except BillingRefused as refusal:
             require_deleted_customer(self._client, customer, refusal)
             return []
+
+    def listed(self) -> Iterator[StripeSubscription]:
+        """Every subscription of the account that is not canceled, a page a call; for operators only."""
+        # Without a status: https://docs.stripe.com/api/subscriptions/list
+        params: stripe.params.SubscriptionListParams = {"limit": PAGE}
+        with stripe_errors():
+            for subscription in self._client.v1.subscriptions.list(params).auto_paging_iter():
+                yield self._subscription(subscription)
 
     def _subscription(self, subscription: stripe.Subscription) -> StripeSubscription:
         # Subscript access: a StripeObject's attribute `items` would be a method of dict.

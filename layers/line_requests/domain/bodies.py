@@ -136,6 +136,12 @@ def _add_on_body(subscription: Subscription, add_on: AddOn, now_ms: int) -> Body
     return {
         "unitAmount": price.unit_amount,
         "currency": subscription.currency,
-        "interval": subscription.interval,
+        "interval": _interval_text(subscription),
         "firstCharge": first_charge,
     }
+
+
+def _interval_text(subscription: Subscription) -> str:
+    """`month`, or `3 months`: a client that shows the price must not take it for that of one month."""
+    count, unit = subscription.interval_count, subscription.interval
+    return unit if count == 1 else f"{count} {unit}s"

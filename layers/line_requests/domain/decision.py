@@ -156,15 +156,6 @@ Settlement = MarkPaid | Waive | Cancel
 Move = Settlement | RecordVoidReason | VoidInvoice | BuildInvoice | AwaitPayment | FollowRevision | ReportMissing
 
 
-def standing(status: str, total: int, credited: int) -> str:
-    """An invoice's status as it counts: credited in full is void, though Stripe calls it paid (contract 56).
-
-    "If a credit note reduces the balance of an open invoice to 0, the invoice status changes to paid":
-    https://docs.stripe.com/invoicing/dashboard/credit-notes
-    """
-    return "void" if 0 < total <= credited else status
-
-
 def concerns(line: Line, invoice: Invoice) -> bool:
     """Whether a line's own invoice, its revision or a paid copy decides what the line does next (contract 56)."""
     return line.invoice_id in {None, invoice.id, invoice.revises} or invoice.status == "paid"
@@ -179,6 +170,15 @@ def refund_owed(line: Line, invoice: Invoice) -> bool:
     """Whether an invoice was paid for a line that is canceled or free, or that another invoice has paid for."""
     own = line.payment_status is PaymentStatus.PAID and invoice.id == line.invoice_id
     return invoice.status == "paid" and not line.awaiting and not own
+
+
+def standing(status: str, total: int, credited: int) -> str:
+    """An invoice's status as it counts: credited in full is void, though Stripe calls it paid (contract 56).
+
+    "If a credit note reduces the balance of an open invoice to 0, the invoice status changes to paid":
+    https://docs.stripe.com/invoicing/dashboard/credit-notes
+    """
+    return "void" if 0 < total <= credited else status
 
 
 def next_move(line: Line, workspace: Workspace, invoice: Invoice | None, now_ms: int, window_ms: int) -> Move:

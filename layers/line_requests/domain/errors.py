@@ -82,6 +82,14 @@ class Contended(LineRequestError):
     code = "too_many_at_once"
 
 
+class TableUnavailable(LineRequestError):
+    """DynamoDB throttles, fails or does not answer in time."""
+
+    code = "database_unavailable"
+    line_id: str | None = None
+    """The line that is kept."""
+
+
 class NotInThisStatus(LineRequestError):
     """The line's status does not allow the action."""
 

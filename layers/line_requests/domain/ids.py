@@ -57,5 +57,6 @@ def iso_utc(epoch_ms: int) -> str:
 
 
 def parse_iso_ms(text: str) -> int:
-    """Epoch milliseconds of an ISO 8601 time with an offset; raises ValueError."""
-    return int(datetime.datetime.fromisoformat(text).timestamp() * 1000)
+    """Epoch milliseconds of an ISO 8601 time, which is UTC if it names no zone; raises ValueError."""
+    time = datetime.datetime.fromisoformat(text)
+    return int((time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp() * 1000)

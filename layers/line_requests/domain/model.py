@@ -17,6 +17,7 @@ from line_requests.domain.prices import (
     PendingCharge,
     Period,
 )
+from line_requests.domain.reversals import Reversal
 from line_requests.domain.submission import Kind, Submission
 
 # Stripe's statuses in which lines may be requested (contract 17), and those that have ended for good (39).
@@ -191,6 +192,13 @@ class Line:
     refund_due: bool = False
     """Paid twice, or for a line that was canceled or failed: an operator has to refund it (contract 44, 55, 56)."""
     delivered: Delivered | None = None
+    reversals: tuple[Reversal, ...] = ()
+    """Money that went back, or may: beside `history`, whose length numbers the states that the bus tells."""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of line that it counts towards."""
+        return self.submission.kind
 
     @property
     def awaiting(self) -> bool:
@@ -201,6 +209,12 @@ class Line:
     def refundable(self) -> bool:
         """Whether a payment that arrives now has to be refunded: it was canceled without being paid."""
         return self.payment_status is PaymentStatus.CANCELED
+
+    @property
+    def owes_refund(self) -> bool:
+        """Whether its payment has to go back: it was canceled before it was paid, or released because it failed."""
+        released = self.status is Status.CANCELED and self.payment_status is PaymentStatus.PAID
+        return self.refundable or (released and self.history[-2].status is Status.FAILED)
 
     @property
     def invoice_to_refund(self) -> str | None:

@@ -5,16 +5,16 @@ Validation, the stored attributes, the bus event, the console script and the Ope
 
 import re
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Self
 
-import email_validator
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic.alias_generators import to_camel
 
+_camel = cache(to_camel)
+
 NAME_MAX_CHARS, TEXT_MAX_CHARS, EMAIL_MAX_CHARS = 256, 2048, 254
 PHONE_MIN_DIGITS, PHONE_MAX_DIGITS = 7, 15
-# A request for a line in a test environment is as good as any other.
-email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 # ASCII separators and what word processors make of them: no-break spaces, hyphens and dashes.
 _PHONE = re.compile(r"\+?[0-9 \-.()/\u00a0\u2007\u2009\u200a\u202f\u2010-\u2015\u2212]+")
 # A name of white space, control and format characters alone is blank.
@@ -67,11 +67,11 @@ def _text(value: object, name: str, max_chars: int) -> str | None:
 
 
 def _optional(value: object, info: ValidationInfo) -> str | None:
-    return _text(value, to_camel(info.field_name or ""), TEXT_MAX_CHARS)
+    return _text(value, _camel(info.field_name or ""), TEXT_MAX_CHARS)
 
 
 def _name(value: object, info: ValidationInfo) -> str:
-    name = to_camel(info.field_name or "")
+    name = _camel(info.field_name or "")
     text = _text(value, name, NAME_MAX_CHARS)
     if text is None or not VISIBLE.search(text):
         raise ValueError(f"{name} is required")
@@ -105,7 +105,7 @@ Text = Annotated[Annotated[str, Field(max_length=TEXT_MAX_CHARS)] | None, Before
 class Submission(BaseModel):
     """A validated request for a line (contract 6 to 12); a client writes the names in camelCase."""
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, alias_generator=_camel, populate_by_name=True)
 
     first_name: Name = ""
     last_name: Name = ""
@@ -128,7 +128,7 @@ class Submission(BaseModel):
         for field in self.kind.required:
             value = getattr(self, field)
             if not value:
-                raise ValueError(f"{to_camel(field)} is required")
+                raise ValueError(f"{_camel(field)} is required")
             if field in _CHECKS:
                 _CHECKS[field](value)
         return self
@@ -136,6 +136,10 @@ class Submission(BaseModel):
 
 def check_email(email: str) -> None:
     """Raises ValueError unless it is one bare address that could receive mail (contract 10)."""
+    import email_validator  # here: it is a twentieth of a start, and most functions check no address
+
+    # A request for a line in a test environment is as good as any other.
+    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
     try:
         email_validator.validate_email(email, check_deliverability=False)
     except email_validator.EmailNotValidError:

@@ -1,8 +1,9 @@
 """A new request: judged, inserted with its capacity, its lock and its key in one transaction, then invoiced."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -11,7 +12,7 @@ from typing import TypeVar
 from line_requests.clock import Clock
 from line_requests.domain import decision
 from line_requests.domain.bodies import created_body
-from line_requests.domain.errors import Contended, LineRequestError, RequestInProgress
+from line_requests.domain.errors import Contended, LineRequestError, RequestInProgress, TableUnavailable
 from line_requests.domain.ids import new_line_id, sha256_hex
 from line_requests.domain.model import Change, IdempotencyRecord, Line, PaymentStatus, Status, Workspace
 from line_requests.domain.prices import AddOn
@@ -73,8 +74,8 @@ class Creation:
     ) -> Created:
         """Decides and carries out the request; `workspace` and `record` were just read.
 
-        Raises what `decision.judge` raises, RateLimited, RequestInProgress, BillingRefused, BillingUnavailable and
-        Contended.
+        Raises what `decision.judge` raises, RateLimited, RequestInProgress, BillingRefused, BillingUnavailable,
+        TableUnavailable and Contended.
         """
         request_fingerprint = fingerprint(submission)
         for pause_s in chain(PAUSES_S, repeat(PAUSES_S[-1])):
@@ -120,7 +121,8 @@ class Creation:
         self._limit = None
         if not line.awaiting:
             return Created(body)
-        return self._freeze(self._lifecycle.finalize_new(self._clock, line))
+        with _kept(line):
+            return self._freeze(self._lifecycle.finalize_new(self._clock, line))
 
     def _replay(self, workspace: Workspace, record: IdempotencyRecord, request_fingerprint: str) -> Created | None:
         """The key's answer, after helping to finish it if need be; None when the key is free."""
@@ -130,7 +132,8 @@ class Creation:
         line = self._lines.get(workspace.id, record.line_id)
         if line is None:
             return None
-        created = self._freeze(self._lifecycle.advance(self._clock, line, Until.FINALIZED, wait=True))
+        with _kept(line):
+            created = self._freeze(self._lifecycle.advance(self._clock, line, Until.FINALIZED, wait=True))
         return Created(created.body, created.replayed, mismatch) if created is not None else None
 
     def _freeze(self, line: Line) -> Created | None:
@@ -207,6 +210,16 @@ def fingerprint(submission: Submission) -> str:
     """Tells one request body from another; absent fields do not count, so a new optional field changes none."""
     fields = submission.model_dump(exclude_none=True)
     return sha256_hex(json.dumps(fields, sort_keys=True))
+
+
+@contextmanager
+def _kept(line: Line) -> Iterator[None]:
+    """Lets the table's failures name the line, which was written before them."""
+    try:
+        yield
+    except TableUnavailable as trouble:
+        trouble.line_id = line.id
+        raise
 
 
 def _start(pool: ThreadPoolExecutor, call: Callable[[], T]) -> "Future[T]":

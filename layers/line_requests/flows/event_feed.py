@@ -6,11 +6,13 @@ from itertools import islice
 
 from line_requests.billing.events import Hint
 from line_requests.clock import Clock
+from line_requests.domain.errors import BillingMisconfigured, BillingUnavailable
 from line_requests.domain.model import Invoice, Line
 from line_requests.flows import webhook
 from line_requests.flows.lifecycle import Lifecycle
 from line_requests.flows.progress import Progress
 from line_requests.storage.stores import Stores
+from line_requests.telemetry import alarm
 
 DAY_S = 24 * 3600
 # Stripe keeps events for 30 days; each line's own recheck finds what is older.
@@ -20,6 +22,8 @@ FEED_START_S = DAY_S
 # A slice is read whole, so it has to fit into one run; one that holds more events than this is halved.
 FEED_SLICE_S = 6 * 3600
 FEED_SLICE_EVENTS = 20_000
+# Each needs a few calls, also when it is about no line of ours.
+FEED_SLICE_REVERSALS = 200
 # Events may become visible out of order: the last minute stays open, and five are read again.
 FEED_OPEN_S = 60
 FEED_OVERLAP_S = 300
@@ -53,7 +57,9 @@ class EventFeed:
             end_s = min(start_s + slice_s, now_s)
             events = self._billing.events.between(since_s=start_s - FEED_OVERLAP_S, until_s=end_s)
             hints = list(islice(events, FEED_SLICE_EVENTS))
-            if len(hints) == FEED_SLICE_EVENTS and end_s - start_s > FEED_OVERLAP_S:
+            reversals = {(hint.invoice_id, hint.payment_intent) for hint in hints if hint.about_reversal}
+            too_many = len(hints) == FEED_SLICE_EVENTS or len(reversals) > FEED_SLICE_REVERSALS
+            if too_many and end_s - start_s > FEED_OVERLAP_S:
                 slice_s = (end_s - start_s) // 2
                 continue
             hints += events
@@ -66,6 +72,8 @@ class EventFeed:
                 self._due.move_watermark(seen_s=mark_s, to_s=to_s)
                 mark_s = to_s
             start_s = end_s
+        if start_s < now_s:
+            alarm("ReconcilerBacklog", "Stripe's event feed was not followed to its end", behind_s=now_s - start_s)
 
     def _apply(self, hints: Iterable[Hint]) -> None:
         # By invoice, because anyone can copy the metadata of ours and must not hide it.
@@ -91,6 +99,27 @@ class EventFeed:
                 if ids in lines and (lines[ids].awaiting or (invoice in paid and _is_news(invoice, lines[ids])))
             }
         )
+        self._apply_reversals({(hint.invoice_id, hint.payment_intent): hint for hint in hints if hint.about_reversal})
+
+    def _apply_reversals(self, hints: dict[tuple[str, str], Hint]) -> None:
+        """Last, and one by one: they change no state.
+
+        When Stripe is unavailable the next run reads the slice again; a key without the scopes must not stop the feed.
+        """
+        unavailable: list[BillingUnavailable] = []
+        for hint in hints.values():
+            self._progress.guard(hint.type, self._apply_reversal, hint, unavailable)
+            if unavailable:
+                raise unavailable[0]
+
+    def _apply_reversal(self, hint: Hint, unavailable: list[BillingUnavailable]) -> None:
+        try:
+            if self._lifecycle.reversals.apply(self._clock, hint):
+                self._progress.count("lines")
+        except BillingUnavailable as trouble:
+            if not isinstance(trouble, BillingMisconfigured):
+                unavailable.append(trouble)
+            raise
 
     def _report_without_line(self, hint: Hint) -> None:
         # A line that this release cannot read is no lost one.

@@ -7,6 +7,7 @@ from line_requests.clock import Clock
 from line_requests.domain import decision
 from line_requests.domain.errors import BillingRefused, BillingUnavailable
 from line_requests.domain.model import Invoice, Line
+from line_requests.flows.reversals import ReversalSync
 from line_requests.storage.lines import Lines
 from line_requests.telemetry import alarm, logger
 
@@ -18,14 +19,15 @@ RECHECK_MAX_MS = 24 * 3_600_000
 class ExtraInvoices:
     """The invoices of lines that no longer await payment."""
 
-    def __init__(self, lines: Lines, connect: Callable[[Clock], Billing]) -> None:
+    def __init__(self, lines: Lines, connect: Callable[[Clock], Billing], reversals: ReversalSync) -> None:
         self._lines = lines
         self._connect = connect
+        self._reversals = reversals
 
     def after_payment(self, clock: Clock, line: Line, paid: Invoice) -> Line:
         """What the payment of an invoice leaves to do for a line that is promoted or settled by now."""
         if decision.refund_owed(line, paid):
-            return self.flag_refund(line, paid)
+            return self._reversals.flag(clock, line, paid)
         if line.replaced_invoice_id is not None:
             try:
                 self.void_replaced(clock, line)
@@ -48,7 +50,7 @@ class ExtraInvoices:
             if original.status == "gone":
                 invoices.delete_pending_items(line)
             if decision.refund_owed(line, original):
-                self.flag_refund(line, original)
+                self._reversals.flag(clock, line, original)
             self._lines.forget_replaced(line)
             return
         due_at_ms = clock.now_ms()
@@ -57,15 +59,6 @@ class ExtraInvoices:
             alarm("PartiallyPaid", "a replaced invoice is partly paid", line_id=line.id, invoice=original.id)
             due_at_ms = recheck_at_ms(due_at_ms, since_ms=line.history[-1].at_ms)
         self._lines.set_due(line, due_at_ms)
-
-    def flag_refund(self, line: Line, paid: Invoice) -> Line:
-        """Marks the line, once per invoice, and raises the alarm."""
-        if not line.refund_due or line.invoice_to_refund != paid.id:
-            why = "paid after it was canceled" if line.refundable else "paid beside its own invoice"
-            # The alarm comes before the write: a crash in between repeats it rather than loses it.
-            alarm("RefundDue", why, line_id=line.id, invoice=paid.id)
-            self._lines.flag_refund(line, paid.id)
-        return line
 
     def check_late_payment(self, clock: Clock, line: Line) -> None:
         """Checks once more whether a canceled line was paid."""
@@ -78,7 +71,7 @@ class ExtraInvoices:
             invoice = invoices.retrieve(line.invoice_id) if line.invoice_id else None
             next_check_ms = clock.now_ms() + RECHECK_MAX_MS
         if invoice is not None and invoice.status == "paid" and not line.refund_due:
-            self.flag_refund(line, invoice)
+            self._reversals.flag(clock, line, invoice)
         else:
             self._lines.set_due(line, next_check_ms)
 

@@ -15,14 +15,13 @@ from line_requests.flows import leases
 from line_requests.flows.add_ons import AddOns
 from line_requests.flows.extra_invoices import ExtraInvoices, recheck_at_ms
 from line_requests.flows.invoicing import DELETED, Invoicing, invoice_missing
+from line_requests.flows.reversals import ReversalSync
 from line_requests.flows.subscriptions import SubscriptionSync
 from line_requests.storage.stores import Stores
 from line_requests.telemetry import alarm, logger
 
-# For a 409, whose client waits for it.
-HOLDER_LIMIT_S = 4.0
-# Create, fill, finalize, a read after each, a reason, a void and one spare.
-STEPS_MAX = 12
+HOLDER_LIMIT_S = 4.0  # For a 409, whose client waits for it.
+STEPS_MAX = 12  # Create, fill, finalize, a read after each, a reason, a void and one spare.
 
 Connect = Callable[[Clock], Billing]
 
@@ -33,8 +32,9 @@ class Lifecycle:
     def __init__(self, stores: Stores, connect: Connect, window_ms: int) -> None:
         self.connect = connect
         self.subscriptions = SubscriptionSync(stores.workspaces, stores.plans)
+        self.reversals = ReversalSync(stores, connect)
         self.add_ons = AddOns(stores.workspaces, stores.plans, self.subscriptions)
-        self.extra_invoices = ExtraInvoices(stores.lines, connect)
+        self.extra_invoices = ExtraInvoices(stores.lines, connect, self.reversals)
         self._lines = stores.lines
         self._workspaces = stores.workspaces
         self._window_ms = window_ms
@@ -77,7 +77,7 @@ class Lifecycle:
         A workspace that was just read saves a read; every write has its conditions.
         """
         if decision.refund_owed(line, invoice):
-            return self.extra_invoices.flag_refund(line, invoice)
+            return self.reversals.flag(clock, line, invoice)
         if not line.awaiting or not decision.concerns(line, invoice):
             return line
         if invoice.status == "paid":

@@ -6,6 +6,7 @@ from line_requests.domain.errors import BillingRefused
 from line_requests.domain.model import Line, Status
 from line_requests.flows.event_feed import EventFeed
 from line_requests.flows.extra_invoices import RECHECK_MAX_MS
+from line_requests.flows.late import report_late
 from line_requests.flows.leases import Until
 from line_requests.flows.lifecycle import Lifecycle
 from line_requests.flows.progress import Progress
@@ -13,7 +14,7 @@ from line_requests.storage import records
 from line_requests.storage.due import Due
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
 from line_requests.storage.stores import Stores
-from line_requests.telemetry import logger
+from line_requests.telemetry import alarm, logger
 
 MINUTE_MS = 60_000
 
@@ -35,7 +36,10 @@ class Reconciler:
         # Rotate the first shard, so that none starves.
         first = self._clock.now_ms() // MINUTE_MS
         for shard in range(records.DUE_SHARDS):
-            self._work_through((first + shard) % records.DUE_SHARDS)
+            self._progress.guard("due", self._work_through, (first + shard) % records.DUE_SHARDS)
+        self._progress.guard("late", report_late, self._stores, self._clock.now_ms())
+        if self._clock.remaining_s() <= 0:
+            alarm("ReconcilerBacklog", "the run's time ended before everything that was due was done")
         summary = self._progress.summary()
         logger.info("reconciled", extra={"done": summary})
         return summary
@@ -62,6 +66,8 @@ class Reconciler:
                 self._progress.guard(line.id, self._advance, line)
             elif line.replaced_invoice_id is not None:
                 self._progress.guard(line.id, self._lifecycle.extra_invoices.void_replaced, self._clock, line)
+            elif line.refund_due and line.status is not Status.PROVISIONING:
+                self._progress.guard(line.id, self._lifecycle.reversals.recheck, self._clock, line)
             elif line.refundable:
                 self._progress.guard(line.id, self._lifecycle.extra_invoices.check_late_payment, self._clock, line)
             elif line.status is not Status.PROVISIONING:
@@ -91,7 +97,8 @@ class Reconciler:
             if line not in refused:
                 now_ms = self._clock.now_ms()
                 waited_ms = now_ms - line.history[-1].at_ms
-                self._lines.set_due(line, now_ms + min(RECHECK_MAX_MS, max(REPUBLISH_AFTER_MS, waited_ms)))
+                next_ms = now_ms + min(RECHECK_MAX_MS, max(REPUBLISH_AFTER_MS, waited_ms))
+                self._lines.set_due(line, next_ms, late=True)
                 self._progress.count("republished")
 
     def _check_workspace(self, workspace_id: str) -> None:

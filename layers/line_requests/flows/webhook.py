@@ -71,6 +71,8 @@ class Webhook:
                 self._apply_invoice(clock, line, hint.object_id)
             elif names_a_line(hint):
                 report_without_line(self._workspaces, hint)
+        elif hint.about_reversal:
+            self._lifecycle.reversals.apply(clock, hint)
         elif hint.about_subscription and hint.customer:
             workspace_id = self._workspaces.of_customer(hint.customer)
             if workspace_id is not None:

@@ -11,17 +11,19 @@ from line_requests.domain.errors import ForbiddenLineType
 from line_requests.domain.model import ApiKey, Change, Line, Status, VoidReason, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.flows.lifecycle import Lifecycle
+from line_requests.flows.refunds import RELEASED_BY_OPERATOR
 from line_requests.flows.subscriptions import SubscriptionSync
 from line_requests.operator.refusal import Refused
 from line_requests.storage.erasure import is_erased
 from line_requests.storage.keys import ApiKeys
 from line_requests.storage.lines import Lines
+from line_requests.storage.stores import Stores
 from line_requests.storage.table import ConditionFailed
 from line_requests.storage.workspaces import Workspaces
 
 # Fewer digits of a hash would name a key by accident.
 HASH_PREFIX_MIN, HASH_DIGITS = 6, 12
-RETRIED, RELEASED = "retried_by_operator", "released_by_operator"
+RETRIED, RELEASED = "retried_by_operator", RELEASED_BY_OPERATOR
 
 _ORGANISATION = re.compile(r"org_\w{1,100}", re.ASCII)
 
@@ -217,11 +219,11 @@ def line(lines: Lines, workspace_id: str, line_id: str) -> Line:
     return found
 
 
-def find(lines: Lines, line_id: str) -> Line:
-    """The line of any workspace; raises Refused when there is none of this id."""
-    found = lines.find(line_id.lower())
+def find(stores: Stores, line_id: str) -> Line:
+    """The line of any workspace that there is; raises Refused when none of them has one of this id."""
+    found = stores.lines.find(line_id.lower(), stores.operator.workspace_ids())
     if found is None:
-        raise Refused(f"there is no line {line_id}")
+        raise Refused(f"no workspace has a line {line_id}; a deleted one's is found with --workspace")
     return found
 
 

@@ -8,19 +8,20 @@ from line_requests.domain.model import Line, PaymentStatus, Status, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.operator.commands import workspace
 from line_requests.operator.refusal import Refused
+from line_requests.storage.operator_index import ScannedLine
 from line_requests.storage.stores import Stores
 
 HOLDS_PLACE = frozenset({Status.AWAITING_PAYMENT, Status.PROVISIONING, Status.ACTIVE})
 
 
-def counted(before: Workspace, lines: Iterable[Line]) -> Workspace:
+def counted(before: Workspace, lines: Iterable[Line | ScannedLine]) -> Workspace:
     """The workspace with the counts and the lock that its lines mean."""
     held, unpaid = Counter[Kind](), Counter[Kind]()
-    waiting: Line | None = None
+    waiting: Line | ScannedLine | None = None
     for line in lines:
         if line.status in HOLDS_PLACE:
-            held[line.submission.kind] += 1
-            unpaid[line.submission.kind] += line.payment_status is not PaymentStatus.PAID
+            held[line.kind] += 1
+            unpaid[line.kind] += line.payment_status is not PaymentStatus.PAID
         if line.awaiting:
             waiting = line
     return replace(
@@ -28,7 +29,7 @@ def counted(before: Workspace, lines: Iterable[Line]) -> Workspace:
         held={kind: held[kind] for kind in Kind if held[kind] or kind in before.held},
         unpaid={kind: unpaid[kind] for kind in Kind if unpaid[kind] or kind in before.unpaid},
         lock=waiting.id if waiting else None,
-        lock_kind=waiting.submission.kind if waiting else None,
+        lock_kind=waiting.kind if waiting else None,
     )
 
 

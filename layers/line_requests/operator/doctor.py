@@ -11,14 +11,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 from line_requests.billing.account import Billing
 from line_requests.billing.client import is_live
 from line_requests.domain.errors import LineRequestError
-from line_requests.domain.model import Line, Workspace
+from line_requests.domain.model import Line, Status, Workspace
+from line_requests.operator import render
 from line_requests.operator.errors import one_line
 from line_requests.operator.refusal import Refused
 from line_requests.operator.target import Target, new_clock
 from line_requests.secret import api_key_of
+from line_requests.storage.operator_index import Scanned, ScannedLine
 
 # Every workspace's subscription is one call to Stripe.
 BUDGET_S = 600.0
+# A finding names so many faults and says how many more there are.
+SHOWN_MAX = 20
+WAITING = frozenset({Status.AWAITING_PAYMENT, Status.PROVISIONING})
 
 
 class Skipped(Exception):
@@ -69,22 +74,38 @@ class Patient:
         return Billing(client, livemode=is_live(api_key))
 
     @cached_property
+    def _scanned(self) -> list[Scanned]:
+        return list(render.count(self.stores.operator.scan(), "Reading the whole table"))
+
+    @cached_property
     def workspaces(self) -> dict[str, Workspace]:
         """Every workspace."""
-        return {workspace.id: workspace for workspace in self.stores.workspaces.all()}
+        ids = [scanned.workspace_id for scanned in self._scanned if scanned.line is None]
+        return {workspace.id: workspace for workspace in self.stores.workspaces.get_many(ids)}
 
     @cached_property
-    def lines(self) -> list[Line]:
-        """Every line."""
-        return list(self.stores.lines.scan())
-
-    @cached_property
-    def lines_of(self) -> Mapping[str, list[Line]]:
+    def lines_of(self) -> Mapping[str, list[ScannedLine]]:
         """Every line, by its workspace."""
-        found = defaultdict[str, list[Line]](list)
-        for line in self.lines:
-            found[line.workspace_id].append(line)
+        found = defaultdict[str, list[ScannedLine]](list)
+        for scanned in self._scanned:
+            if scanned.line is not None:
+                found[scanned.workspace_id].append(scanned.line)
         return found
+
+    @cached_property
+    def open_lines(self) -> list[Line]:
+        """The lines that wait for somebody, whole."""
+        ids = [
+            (scanned.workspace_id, scanned.line.id)
+            for scanned in self._scanned
+            if scanned.line is not None and (scanned.line.refund_due or scanned.line.status in WAITING)
+        ]
+        return self.stores.lines.get_many(ids)
+
+    @property
+    def stale(self) -> list[str]:
+        """The lines and workspaces that lists do not show as they are."""
+        return [one.line.id if one.line else one.workspace_id for one in self._scanned if one.is_stale]
 
     def output(self, name: str) -> str:
         """An output of the stack."""
@@ -107,6 +128,13 @@ def examine(patient: Patient, checks: list[Check]) -> Iterator[Finding]:
         except (Refused, LineRequestError, BotoCoreError, ClientError) as error:
             faults = [one_line(error)]
         if faults:
-            yield Finding(check.name, "fault", "; ".join(faults), check.fix)
+            more = [f"and {len(faults) - SHOWN_MAX} more"] if len(faults) > SHOWN_MAX else []
+            yield Finding(check.name, "fault", "; ".join(faults[:SHOWN_MAX] + more), check.fix)
         else:
             yield Finding(check.name, "ok", "", "")
+
+
+def few(names: list[str]) -> str:
+    """The first of many names."""
+    shown = 5
+    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")

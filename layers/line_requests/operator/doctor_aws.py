@@ -13,8 +13,9 @@ def _table(patient: Patient) -> Iterator[str]:
     table = patient.target.client("dynamodb").describe_table(TableName=name)["Table"]
     if table["TableStatus"] != "ACTIVE":
         yield f"the table {name} is {table['TableStatus']}"
-    if "due" not in {index["IndexName"] for index in table.get("GlobalSecondaryIndexes", [])}:
-        yield f"the table {name} has no index due"
+    there = {index["IndexName"] for index in table.get("GlobalSecondaryIndexes", [])}
+    for index in sorted({"due", "operator"} - there):
+        yield f"the table {name} has no index {index}"
 
 
 def _backups(patient: Patient) -> Iterator[str]:

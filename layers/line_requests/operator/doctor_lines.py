@@ -5,17 +5,14 @@ from collections.abc import Iterator
 from line_requests.domain import over_plan
 from line_requests.domain.model import Status
 from line_requests.domain.submission import Kind
+from line_requests.flows.late import PAYMENT_LATE_MS, PROVISIONING_LATE_MS
 from line_requests.operator.counting import HOLDS_PLACE, counted
-from line_requests.operator.doctor import Check, Patient
-
-# A request that is unpaid after three days is probably forgotten, and it blocks every other one of its workspace.
-WAITS_LONG_MS = 3 * 86_400_000
-PROVISIONS_LONG_MS = 3_600_000
+from line_requests.operator.doctor import Check, Patient, few
 
 
 def _counters(patient: Patient) -> Iterator[str]:
     for workspace in patient.workspaces.values():
-        there = counted(workspace, patient.lines_of[workspace.id])
+        there = counted(workspace, patient.lines_of.get(workspace.id, []))
         for kind in Kind:
             counts = [one.get(kind, 0) for one in (workspace.held, workspace.unpaid, there.held, there.unpaid)]
             if counts[:2] != counts[2:]:
@@ -25,15 +22,21 @@ def _counters(patient: Patient) -> Iterator[str]:
 
 def _locks(patient: Patient) -> Iterator[str]:
     for workspace in patient.workspaces.values():
-        there = counted(workspace, patient.lines_of[workspace.id])
+        there = counted(workspace, patient.lines_of.get(workspace.id, []))
         if workspace.lock != there.lock:
             yield f"{workspace.id} is locked by {workspace.lock}, {there.lock} awaits payment"
 
 
 def _homeless(patient: Patient) -> Iterator[str]:
-    for line in patient.lines:
-        if line.status in HOLDS_PLACE and line.workspace_id not in patient.workspaces:
-            yield f"the line {line.id} is {line.status}, its workspace {line.workspace_id} does not exist"
+    for workspace_id in patient.lines_of.keys() - patient.workspaces.keys():
+        for line in patient.lines_of[workspace_id]:
+            if line.status in HOLDS_PLACE:
+                yield f"the line {line.id} is {line.status}, its workspace {workspace_id} does not exist"
+
+
+def _index(patient: Patient) -> Iterator[str]:
+    if patient.stale:
+        yield f"lists show {len(patient.stale)} lines or workspaces wrongly: {few(patient.stale)}"
 
 
 def _over_plan(patient: Patient) -> Iterator[str]:
@@ -49,22 +52,22 @@ def _unknown_plans(patient: Patient) -> Iterator[str]:
 
 
 def _refunds(patient: Patient) -> Iterator[str]:
-    for line in patient.lines:
+    for line in patient.open_lines:
         if line.refund_due:
-            yield f"the invoice {line.invoice_id} of the line {line.id} was paid after it was canceled"
+            yield f"what was paid for the {line.status} line {line.id} by the invoice {line.invoice_id} did not go back"
 
 
 def _waiting(patient: Patient) -> Iterator[str]:
-    for line in patient.lines:
-        if line.awaiting and patient.now_ms - line.created_at_ms > WAITS_LONG_MS:
+    for line in patient.open_lines:
+        if line.awaiting and patient.now_ms - line.created_at_ms > PAYMENT_LATE_MS:
             days = (patient.now_ms - line.created_at_ms) // 86_400_000
             yield f"the line {line.id} of {line.workspace_id} has awaited its payment for {days} days"
 
 
 def _provisioning(patient: Patient) -> Iterator[str]:
-    for line in patient.lines:
+    for line in patient.open_lines:
         since_ms = line.history[-1].at_ms
-        if line.status is Status.PROVISIONING and patient.now_ms - since_ms > PROVISIONS_LONG_MS:
+        if line.status is Status.PROVISIONING and patient.now_ms - since_ms > PROVISIONING_LATE_MS:
             hours = (patient.now_ms - since_ms) // 3_600_000
             yield f"the line {line.id} of {line.workspace_id} has been in provisioning for {hours} h"
 
@@ -72,10 +75,11 @@ def _provisioning(patient: Patient) -> Iterator[str]:
 CHECKS = [
     Check("counters", _counters, "line-requests workspace recount WORKSPACE"),
     Check("locks", _locks, "line-requests workspace recount WORKSPACE"),
+    Check("operator's index", _index, "line-requests reindex"),
     Check("workspaces of lines", _homeless, "docs/recover.md: restored tables"),
     Check("over plan", _over_plan, "line-requests workspace list --over-plan, then line-requests line release LINE"),
     Check("known plans", _unknown_plans, "name the price in a plan, then line-requests plans apply FILE --sync"),
-    Check("refunds", _refunds, "refund it at https://dashboard.stripe.com/invoices: docs/operate.md"),
+    Check("refunds", _refunds, "line-requests line refund LINE"),
     Check("waiting for payment", _waiting, "line-requests line cancel LINE; or set PaymentWindowHours"),
     Check(
         "waiting for the provisioner", _provisioning, "line-requests provisioning answer LINE failed: docs/operate.md"

@@ -1,17 +1,21 @@
 """The doctor's checks of the Stripe account and of the secret."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
-from line_requests.billing.client import API_VERSION
+from line_requests.billing.client import API_VERSION, PAGE
+from line_requests.billing.subscriptions import StripeSubscription
 from line_requests.domain import decision
-from line_requests.domain.model import ENDED
+from line_requests.domain.model import ENDED, Workspace
 from line_requests.domain.prices import Amount
-from line_requests.operator.doctor import Check, Patient, Skipped
+from line_requests.operator.doctor import Check, Patient, Skipped, few
 from line_requests.operator.values import Money
 
 API_KEYS, SIGNING_SECRET = ("sk_", "rk_"), "whsec_"
 # Invoices that were made longer ago are settled, or their lines are named by other checks.
 INVOICES_SINCE_S = 30 * 86_400
+# From so many workspaces on, pages of a hundred subscriptions take fewer calls.
+LIST_FROM = 20
 
 
 def _secret(patient: Patient) -> Iterator[str]:
@@ -35,7 +39,7 @@ def _mode(patient: Patient) -> Iterator[str]:
     livemode = patient.product_billing.livemode
     others = sorted(workspace.id for workspace in patient.workspaces.values() if workspace.livemode is not livemode)
     if others:
-        yield f"the key is of {'live' if livemode else 'test'} mode, {len(others)} workspaces are not: {_few(others)}"
+        yield f"the key is of {'live' if livemode else 'test'} mode, {len(others)} workspaces are not: {few(others)}"
 
 
 def _scopes(patient: Patient) -> Iterator[str]:
@@ -100,22 +104,48 @@ def _amounts(amounts: Mapping[str, Amount]) -> str:
 
 
 def _quantities(patient: Patient) -> Iterator[str]:
-    for workspace in patient.workspaces.values():
-        subscription = workspace.subscription
-        if subscription is None or subscription.plan is None or subscription.ended:
-            continue
-        if patient.stores.workspaces.is_due(workspace.id, patient.now_ms):
-            continue  # the reconciler is about to set them
-        owed = {price: quantity for price, quantity in decision.quantities_owed(workspace).items() if quantity}
+    known = {
+        workspace.subscription.id: workspace
+        for workspace in patient.workspaces.values()
+        if workspace.subscription and workspace.subscription.plan is not None and not workspace.subscription.ended
+    }
+    for found in _subscriptions(patient, known):
+        workspace = known[found.id]
+        # The reconciler is about to set what is due; what has just changed is read once more.
+        if _mismatch(workspace, found) and not patient.stores.workspaces.is_due(workspace.id, patient.now_ms):
+            current = patient.stores.workspaces.get(workspace.id)
+            for again in patient.billing.subscriptions.of_customer(workspace.customer):
+                if current is not None and again.id == found.id and (mismatch := _mismatch(current, again)):
+                    yield f"{workspace.id}: {found.id} {mismatch}"
+
+
+def _subscriptions(patient: Patient, known: Mapping[str, Workspace]) -> Iterator[StripeSubscription]:
+    """The workspaces' subscriptions: from the account's list where that takes fewer calls, else one by one."""
+    missing = dict(known)
+    if len(known) >= LIST_FROM:
+        # As many pages as the workspaces would be calls; the account may have many other subscriptions.
+        for found in islice(patient.billing.subscriptions.listed(), PAGE * len(known)):
+            if missing.pop(found.id, None) is not None:
+                yield found
+            if not missing:
+                return
+    for workspace in missing.values():
         for found in patient.billing.subscriptions.of_customer(workspace.customer):
-            if found.id == subscription.id and found.status not in ENDED:
-                ours = {price: item.quantity for price, item in found.items.items() if item.ours or price in owed}
-                if ours != owed:
-                    yield f"{workspace.id}: {found.id} carries {ours or 'no add-on'}, owed is {owed or 'none'}"
+            if found.id in missing:
+                yield found
+
+
+def _mismatch(workspace: Workspace, found: StripeSubscription) -> str:
+    """How a subscription's add-ons are not what the workspace owes; empty when they are."""
+    owed = {price: quantity for price, quantity in decision.quantities_owed(workspace).items() if quantity}
+    ours = {price: item.quantity for price, item in found.items.items() if item.ours or price in owed}
+    if found.status in ENDED or ours == owed:
+        return ""
+    return f"carries {ours or 'no add-on'}, owed is {owed or 'none'}"
 
 
 def _orphans(patient: Patient) -> Iterator[str]:
-    lines = {line.id: line for line in patient.lines}
+    lines = {line.id: line for lines in patient.lines_of.values() for line in lines}
     for invoice in patient.billing.invoices.since(since_s=patient.now_ms // 1000 - INVOICES_SINCE_S):
         if not invoice.line_id or invoice.status not in {"draft", "open"}:
             continue
@@ -124,12 +154,6 @@ def _orphans(patient: Patient) -> Iterator[str]:
             yield f"the {invoice.status} invoice {invoice.id} is for the line {invoice.line_id}, which does not exist"
         elif not line.awaiting:
             yield f"the invoice {invoice.id} is {invoice.status}, its line {line.id} is {line.status}"
-
-
-def _few(names: list[str]) -> str:
-    """The first of many names."""
-    shown = 5
-    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
 
 
 SETUP = "line-requests setup-stripe"

@@ -1,6 +1,7 @@
 """What went wrong, in one line."""
 
 from line_requests.domain.errors import BillingUnavailable
+from line_requests.operator.import_file import InvalidRows
 from line_requests.operator.plan_files import InvalidPlans
 from line_requests.operator.refusal import Row
 from line_requests.storage.table import ConditionFailed, TransactionCanceled
@@ -15,7 +16,9 @@ def one_line(error: Exception) -> str:
 
 
 def mistakes(error: Exception) -> list[Row]:
-    """Everything that is wrong with a plan file, each with its line."""
+    """Everything that is wrong with a file, each with its line."""
+    if isinstance(error, InvalidRows):
+        return [{"line": one.line, "message": one.message, "text": one.message} for one in error.mistakes]
     if not isinstance(error, InvalidPlans):
         return []
     return [

@@ -5,15 +5,17 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console, Group, RenderableType
-from rich.progress import Progress
+from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from line_requests.operator.refusal import Row, View
 from line_requests.operator.values import Value
+
+T = TypeVar("T")
 
 # A file or a pipe gets every row on one line, however long.
 PIPE_COLUMNS = 10_000
@@ -59,10 +61,22 @@ def print_error(message: str, mistakes: Sequence[Row] = (), *, as_json: bool) ->
     sys.stderr.write(f"{text}\n")
 
 
-def track(items: Iterable[str], description: str) -> Iterator[str]:
+def track(items: Iterable[T], description: str) -> Iterator[T]:
     """The items one after the other, with a progress bar when stderr is a terminal."""
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         yield from progress.track(list(items), description=description)
+
+
+def count(items: Iterable[T], description: str) -> Iterator[T]:
+    """The items one after the other, with their number so far when stderr is a terminal."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}: {task.completed:,}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        yield from progress.track(items, total=None, description=description)
+
+
+def note(text: str) -> None:
+    """One line on stderr beside a result."""
+    sys.stderr.write(f"{escape(text)}\n")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from line_requests.clock import wall_time_ms
 from line_requests.domain.bodies import submission_body
 from line_requests.domain.model import ApiKey, Line, Workspace
 from line_requests.domain.prices import Plan
+from line_requests.domain.reversals import Credit, PaidInvoice
 from line_requests.operator import commands
 from line_requests.operator.listing import Listed
 from line_requests.operator.refusal import Row
@@ -103,6 +104,34 @@ def listed_workspace(listed: Listed) -> Row:
     }
 
 
+def refund_view(line: Line, left: Sequence[tuple[PaidInvoice, Credit]], *, done: bool) -> Row:
+    """What a refund gives back, or gave, of each invoice."""
+    given = [
+        {
+            "invoice": invoice.id,
+            "refunded": Money(sum(credit.refunds.values()), invoice.currency),
+            "toBalance": Money(credit.to_balance, invoice.currency),
+            "outOfBand": Money(credit.out_of_band, invoice.currency),
+            "earlierRefunds": list(credit.linked),
+        }
+        for invoice, credit in left
+    ]
+    view: Row = {
+        "line": line.id,
+        "workspace": line.workspace_id,
+        "status": str(line.status),
+        "refundDue": line.refund_due,
+        "givenBack" if done else "toGiveBack": given,
+    }
+    if any(credit.out_of_band for _, credit in left):
+        view["note"] = "what was paid outside Stripe has to be sent back outside Stripe"
+    elif done and line.refund_due:
+        view["note"] = "the refund is on its way: the flag is cleared when Stripe says that it succeeded"
+    elif not given:
+        view["note"] = "nothing is left to give back"
+    return view
+
+
 def line_view(line: Line) -> Row:
     """A line with what was asked for, what it is charged and its history."""
     charge = line.charge
@@ -121,5 +150,14 @@ def line_view(line: Line) -> Row:
         "history": [
             {"at": Moment(change.at_ms), "status": str(change.status), "cause": change.reason or change.cause}
             for change in line.history
+        ],
+        "reversals": [
+            {
+                "at": Moment(reversal.at_ms),
+                "cause": reversal.cause,
+                "amount": Money(reversal.amount, reversal.currency),
+                "id": reversal.id,
+            }
+            for reversal in line.reversals
         ],
     }

@@ -21,17 +21,13 @@ from line_requests.domain.model import (
     Workspace,
 )
 from line_requests.storage import capacity, records
-from line_requests.storage.table import ConditionFailed, Item, Table, TransactionCanceled, Write
+from line_requests.storage._marks import REPUBLISH_AFTER_MS, Marks, due_values
+from line_requests.storage.operator_index import entry_update
+from line_requests.storage.table import ConditionFailed, Item, TransactionCanceled, Write
 
-# A line that waits for its provisioner is published again after ten minutes, then less and less often.
-REPUBLISH_AFTER_MS = 10 * 60_000
 
-
-class Transitions:
+class Transitions(Marks):
     """The states of a deployment's lines."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
 
     def get(self, workspace_id: str, line_id: str) -> Line | None:
         """The line as it is now."""
@@ -56,7 +52,7 @@ class Transitions:
 
     def release_lease(self, line: Line, *, next_poll_at_ms: int, due_at_ms: int) -> Line:
         """Gives the lease back, unless another caller holds it by now; says when to check next."""
-        values = {"mine": line.lease_until_ms, "free": 0, "next": next_poll_at_ms} | _due(line, due_at_ms)
+        values = {"mine": line.lease_until_ms, "free": 0, "next": next_poll_at_ms} | due_values(line, due_at_ms)
         update = "SET #lease_until_ms = :free, #next_poll_at_ms = :next, #due_at = :due, #due_shard = :shard"
         return self._update_awaiting(line, update, values, "#lease_until_ms = :mine") or line
 
@@ -73,7 +69,7 @@ class Transitions:
         None when the reason to void changed meanwhile, which decides when the line is due, or when the invoice did.
         """
         update = "SET #lease_until_ms = :free, #next_poll_at_ms = :next, #due_at = :due, #due_shard = :shard"
-        values: Item = {"free": 0, "next": next_poll_at_ms, "invoice": line.invoice_id} | _due(line, due_at_ms)
+        values: Item = {"free": 0, "next": next_poll_at_ms, "invoice": line.invoice_id} | due_values(line, due_at_ms)
         if amount_paid != line.amount_paid:
             update += ", #amount_paid = :paid"
             values["paid"] = amount_paid
@@ -105,7 +101,7 @@ class Transitions:
         return self._update_awaiting(
             line,
             "SET #void_reason = :reason, #due_at = :due, #due_shard = :shard",
-            {"reason": str(reason)} | _due(line, now_ms),
+            {"reason": str(reason)} | due_values(line, now_ms),
             "attribute_not_exists(#void_reason)",
         )
 
@@ -192,7 +188,10 @@ class Transitions:
         failed = line.status is Status.FAILED
         place = None if failed else capacity.give_back(line, now_ms)
         refund = {"refund_due": True} if failed and line.payment_status is PaymentStatus.PAID else None
-        return self._transition(line, Change(now_ms, Status.CANCELED, cause), place, attributes=refund)
+        # Due, because it may have been refunded already; then the reconciler clears the flag.
+        due_at_ms = now_ms if refund else None
+        change = Change(now_ms, Status.CANCELED, cause)
+        return self._transition(line, change, place, attributes=refund, due_at_ms=due_at_ms)
 
     def _transition(  # noqa: PLR0913 - a transition has this many parts
         self,
@@ -203,13 +202,18 @@ class Transitions:
         attributes: dict[str, Any] | None = None,
         extra: list[Write] | None = None,
         same_void_reason: bool = False,
+        due_at_ms: int | None = None,
     ) -> Line:
         """Moves a line to its next state, once; returns the line as stored, moved by this call or by another."""
         line = replace(line, **attributes) if attributes else line
         stored = records.line_item(line) if attributes else {}
-        due_at_ms = change.at_ms + REPUBLISH_AFTER_MS if change.status is Status.PROVISIONING else None
+        if change.status is Status.PROVISIONING:
+            due_at_ms = change.at_ms + REPUBLISH_AFTER_MS
         if line.replaced_invoice_id is not None:
             due_at_ms = change.at_ms
+        moved = replace(
+            line, status=change.status, history=(*line.history, change), void_reason=None, due_at_ms=due_at_ms
+        )
         values: Item = {
             "status": str(change.status),
             "payment_status": str(line.payment_status),
@@ -219,12 +223,15 @@ class Transitions:
         sets = ["#status = :status", "#payment_status = :payment_status", "#history = list_append(#history, :change)"]
         sets += [f"#{name} = :{name}" for name in attributes or {}]
         values |= {name: stored[name] for name in attributes or {}}
-        removes = ["#void_reason"]
+        entry_sets, entry_removes, entry = entry_update(moved)
+        sets += entry_sets
+        values |= entry
+        removes = ["#void_reason", *entry_removes]
         if due_at_ms is None:
             removes += ["#due_at", "#due_shard"]
         else:
             sets += ["#due_at = :due", "#due_shard = :shard"]
-            values |= _due(line, due_at_ms)
+            values |= due_values(line, due_at_ms)
         condition = "size(#history) = :sequence"
         if same_void_reason:
             unchanged, reason = _same_void_reason(line)
@@ -242,55 +249,27 @@ class Transitions:
             if current is None or (current.sequence == line.sequence and canceled.failed == {1}):
                 raise
             return current
-        return replace(
-            line, status=change.status, history=(*line.history, change), void_reason=None, due_at_ms=due_at_ms
-        )
+        return moved
 
     def flag_refund(self, line: Line, invoice_id: str) -> None:
         """Marks a settled line whose payment by this invoice is to be refunded; a paid one keeps its own invoice."""
         if line.awaiting or (line.payment_status is PaymentStatus.PAID and line.invoice_id == invoice_id):
             return
+        entry_sets, _, entry = entry_update(replace(line, refund_due=True))
         if line.refundable:
-            update = "SET #refund_due = :yes, #invoice_id = :invoice REMOVE #due_at, #due_shard"
+            sets, removes = ["#invoice_id = :invoice"], " REMOVE #due_at, #due_shard"
             condition = "#refund_due <> :yes"
         else:
-            update = "SET #refund_due = :yes, #refund_invoice_id = :invoice"
+            sets, removes = ["#refund_invoice_id = :invoice"], ""
             condition = "attribute_not_exists(#refund_invoice_id) OR #refund_invoice_id <> :invoice"
         write = Write(
             records.line_key(line.workspace_id, line.id),
-            update=update,
+            update=f"SET {', '.join(['#refund_due = :yes', *sets, *entry_sets])}{removes}",
             condition=f"#payment_status = :status AND ({condition})",
-            values={"yes": True, "invoice": invoice_id, "status": str(line.payment_status)},
+            values={"yes": True, "invoice": invoice_id, "status": str(line.payment_status)} | entry,
         )
         with suppress(ConditionFailed):
             self._table.write(write)
-
-    def forget_replaced(self, line: Line) -> None:
-        """Notes that the replaced invoice is settled; the line is due again only if it waits for its provisioner."""
-        values: Item = {"sequence": line.sequence, "invoice": line.replaced_invoice_id}
-        update = "REMOVE #replaced_invoice_id, #due_at, #due_shard"
-        if line.status is Status.PROVISIONING:
-            update = "SET #due_at = :due, #due_shard = :shard REMOVE #replaced_invoice_id"
-            values |= _due(line, line.history[-1].at_ms + REPUBLISH_AFTER_MS)
-        condition = "size(#history) = :sequence AND #replaced_invoice_id = :invoice"
-        key = records.line_key(line.workspace_id, line.id)
-        with suppress(ConditionFailed):
-            self._table.write(Write(key, update=update, condition=condition, values=values))
-
-    def set_due(self, line: Line, at_ms: int | None) -> None:
-        """Has the reconciler check the line then, or never again, unless it has moved on."""
-        write = Write(
-            records.line_key(line.workspace_id, line.id),
-            update="REMOVE #due_at, #due_shard" if at_ms is None else "SET #due_at = :due, #due_shard = :shard",
-            condition="size(#history) = :sequence",
-            values={"sequence": line.sequence} | ({} if at_ms is None else _due(line, at_ms)),
-        )
-        with suppress(ConditionFailed):
-            self._table.write(write)
-
-
-def _due(line: Line, at_ms: int) -> Item:
-    return {"due": at_ms, "shard": records.due_shard(line.id)}
 
 
 def _same_void_reason(line: Line) -> tuple[str, Item]:

@@ -31,6 +31,18 @@ class DueIndex:
         )
         return [Due(records.workspace_id_of(item), records.line_id_of(item)) for item in items], last
 
+    def lines_until(self, until_ms: int) -> list[tuple[str, str]]:
+        """The (workspace id, line id) of every line that is due by then."""
+        found = list[tuple[str, str]]()
+        for shard in range(records.DUE_SHARDS):
+            start: Item | None = None
+            while True:
+                page, start = self.page(shard, until_ms, start)
+                found += [(due.workspace_id, due.line_id) for due in page if due.line_id is not None]
+                if start is None:
+                    break
+        return found
+
     def watermark_s(self) -> int | None:
         """Up to where the event feed was followed, epoch seconds; None before the first run."""
         item = self._table.get(records.FEED_KEY)

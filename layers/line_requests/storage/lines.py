@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from line_requests.domain.model import IdempotencyRecord, Line, Status, Workspace
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.storage import capacity, records
-from line_requests.storage._transitions import REPUBLISH_AFTER_MS, Transitions
+from line_requests.storage._marks import REPUBLISH_AFTER_MS
+from line_requests.storage._transitions import Transitions
 from line_requests.storage.snapshot import load_snapshot
 from line_requests.storage.table import ConditionFailed, Item, TransactionCanceled, Write
 
@@ -77,20 +78,19 @@ class Lines(Transitions):
         items = self._table.query_all("#pk = :pk AND begins_with(#sk, :prefix)", values=values)
         return records.readable(records.line, items)
 
-    def scan(self, status: Status | None = None, *, refund_due: bool = False) -> Iterator[Line]:
+    def scan(self, status: Status | None = None) -> Iterator[Line]:
         """The deployment's lines in a status; for operators only, it reads the whole table."""
-        condition, values = (
-            "begins_with(#sk, :prefix)",
-            {"prefix": "LINE#"} | ({"status": str(status)} if status else {}),
-        )
-        condition += (" AND #status = :status" if status else "") + (" AND #refund_due = :yes" if refund_due else "")
-        for item in self._table.scan(condition, values | ({"yes": True} if refund_due else {})):
+        condition, values = "begins_with(#sk, :prefix)", Item(prefix="LINE#")
+        if status is not None:
+            condition += " AND #status = :status"
+            values["status"] = str(status)
+        for item in self._table.scan(condition, values):
             yield from records.readable(records.line, [item])
 
-    def find(self, line_id: str) -> Line | None:
-        """A line of any workspace; for operators only, it reads the whole table."""
-        items = self._table.scan("#sk = :sk", {"sk": f"LINE#{line_id}"})
-        return next((records.line(item) for item in items), None)
+    def find(self, line_id: str, workspace_ids: Iterable[str]) -> Line | None:
+        """The line of one of these workspaces; for operators only, it asks for a key in each of them."""
+        found = self._table.batch_get(records.line_key(workspace_id, line_id) for workspace_id in workspace_ids)
+        return next((records.line(item) for item in found.values()), None)
 
     def workspace_and_record(
         self, workspace_id: str, idempotency_key_hash: str | None

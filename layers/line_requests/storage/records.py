@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from line_requests.domain.errors import UnreadableRecord
-from line_requests.domain.model import ApiKey, Change, IdempotencyRecord, Line, Subscription, Workspace
+from line_requests.domain.model import ApiKey, Change, IdempotencyRecord, Line, Status, Subscription, Workspace
 from line_requests.domain.prices import Counted, Coverage, PendingCharge, Plan
+from line_requests.domain.reversals import Reversal
 from line_requests.domain.submission import Kind, Submission
 from line_requests.storage.table import Item
 from line_requests.telemetry import alarm
@@ -20,6 +21,9 @@ from line_requests.telemetry import alarm
 T = TypeVar("T")
 
 DUE_SHARDS = 4  # Four partitions carry 4,000 index writes a second; a run queries each once.
+
+# What the index `operator` has in place of a status: refunds come first, whatever the line's status.
+REFUND_ENTRY, WORKSPACE_ENTRY = "refund_due", "workspace"
 
 _KINDS = frozenset(Kind)
 _LINE = TypeAdapter(Line)
@@ -30,6 +34,7 @@ _COUNTED = TypeAdapter(Counted)
 _PENDING_CHARGE = TypeAdapter(PendingCharge)
 _SUBSCRIPTION = TypeAdapter(Subscription)
 _CHANGE = TypeAdapter(Change)
+_REVERSAL = TypeAdapter(Reversal)
 _API_KEY = TypeAdapter(ApiKey)
 _IDEMPOTENCY_RECORD = TypeAdapter(IdempotencyRecord)
 
@@ -50,6 +55,11 @@ def api_key_key(workspace_id: str, api_key_hash: str) -> Item:
 def line_key(workspace_id: str, line_id: str) -> Item:
     """One line request."""
     return {"pk": f"W#{workspace_id}", "sk": f"LINE#{line_id}"}
+
+
+def key_of(record: Line | Workspace) -> Item:
+    """The key of a line or a workspace."""
+    return line_key(record.workspace_id, record.id) if isinstance(record, Line) else workspace_key(record.id)
 
 
 def idempotency_key(workspace_id: str, idempotency_key_hash: str) -> Item:
@@ -100,17 +110,37 @@ def _dump(adapter: "TypeAdapter[Any]", value: object, *without: str) -> Item:
 
 
 def line_item(line: Line) -> Item:
-    """A line, with the index attribute while something is due."""
-    item = line_key(line.workspace_id, line.id) | _dump(_LINE, line, "id", "workspace_id", "due_at_ms")
+    """A line, with the indexes' attributes while something is due and while an operator may have to look at it."""
+    item = line_key(line.workspace_id, line.id) | _dump(_LINE, line, "id", "workspace_id", "due_at_ms", "reversals")
+    item |= operator_entry(line)
     if line.due_at_ms is not None:
         item |= {"due_shard": due_shard(line.id), "due_at": line.due_at_ms}
     return item
 
 
+def operator_entry(line: Line, *, late: bool = False) -> Item:
+    """The line's attributes for the index `operator`, while an operator may have to look at it.
+
+    `late`: its provisioner is.
+    """
+    shown = {Status.AWAITING_PAYMENT, Status.FAILED} | ({Status.PROVISIONING} if late else set())
+    if not line.refund_due and line.status not in shown:
+        return {}
+    return {
+        "op_status": REFUND_ENTRY if line.refund_due else str(line.status),
+        "since_ms": line.history[-1].at_ms,
+    }
+
+
+def workspace_entry() -> Item:
+    """A workspace's attributes for the index `operator`; they never change, so they cost its later writes nothing."""
+    return {"op_status": WORKSPACE_ENTRY, "since_ms": 0}
+
+
 def new_workspace_item(workspace_id: str, customer: str, *, livemode: bool) -> Item:
     """A workspace before its subscription was read from Stripe."""
     workspace = Workspace(workspace_id, customer, livemode, revision=0)
-    return workspace_key(workspace_id) | _dump(_WORKSPACE, workspace, "id")
+    return workspace_key(workspace_id) | _dump(_WORKSPACE, workspace, "id") | workspace_entry()
 
 
 def subscription_item(subscription: Subscription) -> Item:
@@ -142,6 +172,11 @@ def plan_item(plan: Plan) -> Item:
 def change_item(change: Change) -> Item:
     """One entry of a line's history."""
     return _dump(_CHANGE, change)
+
+
+def reversal_item(reversal: Reversal) -> Item:
+    """A reversal, as an entry of the line's attribute `reversals`."""
+    return _dump(_REVERSAL, reversal)
 
 
 def api_key_item(api_key: ApiKey) -> Item:

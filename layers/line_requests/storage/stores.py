@@ -3,6 +3,7 @@
 from line_requests.storage.due import DueIndex
 from line_requests.storage.keys import ApiKeys
 from line_requests.storage.lines import Lines
+from line_requests.storage.operator_index import OperatorIndex
 from line_requests.storage.plans import Plans
 from line_requests.storage.table import Table
 from line_requests.storage.workspaces import Workspaces
@@ -18,3 +19,4 @@ class Stores:
         self.api_keys = ApiKeys(table)
         self.plans = Plans(table)
         self.due = DueIndex(table)
+        self.operator = OperatorIndex(table)

@@ -11,19 +11,21 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from line_requests.clock import calls_left_s
+from line_requests.domain.errors import LineRequestError, TableUnavailable
+from line_requests.storage.calls import table_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 Item = dict[str, Any]
 
-# A read that takes two seconds is lost; the default of 60 would outlast API Gateway's 30.
-CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
 # Transactions of one hot workspace queue up: 32 of 25 ms need one second, this waits up to ten.
 CONFLICT_ATTEMPTS = 40
 CONFLICT_WAIT_MAX_S = 0.4
@@ -57,6 +59,13 @@ class TransactionCanceled(Exception):
         super().__init__("The conditional transaction failed")
         self.failed = failed
         self.items = items
+
+
+class IndexMissing(LineRequestError):
+    """The table has no such index: it was restored without, or an older release made it."""
+
+    def __init__(self, index: str) -> None:
+        super().__init__(f"the table has no index {index}: deploy this release again, or list with --all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,10 @@ def unmarshal(item: Mapping[str, Any]) -> Item:
 
 
 class Table:
-    """One DynamoDB table; every read is consistent but for the index's."""
+    """One DynamoDB table; every read is consistent but for the index's.
+
+    Each operation raises TableUnavailable when DynamoDB throttles, fails or does not answer in time.
+    """
 
     def __init__(self, client: "DynamoDBClient", name: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self._client = client
@@ -123,7 +135,8 @@ class Table:
 
     def get(self, key: Item) -> Item | None:
         """One item."""
-        answer = self._client.get_item(TableName=self._name, Key=marshal(key), ConsistentRead=True)
+        with table_errors():
+            answer = self._client.get_item(TableName=self._name, Key=marshal(key), ConsistentRead=True)
         return unmarshal(answer["Item"]) if "Item" in answer else None
 
     def batch_get(self, keys: Iterable[Item]) -> dict[tuple[str, str], Item]:
@@ -133,7 +146,8 @@ class Table:
         while wanted:
             batch, wanted = wanted[:BATCH_GET_MAX], wanted[BATCH_GET_MAX:]
             request = {self._name: {"Keys": batch, "ConsistentRead": True}}
-            answer = self._client.batch_get_item(RequestItems=request)  # type: ignore[arg-type] # the stubs want the typed union
+            with table_errors():
+                answer = self._client.batch_get_item(RequestItems=request)  # type: ignore[arg-type] # the stubs want the typed union
             for item in map(unmarshal, answer["Responses"].get(self._name, [])):
                 found[item["pk"], item["sk"]] = item
             left = answer.get("UnprocessedKeys", {}).get(self._name)
@@ -152,19 +166,20 @@ class Table:
         if operation == "Update":
             request["ReturnValues"] = "ALL_NEW"
         call = getattr(self._client, f"{operation.lower()}_item")
-        for attempt in self._attempts():
+        for _ in self._attempts():
             try:
-                answer = call(**request)
+                with table_errors():
+                    answer = call(**request)
             except ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code == "ConditionalCheckFailedException":
                     item: Any = error.response.get("Item")
                     raise ConditionFailed(unmarshal(item) if item else None) from error
-                if code != "TransactionConflictException" or attempt == CONFLICT_ATTEMPTS:
+                if code != "TransactionConflictException":
                     raise
             else:
                 return unmarshal(answer["Attributes"]) if operation == "Update" else write.put or {}
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        raise AssertionError("unreachable: _attempts ends by raising")
 
     def transact(self, writes: Sequence[Write]) -> None:
         """All of the writes or none; raises TransactionCanceled.
@@ -175,9 +190,10 @@ class Table:
         requests = [dict([write.request(self._name)]) for write in writes]
         # One token for all attempts, so that an attempt that is still running is not repeated.
         token = str(uuid.uuid4())
-        for attempt in self._attempts():
+        for _ in self._attempts():
             try:
-                self._client.transact_write_items(TransactItems=requests, ClientRequestToken=token)  # type: ignore[arg-type] # the stubs want the typed union
+                with table_errors():
+                    self._client.transact_write_items(TransactItems=requests, ClientRequestToken=token)  # type: ignore[arg-type] # the stubs want the typed union
             except ClientError as error:
                 # By code: botocore builds a client's exception classes lazily, in two threads twice.
                 reasons: Any = error.response.get("CancellationReasons", [])
@@ -186,7 +202,7 @@ class Table:
                 if failed:
                     items = [unmarshal(reason["Item"]) if "Item" in reason else None for reason in reasons]
                     raise TransactionCanceled(failed, items) from error
-                if CONFLICTS.isdisjoint([error.response["Error"]["Code"], *codes]) or attempt == CONFLICT_ATTEMPTS:
+                if CONFLICTS.isdisjoint([error.response["Error"]["Code"], *codes]):
                     raise
             else:
                 return
@@ -202,7 +218,7 @@ class Table:
         filter_expression: str | None = None,
         start: Item | None = None,
     ) -> tuple[list[Item], Item | None]:
-        """One page of a query, and the key to go on from."""
+        """One page of a query, and the key to go on from; raises IndexMissing."""
         request: dict[str, Any] = {
             "TableName": self._name,
             "KeyConditionExpression": condition,
@@ -221,7 +237,14 @@ class Table:
             request["FilterExpression"] = filter_expression
         if start is not None:
             request["ExclusiveStartKey"] = marshal(start)
-        answer = self._client.query(**request)
+        try:
+            with table_errors():
+                answer = self._client.query(**request)
+        except ClientError as error:
+            # "The table does not have the specified index"; engines differ in the code.
+            if index is None or "index" not in error.response["Error"].get("Message", ""):
+                raise
+            raise IndexMissing(index) from error
         last = answer.get("LastEvaluatedKey")
         return [unmarshal(item) for item in answer["Items"]], unmarshal(last) if last else None
 
@@ -234,23 +257,31 @@ class Table:
             if start is None:
                 return found
 
-    def scan(self, filter_expression: str, values: Item) -> Iterator[Item]:
-        """Every item that passes the filter; for operators only."""
-        pages = self._client.get_paginator("scan").paginate(
-            TableName=self._name,
-            ConsistentRead=True,
-            FilterExpression=filter_expression,
-            ExpressionAttributeNames={f"#{n}": n for n in _names(filter_expression)},
-            ExpressionAttributeValues=marshal({f":{n}": v for n, v in values.items()}),
-        )
-        for page in pages:
-            yield from map(unmarshal, page["Items"])
+    def scan(self, filter_expression: str, values: Item, *, projection: str | None = None) -> Iterator[Item]:
+        """Every item that passes the filter, or these attributes of it; for operators only."""
+        names = _names(f"{filter_expression} {projection or ''}")
+        request: dict[str, Any] = {
+            "TableName": self._name,
+            "ConsistentRead": True,
+            "FilterExpression": filter_expression,
+            "ExpressionAttributeNames": {f"#{n}": n for n in names},
+            "ExpressionAttributeValues": marshal({f":{n}": v for n, v in values.items()}),
+        }
+        if projection is not None:
+            request["ProjectionExpression"] = projection
+        pages = self._client.get_paginator("scan").paginate(**request)
+        with table_errors():
+            for page in pages:
+                yield from map(unmarshal, page["Items"])
 
     def _attempts(self) -> Iterator[int]:
-        for attempt in range(1, CONFLICT_ATTEMPTS + 1):
+        for attempt in count(1):
             yield attempt
             self._wait(attempt)
 
     def _wait(self, attempt: int) -> None:
-        """Full jitter, so that callers that collided do not collide again."""
-        self._sleep(_RANDOM.uniform(0, min(CONFLICT_WAIT_MAX_S, 0.01 * 2**attempt)))
+        """Full jitter, so that callers that collided do not collide again; raises after the last attempt."""
+        pause_s = _RANDOM.uniform(0, min(CONFLICT_WAIT_MAX_S, 0.01 * 2**attempt))
+        if attempt == CONFLICT_ATTEMPTS or pause_s >= calls_left_s():
+            raise TableUnavailable(f"still in conflict or throttled after {attempt} attempts")
+        self._sleep(pause_s)

@@ -1,6 +1,6 @@
 """Workspaces: who they are at Stripe and Clerk, their subscription snapshot, rate window and quantities' lease."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from line_requests.domain.model import Subscription, Workspace
@@ -30,6 +30,7 @@ class Workspaces:
         subscription: Subscription | None = None,
         organisation: str | None = None,
         due_at_ms: int | None = None,
+        quantities_lease_until_ms: int | None = None,
     ) -> bool:
         """Ties a new workspace to a Stripe customer and a Clerk organisation, all or none.
 
@@ -40,6 +41,8 @@ class Workspaces:
             item |= {"subscription": records.subscription_item(subscription)}
         if due_at_ms is not None:
             item |= {"due_shard": records.due_shard(workspace_id), "due_at": due_at_ms}
+        if quantities_lease_until_ms is not None:
+            item |= {"quantities_lease_until_ms": quantities_lease_until_ms}
         absent = "attribute_not_exists(#pk)"
         writes = [
             Write(records.workspace_key(workspace_id), put=item, condition=absent),
@@ -87,6 +90,11 @@ class Workspaces:
         """The workspace as it is now."""
         item = self._table.get(records.workspace_key(workspace_id))
         return records.workspace(item) if item else None
+
+    def get_many(self, workspace_ids: Iterable[str]) -> list[Workspace]:
+        """Many workspaces as they are now."""
+        found = self._table.batch_get(map(records.workspace_key, workspace_ids))
+        return records.readable(records.workspace, found.values())
 
     def ids(self) -> Iterator[str]:
         """Every workspace; for operators only, it reads the whole table."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 TRANSITIONS = "https://docs.stripe.com/invoicing/integration/workflow-transitions"
 BALANCE = "https://docs.stripe.com/billing/customer/balance"
 PARTIAL_PAYMENTS = "https://docs.stripe.com/invoicing/partial-payments"
-BELOW_MINIMUM = 30  # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts: $0.50
+BELOW_MINIMUM = 49  # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts: $0.50
 
 
 @assumption(

@@ -1,7 +1,7 @@
 // One card for each line. A card is changed in place, so that polling moves neither the focus nor an open history.
 
 import { $, button, dateAndTime, element, hint, kindOf, KINDS, link, tag, words } from "./dom.js";
-import { call, control, described } from "./requests.js";
+import { call, control } from "./requests.js";
 
 const INCLUDED_STEPS = ["requested", "provisioning", "active"];
 const PAID_STEPS = ["requested", "awaiting_payment", "provisioning", "active"];
@@ -51,7 +51,6 @@ function newCard(line, context) {
     element("code", { className: "hint", textContent: line._id }),
   );
   card.setAttribute("aria-labelledby", id);
-  history.hidden = !described("/api/line-requests/{id}/events");
   history.ontoggle = () => history.open && showHistory(card, line._id, context);
   return card;
 }
@@ -109,12 +108,11 @@ function actionsOf(line, { apiKey, provisioning, refresh }) {
       if (provisioning !== "manual") return [poll];
       return [
         button("Provisioner: succeeded", provision({ outcome: "succeeded" })),
-        button("Provisioner: failed", provision({ outcome: "failed", reason: "no number available" })),
+        button("Provisioner: failed", provision({ outcome: "failed", reasonCode: "unavailable", reason: "no number is left" })),
         poll,
       ];
     case "active":
     case "failed":
-      if (!described("/api/lines/{id}")) return [];
       return [button("Release", then(() => call("DELETE", `/api/lines/${line._id}`, { apiKey })))];
     default:
       return [];

@@ -1,7 +1,7 @@
 // What the workspace may request, uses and is charged.
 
 import { $, date, dateAndTime, element, hint, kindOf, KINDS, link, money, tag, words } from "./dom.js";
-import { call, described } from "./requests.js";
+import { call } from "./requests.js";
 
 const REASONS = { subscription_create: "Subscription", subscription_cycle: "Renewal", manual: "Line" };
 
@@ -10,8 +10,8 @@ let allowance = null;
 export async function showPanels({ apiKey, workspaceId }) {
   const get = (path) => call("GET", path, { apiKey, quiet: true });
   const [allowed, inUse, charges] = await Promise.all([
-    described("/api/allowance") ? get("/api/allowance") : {},
-    described("/api/lines/by-user") ? get("/api/lines/by-user") : {},
+    get("/api/allowance"),
+    get("/api/lines/by-user"),
     get(`/_local/workspaces/${workspaceId}/charges`),
   ]);
   allowance = allowed.ok ? allowed.answer : null;
@@ -30,12 +30,15 @@ export function showPrice(fields) {
     included: () => "The plan includes this line. It starts at once.",
     payable: () => `${first(kind.addOn)} now, then ${recurring(kind.addOn)}. It starts when it is paid.`,
     locked: () => "Another request awaits payment. Pay or cancel it first.",
-    forbidden: () => "The plan does not offer this line.",
+    forbidden: () =>
+      kind.included || kind.addOn ? "The plan allows no more of these lines." : "The plan does not offer this line.",
   }[kind.next]();
 }
 
 const first = ({ firstCharge, currency }) => money(firstCharge, currency);
-const recurring = ({ unitAmount, currency, interval }) => `${money(unitAmount, currency)} a ${interval}`;
+// An interval is "month" or "3 months".
+const recurring = ({ unitAmount, currency, interval }) =>
+  `${money(unitAmount, currency)} ${/^\d/.test(interval) ? "every" : "a"} ${interval}`;
 
 function showIf({ ok }, selector, show) {
   $(selector).hidden = !ok;
@@ -68,7 +71,8 @@ function showCharges({ subscription, pending, invoices }) {
 }
 
 function itemRow({ price, quantity, current_period_end: end }) {
-  const { unit_amount: unitAmount, currency, recurring: { interval } } = price;
+  const { unit_amount: unitAmount, currency, recurring: { interval: unit, interval_count: count } } = price;
+  const interval = count === 1 ? unit : `${count} ${unit}s`;
   const amount = `${quantity} × ${recurring({ unitAmount, currency, interval })}`;
   return row(price.product.name, amount, `until ${date(end)}`);
 }

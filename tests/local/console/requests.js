@@ -5,10 +5,6 @@ import { $, $$, element } from "./dom.js";
 const SHOWN_HEADERS = ["location", "retry-after", "idempotency-replayed", "idempotency-mismatch", "error-code"];
 const SHOWN_REQUESTS = 60;
 
-// What a stack does not describe it does not have, and the page does not show.
-const { paths } = await (await fetch("/openapi.json")).json();
-export const described = (path) => path in paths;
-
 export async function call(method, path, { apiKey, body, headers = {}, quiet = false } = {}) {
   const sent = { ...headers };
   if (apiKey) sent.Authorization = `Bearer ${apiKey}`;

@@ -7,7 +7,7 @@ import heapq
 import json
 import secrets
 from collections import defaultdict
-from itertools import count, dropwhile, islice
+from itertools import dropwhile, islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import stripe
@@ -66,7 +66,10 @@ class Page(NamedTuple):
 
 
 class Account:
-    """One Stripe account in test mode; not thread-safe, the server holds one lock around it."""
+    """One Stripe account in test mode; not thread-safe, the server holds one lock around it.
+
+    It can be pickled, with its timers; `attach` binds what was unpickled to a server.
+    """
 
     def __init__(self, on_event: Callable[[Json], None], url: str, clock: Clock) -> None:
         """Start empty; `on_event` gets every event in order, hosted pages are under `url`."""
@@ -82,8 +85,15 @@ class Account:
         self.tax_settings = copy.deepcopy(TAX_SETTINGS)
         self._on_event = on_event
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
-        self._timer_order = count()
+        self._timers_set = 0
         self._at: int | None = None  # the moment of the timer that runs
+
+    def attach(self, on_event: Callable[[Json], None], url: str, clock: Clock) -> None:
+        """Go on at another server, with its clock."""
+        self._on_event, self.url, self.clock = on_event, url, clock
+
+    def __getstate__(self) -> Json:
+        return {name: value for name, value in vars(self).items() if name not in {"_on_event", "url", "clock"}}
 
     def now(self) -> int:
         """Return the account's time in epoch seconds."""
@@ -91,7 +101,8 @@ class Account:
 
     def at(self, moment: int, act: Callable[[], None]) -> None:
         """Call `act` when that moment comes, a past one at once; `act` checks whether it still applies."""
-        heapq.heappush(self._timers, (max(moment, self.now()), next(self._timer_order), act))
+        self._timers_set += 1
+        heapq.heappush(self._timers, (max(moment, self.now()), self._timers_set, act))
 
     def catch_up(self) -> None:
         """Do what has fallen due, in order, each at its own moment."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import re
 import secrets
 import sys
@@ -47,7 +48,7 @@ class LoggedRequest:
 class Api:
     """Stripe's HTTP interface to one account; `product_api_key` is whose calls the faults hit."""
 
-    def __init__(self, account: Account, hang_s: float) -> None:
+    def __init__(self, account: Account, keys: IdempotencyKeys, hang_s: float) -> None:
         self.product_api_key: str | None = None
         self.latency_ms = 0.0
         self.request_log: list[LoggedRequest] = []
@@ -57,8 +58,13 @@ class Api:
         self._lock = threading.RLock()  # requests run on the server's one thread, controls on any
         self._hang_s = hang_s
         self._faults = Faults()
-        self._keys = IdempotencyKeys()
+        self._keys = keys
         self._limiter = RateLimiter()
+
+    def state(self) -> bytes:
+        """Everything that the account holds and remembers, for another double to go on from."""
+        with self._lock:
+            return pickle.dumps((self._account, self._keys))
 
     def set_faults(self, kind: FaultKind, count: int, path: str = "") -> None:
         """Make the product's next `count` calls under this path fail; 0 clears and releases."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from decimal import Decimal
+from functools import partial
 
 from .account import Account, merge_metadata, whole_list
 from .errors import Json, bad_request, missing
@@ -172,16 +173,18 @@ def create_tax_rate(account: Account, params: Json) -> Json:
     return account.add("tax_rate", fields | _metadata(params))
 
 
+def _running(account: Account, customer_id: str) -> Json:
+    found = [each for each in account.newest("subscription") if _runs_for(each, customer_id)]
+    return whole_list(f"/v1/customers/{customer_id}/subscriptions", found)
+
+
 def create_customer(account: Account, params: Json) -> Json:
     """POST /v1/customers; a negative `balance` is credit."""
     fields = copy.deepcopy(CUSTOMER)
     fields |= _given(params, *_NOT_STORED) | {"invoice_settings": _invoice_settings(params, {})}
     customer = account.add("customer", fields | _metadata(params))
     customer["invoice_prefix"] = customer["id"][-8:].upper()
-    account.hidden[customer["id"]]["subscriptions"] = lambda: whole_list(
-        f"/v1/customers/{customer['id']}/subscriptions",
-        [s for s in account.newest("subscription") if _runs_for(s, customer["id"])],
-    )
+    account.hidden[customer["id"]]["subscriptions"] = partial(_running, account, customer["id"])
     account.emit("customer.created", customer)
     return customer
 

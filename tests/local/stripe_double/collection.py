@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import payments
@@ -66,7 +67,7 @@ def collect(account: Account, invoice: Json) -> None:
     account.emit("invoice.payment_failed", invoice)
     account.emit("invoice.updated", invoice, {"attempt_count": retries})
     if due:
-        account.at(due, lambda: _retry(account, invoice))
+        account.at(due, partial(_retry, account, invoice))
     subscription = subscription_of(account, invoice)
     if not subscription:
         return

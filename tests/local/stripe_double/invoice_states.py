@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import payments
@@ -50,7 +51,7 @@ def finalize(account: Account, params: Json, invoice_id: str) -> Json:
     if invoice["amount_due"] == 0:
         settle(account, invoice)
     elif invoice["collection_method"] == "send_invoice":
-        account.at(invoice["due_date"], lambda: fall_overdue(account, invoice))
+        account.at(invoice["due_date"], partial(fall_overdue, account, invoice))
     elif invoice["auto_advance"] and (invoice["parent"] or customer["invoice_settings"]["default_payment_method"]):
         # Automatic collection charges a saved card at once; that is what auto_advance=false prevents. A subscription's
         # invoice is charged without one, too: the double's customers pay unless their card is one that is declined.

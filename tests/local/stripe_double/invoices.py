@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .account import merge_metadata, whole_list
@@ -103,7 +104,8 @@ def new_draft(account: Account, customer: Json, params: Json, billing_reason: st
     fields["metadata"] = merge_metadata({}, params.get("metadata"))
     invoice = account.add("invoice", fields)
     invoice["lines"] = whole_list(f"/v1/invoices/{invoice['id']}/lines", [])
-    account.hidden[invoice["id"]] |= {"amount_paid_off_stripe": 0, "payments": lambda: payments_shown(account, invoice)}
+    shown = partial(payments_shown, account, invoice)
+    account.hidden[invoice["id"]] |= {"amount_paid_off_stripe": 0, "payments": shown}
     retotal(account, invoice)
     return invoice
 

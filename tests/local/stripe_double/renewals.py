@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import invoices
@@ -35,12 +36,12 @@ def schedule(account: Account, subscription: Json) -> None:
     moments = {item["current_period_end"] for item in subscription["items"]["data"]}
     moments |= {subscription["cancel_at"], (subscription["pause_collection"] or {}).get("resumes_at")}
     for moment in moments - {None}:
-        account.at(moment, lambda: _come_due(account, subscription))
+        account.at(moment, partial(_come_due, account, subscription))
     if subscription["status"] == "incomplete":
-        account.at(subscription["created"] + _INCOMPLETE_S, lambda: _expire(account, subscription))
+        account.at(subscription["created"] + _INCOMPLETE_S, partial(_expire, account, subscription))
     if subscription["status"] == "trialing":
         trial_end = subscription["trial_end"]
-        account.at(trial_end - _TRIAL_NOTICE_S, lambda: _announce_trial_end(account, subscription, trial_end))
+        account.at(trial_end - _TRIAL_NOTICE_S, partial(_announce_trial_end, account, subscription, trial_end))
 
 
 def restart(account: Account, subscription: Json, before: list[Json], behavior: str, at: int) -> None:
@@ -113,7 +114,7 @@ def _advance(account: Account, subscription: Json, invoice: Json, *, at_once: bo
         _finalize(account, invoice)
     else:
         invoice["automatically_finalizes_at"] = account.now() + _DRAFT_S
-        account.at(account.now() + _DRAFT_S, lambda: _finalize_draft(account, invoice))
+        account.at(account.now() + _DRAFT_S, partial(_finalize_draft, account, invoice))
 
 
 def _finalize_draft(account: Account, invoice: Json) -> None:

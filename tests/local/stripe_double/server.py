@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import socket
 import threading
 from functools import partial
@@ -19,6 +20,7 @@ from .account import Account
 from .api import Api, LoggedRequest
 from .clock import Clock
 from .controls import Controls
+from .idempotency import IdempotencyKeys
 from .webhooks import WebhookSender
 
 if TYPE_CHECKING:
@@ -46,15 +48,19 @@ class StripeDouble(Api, Controls):
         calls_per_second_per_endpoint: float | None = None,
         hang_s: float = _HANG_S,
         clock: Clock | None = None,
+        state: bytes | None = None,
     ) -> None:
-        """Bind the port; 0 takes any free one."""
+        """Bind the port; 0 takes any free one. `state` is another double's, to go on from."""
         self._socket = socket.socket(proto=socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY by protocol
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.clock = clock or Clock()
         self._webhooks = WebhookSender(webhook_endpoint, webhook_secrets or [], self.clock.shifted_wall_time)
-        super().__init__(Account(self._webhooks.send, self.url, self.clock), hang_s)
+        fresh = Account(self._webhooks.send, self.url, self.clock), IdempotencyKeys()
+        account, keys = fresh if state is None else pickle.loads(state)  # noqa: S301 - its own writing
+        account.attach(self._webhooks.send, self.url, self.clock)
+        super().__init__(account, keys, hang_s)
         self.product_api_key = product_api_key
         self.latency_ms = latency_ms
         self.calls_per_second_per_endpoint = calls_per_second_per_endpoint

@@ -1,7 +1,7 @@
 // The story, through the SDK of @hey-api/openapi-ts.
 import { client } from "./hey/client.gen";
 import { createLineRequest, getLineRequest, listLineRequests, manageLineRequest } from "./hey/sdk.gen";
-import { API, HEADERS, PHONE, check, pay } from "./story";
+import { API, HEADERS, PHONE, check, pay, poll } from "./story";
 
 client.setConfig({ baseUrl: API, headers: HEADERS });
 
@@ -18,5 +18,9 @@ check(page.data?.lines[0]?._id === id, page.error);
 const second = await createLineRequest({ body: PHONE });
 check(second.data?.status === "awaiting_payment", second.error);
 await pay(second.data.paymentUrl);
-const paid = await getLineRequest({ path: { id: second.data.line._id } });
+const path = { id: second.data.line._id };
+const paid = await poll(
+  () => getLineRequest({ path }),
+  ({ data }) => data?.paymentStatus !== "awaiting_payment",
+);
 check(paid.data?.paymentStatus === "paid", paid.error);

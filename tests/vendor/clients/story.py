@@ -1,6 +1,7 @@
 """The story, through the client of openapi-python-client: `story.py ORIGIN API_KEY`."""
 
 import sys
+import time
 
 import httpx
 from line_requests_client import AuthenticatedClient
@@ -38,6 +39,8 @@ with AuthenticatedClient(base_url=ORIGIN, token=API_KEY) as client:
     second = create_line_request.sync(client=client, body=PHONE)
     assert isinstance(second, CreatedAwaitingPayment), second
     assert httpx.post(f"{second.payment_url}/pay").status_code < 400
-    paid = get_line_request.sync(second.line.field_id, client=client)
-    assert isinstance(paid, LineSettled), paid
+    deadline = time.monotonic() + 30  # one poll of a line in a few seconds asks Stripe
+    while not isinstance(paid := get_line_request.sync(second.line.field_id, client=client), LineSettled):
+        assert time.monotonic() < deadline, paid
+        time.sleep(0.5)
     assert paid.payment_status == "paid"

@@ -14,3 +14,12 @@ export async function pay(url: string): Promise<void> {
   const page = await fetch(`${url}/pay`, { method: "POST" });
   check(page.ok, page.status);
 }
+
+/** Polls for at most half a minute: one poll of a line in a few seconds asks Stripe. */
+export async function poll<T>(get: () => Promise<T>, isDone: (got: T) => boolean): Promise<T> {
+  for (let left = 60; ; left--) {
+    const got = await get();
+    if (isDone(got) || left === 0) return got;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}

@@ -1,7 +1,7 @@
 // The story, through openapi-fetch with the types of openapi-typescript.
 import createClient from "openapi-fetch";
 import type { paths } from "./schema";
-import { API, HEADERS, PHONE, check, pay } from "./story";
+import { API, HEADERS, PHONE, check, pay, poll } from "./story";
 
 const client = createClient<paths>({ baseUrl: API, headers: HEADERS });
 
@@ -19,5 +19,9 @@ check(page.data?.lines[0]?._id === id, page.error);
 const second = await client.POST("/api/line-requests", { body: PHONE });
 check(second.data?.status === "awaiting_payment", second.error);
 await pay(second.data.paymentUrl);
-const paid = await client.GET("/api/line-requests/{id}", { params: { path: { id: second.data.line._id } } });
+const path = { id: second.data.line._id };
+const paid = await poll(
+  () => client.GET("/api/line-requests/{id}", { params: { path } }),
+  ({ data }) => data?.paymentStatus !== "awaiting_payment",
+);
 check(paid.data?.paymentStatus === "paid", paid.error);

@@ -1,6 +1,7 @@
 """Arguments that several commands share."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -10,10 +11,19 @@ from rich.prompt import Confirm
 from line_requests.operator.refusal import Refused
 from line_requests.operator.target import Target
 
+STDIN = "-"
 # Passed by the launcher, not by the command line.
 Deployed = Annotated[Target, Parameter(parse=False)]
 WorkspaceId = Annotated[str, Parameter(help="The workspace's id.")]
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask for confirmation.")]
+
+
+def read_file(file: str) -> str:
+    """The text of a file, without a byte order mark; `-` is standard input."""
+    try:
+        return sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"{file}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -18,6 +18,7 @@ CHECKS = [*doctor_aws.CHECKS, *doctor_stripe.CHECKS, *doctor_lines.CHECKS]
 def register(app: App) -> None:
     """These commands have no group."""
     app.command(doctor, help_epilogue="Example:\n  line-requests --stack prod doctor")
+    app.command(reindex, help_epilogue="Example:\n  line-requests --stack prod reindex")
     app.command(smoke, help_epilogue="Example:\n  line-requests --stack staging smoke")
     app.command(setup_stripe, help_epilogue="Example:\n  line-requests --stack prod setup-stripe")
 
@@ -38,6 +39,24 @@ def doctor(*, target: Deployed) -> View:
     if faults:
         raise Incomplete(rows, f"{faults} of {len(rows)} checks found a fault")
     return rows
+
+
+def reindex(*, target: Deployed) -> View:
+    """Set again what lists are read from, after a restore or an upgrade: it reads the whole table.
+
+    It changes no line and no workspace, and may run while requests come in.
+    """
+    stores = target.deployment.stores
+    read = repaired = 0
+    for scanned in render.count(stores.operator.scan(), "Reading the whole table"):
+        read += 1
+        if scanned.is_stale:
+            workspace_id, line = scanned.workspace_id, scanned.line
+            record = stores.lines.get(workspace_id, line.id) if line else stores.workspaces.get(workspace_id)
+            if record is not None:
+                stores.operator.repair(record)
+                repaired += 1
+    return {"read": read, "repaired": repaired}
 
 
 def setup_stripe(

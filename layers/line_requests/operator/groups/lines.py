@@ -3,16 +3,18 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from line_requests.bus.events import event_id
 from line_requests.clock import wall_time_ms
 from line_requests.domain.ids import parse_line_id
 from line_requests.domain.model import Line, Status
-from line_requests.operator import commands, listing, render, views
-from line_requests.operator.groups.arguments import Deployed, Yes, confirm
-from line_requests.operator.refusal import Incomplete, Refused, View
-from line_requests.operator.target import Target, new_clock
+from line_requests.operator import commands, import_file, importing, listing, render, views
+from line_requests.operator.errors import one_line
+from line_requests.operator.groups.arguments import Deployed, Yes, confirm, read_file
+from line_requests.operator.refusal import Incomplete, Refused, Row, View
+from line_requests.operator.target import APPLY_BUDGET_S, Target, new_clock
+from line_requests.storage.table import TransactionCanceled
 
 app = App(name="line", help="Single line requests.", help_epilogue="")
 provisioning = App(name="provisioning", help="What provisioners say.", help_epilogue="")
@@ -26,7 +28,7 @@ def _check_line(_: type, text: str) -> None:
 
 LineId = Annotated[str, Parameter(help="The line's id, or its Stripe invoice.", validator=_check_line)]
 Workspace = Annotated[
-    str | None, Parameter(help="The line's workspace; without it the whole table is searched for a line id.")
+    str | None, Parameter(help="The line's workspace; without it every workspace is asked for a line id.")
 ]
 Duration = Annotated[timedelta, Parameter(help="Only those in their status for longer than this: 30m, 24h, 3d.")]
 
@@ -35,33 +37,48 @@ Duration = Annotated[timedelta, Parameter(help="Only those in their status for l
     name="list",
     help_epilogue="""\
 Examples:
+  line-requests line list
   line-requests line list --status provisioning --older-than 1h
   line-requests line list --status awaiting-payment --older-than 3d
-  line-requests line list --refund-due""",
+  line-requests line list --refund-due
+  line-requests line list --workspace acme --sort newest
+  line-requests line list --all --status active --limit 100000 --json""",
 )
 def list_lines(  # noqa: PLR0913 - the filters
     *,
     status: Annotated[Status | None, Parameter(help="Only those in this status.")] = None,
     older_than: Duration | None = None,
     refund_due: Annotated[bool, Parameter(negative="", help="Only those whose payment has to be refunded.")] = False,
-    workspace: Annotated[str | None, Parameter(help="Only those of this workspace.")] = None,
+    workspace: Annotated[str | None, Parameter(help="Every line of this workspace.")] = None,
+    every: Annotated[
+        bool, Parameter(name="--all", negative="", help="Every line of every workspace: it reads the whole table.")
+    ] = False,
     sort: Annotated[
         listing.LineSort, Parameter(help="By the time of the last change, workspace or status.")
     ] = "oldest",
+    limit: Annotated[int, Parameter(help="At most so many.", validator=validators.Number(gte=1))] = listing.PAGE,
     target: Deployed,
 ) -> View:
-    """List lines with their status, since when and why."""
-    since_ms = None if older_than is None else wall_time_ms() - older_than // timedelta(milliseconds=1)
-    with render.status("Reading lines"):
-        found = listing.lines(
-            target.deployment.stores,
-            status=status,
-            workspace_id=workspace,
-            since_ms=since_ms,
-            refund_due=refund_due,
-            sort=sort,
-        )
-    return [views.listed_line(line) for line in found]
+    """List the lines that need somebody: unpaid, failed, to be refunded, or late in provisioning.
+
+    Lines in any status are listed for one workspace, or with --all.
+    """
+    if every and workspace is not None:
+        raise Refused("--all is every workspace; leave out --workspace")
+    now_ms, stores = wall_time_ms(), target.deployment.stores
+    since_ms = None if older_than is None else now_ms - older_than // timedelta(milliseconds=1)
+    wanted = listing.Filter(status, refund_due, since_ms)
+    if every:
+        scanned = render.count(stores.lines.scan(status), "Reading the whole table")
+        page = listing.first(filter(wanted.passes, scanned), sort, limit)
+    elif workspace is not None:
+        commands.workspace(stores.workspaces, workspace)
+        page = listing.first(filter(wanted.passes, stores.lines.of_workspace(workspace)), sort, limit)
+    else:
+        page = listing.open_lines(stores, wanted, now_ms=now_ms, sort=sort, limit=limit)
+    if page.more:
+        render.note(f"There are more than these {len(page.lines)}: --limit N shows more.")
+    return [views.listed_line(line) for line in page.lines]
 
 
 @app.command(
@@ -104,6 +121,81 @@ def release(line: LineId, /, *, workspace: Workspace = None, yes: Yes = False, t
     return views.line_view(released)
 
 
+@app.command(
+    help_epilogue="""\
+Examples:
+  line-requests line list --refund-due
+  line-requests line refund 01a201e51d611380de40ba3c --dry-run
+  line-requests line refund 01a201e51d611380de40ba3c --yes"""
+)
+def refund(
+    line: LineId,
+    /,
+    *,
+    workspace: Workspace = None,
+    yes: Yes = False,
+    dry_run: Annotated[bool, Parameter(negative="", help="Only show what would be given back.")] = False,
+    target: Deployed,
+) -> View:
+    """Give back what was paid for a line that cannot be had, as it was paid; again: only what is left.
+
+    A failed line is released first, and a partly paid request is canceled.
+    """
+    found, refunds = _find(target, line, workspace), target.deployment.refunds
+    target.billing()
+    if dry_run:
+        return views.refund_view(found, refunds.left(new_clock(), found), done=False)
+    question = f"Give back what was paid for the {found.status} line {found.id} of {found.workspace_id}?"
+    if found.status is Status.FAILED:
+        question += " It is released first."
+    confirm(question, yes=yes)
+    with render.status("Refunding"):
+        refunded, given = refunds.give_back(new_clock(), found)
+    return views.refund_view(refunded, given, done=True)
+
+
+@app.command(
+    name="import",
+    help_epilogue="""\
+Examples:
+  line-requests line import lines.csv --dry-run
+  line-requests line import lines.csv --yes""",
+)
+def import_lines(
+    file: Annotated[str, Parameter(help="CSV as in lines.example.csv; - reads standard input.")],
+    /,
+    *,
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="Check and show what would be written; write nothing.")
+    ] = False,
+    yes: Yes = False,
+    target: Deployed,
+) -> View:
+    """Take over the active lines of customers who had them before this service did.
+
+    Workspaces that are not there are created. A row is written once, however often its file is imported. Add-on
+    quantities at Stripe have to be what the lines owe; then they stay as they are.
+    """
+    stores, rows = target.deployment.stores, import_file.read(read_file(file))
+    with render.status("Checking at Stripe"):
+        batches = importing.check(stores, target.billing(new_clock(APPLY_BUDGET_S)), rows)
+    if dry_run:
+        return [batch.view() for batch in batches]
+    count = sum(len(batch.rows) for batch in batches)
+    confirm(f"Import {count} lines into {sum(bool(batch.rows) for batch in batches)} workspaces?", yes=yes)
+    shown, failed = list[Row](), 0
+    for batch in render.track(batches, "Importing"):
+        error = None
+        try:
+            importing.write(stores, batch, wall_time_ms())
+        except (Refused, TransactionCanceled) as refusal:
+            failed, error = failed + 1, one_line(refusal)
+        shown.append(batch.view() | {"error": error})
+    if failed:
+        raise Incomplete(shown, f"{failed} of {len(batches)} workspaces were not imported; import the file again")
+    return shown
+
+
 @provisioning.command(
     help_epilogue="""\
 Examples:
@@ -136,5 +228,5 @@ def _find(target: Target, line: str, workspace: str | None) -> Line:
         return commands.line_of_invoice(stores.lines, stores.workspaces, target.billing(), line)
     if workspace is not None:
         return commands.line(stores.lines, workspace, line)
-    with render.status("Searching the table"):
-        return commands.find(stores.lines, line)
+    with render.status("Asking every workspace"):
+        return commands.find(stores, line)

@@ -1,20 +1,17 @@
 """`line-requests plans`: what the base prices of subscriptions grant."""
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from line_requests.operator import over_plan, plan_checks, plan_diff, plan_files, render, views
-from line_requests.operator.groups.arguments import Deployed
+from line_requests.operator.groups.arguments import STDIN, Deployed, read_file
 from line_requests.operator.groups.workspaces import sync_all
 from line_requests.operator.plan_checks import Checked
-from line_requests.operator.refusal import Incomplete, Refused, Row, View
+from line_requests.operator.refusal import Incomplete, Row, View
 from line_requests.operator.target import APPLY_BUDGET_S, Target, new_clock
 
 app = App(name="plans", help="What the base prices of subscriptions grant.", help_epilogue="")
-STDIN = "-"
 
 
 def _check_file(_: type, text: str) -> None:
@@ -80,7 +77,7 @@ def show(
 
 def _check(target: Target, file: str, *, prune: bool) -> Checked:
     """The file's plans, checked at Stripe; every mistake gets its line."""
-    text, stores = _read(file), target.deployment.stores
+    text, stores = read_file(file), target.deployment.stores
     try:
         specs = plan_files.read(text)
         # Every price is one call, so a file of many plans takes its time.
@@ -98,10 +95,3 @@ def _preview(target: Target, checked: Checked) -> Row:
         "changes": plan_diff.diff(stores.plans.all(), checked.plans, checked.removed),
         "overPlan": over_plan.rows(stores.workspaces.all(), checked.plans),
     }
-
-
-def _read(file: str) -> str:
-    try:
-        return sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"{file}: {getattr(error, 'strerror', None) or error}") from None

@@ -1,0 +1,183 @@
+"""Money that goes back: what Stripe has of an invoice, what was returned of it, and how to return the rest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# Statuses of a refund: https://docs.stripe.com/api/refunds/object#refund_object-status.
+SUCCEEDED = "succeeded"
+REFUND_FAILED = frozenset({"failed", "canceled"})
+LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """A refund, dispute or credit note in one of its statuses, as it was heard of (contract 55)."""
+
+    at_ms: int
+    id: str
+    cause: str
+    """`refund_succeeded`, `dispute_needs_response`, `credit_note_issued`, …: the kind and Stripe's status."""
+    amount: int
+    currency: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is a refund that did not reach the customer."""
+        return self.cause in {f"refund_{status}" for status in REFUND_FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """A refund at Stripe."""
+
+    id: str
+    status: str
+    amount: int
+    payment_intent: str
+    ours: bool = False
+    """Whether the operator's command made it."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the money went back or is on its way."""
+        return self.status not in REFUND_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class CreditNote:
+    """A credit note at Stripe, with how it gave its amount back."""
+
+    id: str
+    status: str
+    amount: int
+    to_balance: int = 0
+    out_of_band: int = 0
+    refunds: frozenset[str] = frozenset()
+    ours: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether it was not voided."""
+        return self.status != "void"
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A dispute at Stripe; one that is lost has given the money back."""
+
+    id: str
+    status: str
+    amount: int
+    payment_intent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """How the rest of an invoice is given back: one credit note, split as it was paid."""
+
+    amount: int
+    """Of the credit note; 0: it exists already, and a refund of it has failed."""
+    refunds: Mapping[str, int] = field(default_factory=dict)
+    """By payment intent."""
+    to_balance: int = 0
+    out_of_band: int = 0
+    linked: Mapping[str, int] = field(default_factory=dict)
+    """Earlier refunds, which the credit note names instead of refunding again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaidInvoice:
+    """An invoice of a line with its payments, and with all that went back."""
+
+    id: str
+    status: str
+    currency: str
+    total: int
+    amount_paid: int
+    amount_remaining: int
+    credited_unpaid: int
+    """What credit notes took off before it was paid."""
+    by_card: Mapping[str, int]
+    """What each payment intent has paid."""
+    refunds: tuple[Refund, ...] = ()
+    credit_notes: tuple[CreditNote, ...] = ()
+    disputes: tuple[Dispute, ...] = ()
+
+    @property
+    def settled(self) -> int:
+        """What the customer gave for it: card, out of band, balance. A void gives a balance back by itself."""
+        if self.status != "paid" and not self.partly_paid:
+            return 0
+        return max(0, self.total - self.credited_unpaid - self.amount_remaining)
+
+    @property
+    def partly_paid(self) -> bool:
+        """Whether money came in and some is still owed."""
+        return self.status in {"open", "uncollectible"} and self.amount_paid > 0
+
+    @property
+    def credited_in_full(self) -> bool:
+        """Whether its credit notes reach its total, which makes an open invoice paid with nothing paid."""
+        return 0 < self.total <= sum(note.amount for note in self.credit_notes if note.counts)
+
+    @property
+    def kept(self) -> int:
+        """What Stripe does not say to have gone back (contract 55)."""
+        returned = sum(refund.amount for refund in self.refunds if refund.status == SUCCEEDED)
+        return max(0, self.settled - returned - self._returned_otherwise)
+
+    @property
+    def to_return(self) -> int:
+        """What neither went back nor is on its way."""
+        returned = sum(refund.amount for refund in self.refunds if refund.counts)
+        return max(0, self.settled - returned - self._returned_otherwise)
+
+    @property
+    def _returned_otherwise(self) -> int:
+        notes = sum(note.to_balance + note.out_of_band for note in self.credit_notes if note.counts)
+        return notes + sum(dispute.amount for dispute in self.disputes if dispute.status == LOST)
+
+    def credit(self) -> Credit | None:
+        """Gives back what was paid, and takes off what is still owed; None when there is nothing left to do."""
+        if not self.to_return and not self.partly_paid:
+            return None
+        notes = [note for note in self.credit_notes if note.counts]
+        named = frozenset[str]().union(*(note.refunds for note in notes))
+        unnamed = {refund.id: refund.amount for refund in self.refunds if refund.counts and refund.id not in named}
+        creditable = self.total - sum(note.amount for note in notes)
+        amount = max(0, min(creditable, self.amount_remaining + self.to_return + sum(unnamed.values())))
+        left = min(self.to_return, amount - self.amount_remaining - sum(unnamed.values())) if amount else self.to_return
+        refunds: dict[str, int] = {}
+        for intent, refundable in self._refundable().items():
+            part = min(left, refundable)
+            if part > 0:
+                refunds[intent] = part
+                left -= part
+        if not amount:
+            return Credit(0, refunds) if refunds else None
+        paid_elsewhere = self.amount_paid - sum(self.by_card.values()) - sum(note.out_of_band for note in notes)
+        out_of_band = max(0, min(left, paid_elsewhere))
+        return Credit(amount, refunds, left - out_of_band, out_of_band, unnamed)
+
+    def _refundable(self) -> dict[str, int]:
+        """What is left of each card payment; Stripe refunds no more than was charged."""
+        left = dict(self.by_card)
+        for refund in self.refunds:
+            if refund.counts and refund.payment_intent in left:
+                left[refund.payment_intent] -= refund.amount
+        for dispute in self.disputes:
+            if dispute.status == LOST and dispute.payment_intent in left:
+                left[dispute.payment_intent] -= dispute.amount
+        return left
+
+    def reversals(self, at_ms: int) -> list[tuple[Reversal, bool]]:
+        """All that went back of it, each with whether the operator's command made it."""
+        by_our_notes = frozenset[str]().union(*(note.refunds for note in self.credit_notes if note.ours))
+        found: list[tuple[str, Refund | CreditNote | Dispute, bool]] = []
+        found += [("refund", one, one.ours or one.id in by_our_notes) for one in self.refunds]
+        found += [("credit_note", one, one.ours) for one in self.credit_notes]
+        found += [("dispute", one, False) for one in self.disputes]
+        return [
+            (Reversal(at_ms, one.id, f"{kind}_{one.status}", one.amount, self.currency), ours)
+            for kind, one, ours in found
+        ]

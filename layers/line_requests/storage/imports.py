@@ -1,0 +1,87 @@
+"""Lines that customers had before this service: written as active, with what they mean for their workspace."""
+
+from collections.abc import Sequence
+
+from line_requests.domain.model import Line, PaymentStatus, Subscription, Workspace
+from line_requests.domain.prices import Counted
+from line_requests.storage import records
+from line_requests.storage.table import ConditionFailed, Item, Table, Write
+from line_requests.storage.workspaces import Workspaces
+
+# While it lasts the reconciler does not touch the workspace's quantities, which its lines do not explain yet.
+HOLD_MS = 3_600_000
+# DynamoDB takes 100 writes in a transaction, one of them the workspace's.
+LINES_MAX = 99
+
+
+class Imports:
+    """Writes one workspace's lines while no other process sets its quantities."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._workspaces = Workspaces(table)
+
+    def create_held(self, workspace: Workspace, subscription: Subscription, until_ms: int) -> bool:
+        """Ties a new workspace to its customer, held from its first moment; False when one of them is tied already."""
+        return self._workspaces.insert(
+            workspace.id,
+            workspace.customer,
+            livemode=workspace.livemode,
+            subscription=subscription,
+            quantities_lease_until_ms=until_ms,
+        )
+
+    def hold(self, workspace_id: str, now_ms: int, until_ms: int) -> bool:
+        """Holds an existing workspace; False while another process sets its quantities."""
+        free = "attribute_not_exists(#quantities_lease_until_ms) OR #quantities_lease_until_ms <= :now"
+        write = Write(
+            records.workspace_key(workspace_id),
+            update="SET #quantities_lease_until_ms = :until",
+            condition=f"attribute_exists(#pk) AND ({free})",
+            values={"until": until_ms, "now": now_ms},
+        )
+        try:
+            self._table.write(write)
+        except ConditionFailed:
+            return False
+        return True
+
+    def insert(
+        self, lines: Sequence[Line], *, charged_until_s: int, counted: Counted | None, held_until_ms: int
+    ) -> None:
+        """Writes up to LINES_MAX lines of one kind and workspace with their places, all or none.
+
+        The places of those that are paid for are charged to the end of the period (contract 52); `counted` says that
+        what Stripe's renewal charged for them is counted with that. Raises TransactionCanceled when a line exists, or
+        when the workspace is no longer held.
+        """
+        first, paid = lines[0], sum(line.payment_status is PaymentStatus.PAID for line in lines)
+        sets = [
+            "#held.#kind = if_not_exists(#held.#kind, :zero) + :held",
+            "#unpaid.#kind = if_not_exists(#unpaid.#kind, :zero) + :unpaid",
+            "#quantities_revision = #quantities_revision + :one",
+        ]
+        values: Item = {"zero": 0, "one": 1, "held": len(lines), "unpaid": len(lines) - paid, "until": held_until_ms}
+        if paid:
+            sets.append("#charged.#kind = list_append(if_not_exists(#charged.#kind, :none), :charged)")
+            values |= {"none": [], "charged": [{"until_s": charged_until_s, "places": paid}]}
+        if counted is not None:
+            sets.append("#counted = :counted")
+            values["counted"] = records.counted_item(counted)
+        workspace = Write(
+            records.workspace_key(first.workspace_id),
+            update=f"SET {', '.join(sets)}",
+            condition="#quantities_lease_until_ms = :until",
+            values=values,
+            names={"kind": str(first.submission.kind)},
+        )
+        absent = "attribute_not_exists(#pk)"
+        self._table.transact(
+            [workspace, *(Write(records.key_of(line), put=records.line_item(line), condition=absent) for line in lines)]
+        )
+
+    def release(self, workspace_id: str) -> None:
+        """Has the reconciler look at the workspace next."""
+        workspace = self._workspaces.get(workspace_id)
+        if workspace is not None:
+            self._workspaces.abandon_quantities(workspace)

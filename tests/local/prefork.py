@@ -1,0 +1,126 @@
+"""Lambda workers by fork: a process that has imported the layer's packages becomes each of them.
+
+A worker that starts by itself takes most of a second of CPU for these imports. As with SnapStart, init is over when
+it is needed: only the function and the product's own modules are still imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+from importlib import import_module
+from typing import IO, Any
+
+PACKAGES = (
+    "aws_lambda_powertools.logging",
+    "aws_lambda_powertools.metrics",
+    "aws_lambda_powertools.utilities.parameters",
+    "boto3",
+    "boto3.dynamodb.types",
+    "email_validator",
+    "jwt",
+    "pydantic.type_adapter",
+    "stripe",
+    "stripe._object_classes",
+)
+
+
+class Worker:
+    """A forked process: as much of subprocess.Popen as MiniStack uses."""
+
+    def __init__(self, pid: int, stdin: IO[str], stdout: IO[str], stderr: IO[str]) -> None:
+        self.pid = pid
+        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self._pidfd = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        """Its exit code, which nobody reads, once it has ended."""
+        return 0 if select.select([self._pidfd], [], [], 0)[0] else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if not select.select([self._pidfd], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired("worker", timeout or 0)
+        return 0
+
+    def terminate(self) -> None:
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    def __del__(self) -> None:
+        os.close(self._pidfd)
+
+
+class Parent:
+    """The process that the workers are forked from; of this process's group, so that it ends with it."""
+
+    def __init__(self) -> None:
+        self._address = os.path.join(os.environ["TMPDIR"], "prefork")  # noqa: PTH118 - a path for connect()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self._address)
+            listener.listen(100)
+            subprocess.Popen(
+                [sys.executable, __file__, str(listener.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[listener.fileno()],
+            )
+
+    def fork(self, arguments: list[str], *, cwd: str, env: dict[str, str]) -> Worker:
+        """A worker that runs a Python file with these directory, environment and pipes of its own."""
+        (stdin, to_it), (from_it, stdout), (errors, stderr) = (os.pipe() for _ in range(3))
+        theirs = [stdin, stdout, stderr]
+        with socket.socket(socket.AF_UNIX) as connection, connection.makefile("rw") as stream:
+            connection.connect(self._address)
+            socket.send_fds(connection, [b"\0"], theirs)
+            stream.write(json.dumps([arguments, cwd, env]) + "\n")
+            stream.flush()
+            pid = int(stream.readline())
+        for fd in theirs:
+            os.close(fd)
+        return Worker(pid, os.fdopen(to_it, "w", 1), os.fdopen(from_it), os.fdopen(errors))
+
+
+def serve(listener: socket.socket) -> str:
+    """Forks a worker for each connection; returns only in those, the file that each has to run."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    while True:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rw") as stream:
+            _, fds, _, _ = socket.recv_fds(connection, 1, 3)
+            request: list[Any] = json.loads(stream.readline())
+            pid = os.fork()
+            if pid:
+                stream.write(f"{pid}\n")
+        if not pid:
+            break
+        for fd in fds:
+            os.close(fd)
+    listener.close()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    [file], directory, environment = request
+    for number, fd in enumerate(fds):
+        os.dup2(fd, number)
+        os.close(fd)
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = [file]
+    return str(file)
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # nothing here is a module of the functions'
+    for package in PACKAGES:
+        import_module(package)
+    runpy.run_path(serve(socket.socket(fileno=int(sys.argv[1]))), run_name="__main__")

@@ -1,0 +1,116 @@
+"""`line refund` on the terminal; what it does at Stripe is in tests/edges/test_reversals.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.operator import lines
+
+if TYPE_CHECKING:
+    from line_requests.domain.model import Line
+    from tests.operator.conftest import Console, Deployment
+    from tests.operator.shop import Shop
+
+Money = dict[str, Any]
+
+
+def usd(amount: int) -> Money:
+    return {"amount": amount, "currency": "usd"}
+
+
+@pytest.fixture
+def failed(deployment: Deployment, acme: str, shop: Shop) -> Line:
+    """A paid line that its provisioner failed."""
+    return lines.paid_and_failed(deployment, shop.double, lines.invoiced(deployment, acme))
+
+
+def refunds_of(shop: Shop, line: Line) -> list[int]:
+    payments = shop.v1.invoice_payments.list({"invoice": str(line.invoice_id)}).data
+    intents = [str(payment.payment.payment_intent) for payment in payments]
+    return [refund.amount for intent in intents for refund in shop.v1.refunds.list({"payment_intent": intent}).data]
+
+
+def test_refund_releases_a_failed_line_and_shows_what_went_back(console: Console, failed: Line, shop: Shop) -> None:
+    """[55]"""
+    view = console.json("line", "refund", failed.id, "--yes")
+    assert (view["status"], view["refundDue"]) == ("canceled", False)
+    assert view["givenBack"] == [
+        {
+            "invoice": failed.invoice_id,
+            "refunded": usd(1500),
+            "toBalance": usd(0),
+            "outOfBand": usd(0),
+            "earlierRefunds": [],
+        }
+    ]
+    shown = console.json("line", "show", failed.id)
+    assert [one["cause"] for one in shown["reversals"]] == ["refund_succeeded", "credit_note_issued"]
+    again = console.json("line", "refund", failed.id, "--yes")
+    assert (again["givenBack"], again["note"]) == ([], "nothing is left to give back")
+    assert refunds_of(shop, failed) == [1500]
+
+
+def test_dry_run_shows_what_would_go_back_and_changes_nothing(console: Console, failed: Line, shop: Shop) -> None:
+    """[55]"""
+    view = console.json("line", "refund", failed.id, "--dry-run")
+    assert (view["status"], view["toGiveBack"][0]["refunded"]) == ("failed", usd(1500))
+    assert "$15.00" in console.text("line", "refund", failed.id, "--dry-run")
+    assert refunds_of(shop, failed) == []
+    assert console.json("line", "show", failed.id)["status"] == "failed"
+
+
+def test_refund_has_to_be_confirmed(console: Console, failed: Line, shop: Shop) -> None:
+    """[55]"""
+    said = console.refused("line", "refund", failed.id)
+    assert "failed line" in said
+    assert "released first" in said
+    assert refunds_of(shop, failed) == []
+
+
+def test_refund_finds_the_line_by_its_invoice(console: Console, failed: Line, shop: Shop) -> None:
+    """[55]"""
+    assert console.json("line", "refund", str(failed.invoice_id), "--yes")["line"] == failed.id
+    assert refunds_of(shop, failed) == [1500]
+
+
+def test_payment_outside_stripe_has_to_be_sent_back_by_hand(
+    console: Console, deployment: Deployment, acme: str, shop: Shop
+) -> None:
+    """[55]"""
+    line = lines.invoiced(deployment, acme)
+    assert line.invoice_id is not None
+    shop.v1.invoices.pay(line.invoice_id, {"paid_out_of_band": True})
+    paid = deployment.stores.lines.mark_paid(line, lines.AT_MS + 1, invoice_id=line.invoice_id, url=None)
+    deployment.stores.lines.mark_failed(paid, "no", lines.AT_MS + 2)
+    view = console.json("line", "refund", line.id, "--yes")
+    assert view["givenBack"][0]["outOfBand"] == usd(1500)
+    assert view["note"] == "what was paid outside Stripe has to be sent back outside Stripe"
+
+
+def test_partly_paid_request_is_canceled(console: Console, deployment: Deployment, acme: str, shop: Shop) -> None:
+    """[56]"""
+    line = lines.invoiced(deployment, acme)
+    shop.double.touch_invoice(str(line.invoice_id), "pay_part", 500)
+    view = console.json("line", "refund", line.id, "--yes")
+    assert (view["status"], view["givenBack"][0]["refunded"]) == ("canceled", usd(500))
+    assert console.json("workspace", "show", acme)["lock"] is None
+
+
+def test_refund_that_is_not_due_is_refused(console: Console, deployment: Deployment, acme: str) -> None:
+    """[55]"""
+    active = lines.active(deployment, acme)
+    assert console.refused("line", "refund", active.id, "--yes") == (
+        f"The line {active.id} is active, and no refund of it is due."
+    )
+    waiting = lines.requested(deployment, acme)
+    assert "Nothing was paid" in console.refused("line", "refund", waiting.id, "--dry-run")
+
+
+def test_refund_without_a_stripe_key_is_refused(
+    console: Console, failed: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[55]"""
+    monkeypatch.delenv("STRIPE_API_KEY")
+    assert "STRIPE_API_KEY is not set" in console.refused("line", "refund", failed.id, "--yes")
