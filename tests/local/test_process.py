@@ -77,6 +77,30 @@ def test_it_says_how_to_use_it_and_leaves_nothing_behind(tmp_path: Path, number:
     assert_nothing_is_left(tmp_path)
 
 
+def test_second_run_has_the_port_and_the_keys_that_were_kept(tmp_path: Path) -> None:
+    keep = tmp_path / "keep"
+    printed = [run_until_usable(tmp_path, KEEP=str(keep), PORT=port) for port in ("0", "")]
+    first, second = (re.findall(r"^  export API=.*", text, re.MULTILINE) for text in printed)
+    assert first == second
+    assert all("keeps everything for the next run" in text for text in printed)
+    assert_nothing_is_left(tmp_path, [keep])
+
+
+def run_until_usable(tmp_path: Path, **environment: str) -> str:
+    """What it prints until it is usable, and then it is stopped."""
+    with start(tmp_path, **environment) as process:
+        assert process.stdout is not None
+        printed = ""
+        while "Ctrl-C" not in printed:
+            line = process.stdout.readline()
+            assert line, process.communicate()
+            printed += line
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+    return printed
+
+
 def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
     with start(tmp_path) as process:
         deadline = time.monotonic() + 20
