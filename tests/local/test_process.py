@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.local.ministack import ROOT, MiniStack
+from tests.local.story import INTERRUPTED
 from tests.support.markdown import assert_prints, blocks
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ ELSEWHERE = {
 }
 
 
-def start(tmp_path: Path, **environment: str) -> subprocess.Popen[str]:
+def start(tmp_path: Path, module: str = "tests.local", **environment: str) -> subprocess.Popen[str]:
     # Everything temporary is made under `tmp_path`, so that whatever is left behind is found there.
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.local"],
+        [sys.executable, "-m", module],
         cwd=ROOT,
         env={**os.environ, **ELSEWHERE, "TMPDIR": str(tmp_path), "PORT": "0", "PYTHONPATH": "layers", **environment},
         stdout=subprocess.PIPE,
@@ -101,15 +102,16 @@ def run_until_usable(tmp_path: Path, **environment: str) -> str:
     return printed
 
 
-def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
-    with start(tmp_path) as process:
+@pytest.mark.parametrize(("module", "code"), [("tests.local", 0), ("tests.local.story", INTERRUPTED)])
+def test_it_can_be_stopped_while_it_starts(tmp_path: Path, module: str, code: int) -> None:
+    with start(tmp_path, module) as process:
         deadline = time.monotonic() + 20
         while not list(tmp_path.glob("*/ministack.log")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=15)
-        assert (process.returncode, errors) == (0, "")
+        assert (process.returncode, errors) == (code, "")
     assert_nothing_is_left(tmp_path)
 
 
