@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
 from tests.assumptions.account import Account
+from tests.support.receiver import receiving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,25 +76,9 @@ class DoubleAccount(Account):
         self._double.start_bank_debit(invoice.id)
 
     def receive_event(self, trigger: Callable[[], object], secret: str) -> tuple[bytes, str]:
-        received: list[tuple[bytes, str]] = []
-
-        class Endpoint(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                received.append((body, self.headers["Stripe-Signature"]))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Keep quiet."""
-
-        with HTTPServer(("127.0.0.1", 0), Endpoint) as server:
-            Thread(target=server.serve_forever, daemon=True).start()
-            self._double.webhook_secrets = [secret]
-            self._double.webhook_endpoint = f"http://127.0.0.1:{server.server_address[1]}/"
+        with receiving() as server:
+            self._double.webhook_secrets, self._double.webhook_endpoint = [secret], server.url
             trigger()
             self._double.wait_idle()
             self._double.webhook_endpoint = None
-            server.shutdown()
-        return received[-1]
+        return server.received[-1]

@@ -110,7 +110,7 @@ def payable(**changes: Any) -> Line:  # noqa: ANN401 - any of its fields
 
 def invoice(status: str, **changes: Any) -> Invoice:  # noqa: ANN401 - any of its fields
     """The invoice of `line()`."""
-    usual: dict[str, Any] = {"line_id": LINE_ID, "customer": "cus_acme"}
+    usual: dict[str, Any] = {"workspace_id": "acme", "line_id": LINE_ID, "customer": "cus_acme"}
     return Invoice(id="in_1", status=status, **usual | changes)
 
 

@@ -60,39 +60,31 @@ def test_judge_forbids_kind_that_plan_does_not_name() -> None:
         judge(workspace(subscription=subscription(email=Allowance(1))), Kind.BYON_PHONE)
 
 
-def test_judge_includes_while_unpaid_lines_are_below_included_number() -> None:
-    """[15][19]"""
-    two = Allowance(2, add_on=EXTRA)
-    assert judge(with_emails(two, unpaid=1), Kind.EMAIL) is None
-    assert judge(with_emails(two, unpaid=1, paid=7), Kind.EMAIL) is None
-    assert judge(with_emails(two, unpaid=2), Kind.EMAIL) == EXTRA
+TWO, THREE_AT_MOST = Allowance(2, add_on=EXTRA), Allowance(1, cap=3, add_on=EXTRA)
 
 
-def test_judge_counts_each_kind_separately() -> None:
-    """[19]"""
-    full = workspace(held=counts(email=1, byon_phone=1), unpaid=counts(email=1, byon_phone=1))
-    assert judge(full, Kind.PURCHASED_PHONE) is None
-    assert judge(full, Kind.EMAIL) == EXTRA
-
-
-def test_judge_forbids_line_over_included_number_without_add_on() -> None:
-    """[18]"""
-    with pytest.raises(ForbiddenLineType, match="sells no more"):
-        judge(with_emails(Allowance(1), unpaid=1), Kind.EMAIL)
-
-
-def test_judge_forbids_line_at_cap_counting_paid_lines() -> None:
-    """[18][19]"""
-    capped = Allowance(1, cap=3, add_on=EXTRA)
-    assert judge(with_emails(capped, unpaid=1, paid=1), Kind.EMAIL) == EXTRA
-    with pytest.raises(ForbiddenLineType, match="limit of 3"):
-        judge(with_emails(capped, unpaid=1, paid=2), Kind.EMAIL)
-
-
-def test_judge_applies_cap_before_included_number() -> None:
-    """[18][19]"""
-    with pytest.raises(ForbiddenLineType, match="limit of 2"):
-        judge(with_emails(Allowance(2, cap=2, add_on=EXTRA), unpaid=0, paid=2), Kind.EMAIL)
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (with_emails(TWO, unpaid=1), None),
+        (with_emails(TWO, unpaid=1, paid=7), None),
+        (with_emails(TWO, unpaid=2), EXTRA),
+        (with_emails(Allowance(1), unpaid=1), "sells no more"),
+        (with_emails(THREE_AT_MOST, unpaid=1, paid=1), EXTRA),
+        (with_emails(THREE_AT_MOST, unpaid=1, paid=2), "limit of 3"),
+        (with_emails(Allowance(2, cap=2, add_on=EXTRA), paid=2), "limit of 2"),
+        (workspace(held=counts(byon_phone=1), unpaid=counts(byon_phone=1)), None),
+    ],
+)
+def test_judge_counts_unpaid_lines_of_the_kind_towards_its_places_and_all_towards_its_cap(
+    asked: Workspace, expected: AddOn | str | None
+) -> None:
+    """[15][18][19]"""
+    if isinstance(expected, str):
+        with pytest.raises(ForbiddenLineType, match=expected):
+            judge(asked, Kind.EMAIL)
+    else:
+        assert judge(asked, Kind.EMAIL) == expected
 
 
 def expected(asked: Workspace, kind: Kind) -> AddOn | str | None:

@@ -103,6 +103,7 @@ def encoded(text: str) -> str:
         "é",
         "====",
         LINE_ID,
+        "nonsense",
         encoded("acme/"),
         encoded(f"acme/{LINE_ID.upper()}"),
         encoded(f"acme/{LINE_ID}/"),

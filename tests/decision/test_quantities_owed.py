@@ -62,27 +62,6 @@ def test_quantities_owed_match_contract_formula(
     assert quantities_owed(of(held, allowances)) == owed
 
 
-def test_quantities_owed_exclude_line_awaiting_payment() -> None:
-    """[50]"""
-    one = {Kind.EMAIL: Allowance(1, add_on=SHARED)}
-    paid = Held(Kind.EMAIL, paid=True)
-    assert quantities_owed(of([paid, Held(Kind.EMAIL, awaiting=True)], one)) == {"price_shared": 0}
-    assert quantities_owed(of([paid, Held(Kind.EMAIL)], one)) == {"price_shared": 1}
-
-
-def test_quantities_owed_exclude_paid_line_on_included_place() -> None:
-    """[50]"""
-    paid = Held(Kind.EMAIL, paid=True)
-    assert quantities_owed(of([paid, paid], {Kind.EMAIL: Allowance(2, add_on=SHARED)})) == {"price_shared": 0}
-
-
-def test_quantities_owed_sum_kinds_that_share_a_price() -> None:
-    """[50]"""
-    both = {kind: Allowance(0, add_on=SHARED) for kind in (Kind.EMAIL, Kind.BYON_PHONE)}
-    lines = [Held(Kind.EMAIL, paid=True), Held(Kind.BYON_PHONE, paid=True), Held(Kind.BYON_PHONE, paid=True)]
-    assert quantities_owed(of(lines, both)) == {"price_shared": 3}
-
-
 def test_quantities_owed_are_none_without_subscription() -> None:
     """[50]"""
     assert quantities_owed(workspace(subscription=None, held=counts(email=2))) == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,9 @@ from line_requests.domain.prices import Allowance, Plan
 from line_requests.domain.submission import Kind
 from line_requests.flows.subscriptions import select
 from tests.decision.examples import ADD_ONS, SUBSCRIPTION_STATUSES
+
+if TYPE_CHECKING:
+    from line_requests.domain.model import Subscription
 
 STARTER = Plan("starter", ("price_starter", "price_starter_yearly"), {Kind.EMAIL: Allowance(1)})
 SCALE = Plan("scale", ("price_scale",), {Kind.EMAIL: Allowance(5)}, automatic_tax=True, tax_rates=("txr_1",))
@@ -28,28 +32,27 @@ def at_stripe(
     return StripeSubscription(f"sub_{name}", status, created_s, items)
 
 
+def chosen_of(*listed: StripeSubscription) -> Subscription:
+    chosen = select(listed, PLANS)
+    assert chosen is not None
+    return chosen
+
+
 def test_select_copies_entitlements_of_plan_named_by_base_price() -> None:
     """[46]"""
-    chosen = select([at_stripe("1", price="price_scale")], PLANS)
-    assert chosen is not None
+    chosen = chosen_of(at_stripe("1", price="price_scale"))
     assert (chosen.id, chosen.status, chosen.plan) == ("sub_1", "active", "scale")
     assert (chosen.allowances, chosen.automatic_tax, chosen.tax_rates) == (SCALE.allowances, True, ("txr_1",))
-    yearly = select([at_stripe("1", price="price_starter_yearly")], PLANS)
-    assert yearly is not None
-    assert yearly.plan == "starter"
+    assert chosen_of(at_stripe("1", price="price_starter_yearly")).plan == "starter"
 
 
 def test_select_grants_nothing_for_a_base_price_with_quantity_0() -> None:
     """[17]"""
     none = {"price_starter": StripeItem("si_1", 0, ours=False, entitles=False)}
-    empty = StripeSubscription("sub_1", "active", 1, none)
-    chosen = select([empty], PLANS)
-    assert chosen is not None
+    chosen = chosen_of(StripeSubscription("sub_1", "active", 1, none))
     assert (chosen.plan, chosen.allowances, chosen.active) == (None, {}, False)
     one = none | {"price_scale": StripeItem("si_2", 1, ours=False)}
-    both = select([StripeSubscription("sub_1", "active", 1, one)], PLANS)
-    assert both is not None
-    assert both.plan == "scale"
+    assert chosen_of(StripeSubscription("sub_1", "active", 1, one)).plan == "scale"
 
 
 @pytest.mark.parametrize("first", ["starter", "scale"])
@@ -72,49 +75,35 @@ def test_select_returns_none_without_subscriptions() -> None:
 
 def test_select_returns_no_plan_for_unknown_base_price() -> None:
     """[17]"""
-    chosen = select([at_stripe("1", price="price_old")], PLANS)
-    assert chosen is not None
-    assert chosen.plan is None
-    assert not chosen.active
+    chosen = chosen_of(at_stripe("1", price="price_old"))
+    assert (chosen.plan, chosen.active) == (None, False)
 
 
 @pytest.mark.parametrize("status", ["active", "trialing"])
 @pytest.mark.parametrize("other", sorted(set(SUBSCRIPTION_STATUSES) - {"active", "trialing"}))
 def test_select_prefers_active_over_newer_inactive(status: str, other: str) -> None:
     """[46]"""
-    chosen = select([at_stripe("new", other, 9, "price_scale"), at_stripe("old", status, 1)], PLANS)
-    assert chosen is not None
-    assert chosen.id == "sub_old"
+    assert chosen_of(at_stripe("new", other, 9, "price_scale"), at_stripe("old", status, 1)).id == "sub_old"
 
 
 def test_select_prefers_newest_active_on_known_plan() -> None:
     """[46]"""
     old, new = at_stripe("old"), at_stripe("new", created_s=9, price="price_scale")
     foreign = at_stripe("foreign", created_s=99, price="price_of_something_else")
-    chosen = select([old, foreign, new], PLANS)
-    assert chosen is not None
-    assert chosen.id == "sub_new"
+    assert chosen_of(old, foreign, new).id == "sub_new"
 
 
 def test_select_prefers_active_on_unknown_plan_over_ended() -> None:
     """[17] Otherwise its waiting request is canceled, and the unknown price raises no alarm."""
     ended, foreign = at_stripe("ended", "canceled", 9), at_stripe("foreign", price="price_of_something_else")
-    chosen = select([ended, foreign], PLANS)
-    assert chosen is not None
+    chosen = chosen_of(ended, foreign)
     assert (chosen.id, chosen.plan, chosen.ended) == ("sub_foreign", None, False)
 
 
 def test_select_takes_newest_on_known_plan_without_active() -> None:
     """[46]"""
-    chosen = select(
-        [
-            at_stripe("old", "past_due", 1),
-            at_stripe("new", "canceled", 5),
-            at_stripe("foreign", "unpaid", 9, "price_of_something_else"),
-        ],
-        PLANS,
-    )
-    assert chosen is not None
+    old, new = at_stripe("old", "past_due", 1), at_stripe("new", "canceled", 5)
+    chosen = chosen_of(old, new, at_stripe("foreign", "unpaid", 9, "price_of_something_else"))
     assert (chosen.id, chosen.ended) == ("sub_new", True)
 
 

@@ -21,10 +21,7 @@ def test_first_of_two_base_prices_counts_with_an_alarm_and_one_at_quantity_0_doe
     subscription = shop.workspace(1).subscription
     assert subscription is not None
     v1 = shop.stripe.v1
-    product = v1.products.create({"name": "Another plan"}).id
-    price = v1.prices.create(
-        {"product": product, "currency": "usd", "unit_amount": 9900, "recurring": {"interval": "month"}}
-    ).id
+    price = shop.account.price(9900)
     first = Plan("zzz", (price,), {Kind.EMAIL: Allowance(3)}, position=0)
     [plan] = shop.world.plans.all()
     shop.world.plans.save([first, Plan("plan", plan.base_prices, plan.allowances, position=1)])

@@ -10,12 +10,15 @@ import pytest
 
 from line_requests.api import http, responses
 from line_requests.domain import errors
+from line_requests.domain.bodies import created_body
 from line_requests.domain.model import Status
 from line_requests.domain.submission import Kind
 from tests.decision.examples import line, payable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Error = type[errors.LineRequestError]
 
 # Raised inside the product or to operators; neither reaches a client.
 # InvalidPlan and what specializes it are for the console script.
@@ -43,17 +46,7 @@ CASES: list[tuple[Exception, int, dict[str, Any]]] = [
             "success": False,
             "status": "request_in_progress",
             "message": "Another line request of this workspace awaits payment. Pay or cancel it, then retry.",
-            "existingLine": {
-                "_id": payable().id,
-                "firstName": "Ada",
-                "lastName": "Lovelace",
-                "channelType": "phone",
-                "lineType": "purchased",
-                "provisioningStatus": "awaiting_payment",
-                "paymentStatus": "awaiting_payment",
-                "stripeInvoiceId": "in_1",
-                "paymentLinkUrl": "https://invoice.stripe.com/i/1",
-            },
+            "existingLine": created_body(payable(), 0)["line"],
         },
     ),
     (
@@ -87,7 +80,7 @@ def body_of(response: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
-def all_errors(kind: type[Exception] = errors.LineRequestError) -> Iterator[type[Exception]]:
+def all_errors(kind: Error = errors.LineRequestError) -> Iterator[Error]:
     for special in kind.__subclasses__():
         yield special
         yield from all_errors(special)
@@ -134,9 +127,9 @@ def test_failure_answers_503_with_retry_after_and_no_detail_when_stripe_is_unava
 
 @pytest.mark.parametrize("error", [KeyError("secret"), RuntimeError("ada@example.com")])
 def test_failure_answers_plain_500_for_unexpected_error(error: Exception) -> None:
-    """[45]"""
+    """[45][64]"""
     response = responses.failure(error)
-    assert response["statusCode"] == 500
+    assert (response["statusCode"], response["headers"]["Error-Code"]) == (500, "internal_error")
     assert body_of(response) == {"error": "Internal server error"}
 
 

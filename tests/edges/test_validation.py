@@ -105,6 +105,7 @@ def test_unknown_fields_are_ignored() -> None:
         "ada@example.test",
         "ada@mail.local",
         "ada@host.invalid",
+        "a.b+c@mail.example.co.uk",
         "a" * 248 + "@b.com",
     ],
 )
@@ -126,6 +127,7 @@ def test_email_accepts_valid_addresses_as_spelled(email: str) -> None:
         "555\u2010010\u20110200",
         "555\u2012010\u20130200",
         "555\u2014010\u22120200",
+        "+1 (415) 555-01.00",
     ],
 )
 def test_byon_phone_accepts_digits_with_separators(phone: str) -> None:
@@ -276,6 +278,7 @@ WRONG_CHARACTERS = "phone may have digits, one leading +, spaces and - . ( ) / o
         ("no number", TOO_FEW_OR_MANY.format(0)),
         ("555-0100 ext 2", WRONG_CHARACTERS),
         ("555+0100", WRONG_CHARACTERS),
+        ("1234567x", WRONG_CHARACTERS),
         ("++5550100", WRONG_CHARACTERS),
         ("\N{ARABIC-INDIC DIGIT FIVE}" * 7, WRONG_CHARACTERS),
         ("5550100\n1/2", WRONG_CHARACTERS),
@@ -322,6 +325,8 @@ def test_documented_field_of_wrong_type_is_named(field: str, value: object) -> N
 def test_too_long_text_is_named_with_its_limit(field: str, longest: int) -> None:
     """[13]"""
     assert refusal(PHONE | {field: "x" * (longest + 1)}) == f"{field} is longer than {longest} characters"
+    if field != "lineType":
+        assert read(PHONE | {field: "é" * longest})
     if field != "email":
         assert refusal(EMAIL | {field: "x" * (longest + 1)}) == f"{field} is longer than {longest} characters"
 
@@ -347,6 +352,9 @@ def test_too_long_text_is_named_with_its_limit(field: str, longest: int) -> None
         b'{"a": "\xed\xa0\x80"}',
         b'{"a": "\x01"}',
         b'{"a": 1}garbage',
+        b'{"a": 1}{"a": 1}',
+        b'{"a": 1,}',
+        b'{"a": "\\udc00\\ud800"}',
     ],
 )
 def test_body_that_is_not_json_is_refused(body: bytes) -> None:

@@ -19,6 +19,7 @@ import pytest
 import uvicorn
 
 from examples.provisioner.carrier_double import CarrierDouble
+from tests.support.bus import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,34 +80,17 @@ def eventually(look: Callable[[], Any], within_s: float = 30) -> Any:  # noqa: A
     return seen
 
 
-class Listener:
+class Listener(Subscription):
     """A queue that receives one kind of event from the bus."""
-
-    def __init__(self, aws: Callable[[str], Any], bus: str, name: str, pattern: Json) -> None:
-        self._sqs, self._events = aws("sqs"), aws("events")
-        self._rule = {"Rule": name, "EventBusName": bus}
-        self._url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
-        queue = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]
-        self._events.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps(pattern))
-        self._events.put_targets(**self._rule, Targets=[{"Id": "queue", "Arn": queue["QueueArn"]}])
 
     def receive(self, line_id: str, count: int) -> list[Json]:
         """Waits for so many events about this line; returns their details."""
-        found: list[Json] = []
 
-        def enough() -> bool:
-            got = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10)
-            details = [json.loads(message["Body"])["detail"] for message in got.get("Messages", [])]
-            found.extend(detail for detail in details if detail["lineId"] == line_id)
-            return len(found) >= count
+        def about() -> list[Json]:
+            return [event["detail"] for event in self.received() if event["detail"]["lineId"] == line_id]
 
-        eventually(enough)
-        return found
-
-    def close(self) -> None:
-        self._events.remove_targets(**self._rule, Ids=["queue"])
-        self._events.delete_rule(Name=self._rule["Rule"], EventBusName=self._rule["EventBusName"])
-        self._sqs.delete_queue(QueueUrl=self._url)
+        eventually(lambda: len(about()) >= count)
+        return about()
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from tests.growth.trees import ROOT, Edits, Tree, copy
+from tests.growth.trees import ROOT, Edits, Tree
 from tests.support.markdown import blocks, missing_links
 
 if TYPE_CHECKING:
@@ -33,19 +32,6 @@ EDITS: Edits = {
     "docs/provisioner.md": [('"profileImageUrl": null}', '"profileImageUrl": null, "nickname": null}')],
 }
 REQUEST = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone", "nickname": " Countess "}
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    tree = copy(tmp_path_factory.mktemp("field"))
-    tree.edit(EDITS)
-    return tree
-
-
-@pytest.fixture(scope="module")
-def used(tree: Tree) -> dict[str, Any]:
-    used: dict[str, Any] = tree.run("tests.growth.use_line", REQUEST)
-    return used
 
 
 def files_of(page: str) -> list[str]:

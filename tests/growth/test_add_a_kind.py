@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.growth.test_add_a_field import OPTIONAL_TEXT, accepts, files_of
-from tests.growth.trees import ROOT, Edits, Tree, copy
+from tests.growth.trees import ROOT, Edits, Tree
 from tests.support.markdown import blocks, missing_links
 
 PAGE = "docs/add-a-kind.md"
@@ -50,19 +48,6 @@ EDITS: Edits = {
     ],
 }
 REQUEST = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "fax", "phone": "+1 415 555 0100"}
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    tree = copy(tmp_path_factory.mktemp("kind"))
-    tree.edit(EDITS)
-    return tree
-
-
-@pytest.fixture(scope="module")
-def used(tree: Tree) -> dict[str, Any]:
-    used: dict[str, Any] = tree.run("tests.growth.use_line", REQUEST)
-    return used
 
 
 def test_page_names_exactly_the_files_that_are_edited() -> None:

@@ -9,9 +9,12 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import prefork
+if TYPE_CHECKING:
+    from tests.local import prefork
+else:
+    import prefork  # of this file's folder, under MiniStack's interpreter
 
 
 def _end_with_the_parent() -> None:

@@ -1,117 +1,125 @@
-"""What may kill a mutant: the tests of its module, then the explorer, then the books of made-up years."""
+"""What may find a mutant: the tests of its module, then the explorer, then the books of made-up years."""
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
 
-from tests.mutation.mutants import ROOT, TEMPLATE, Mutant
+from tests.local.ministack import MiniStack
+from tests.mutation.mutants import LAYER, ROOT, TEMPLATE, Mutant
 
-SHAPE = ("alarms", "api", "event_sources", "least_privilege", "permissions", "recovery", "template")
-STORE = (
-    "costs",
-    "disturbances",
-    "invoice_steps",
-    "new_lines",
-    "pages",
-    "publishing",
-    "transitions",
-    "workspaces_and_plans",
+# The explorer finds the shortest failure first; most bugs of its own list are found within so many states.
+STATES_MAX = 2_500
+# Beside those that `make test` has time for.
+SCENARIOS = (
+    "waiting/payment_link+pay",
+    "waiting/payment_link+end",
+    "waiting/pay+reconcile",
+    "canceled/link-of-canceled+create-B",
+    "room/create-A+stream",
+    "room/create-A+end",
 )
-# By the longest beginning of the path that fits: test files, whether the explorer may find it, and histories.
-MAP: dict[str, tuple[Sequence[str], bool, int]] = {
-    "template.yaml": ([f"tests/shape/test_{name}.py" for name in SHAPE], False, 0),
-    "layers/line_requests/domain/": (["tests/decision"], True, 2),
-    "layers/line_requests/domain/submission.py": (
-        ["tests/decision", "tests/edges/test_validation.py", "tests/edges/test_request_declaration.py"],
-        True,
-        0,
-    ),
-    "layers/line_requests/domain/ids.py": (["tests/decision", "tests/edges/test_validation.py"], True, 0),
-    "layers/line_requests/flows/": (["tests/edges/test_refusals.py", "tests/store/test_publishing.py"], True, 0),
-    "layers/line_requests/flows/add_ons.py": ([], True, 6),
-    "layers/line_requests/flows/create.py": (["tests/edges/test_refusals.py", "tests/edges/test_headers.py"], True, 0),
-    "layers/line_requests/flows/provisioning.py": (["tests/edges/test_provisioning_results.py"], True, 0),
-    "layers/line_requests/flows/publishing.py": (["tests/edges/test_workspace_events.py"], True, 0),
-    "layers/line_requests/flows/subscriptions.py": (
-        ["tests/decision/test_subscription_choice.py", "tests/edges/test_base_prices.py"],
-        True,
-        2,
-    ),
-    "layers/line_requests/flows/webhook.py": (["tests/edges/test_webhook_signature.py"], True, 0),
-    "layers/line_requests/storage/": ([f"tests/store/test_{name}.py" for name in STORE], True, 2),
-    "layers/line_requests/storage/records.py": (
-        ["tests/decision/test_records.py", "tests/edges/test_newer_release.py", "tests/store/test_transitions.py"],
-        True,
-        2,
-    ),
-    "layers/line_requests/billing/": (["tests/edges/test_billing_errors.py", "tests/edges/test_refusals.py"], True, 4),
-    "layers/line_requests/billing/catalogue.py": (["tests/operator/test_plans.py"], False, 0),
-    "layers/line_requests/billing/setup.py": (["tests/operator/test_setup_stripe.py"], False, 0),
-    "layers/line_requests/bus/": (
-        [f"tests/edges/test_{name}.py" for name in ("bus", "provisioning_results", "workspace_events")],
-        True,
-        0,
-    ),
-    "layers/line_requests/api/": (
-        [f"tests/edges/test_{name}.py" for name in ("actions", "headers", "http", "refusals", "validation")]
-        + ["tests/decision/test_pagination.py"],
-        True,
-        0,
-    ),
-    "layers/line_requests/api/auth.py": (["tests/edges/test_auth.py"], True, 0),
-    "functions/": ([f"tests/edges/test_{name}.py" for name in ("actions", "headers", "refusals")], True, 0),
-    "functions/provisioning_result/": (["tests/edges/test_provisioning_results.py"], True, 0),
+HISTORIES = 4
+SDKS = ("aws_lambda_powertools", "boto3", "greenlet", "httpx", "hypothesis", "jwt", "pydantic", "pytest", "stripe")
+
+
+class Found(Exception):
+    """Something is wrong, so the mutant is killed."""
+
+
+def _tests(folder: str, names: str) -> list[str]:
+    return [f"tests/{folder}/test_{name}.py" for name in names.split()]
+
+
+_STORE = (
+    "costs disturbances invoice_steps new_lines pages publishing release_by_client transitions workspaces_and_plans"
+)
+# By the longest beginning of a path: the tests that are fast enough; what runs over HTTP has no place here.
+TESTS: dict[str, list[str]] = {
+    "template.yaml": _tests("shape", "alarms api event_sources least_privilege permissions recovery template"),
+    f"{LAYER}/domain/": ["tests/decision"],
+    f"{LAYER}/domain/ids.py": ["tests/decision", *_tests("edges", "validation")],
+    f"{LAYER}/domain/submission.py": _tests("edges", "validation request_declaration"),
+    f"{LAYER}/flows/": _tests("edges", "clocks_at_once refusals") + _tests("store", "publishing"),
+    f"{LAYER}/flows/create.py": _tests("edges", "refusals headers"),
+    f"{LAYER}/flows/provisioning.py": _tests("edges", "provisioning_results") + _tests("store", "release_by_client"),
+    f"{LAYER}/flows/publishing.py": _tests("edges", "workspace_events newer_release"),
+    f"{LAYER}/flows/subscriptions.py": _tests("edges", "base_prices") + _tests("decision", "subscription_choice"),
+    f"{LAYER}/flows/reversals.py": _tests("edges", "reversals"),
+    f"{LAYER}/flows/refunds.py": _tests("operator", "refund"),
+    f"{LAYER}/flows/late.py": _tests("store", "operator_index") + _tests("edges", "reconciler_backlog"),
+    f"{LAYER}/flows/reconciler.py": _tests("edges", "reconciler_backlog restored_table"),
+    f"{LAYER}/flows/event_feed.py": _tests("edges", "reconciler_backlog restored_table"),
+    f"{LAYER}/flows/webhook.py": _tests("edges", "webhook_signature secret"),
+    f"{LAYER}/storage/": _tests("store", _STORE),
+    f"{LAYER}/storage/records.py": _tests("decision", "records") + _tests("edges", "newer_release"),
+    f"{LAYER}/billing/": _tests("edges", "billing_errors refusals webhook_signature"),
+    f"{LAYER}/billing/reversals.py": _tests("edges", "reversals"),
+    f"{LAYER}/billing/credit_notes.py": _tests("operator", "refund"),
+    f"{LAYER}/domain/reversals.py": ["tests/decision", *_tests("edges", "reversals")],
+    f"{LAYER}/storage/calls.py": _tests("edges", "aws_failures"),
+    f"{LAYER}/storage/imports.py": _tests("operator", "import"),
+    f"{LAYER}/storage/erasure.py": _tests("operator", "personal_data"),
+    f"{LAYER}/storage/operator_index.py": _tests("store", "operator_index pages"),
+    f"{LAYER}/billing/catalogue.py": _tests("operator", "plans"),
+    f"{LAYER}/billing/setup.py": _tests("operator", "setup_stripe"),
+    f"{LAYER}/bus/": _tests("edges", "bus provisioning_results workspace_events"),
+    f"{LAYER}/api/": _tests("edges", "actions headers http refusals newer_release"),
+    f"{LAYER}/api/auth.py": _tests("edges", "auth"),
+    f"{LAYER}/api/pagination.py": _tests("decision", "pagination"),
+    f"{LAYER}/api/requests.py": _tests("edges", "validation actions"),
+    "functions/": _tests("edges", "actions headers newer_release"),
+    "functions/provisioning_result/": _tests("edges", "provisioning_results newer_release"),
 }
+# What the made-up years have a say in: money.
+LEDGER = (
+    "flows/add_ons",
+    "flows/subscriptions",
+    "billing/subscriptions",
+    "domain/money",
+    "domain/prices",
+    "domain/decision",
+)
 
 
-class Killed(Exception):
-    """The mutant was found out."""
-
-
-def stages_for(path: Path) -> list[tuple[str, Callable[[], None]]]:
+def stages_for(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     """What is tried on a mutant of this file, each in a process of its own; each raises if it finds something."""
     name = str(path.relative_to(ROOT))
-    tests, explored, histories = MAP[max((key for key in MAP if name.startswith(key)), key=len)]
-    stages: list[tuple[str, Callable[[], None]]] = []
-    if tests:
-        stages.append((" ".join(tests), lambda: _run_tests(tests)))
-    if explored:
-        stages.append(("explorer", _explore))
-    if histories:
-        stages.append((f"{histories} histories", lambda: _live(histories)))
-    return stages
+    files = TESTS[max((key for key in TESTS if name.startswith(key)), key=len)]
+    yield " ".join(files), lambda: _run_tests(files)
+    if path != TEMPLATE:
+        yield "explorer", _explore
+    if any(name == f"{LAYER}/{module}.py" for module in LEDGER):
+        yield "ledger", _live
 
 
 def plant(mutant: Mutant) -> None:
     """Puts the mutant in the place of its file, for this process, which has not read it yet."""
-    if mutant.path == TEMPLATE:
-        read_text = Path.read_text
+    read_text, get_code = Path.read_text, SourceFileLoader.get_code
 
-        def mutated(path: Path, *arguments: str, **options: str) -> str:
-            return mutant.text() if path == TEMPLATE else read_text(path, *arguments, **options)  # type: ignore[arg-type] # passed on
+    def read_mutant(path: Path, encoding: str | None = None, errors: str | None = None) -> str:
+        return mutant.text() if path == mutant.path else read_text(path, encoding, errors)
 
-        Path.read_text = mutated  # type: ignore[method-assign, assignment] # only in this process
-        return
-    get_code = SourceFileLoader.get_code
-
-    def planted(loader: SourceFileLoader, fullname: str) -> CodeType | None:
+    def get_mutant(loader: SourceFileLoader, fullname: str) -> CodeType | None:
         if Path(loader.path) != mutant.path:
             return get_code(loader, fullname)
         return compile(mutant.text(), loader.path, "exec", dont_inherit=True)
 
-    SourceFileLoader.get_code = planted  # type: ignore[method-assign] # only in this process
+    if mutant.path == TEMPLATE:
+        Path.read_text = read_mutant  # type: ignore[method-assign, assignment] # only in this process
+    else:
+        SourceFileLoader.get_code = get_mutant  # type: ignore[method-assign, assignment] # only in this process
 
 
 def _run_tests(files: Sequence[str]) -> None:
     import pytest
 
-    # Without plugins that only cost time here; what a mutant prints or leaves open is no matter.
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov", "-p", "no:randomly"]
-    if pytest.main([*options, *files]) != 0:
-        raise Killed
+    plugins = [option for plugin in ("cacheprovider", "xdist", "cov") for option in ("-p", f"no:{plugin}")]
+    if pytest.main(["-q", "-x", "--assert=plain", *plugins, *files]) != 0:
+        raise Found
 
 
 def _explore() -> None:
@@ -119,34 +127,30 @@ def _explore() -> None:
     from tests.proof.scenarios import BOUNDED
 
     laboratory = Laboratory()
-    for name in BOUNDED:
-        if laboratory.explore(name, 20_000).failure:
-            raise Killed
+    if any(laboratory.explore(name, STATES_MAX).failure for name in (*BOUNDED, *SCENARIOS)):
+        raise Found
 
 
-def _live(histories: int) -> None:
+def _live() -> None:
     from tests.proof.ledger.run import lived
 
-    for seed in range(histories):
-        if lived(seed).wrong.where:
-            raise Killed
+    if any(lived(seed).wrong.where for seed in range(HISTORIES)):
+        raise Found
 
 
-def warm_up() -> None:
-    """Imports what every process needs, but nothing of the product."""
+@contextmanager
+def warm() -> Iterator[None]:
+    """Imports what every process needs but nothing of the product; one DynamoDB engine serves them all."""
     sys.path[:0] = [str(ROOT), str(ROOT / "layers")]
     os.chdir(ROOT)
-    os.environ.setdefault("AWS_DEFAULT_REGION", "eu-central-1")
-    for module in (
-        "aws_lambda_powertools",
-        "boto3",
-        "greenlet",
-        "httpx",
-        "hypothesis",
-        "jwt",
-        "pydantic",
-        "pytest",
-        "stripe",
-    ):
+    for module in SDKS:
         __import__(module)
     assert not any(name.startswith("line_requests") for name in sys.modules), "the product is there already"
+    engine = MiniStack(Path(os.devnull))
+    try:
+        engine.start()
+        engine.wait_until_ready()
+        os.environ["DYNAMODB_ENDPOINT"] = engine.endpoint
+        yield
+    finally:
+        engine.stop()

@@ -18,6 +18,7 @@ from tests.local.stack import LocalStack
 from tests.local.stripe_double import StripeDouble
 from tests.operator.local import Local
 from tests.operator.shop import OPERATOR_API_KEY, Shop
+from tests.support.bus import Subscription
 from tests.support.engine import table_definition
 
 if TYPE_CHECKING:
@@ -42,15 +43,10 @@ class Deployment:
         return Stores(self.table)
 
 
-@dataclass(frozen=True)
-class Listener:
-    """A queue that hears all that is put on the deployment's bus."""
+class Listener(Subscription):
+    """Hears all that is put on the deployment's bus."""
 
-    queue: str
-
-    def heard(self) -> list[Any]:
-        messages = boto3.client("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", [])
-        return [json.loads(message["Body"]) for message in messages]
+    heard = Subscription.received
 
 
 @dataclass(frozen=True)
@@ -150,15 +146,10 @@ def local(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 @pytest.fixture
 def listener(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Listener:
-    sqs, events = boto3.client("sqs"), boto3.client("events")
     bus = f"bus-of-{deployment.table_name}"
-    queue = sqs.create_queue(QueueName=f"heard-of-{deployment.table_name}")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    events.create_event_bus(Name=bus)
-    events.put_rule(Name="all", EventBusName=bus, EventPattern=json.dumps({"source": [{"prefix": ""}]}))
-    events.put_targets(Rule="all", EventBusName=bus, Targets=[{"Id": "heard", "Arn": arn}])
+    boto3.client("events").create_event_bus(Name=bus)
     monkeypatch.setenv("BUS_NAME", bus)
-    return Listener(queue)
+    return Listener(boto3.client, bus, bus, {"source": [{"prefix": ""}]})  # type: ignore[arg-type] # any service
 
 
 @pytest.fixture

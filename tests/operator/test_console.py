@@ -27,14 +27,9 @@ import sys
 import boto3
 from moto import mock_aws
 from line_requests.operator import cli
+from tests.support.engine import table_definition
 with mock_aws():
-    names = [("pk", "HASH"), ("sk", "RANGE")]
-    boto3.client("dynamodb").create_table(
-        TableName="lines",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in names],
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in names],
-    )
+    boto3.client("dynamodb").create_table(TableName="lines", **table_definition())
     sys.exit(cli.main(["plans", "show"]))
 """
 

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from typing import Any, NamedTuple
 
-from tests.proof import stage
+from tests.proof import reversal_invariants, stage
 from tests.proof.actors import Cast, Json, Place
 from tests.proof.explorer import NO_FAULT, Scenario, State
 from tests.proof.expressions import Typed, plain
@@ -21,6 +21,7 @@ MOVES = {
     ("awaiting_payment", "canceled"),
     ("provisioning", "active"),
     ("provisioning", "failed"),
+    *reversal_invariants.MOVES,
 }
 # A process that crashed held a lease of two minutes at most.
 LEASES_MS = 150_000
@@ -36,6 +37,7 @@ HARMLESS = {
     "the newest event is not visible yet",
     "times out after it has an effect, and the SDK retries",
 }
+CREDITED = ("pre_payment_credit_notes_amount", "post_payment_credit_notes_amount")
 LIVE = {"draft", "open", "paid", "uncollectible"}
 
 
@@ -61,6 +63,22 @@ def kind_of(line: Json) -> str:
     """The kind that a line is counted by."""
     submission = line["submission"]
     return "email" if submission["channel_type"] == "email" else f"{submission['line_type']}_phone"
+
+
+def standing(invoice: Json) -> str:
+    """An invoice's status; one that is credited in full counts as void, whatever Stripe calls it."""
+    credited = sum(invoice.get(name, 0) for name in CREDITED)
+    total = sum(line["amount"] for line in invoice["lines"]["data"])
+    return "void" if credited and credited >= total else str(invoice["status"])
+
+
+def invoices_of(name: str, seen: "Seen") -> tuple[dict[str, str], dict[str, str]]:
+    """How a line's invoices stand: those that the product made, with their revisions; and copies by other hands."""
+    made: tuple[dict[str, str], dict[str, str]] = {}, {}
+    for invoice_id, invoice in seen.invoices.items():
+        if invoice["metadata"].get("line_id") == name:
+            made["copy_of" in invoice][invoice_id] = standing(invoice)
+    return made
 
 
 def key_of(line: Json) -> str | None:
@@ -120,6 +138,7 @@ def safe(before: World, after: World) -> None:
         _history(see(before), seen)
         _paid_wins(see(before), seen)
     _money(seen)
+    reversal_invariants.never_more_than_was_paid(after.stripe)
     if len(_known_safe) > KNOWN_MAX:
         _known_safe.clear()
     _known_safe.add(step)
@@ -198,31 +217,49 @@ def _history(before: Seen, after: Seen) -> None:
 def _paid_wins(before: Seen, after: Seen) -> None:
     for name, line in after.lines.items():
         if line["payment_status"] == "canceled" and before.lines[name]["payment_status"] != "canceled":
-            paid = [
-                i for i in after.invoices.values() if i["metadata"].get("line_id") == name and i["status"] == "paid"
-            ]
-            expect(not paid, f"line {name} is canceled though it is paid")
+            own, _ = invoices_of(name, after)
+            expect("paid" not in own.values(), f"line {name} is canceled though it is paid")
 
 
 def _money(seen: Seen) -> None:
     """One invoice per line, one open per workspace, nothing for free and nothing for nothing."""
-    statuses: dict[str, list[str]] = {}
-    for invoice in seen.invoices.values():
-        statuses.setdefault(invoice["metadata"].get("line_id", ""), []).append(invoice["status"])
-    live = {name: [status for status in found if status in LIVE] for name, found in statuses.items()}
-    for name, found in live.items():
-        expect(len(found) <= 1, f"line {name} has {len(found)} live invoices: {found}")
-    is_open = [name for name, found in live.items() if "open" in found]
+    is_open = []
+    for name in {invoice["metadata"].get("line_id", "") for invoice in seen.invoices.values()}:
+        own, _ = invoices_of(name, seen)
+        line = seen.lines.get(name, {})
+        live = {invoice_id: status for invoice_id, status in own.items() if status in LIVE}
+        expect(len(live) <= 1, f"line {name} has {len(live)} live invoices: {live}")
+        if line.get("payment_status") == "paid":
+            _paid(name, line, live, seen)
+        elif "open" in live.values():
+            is_open.append(name)
     expect(len(is_open) <= 1, f"{len(is_open)} invoices of the workspace are open at once")
     for name, line in seen.lines.items():
-        found = live.get(name, [])
+        own, _ = invoices_of(name, seen)
+        found = [status for status in own.values() if status in LIVE]
         if line["payment_status"] == "paid":
-            expect(found == ["paid"], f"line {name} counts as paid, its invoices are {statuses.get(name)}")
+            paying = seen.invoices.get(line["invoice_id"])
+            # A credit after the payment changes no state.
+            was_paid = paying and paying["status"] == "paid" and not paying.get("pre_payment_credit_notes_amount")
+            expect(was_paid, f"line {name} counts as paid, its invoice is {paying}")
         elif line["payment_status"] == "not_required":
             expect(not found, f"line {name} needs no payment and has an invoice: {found}")
         elif line["payment_status"] == "canceled":
             expect("open" not in found, f"line {name} is canceled and its invoice can still be paid")
-            expect("payment_url" not in line or statuses.get(name), f"line {name} is canceled, its invoice unknown")
+            expect("payment_url" not in line or own, f"line {name} is canceled, its invoice unknown")
+
+
+def _paid(name: str, line: Json, live: dict[str, str], seen: Seen) -> None:
+    """A paid line's other invoice is known, to be voided or to be refunded."""
+    known = {line["invoice_id"], line.get("replaced_invoice_id"), line.get("refund_invoice_id")}
+    for invoice_id in [*known]:
+        while (invoice_id := seen.invoices.get(invoice_id, {}).get("latest_revision")) is not None:
+            known.add(invoice_id)
+    left = live.keys() - known
+    expect(not left, f"line {name} is paid by {line['invoice_id']}, and nobody remembers {left}")
+    if line.get("refund_due") and line["status"] != "canceled":
+        second = seen.invoices[line["refund_invoice_id"]]
+        expect(standing(second) == "paid", f"line {name} is to be refunded, its invoice is {second['status']}")
 
 
 # --- at the end ---------------------------------------------------------------------------------
@@ -264,8 +301,20 @@ class Settled:
         world = stage.drain_stream(self._cast, world)
         if world.digest not in self._ended:
             _settled(see(world), world)
+            reversal_invariants.reversals_heard(see(world).lines, world)
+            self._refund(world)
             self._ended.add(world.digest)
         return world
+
+    def _refund(self, world: World) -> None:
+        """An operator who refunds what is flagged is done with one command."""
+        name = reversal_invariants.to_refund(see(world).lines, world)
+        if name is None:
+            return
+        world, [answer] = self._cast.play(stage.command("line refund", lambda _: name), world, safe)
+        expect(answer.get("statusCode") == 200, f"line refund fails: {answer}")
+        expect(not see(world).lines[name].get("refund_due"), f"line {name} was refunded, and its flag stays")
+        expect(not reversal_invariants.kept(name, world.stripe), f"line {name} was refunded in part")
 
     def _retry(self, world: World, key: str, answered: dict[str, str]) -> World:
         """A client that asks once more gets its answer, or the one that it had."""
@@ -299,6 +348,9 @@ def _heard(place: Place, seen: Seen) -> None:
     line = seen.lines.get(event["data"]["object"].get("metadata", {}).get("line_id", "")) if event else None
     # The next caller makes a deleted draft again: that settles nothing.
     if event is not None and line is not None and _taken(place) and event["type"] != "invoice.deleted":
+        # Or the line has gone over to the revision of what was voided.
+        if event["type"] == "invoice.voided" and line["invoice_id"] != event["data"]["object"]["id"]:
+            return
         expect(line["status"] != "awaiting_payment", f"the webhook {event['type']} was answered 200, without effect")
 
 
@@ -308,7 +360,7 @@ def _plan_heard(state: State, seen: Seen) -> None:
     if places and all(_taken(place) for place in places):
         subscription = state.world.stripe.subscriptions[stage.SUBSCRIPTION]
         prices = {item["price"]["id"] for item in subscription["items"]["data"]}
-        holds = (subscription["status"], "large" if stage.LARGE in prices else "small")
+        holds = (subscription["status"], next(plan for price, plan in stage.PLANS.items() if price in prices))
         stored = (seen.workspace["subscription"]["status"], seen.workspace["subscription"]["plan"])
         expect(stored == holds, f"the webhooks were answered 200, but {stored} is stored and {holds} holds")
 
@@ -325,11 +377,22 @@ def _taken(place: Place) -> bool:
 
 # What has to be in a scenario for a line to move for this reason.
 CAUSES = {
-    "invoice_voided": {"void at Stripe"},
+    "invoice_voided": {"void at Stripe", "credit note"},
+    "not_on_plan": {"switch to a plan without phones"},
     "canceled": {"cancel"},
     "subscription_ended": {"subscription ends"},
+    "retried_by_operator": {"line retry"},
+    "released_by_operator": {"line refund"},
+    "released_by_client": {"release"},
     "plan_includes_line": {"upgrade", "provisioning failed"},  # either leaves an included place free
-    "invoice_paid": {"pay", "pay, webhook lost", "pay, webhook doubled", "bank debit that succeeds"},
+    "invoice_paid": {
+        "pay",
+        "pay, webhook lost",
+        "pay, webhook doubled",
+        "bank debit that succeeds",
+        "paid copy",
+        "paid copy, webhook lost",
+    },
 }
 
 
@@ -364,34 +427,68 @@ def _same(answered: dict[str, str], answer: Json, seen: Seen) -> None:
 
 
 def _settled(seen: Seen, world: World) -> None:
-    left = [name for name, item in world.stripe.pending_items.items() if item["metadata"]]  # others are not ours
+    pending = [item for item in world.stripe.pending_items.values() if item["metadata"]]  # others are not ours
+    left = [item["id"] for item in pending if "charge" not in item["metadata"]]
     expect(not left, f"the customer's next invoice would charge {left}")
-    ended = seen.workspace["subscription"]["status"] == "canceled"
     for name, line in seen.lines.items():
-        invoices = {i["status"] for i in seen.invoices.values() if i["metadata"].get("line_id") == name}
         if _lost_sight_of(line, seen):
             continue
+        own, copies = invoices_of(name, seen)
         if line["status"] == "awaiting_payment":
-            expect(not ended, f"line {name} awaits payment though the subscription has ended")
-            own = seen.invoices.get(line.get("invoice_id", ""), {})
-            state = own.get("status", "missing")
-            expect(state in {"open", "uncollectible"}, f"line {name} still awaits payment; its invoice is {state}")
-            expect(line.get("payment_url") == own.get("hosted_invoice_url"), f"line {name} has no payment link")
-            kind = kind_of(line)
-            included = seen.workspace["subscription"]["allowances"][kind]["included"]
-            unpaid = seen.workspace["unpaid"].get(kind, 0)
-            expect(unpaid > included, f"line {name} awaits payment though the plan includes it")
-            debit = line.get("invoice_id") in world.stripe.debits
-            expect("void_reason" not in line or debit, f"line {name} is still to be voided: {line.get('void_reason')}")
-        elif "paid" in invoices:
-            refunded = line["payment_status"] != "canceled" or line.get("refund_due")
-            expect(refunded, f"line {name} is canceled, its payment is kept")
-        if line["payment_status"] == "canceled":
-            expect(not invoices & {"open"}, f"line {name} is canceled and its invoice is open")
+            _waits(name, line, seen, world)
+            expect("paid" not in copies.values(), f"line {name} still awaits payment, though a copy is paid")
+        else:
+            _paid_for(name, line, own | copies, world)
+            beside = [i for i, status in own.items() if status in {"draft", "open"} and not _unvoidable(i, seen, world)]
+            expect(not beside, f"line {name} is {line['payment_status']}, and {beside} can still be paid")
         event_id = f"{name}:{len(line['history'])}"
         expect(event_id in world.published, f"nobody published {event_id} {line['status']}")
-    if not ended:
+    if seen.workspace["subscription"]["status"] != "canceled":
         _quantities(seen, world)
+        _late(seen, world, [item for item in pending if "charge" in item["metadata"]])
+
+
+def _unvoidable(invoice_id: str, seen: Seen, world: World) -> bool:
+    """Whether Stripe refuses to void it for now: a debit is on its way, a part is paid, or for no reason."""
+    part = seen.invoices[invoice_id].get("amount_paid", 0) > 0
+    return part or invoice_id in world.stripe.debits or world.stripe.refusing.startswith(f"/v1/invoices/{invoice_id}/")
+
+
+def _waits(name: str, line: Json, seen: Seen, world: World) -> None:
+    """A line that still awaits payment has what to pay, and a reason to wait."""
+    own = seen.invoices.get(line.get("invoice_id", ""), {})
+    state = own.get("status", "missing")
+    expect(state in {"open", "uncollectible"}, f"line {name} still awaits payment; its invoice is {state}")
+    expect(line.get("payment_url") == own.get("hosted_invoice_url"), f"line {name} has no payment link")
+    if own.get("amount_paid", 0):
+        noted = "void_reason" not in line or line.get("amount_paid")
+        expect(noted, f"line {name} is to be voided, and nobody notes that a part is paid")
+    if _unvoidable(own["id"], seen, world):
+        return
+    expect("void_reason" not in line, f"line {name} is still to be voided: {line.get('void_reason')}")
+    subscription = seen.workspace["subscription"]
+    expect(subscription["status"] != "canceled", f"line {name} awaits payment though the subscription has ended")
+    kind = kind_of(line)
+    expect(kind in subscription["allowances"], f"line {name} awaits payment though the plan has none of its kind")
+    included, unpaid = subscription["allowances"][kind]["included"], seen.workspace["unpaid"].get(kind, 0)
+    expect(unpaid > included, f"line {name} awaits payment though the plan includes it")
+
+
+def _paid_for(name: str, line: Json, invoices: dict[str, str], world: World) -> None:
+    """Every payment but the one that pays the line is to be refunded, or went back."""
+    by_own = line["invoice_id"] if line["payment_status"] == "paid" else None
+    kept = [invoice_id for invoice_id, status in invoices.items() if status == "paid" and invoice_id != by_own]
+    kept = [invoice_id for invoice_id in kept if reversal_invariants.left(world.stripe, invoice_id)]
+    expect(not kept or line.get("refund_due"), f"line {name} is {line['payment_status']}, and {kept} is kept")
+
+
+def _late(seen: Seen, world: World, charges: list[Json]) -> None:
+    """A line that was paid after its invoice's period is charged for the present one by one pending item."""
+    [item] = [one for one in world.stripe.subscriptions.values() if one["id"] == stage.SUBSCRIPTION]
+    start_s = item["items"]["data"][0]["current_period_start"]
+    lines = [line for line in seen.lines.values() if line["status"] in HOLDING and line["payment_status"] == "paid"]
+    late = [line for line in lines if line["charge"]["period"]["end_s"] <= start_s]
+    expect(len(charges) == bool(late), f"{len(late)} lines were paid after a renewal, pending are {charges}")
 
 
 def _quantities(seen: Seen, world: World) -> None:
@@ -401,8 +498,8 @@ def _quantities(seen: Seen, world: World) -> None:
         kinds = [line for line in seen.lines.values() if (kind_of(line)) == kind]
         settled = [line for line in kinds if line["status"] in HOLDING - {"awaiting_payment"}]
         paid = sum(line["payment_status"] == "paid" for line in settled)
-        included = seen.workspace["subscription"]["allowances"][kind]["included"]
-        owed[price] = min(paid, max(0, len(settled) - included))
+        allowance = seen.workspace["subscription"]["allowances"].get(kind)
+        owed[price] = min(paid, max(0, len(settled) - allowance["included"])) if allowance else 0
     subscription = world.stripe.subscriptions[stage.SUBSCRIPTION]
     set_ = {item["price"]["id"]: item["quantity"] for item in subscription["items"]["data"]}
     for price, quantity in owed.items():

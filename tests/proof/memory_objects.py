@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
+NAMED = ("invoice", "payment_intent")
+"""What an event about money that goes back names."""
+
 Params = Mapping[str, str]
 """Flat, as on the wire: `metadata[line_id]`."""
 
@@ -43,7 +46,7 @@ def list_of(data: list[Json]) -> Json:
 
 def event(kind: str, subject: Json, now_s: int) -> Thing:
     """An event carries no snapshot worth reading: the product has to look for itself."""
-    kept = {name: subject[name] for name in ("id", "object", "customer", "metadata") if name in subject}
+    kept = {name: subject[name] for name in ("id", "object", "customer", "metadata", *NAMED) if name in subject}
     return Thing(
         id=f"evt_{kind}_{subject['id']}_{now_s}",
         object="event",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.proof.memory_billing import line_for_item, new_item, period_of
 from tests.proof.memory_objects import Json, Params, Refusal, Thing, event, invoice_item_of, list_of, metadata
+from tests.proof.memory_reversals import REVERSAL_ROUTES, amounts
 
 if TYPE_CHECKING:
     from tests.proof.memory_stripe import MemoryStripe
@@ -116,6 +117,8 @@ def _void(stripe: MemoryStripe, invoice_id: str, _p: Params, _k: str, now_s: int
         raise Refusal(400, f"You can't void an invoice that is {invoice['status']}.", "invoice_not_editable")
     if invoice_id in stripe.debits:
         raise Refusal(400, "This invoice has a payment that is still processing.")
+    if invoice.get("amount_paid"):
+        raise Refusal(400, "You can't void an invoice that is partially paid.", "invoice_not_editable")
     void = invoice | {"status": "void"}
     return stripe.with_invoice(void, "invoice.voided", now_s=now_s), void
 
@@ -148,7 +151,7 @@ def _delete(stripe: MemoryStripe, invoice_id: str, _p: Params, _k: str, now_s: i
 
 
 def _retrieve(stripe: MemoryStripe, invoice_id: str, _p: Params, _k: str, _n: int) -> tuple[MemoryStripe, Json]:
-    return stripe, stripe.invoice(invoice_id)
+    return stripe, amounts(stripe.invoice(invoice_id))
 
 
 def _list_invoices(stripe: MemoryStripe, _: str, params: Params, _k: str, _n: int) -> tuple[MemoryStripe, Json]:
@@ -164,7 +167,7 @@ def _list_invoices(stripe: MemoryStripe, _: str, params: Params, _k: str, _n: in
         and customer in {None, invoice["customer"]}
         and subscription in {None, _subscription_of(invoice)}
     ]
-    return stripe, list_of(sorted(found, key=lambda i: (i["created"], i["id"]), reverse=True))
+    return stripe, list_of(sorted(map(amounts, found), key=lambda i: (i["created"], i["id"]), reverse=True))
 
 
 def _subscription_of(invoice: Json) -> str | None:
@@ -224,6 +227,7 @@ def _delete_item(stripe: MemoryStripe, item_id: str, _p: Params, _k: str, now_s:
 
 # Method, name, whether an id follows, action.
 ROUTES: dict[tuple[str, str, bool, str], Route] = {
+    **REVERSAL_ROUTES,
     ("POST", "invoices", False, ""): _create_invoice,
     ("POST", "invoiceitems", False, ""): _add_item,
     ("DELETE", "invoiceitems", True, ""): _take_item,

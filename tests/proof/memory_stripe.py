@@ -39,6 +39,8 @@ class MemoryStripe:
     events: tuple[Thing, ...] = ()
     debits: frozenset[str] = frozenset()
     """Invoices that a bank debit is on its way for."""
+    refunds: Mapping[str, Thing] = field(default_factory=dict)
+    credit_notes: Mapping[str, Thing] = field(default_factory=dict)
     declined: frozenset[str] = frozenset()
     """Subscriptions whose renewals are not paid."""
     prices: Mapping[str, Price] = field(default_factory=dict)
@@ -53,6 +55,8 @@ class MemoryStripe:
             *self.invoices.values(),
             *self.pending_items.values(),
             *self.subscriptions.values(),
+            *self.refunds.values(),
+            *self.credit_notes.values(),
             *self.events,
         )
         known = frozenset(thing.digest for thing in things)

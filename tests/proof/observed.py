@@ -9,7 +9,7 @@ from tests.proof.mutants import MUTANTS as OTHERS
 from tests.proof.mutants import Mutant
 from tests.proof.world import Act, Result, World
 
-MANAGE = "functions.manage_line_request.app"
+MANAGE = "api.change"
 
 
 def _canceled(world: World) -> str | None:
@@ -110,30 +110,30 @@ MUTANTS = (
     Mutant.of(
         "a payment link of another line",
         MANAGE,
-        "def _payment_link(clock: Clock, line: Line) -> Response:\n",
-        "def _payment_link(clock: Clock, line: Line) -> Response:\n"
-        "    workspace = DEPLOYMENT.stores.workspaces.get(line.workspace_id)\n"
-        "    line = DEPLOYMENT.stores.lines.get(workspace.id, workspace.lock or line.id)\n",
+        "def _payment_link(deployment: Deployment, clock: Clock, line: Line) -> Response:\n",
+        "def _payment_link(deployment: Deployment, clock: Clock, line: Line) -> Response:\n"
+        "    workspace = deployment.stores.workspaces.get(line.workspace_id)\n"
+        "    line = deployment.stores.lines.get(workspace.id, workspace.lock or line.id)\n",
         "canceled/link-of-canceled+create-B",
     ),
     Mutant.of(
         "a payment link without a look",
         MANAGE,
-        "line = DEPLOYMENT.lifecycle.advance(clock, line, Until.CHECKED, wait=True)",
-        "line = DEPLOYMENT.lifecycle.advance(clock, line, Until.FINALIZED, wait=True)",
+        "line = deployment.lifecycle.advance(clock, line, Until.CHECKED, wait=True)",
+        "line = deployment.lifecycle.advance(clock, line, Until.FINALIZED, wait=True)",
         "waiting/payment_link+poll",
     ),
     Mutant.of(
         "no alarm for a refund",
-        "flows.lifecycle",
-        '            alarm("RefundDue", "paid after it was canceled", line_id=line.id, invoice=invoice.id)\n',
+        "flows.reversals",
+        '            alarm("RefundDue", why, line_id=line.id, invoice=paid.id)\n',
         "",
         "canceled/pay-copy",
     ),
     Mutant.of(
         "a refund that is known raises another alarm",
-        "flows.lifecycle",
-        "        if not line.refund_due:\n",
+        "flows.reversals",
+        "        if not line.refund_due or line.invoice_to_refund != paid.id:\n",
         "        if True:\n",
         "canceled/pay-copy",
     ),

@@ -333,8 +333,35 @@ class Product:
         _replace(line_requests.domain.ids, "secrets", SimpleNamespace(token_hex=lambda _size: current().draw()))
         self.deployment = _deployment(session)
         self.handlers = {name: self._handler(name) for name in FUNCTIONS}
+        # The operator's commands, behind the console script.
+        self.handlers |= {"line refund": self._refund, "line retry": self._retry}
         # Last, for it replaces only what `telemetry.alarm` logs through.
         _replace(line_requests.telemetry, "logger", SimpleNamespace(error=_log_alarm))
+
+    def _refund(self, event: Any, _context: object) -> Any:  # noqa: ANN401 - a line's names
+        from line_requests.clock import Clock
+        from line_requests.domain.errors import BillingUnavailable, NotInThisStatus
+
+        line = self.deployment.stores.lines.get(event["workspace"], event["line"])
+        try:
+            refunded, given = self.deployment.refunds.give_back(Clock.start(20.0), line)
+        except NotInThisStatus as refusal:
+            return {"statusCode": 200, "body": str(refusal)}
+        except BillingUnavailable as trouble:
+            return {"statusCode": 503, "body": str(trouble)}
+        return {"statusCode": 200, "body": f"{refunded.status}, due: {refunded.refund_due}, given: {len(given)}"}
+
+    def _retry(self, event: Any, _context: object) -> Any:  # noqa: ANN401 - a line's names
+        from line_requests.clock import wall_time_ms
+        from line_requests.operator import commands
+        from line_requests.operator.refusal import Refused
+
+        stores = self.deployment.stores
+        try:
+            commands.retry(stores.lines, stores.workspaces, event["workspace"], event["line"], wall_time_ms())
+        except Refused as refusal:
+            return {"statusCode": 200, "body": str(refusal)}
+        return {"statusCode": 200}
 
     def _handler(self, name: str) -> Callable[[Any, Any], Any]:
         """The function's handler, on the simulated deployment."""

@@ -30,9 +30,23 @@ ACTORS: dict[str, Script] = {
     "delete-draft": stage.delete_draft(),
     "add-item": stage.add_item(),
     "write-off": stage.write_off(),
+    "part": stage.pay_part(),
+    "copy": stage.copy_and_pay(),
+    "copy-unheard": stage.copy_and_pay(delivered=0),
+    "revise": stage.revise(),
+    "revise-unheard": stage.revise(delivered=0),
+    "credit": stage.credit(),
     "upgrade": stage.upgrade(),
+    "switch": stage.switch(),
     "end": stage.end(),
     "reconcile": stage.reconcile(),
+    "release": stage.release(),
+    "retry": stage.command("line retry", stage.failed),
+    "refund": stage.command("line refund", stage.flagged),
+    "refund-by-hand": stage.refund_by_hand(),
+    "refund-unheard": stage.refund_by_hand(delivered=0),
+    "refund-pending": stage.refund_by_hand("pending"),
+    "refund-fails": stage.refund_fails(),
     "provisioned": stage.provision(),
     "not-provisioned": stage.provision("failed"),
     "stream": stage.stream(),
@@ -43,8 +57,22 @@ CREATORS = ("create", "create-email", "create-A", "create-B", "insistent-A")
 AT_STRIPE = ("pay", "pay-doubled", "pay-unheard", "debit", "debit-fails", "void", "write-off", "late-webhook")
 ON_A_DRAFT = ("delete-draft", "add-item")
 ON_A_LINE = ("poll", "cancel", "payment_link", *AT_STRIPE)
+OTHER_HANDS = ("part", "copy", "copy-unheard", "revise", "revise-unheard", "credit", "switch")
 ANYTIME = ("upgrade", "end", "reconcile")
 PROVISIONING = ("provisioned", "not-provisioned", "stream", "stream-doubled")
+# Beginnings that are played from an empty world.
+PLAYED = {
+    "full": stage.full,
+    "waiting": stage.waiting,
+    "provisioning": stage.provisioning,
+    "unvoidable": stage.unvoidable,
+    "renewed": stage.renewed,
+    "failed": stage.failed_line,
+    "released": stage.released_line,
+    "late": stage.paid_after_cancel,
+    "canceled": observed.canceled,
+}
+REFUNDS = ("refund", "refund-by-hand", "refund-pending", "refund-fails", "late-webhook", "reconcile")
 HEALERS = ("insistent-A", "poll", "payment_link", "cancel", "reconcile", "late-webhook", "upgrade", "end", "create-B")
 
 # Beginning: who may meet there in pairs.
@@ -52,7 +80,20 @@ PAIRS = {
     "room": (*CREATORS, "upgrade", "end", "provisioned", "stream"),
     "full": (*CREATORS, *ON_A_LINE, *ON_A_DRAFT, *ANYTIME),
     "waiting": (*CREATORS, *ON_A_LINE, *ANYTIME),
-    "provisioning": (*PROVISIONING, "create-A", "create-B", "pay", "poll", "cancel", "late-webhook", *ANYTIME),
+    "provisioning": (
+        *PROVISIONING,
+        "refund-by-hand",
+        "create-A",
+        "create-B",
+        "pay",
+        "poll",
+        "cancel",
+        "late-webhook",
+        *ANYTIME,
+    ),
+    "failed": ("release", "retry", *REFUNDS),
+    "released": (*REFUNDS, "refund-unheard"),
+    "late": ("refund", "refund-by-hand", "late-webhook", "reconcile"),
     "old-asked": HEALERS,
     "old-draft": (*HEALERS, *ON_A_DRAFT),
     "old-item": (*HEALERS, *ON_A_DRAFT),
@@ -69,11 +110,14 @@ PAIRS = {
         "end",
     ),
     "canceled": observed.PAIRS,
+    "waiting-hands": (*OTHER_HANDS, "pay", "poll", "cancel", "reconcile", "create-A"),
+    "unvoidable": ("cancel", "poll", "reconcile", "pay", "upgrade", "end", "switch"),
+    "renewed": ("pay", "pay-unheard", "poll", "reconcile"),
     "capped": ("create-A", "create-B", "insistent-A", "reconcile"),
     "refusing": ("create-A", "create-B", "insistent-A", "poll", "reconcile"),
 }
 # These begin with a fault, a crash or an invoice that is gone or a Stripe that refuses: a second one meets each alone.
-FAULTY = ("old-asked", "old-draft", "old-item", "old-final", "missing", "refusing")
+FAULTY = ("old-asked", "old-draft", "old-item", "old-final", "missing", "refusing", "unvoidable")
 # Of three, these meet a fault, too; all others only each other.
 FAULTY_TRIPLES = (
     "room/create-A+create-A+create-B",
@@ -156,6 +200,14 @@ TRIPLES = {
         ("upgrade", "end", "poll"),
         ("upgrade", "create", "pay-unheard"),
     ),
+    "failed": (
+        ("release", "refund", "refund-by-hand"),
+        ("release", "refund", "retry"),
+    ),
+    "released": (
+        ("refund", "refund", "refund-by-hand"),
+        ("refund", "refund-fails", "reconcile"),
+    ),
     "provisioning": (
         ("provisioned", "not-provisioned", "create-B"),
         ("provisioned", "not-provisioned", "reconcile"),
@@ -181,6 +233,11 @@ BOUNDED = (
     "provisioning/not-provisioned+reconcile",
     "provisioning/provisioned+not-provisioned",
     "provisioning/provisioned+stream-doubled",
+    "failed/release+refund-by-hand",
+    "released/refund+refund-by-hand",
+    "released/refund-unheard",
+    "released/refund-pending",
+    "released/refund+refund-fails",
     "old-asked/reconcile",
     "old-draft/poll",
     "old-item/add-item",
@@ -201,7 +258,9 @@ _MIRRORED = ("room", "full", "capped", "refusing")
 
 def _worthwhile(beginning: str, pair: tuple[str, str]) -> bool:
     unmakable = all(actor in _NEEDS_LINE.get(beginning, ()) for actor in pair)
-    if unmakable or (beginning == "refusing" and set(pair) == {"insistent-A"}):
+    # Without other hands it is the same as in `waiting`; two revisions take a minute, with one of them unheard 9 s.
+    idle = beginning == "waiting-hands" and (not set(pair) & set(OTHER_HANDS) or set(pair) == {"revise"})
+    if unmakable or idle or (beginning == "refusing" and set(pair) == {"insistent-A"}):
         return False  # nothing to act on; each try of each is a new line
     if beginning == "canceled":
         return bool({"pay-copy", "link-of-canceled"} & set(pair))
@@ -231,27 +290,22 @@ class Beginnings:
             self._made[name] = replace(world, stream={}, indexed=world.table)
         return self._made[name]
 
-    def _make(self, name: str) -> World:  # noqa: PLR0911 - one for each beginning
+    def _make(self, name: str) -> World:
         empty = stage.empty(self._product)
-        match name.partition("-"):
-            case "room" | "fresh", _, _:
+        beginning, _, made = name.partition("-")
+        if beginning in PLAYED:
+            return PLAYED[beginning](self._cast, empty)
+        match beginning:
+            case "room" | "fresh":
                 return empty
-            case "full", _, _:
-                return stage.full(self._cast, empty)
-            case "capped", _, _:
+            case "capped":
                 return self._capped(empty)
-            case "waiting", _, _:
-                return stage.waiting(self._cast, empty)
-            case "provisioning", _, _:
-                return stage.provisioning(self._cast, empty)
-            case "old", _, made:
+            case "old":
                 return self._half_made(empty, {"asked": 0, "draft": 1, "item": 2, "final": 3}[made])
-            case "canceled", _, _:
-                return observed.canceled(self._cast, empty)
-            case "missing", _, _:
+            case "missing":
                 world = stage.waiting(self._cast, empty)
                 return replace(world, stripe=replace(world.stripe, invoices={}))
-            case "refusing", _, _:
+            case "refusing":
                 world = stage.full(self._cast, empty)
                 return replace(world, stripe=replace(world.stripe, refusing="/v1/invoiceitems"))
         raise KeyError(name)

@@ -10,13 +10,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from tests.proof import memory_hands, memory_reversals
 from tests.proof.actors import Call, Cast, Json, Lines, Script
 from tests.proof.expressions import Typed
+from tests.proof.memory_stripe import MemoryStripe
 from tests.proof.product import WEBHOOK_SECRET, Alone, Product
 from tests.proof.world import Act, Result, World
 
 WORKSPACE, CUSTOMER, SUBSCRIPTION = "ws", "cus_1", "sub_1"
-SMALL, LARGE = "price_small", "price_large"
+SMALL, LARGE, MAIL = "price_small", "price_large", "price_mail"
+PLANS = {SMALL: "small", LARGE: "large", MAIL: "mail"}
 ADD_ONS = {"purchased_phone": "price_phone", "email": "price_email"}
 _BODY = f"tuco_{WORKSPACE}_{'a' * 32}"
 API_KEY = _BODY + f"{zlib.crc32(_BODY.encode()):08x}"
@@ -221,6 +224,34 @@ def write_off() -> Script:
     return _at_stripe("write off", "an operator marks the invoice uncollectible", _open, act)
 
 
+def _by_hand(name: str, what: str, act: Callable[[MemoryStripe, str, int], MemoryStripe], *kinds: str) -> Script:
+    """What somebody does to the open invoice at Stripe; Stripe delivers these events."""
+
+    def effect(world: World, invoice: str) -> World:
+        return replace(world, stripe=act(world.stripe, invoice, world.now_ms // 1000))
+
+    return _at_stripe(name, what, _open, effect, *kinds)
+
+
+def pay_part() -> Script:
+    return _by_hand("part payment", "the customer pays a part", memory_hands.pay_part)
+
+
+def copy_and_pay(*, delivered: int = 1) -> Script:
+    name = ("paid copy, webhook lost", "paid copy")[delivered]
+    what = "an operator duplicates the invoice, and the duplicate is paid"
+    return _by_hand(name, what, memory_hands.copy_and_pay, *["invoice.paid"] * delivered)
+
+
+def revise(*, delivered: int = 1) -> Script:
+    name = ("revision, webhook lost", "revision")[delivered]
+    return _by_hand(name, "an operator revises the invoice", memory_hands.revise, *["invoice.voided"] * delivered)
+
+
+def credit() -> Script:
+    return _by_hand("credit note", "an operator credits the whole invoice", memory_hands.credit, "invoice.paid")
+
+
 def debit(*, succeeds: bool = True) -> Script:
     """A bank debit: nothing can be voided until the bank has answered."""
 
@@ -276,6 +307,19 @@ def upgrade() -> Script:
     )
 
 
+def switch() -> Script:
+    def act(world: World, subject: str) -> World:
+        return replace(world, stripe=world.stripe.change_plan(subject, SMALL, MAIL, world.now_ms // 1000))
+
+    return _at_stripe(
+        "switch to a plan without phones",
+        "the customer takes a plan without phone lines",
+        lambda _: SUBSCRIPTION,
+        act,
+        "customer.subscription.updated",
+    )
+
+
 def end() -> Script:
     def act(world: World, subject: str) -> World:
         return replace(world, stripe=world.stripe.end(subject, world.now_ms // 1000))
@@ -314,6 +358,77 @@ def provision(outcome: str = "succeeded") -> Script:
         yield Call("provisioning_result", lambda now_ms: queued({"id": "1", "detail": detail, "time": at(now_ms)}))
 
     return Script(f"provisioning {outcome}", script)
+
+
+# --- money that goes back -----------------------------------------------------------------------
+
+
+def failed(world: World) -> str | None:
+    """A paid line that its provisioner failed."""
+    of_line = {id_of(line): line for line in lines(world)}
+    return next(
+        (name for name, line in of_line.items() if (_text(line, "status"), _text(line, "payment_status")) == FAILED),
+        None,
+    )
+
+
+FAILED = ("failed", "paid")
+
+
+def _text(line: Typed, name: str) -> str:
+    return str(line[name]["S"])
+
+
+def flagged(world: World) -> str | None:
+    """A line whose payment has to go back, or will once it is released."""
+    return next((id_of(line) for line in lines(world) if line["refund_due"].get("BOOL")), None) or failed(world)
+
+
+def release() -> Script:
+    """A client gives up a line that failed."""
+
+    def script() -> Lines:
+        line_id = yield Act("a client gives up the line that failed", when(failed))
+        route = {"routeKey": "DELETE /api/lines/{id}"}
+        yield Call("manage_line_request", lambda now_ms: http(now_ms, line_id=line_id) | route)
+
+    return Script("release", script)
+
+
+def command(name: str, see: Callable[[World], str | None]) -> Script:
+    """An operator's command about a line."""
+
+    def script() -> Lines:
+        line_id = yield Act(f"an operator types {name}", when(see))
+        yield Call(name, lambda _: {"workspace": WORKSPACE, "line": line_id})
+
+    return Script(name, script)
+
+
+def refund_by_hand(status: str = "succeeded", *, delivered: int = 1) -> Script:
+    """A person refunds the payment at Stripe, and nobody issues a credit note."""
+
+    def find(world: World) -> str | None:
+        invoice = invoice_of(world, payable(world), "paid")
+        return invoice if invoice and memory_reversals.left_of(world.stripe, invoice) else None
+
+    def act(world: World, invoice: str) -> World:
+        return replace(world, stripe=memory_reversals.by_hand(world.stripe, invoice, world.now_ms // 1000, status))
+
+    name = f"refund by hand, {status}{'' if delivered else ', webhook lost'}"
+    return _at_stripe(name, "a person refunds the payment at Stripe", find, act, *["refund.created"] * delivered)
+
+
+def refund_fails() -> Script:
+    """The bank refuses a refund that had succeeded."""
+
+    def find(world: World) -> str | None:
+        return next((name for name, one in world.stripe.refunds.items() if one["status"] == "succeeded"), None)
+
+    def act(world: World, refund: str) -> World:
+        return replace(world, stripe=memory_reversals.fail(world.stripe, refund, world.now_ms // 1000))
+
+    return _at_stripe("refund fails", "the bank refuses the refund", find, act, "refund.failed")
 
 
 def stream(*, doubled: bool = False) -> Script:
@@ -377,7 +492,11 @@ def with_plans(product: Product, world: World, *, included: int = 1, cap: int = 
 
     def apply() -> None:
         deployment.stores.plans.save(
-            [Plan("small", (SMALL,), allowances(included, cap)), Plan("large", (LARGE,), allowances(5, 10))]
+            [
+                Plan("small", (SMALL,), allowances(included, cap)),
+                Plan("large", (LARGE,), allowances(5, 10)),
+                Plan("mail", (MAIL,), {Kind.EMAIL: allowances(included, cap)[Kind.EMAIL]}),
+            ]
         )
         clock = Clock(world.now_ms, 9.0)
         deployment.lifecycle.subscriptions.refresh(deployment.billing(clock), WORKSPACE, world.now_ms)
@@ -423,10 +542,48 @@ def waiting(cast: Cast, world: World) -> World:
     return drain_stream(cast, world.after(60_000))
 
 
+def unvoidable(cast: Cast, world: World) -> World:
+    """Beyond that, Stripe refuses to void its invoice, for a reason that is no payment."""
+    world = waiting(cast, world)
+    invoice = invoice_of(world, payable(world), "open")
+    assert invoice is not None
+    return replace(world, stripe=memory_hands.refuse_void(world.stripe, invoice))
+
+
+def renewed(cast: Cast, world: World) -> World:
+    """A line of key A awaits its payment, and the subscription was renewed a minute ago."""
+    world = waiting(cast, world)
+    renewed_s = int(world.stripe.next_period_s(SUBSCRIPTION))
+    world, _ = cast.play(reconcile(), replace(world, now_ms=(renewed_s - 60) * 1000))
+    return replace(world, now_ms=(renewed_s + 60) * 1000, stripe=world.stripe.advance(renewed_s))
+
+
 def provisioning(cast: Cast, world: World) -> World:
     """Beyond that, it is paid, and its provisioner at work."""
     world, _ = cast.play(pay(), waiting(cast, world))
     return drain_stream(cast, world).after(1_000)
+
+
+def failed_line(cast: Cast, world: World) -> World:
+    """Beyond that, the provisioner fails it."""
+    world, _ = cast.play(provision("failed"), provisioning(cast, world))
+    return drain_stream(cast, world).after(1_000)
+
+
+def paid_after_cancel(cast: Cast, world: World) -> World:
+    """A request that was canceled, and paid at the same moment; nothing is due."""
+    world, _ = cast.play(manage("cancel"), waiting(cast, world))
+    invoice_id = invoice_of(world, payable(world), "void")
+    assert invoice_id is not None
+    paid = world.stripe.invoices[invoice_id] | {"status": "paid"}
+    stripe = world.stripe.with_invoice(paid, "invoice.paid", now_s=world.now_ms // 1000)
+    return settled(cast, replace(world, stripe=stripe))
+
+
+def released_line(cast: Cast, world: World) -> World:
+    """Beyond that, a client gives it up, and nothing is due."""
+    world, _ = cast.play(release(), failed_line(cast, world))
+    return settled(cast, world)
 
 
 def played(cast: Cast, world: World, scripts: Iterable[Script]) -> World:

@@ -142,10 +142,18 @@ def test_late_lines_without_any_answer_alarm(alarms: dict[str, Json]) -> None:
     assert [name for name, metric in metrics.items() if metric.get("ReturnData", True)] == ["nobody_answers"]
 
 
-def test_throttles_of_the_accounts_functions_alarm(alarms: dict[str, Json]) -> None:
-    """The concurrency that runs out is the account's, so one alarm does for all functions."""
+def test_throttles_alarm_by_the_function_that_is_called_most(alarms: dict[str, Json]) -> None:
+    """The account's concurrency runs out for all; an alarm without a function would ring for another stack's calls."""
     (found,) = of_metric(alarms, "AWS/Lambda", "Throttles")
-    assert "Dimensions" not in found
+    assert dimensions(found) == {"FunctionName": {"Ref": "GetLineRequest"}}
+
+
+def test_every_alarm_is_of_this_stack_alone(alarms: dict[str, Json]) -> None:
+    for name, alarm_ in alarms.items():
+        read = [m["MetricStat"]["Metric"] for m in alarm_.get("Metrics", []) if "MetricStat" in m] or [alarm_]
+        assert all(
+            "Ref" in str(metric["Dimensions"]) or "Fn::GetAtt" in str(metric["Dimensions"]) for metric in read
+        ), name
 
 
 def test_reconciler_that_does_not_run_alarms(alarms: dict[str, Json]) -> None:

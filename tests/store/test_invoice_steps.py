@@ -94,6 +94,24 @@ def test_payment_url_is_not_saved_when_the_reason_to_void_changed(
     assert (saved.payment_url, saved.due_at_ms) == ("https://pay", NOW_MS + 9)
 
 
+def test_payment_url_is_not_saved_when_the_invoice_was_revised(world: World, line: Line) -> None:
+    """[56] It would lead to the page of the original, which is void."""
+    saved = world.lines.save_invoice(line, "in_1")
+    assert saved is not None
+    revised = world.lines.follow_revision(saved, "in_2", "https://pay/2")
+    save = partial(world.lines.save_payment_url, url="https://pay/1", next_poll_at_ms=NOW_MS, due_at_ms=NOW_MS)
+    assert save(saved) is None
+    assert world.line(line) == revised
+
+
+def test_part_payment_is_saved_with_the_payment_url(world: World, line: Line) -> None:
+    """[56]"""
+    save = partial(world.lines.save_payment_url, url="https://pay", next_poll_at_ms=NOW_MS, due_at_ms=NOW_MS)
+    part = save(line, amount_paid=500)
+    assert part is not None
+    assert (part.amount_paid, world.line(line)) == (500, part)
+
+
 def test_stripe_keys_are_rotated_once(world: World, line: Line) -> None:
     """[33]"""
     second = world.lines.rotate_stripe_keys(line, NOW_MS + 5)

@@ -162,19 +162,11 @@ def test_insert_conflicts_when_a_line_was_paid_meanwhile(world: World) -> None:
     """[50]"""
     workspace = world.workspace(email=Allowance(2, add_on=EMAIL))
     unpaid = counts(email=0)
-    world.table.write(paid_elsewhere(world))
+    world.table.write(Write(workspace_key("acme"), update="SET #held.#email = :one", values={"one": 1}))
     believed = replace(workspace, held=unpaid, unpaid=unpaid)
     lost = assert_lost(world, world.insert(believed, new_line(Kind.EMAIL)), world.everything())
     assert lost.workspace is not None
     assert world.insert(lost.workspace, new_line(Kind.EMAIL)) is None
-
-
-def paid_elsewhere(world: World) -> Write:
-    return Write(
-        workspace_key(world.now().id),
-        update="SET #held.#email = :one",
-        values={"one": 1},
-    )
 
 
 def test_included_line_without_paid_ones_makes_nothing_due(world: World) -> None:

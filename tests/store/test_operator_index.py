@@ -78,6 +78,17 @@ def test_payment_after_a_cancel_enters_the_index(world: World) -> None:
     assert entry(world, canceled) == ("refund_due", LATER_MS)
 
 
+def test_refund_that_stripe_reports_leaves_the_index_and_a_failed_one_returns(world: World) -> None:
+    """[55]"""
+    world.workspace(email=Allowance(0, cap=9, add_on=ADD_ONS[Kind.EMAIL]))
+    line = world.lines.mark_active(world.paid(Kind.EMAIL), LATER_MS)
+    for refund_due, expected in ((True, ("refund_due", LATER_MS)), (False, None), (True, ("refund_due", LATER_MS))):
+        saved = world.lines.save_reversals(line, [], refund_due=refund_due)
+        assert saved is not None
+        line = saved
+        assert entry(world, line) == expected
+
+
 def test_included_line_is_not_in_the_index(world: World) -> None:
     """[15]"""
     world.workspace(email=Allowance(1))
@@ -116,6 +127,17 @@ def test_first_page_of_a_long_list_is_one_query_for_each_status_and_one_read(
     assert ([line.id for line in page.lines], page.more) == ([line.id for line in expected], True)
     assert world.wire.operations == {"Query": len(listing.OPEN), "BatchGetItem": 1}
     assert all(call.get("Limit") == 101 for operation, call in world.wire.calls if operation == "Query")
+
+
+def test_page_is_filled_behind_refunds_in_another_status(world: World, full: list[Line]) -> None:
+    refunds = [replace(line, refund_due=True) for line in full[:150]]
+    world.put_lines(refunds)
+    wanted = listing.Filter(Status.FAILED)
+    page = listing.open_lines(world.stores, wanted, now_ms=LATER_MS, limit=100)
+    assert ([line.id for line in page.lines], page.more) == ([line.id for line in full[:100]], True)
+    world.put_lines([replace(line, status=Status.CANCELED) for line in refunds])
+    page = listing.open_lines(world.stores, wanted, now_ms=LATER_MS, limit=100)
+    assert ([line.id for line in page.lines], page.more) == ([line.id for line in full[150:250]], True)
 
 
 def test_older_than_is_part_of_the_query(world: World, full: list[Line]) -> None:

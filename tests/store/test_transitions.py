@@ -63,6 +63,37 @@ def test_mark_paid_frees_the_lock_and_keeps_the_place(world: World) -> None:
     assert world.raw(now)["due_at"] == LATER_MS, "the quantity follows"
 
 
+def test_mark_paid_by_a_copy_keeps_the_line_due_until_the_original_is_settled(world: World) -> None:
+    """[56] Whatever the line becomes meanwhile."""
+    line = awaiting(world)
+    paid = world.lines.mark_paid(line, LATER_MS, invoice_id="in_2", url=None, replaced="in_1")
+    assert (paid.invoice_id, paid.replaced_invoice_id, paid.due_at_ms) == ("in_2", "in_1", LATER_MS)
+    active = world.lines.mark_active(paid, LATER_MS + 1)
+    assert (active, active.due_at_ms) == (world.line(line), LATER_MS + 1)
+    world.lines.forget_replaced(paid)
+    assert world.line(line) == active, "the line has moved on: its next look forgets it"
+    world.lines.forget_replaced(active)
+    assert world.line(line) == replace(active, replaced_invoice_id=None, due_at_ms=None)
+
+
+def test_forgotten_original_leaves_a_provisioning_line_due_for_its_provisioner(world: World) -> None:
+    """[48] [56]"""
+    paid = world.lines.mark_paid(awaiting(world), LATER_MS, invoice_id="in_2", url=None, replaced="in_1")
+    world.lines.forget_replaced(paid)
+    forgotten = world.line(paid)
+    assert (forgotten.replaced_invoice_id, forgotten.due_at_ms) == (None, LATER_MS + REPUBLISH_AFTER_MS)
+
+
+def test_revision_takes_the_place_of_the_invoice_that_was_read_only(world: World) -> None:
+    """[56]"""
+    world.workspace(purchased_phone=FOR_SALE)
+    line = world.added(status=Status.AWAITING_PAYMENT, invoice_id="in_1", payment_url="https://pay/1")
+    revised = world.lines.follow_revision(line, "in_2", "https://pay/2")
+    assert revised == replace(line, invoice_id="in_2", payment_url="https://pay/2") == world.line(line)
+    assert world.lines.follow_revision(line, "in_3", "https://pay/3") is None
+    assert world.line(line) == revised
+
+
 @pytest.mark.parametrize("void_reason", VoidReason)
 def test_mark_paid_beats_a_void_reason(world: World, void_reason: VoidReason) -> None:
     """[39][41][44]"""
@@ -282,6 +313,16 @@ def test_refund_is_flagged_once_on_a_canceled_line(world: World) -> None:
     world.lines.flag_refund(canceled, "in_2")
     flagged = world.line(line)
     assert (flagged.status, flagged.refund_due, flagged.invoice_id) == (Status.CANCELED, True, "in_1")
+
+
+def test_refund_of_a_second_payment_is_flagged_and_keeps_the_paid_lines_invoice(world: World) -> None:
+    """[56] Never of its own invoice."""
+    paid = world.lines.mark_paid(awaiting(world), LATER_MS, invoice_id="in_2", url=None)
+    world.lines.flag_refund(paid, "in_2")
+    assert world.line(paid) == paid
+    world.lines.flag_refund(paid, "in_1")
+    flagged = world.line(paid)
+    assert (flagged.refund_due, flagged.invoice_id, flagged.invoice_to_refund) == (True, "in_2", "in_1")
 
 
 def test_refund_is_not_flagged_on_a_released_paid_line(world: World) -> None:

@@ -147,22 +147,6 @@ def alarms(capsys: pytest.CaptureFixture[str]) -> int:
     return capsys.readouterr().out.count('"UnreadableRecord":[1.0]')
 
 
-def test_batch_skips_each_line_of_a_newer_release_with_an_alarm(
-    world: World, lines: list[Line], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """[47]"""
-    assert world.lines.get_many(("acme", line.id) for line in lines) == [lines[1]]
-    assert alarms(capsys) == 2
-
-
-def test_list_skips_each_line_of_a_newer_release_with_an_alarm(
-    world: World, lines: list[Line], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """[42]"""
-    assert world.lines.page("acme", limit=3, before=None, status=None) == ([lines[1]], None)
-    assert alarms(capsys) == 2
-
-
 def test_pages_go_on_behind_lines_of_a_newer_release(world: World, lines: list[Line]) -> None:
     """[42]"""
     found, before = list[str](), None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from tests.support.bus import Subscription
 
 if TYPE_CHECKING:
     from tests.local.ministack import MiniStack
@@ -13,37 +15,20 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-class Listener:
-    """Has its own rule and queue; keeps the EventBridge envelopes in order of arrival."""
+class Listener(Subscription):
+    """Hears what the product publishes, and answers as a provisioner."""
 
     def __init__(self, ministack: MiniStack, bus: str) -> None:
-        self._sqs = ministack.session.client("sqs", endpoint_url=ministack.endpoint)
-        self._events = ministack.session.client("events", endpoint_url=ministack.endpoint)
-        self._bus = bus
-        self._heard: defaultdict[str, list[Json]] = defaultdict(list)
-        self._queue = self._sqs.create_queue(QueueName="stories")["QueueUrl"]
-        attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
-        pattern = {"source": ["line-requests"]}
-        self._events.put_rule(Name="stories", EventBusName=bus, EventPattern=json.dumps(pattern))
-        targets = [{"Id": "queue", "Arn": attributes["QueueArn"]}]
-        self._events.put_targets(Rule="stories", EventBusName=bus, Targets=targets)  # type: ignore[arg-type] # plain dictionaries
-
-    def close(self) -> None:
-        self._sqs.close()
-        self._events.close()
+        client = partial(ministack.session.client, endpoint_url=ministack.endpoint)
+        super().__init__(client, bus, "stories", {"source": ["line-requests"]})
 
     def heard(self, subject: str) -> list[Json]:
         """The details of all events about a line, or about a workspace itself, so far."""
         return [event["detail"] for event in self.envelopes(subject)]
 
     def envelopes(self, subject: str) -> list[Json]:
-        while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
-            for message in messages:
-                event = json.loads(message["Body"])
-                detail = event["detail"]
-                self._heard[detail.get("lineId", detail["workspaceId"])].append(event)
-                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-        return self._heard[subject]
+        details = [(event["detail"], event) for event in self.received()]
+        return [event for detail, event in details if detail.get("lineId", detail["workspaceId"]) == subject]
 
     def answer(self, event: Json, outcome: str, **more: object) -> None:
         """Publishes a provisioner's result about an event."""
@@ -58,5 +43,5 @@ class Listener:
             "Detail": json.dumps(detail),
             "Time": int(time.time()),
         }
-        answer = self._events.put_events(Entries=[entry])  # type: ignore[list-item] # plain dictionaries
+        answer = self._events.put_events(Entries=[entry])
         assert answer["FailedEntryCount"] == 0

@@ -89,17 +89,6 @@ def test_single_stripe_failure_is_retried_within_the_request(world: World, kind:
     assert workspace.finished_once(created.json()["line"]["_id"])
 
 
-def test_unreachable_stripe_is_503_with_retry_after(world: World, workspace: Workspace) -> None:
-    """[34] The body has none of Stripe's text."""
-    workspace.included()
-    world.faults("error_before")
-    answer = workspace.create(key="k")
-    assert (answer.status_code, set(answer.json())) == (503, {"error"})
-    assert int(answer.headers["Retry-After"]) > 0
-    assert "support@stripe.com" not in answer.text
-    assert workspace.lines()[0]["provisioningStatus"] == "awaiting_payment"
-
-
 def test_permanent_refusal_by_stripe_cancels_the_request_with_502(world: World, workspace: Workspace) -> None:
     """[34] The body names what to fix; the lock is free, no invoice is left, an alarm is raised."""
     workspace.included()

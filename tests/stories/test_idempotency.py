@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -35,35 +34,11 @@ def test_key_in_header_or_body_is_the_same_key(workspace: Workspace, name: str) 
     assert len(workspace.lines()) == 1
 
 
-def test_different_keys_in_header_and_body_are_400(workspace: Workspace) -> None:
-    """[28]"""
-    refused = workspace.create(PHONE | {"idempotencyKey": "a"}, key="b")
-    assert (refused.status_code, workspace.lines()) == (400, [])
-
-
-def test_key_header_sent_twice_with_equal_values_is_one_key(workspace: Workspace) -> None:
-    """[28] API Gateway and proxies join repeated headers with a comma; different values are 400."""
-    first = workspace.create(key="k-1")
-    for joined in ("k-1,k-1", "k-1, k-1, k-1"):
-        assert replayed(workspace.create(key=joined), first)
-    assert workspace.create(key="k-1, k-2").status_code == 400
-    assert len(workspace.lines()) == 1
-
-
 def test_keys_of_different_workspaces_are_separate(world: World, workspace: Workspace) -> None:
     """[28] [4]"""
     other = world.workspace()
     assert fresh(workspace.create(key="k"))
     assert fresh(other.create(key="k"))
-
-
-@pytest.mark.parametrize("key", ["k", "k" * 255, "🔑" * 255, "with space", "ключ", 'q"uote', "a/b#c"])
-def test_keys_of_1_to_255_characters_are_accepted(workspace: Workspace, key: str) -> None:
-    """[28]"""
-    body = PHONE | {"idempotencyKey": key}
-    first = workspace.create(body)
-    assert fresh(first)
-    assert replayed(workspace.create(body), first)
 
 
 @pytest.mark.parametrize("key", ['"order-1"', "'order-1'", "ключ", "🔑", "a\xa0b", "%20", "a;b=c"])
@@ -77,16 +52,6 @@ def test_quoted_and_unicode_keys_in_the_header_are_kept_as_they_are(workspace: W
     assert fresh(first)
     assert replayed(create(key), first)
     assert fresh(create(key.strip("\"'") if key[0] in "\"'" else f"{key}2"))
-
-
-@pytest.mark.parametrize("key", ["k" * 256, 7, True, ["k"], {"k": 1}, "\ud800"], ids=ascii)
-def test_longer_or_non_string_keys_are_400(workspace: Workspace, key: object) -> None:
-    """[28]"""
-    body = json.dumps(PHONE | {"idempotencyKey": key})
-    assert workspace.send("POST", LINES, content=body).status_code == 400
-    if isinstance(key, str) and key.isascii():
-        assert workspace.create(key=key).status_code == 400
-    assert workspace.lines() == []
 
 
 @pytest.mark.parametrize("key", [None, "", "   "])
@@ -151,23 +116,6 @@ def test_replay_comes_before_subscription_and_lock(world: World, workspace: Work
     assert replayed(workspace.create(key="k"), first)
 
 
-def test_key_is_judged_again_after_400_403_and_409(world: World, workspace: Workspace) -> None:
-    """[30]"""
-    assert workspace.create(PHONE | {"lastName": " "}, key="k").status_code == 400
-    assert workspace.create(BYON, key="k").status_code == 403
-    workspace.change(status="unpaid")
-    world.quiet()
-    assert workspace.create(key="k").status_code == 403
-    workspace.change(status="active")
-    world.quiet()
-    holder = workspace.awaiting()["line"]["_id"]
-    assert workspace.create(EMAIL, key="k").status_code == 409
-    workspace.manage(holder, "cancel")
-    first = workspace.create(EMAIL, key="k")
-    assert fresh(first)
-    assert replayed(workspace.create(EMAIL, key="k"), first)
-
-
 def test_key_is_judged_again_after_429(world: World) -> None:
     """[30] [35]"""
     workspace = world.workspace("scale")
@@ -224,19 +172,6 @@ def test_key_replays_after_line_was_paid_canceled_or_failed(world: World, worksp
             eventually(lambda: workspace.status(line_id) == "failed")
     assert replayed(workspace.create(key="k"), first)
     assert len(workspace.lines()) == 2
-
-
-def test_key_stays_bound_to_its_line_after_503(world: World, workspace: Workspace) -> None:
-    """[32] [34] The same key finishes the same line."""
-    workspace.included()
-    world.faults("error_before", path="/v1/invoices")
-    assert workspace.create(key="k").status_code == 503
-    half_made = workspace.lines()[0]["_id"]
-    world.no_faults()
-    finished = workspace.create(key="k")
-    assert (finished.status_code, finished.json()["line"]["_id"]) == (201, half_made)
-    assert replayed(workspace.create(key="k"), finished)
-    assert len(workspace.invoices()) == 1
 
 
 def test_key_is_free_when_its_line_is_canceled_before_any_201(world: World, workspace: Workspace) -> None:

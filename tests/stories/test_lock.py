@@ -31,21 +31,6 @@ def test_forbidden_line_type_is_403_before_409(workspace: Workspace) -> None:
     assert refused.json()["status"] == "forbidden_line_type"
 
 
-def test_lines_in_other_states_never_block(world: World) -> None:
-    """[23] Provisioning, active, failed, canceled."""
-    world.provisioning("manual")
-    workspace = world.workspace("scale")
-    first, second, third = (workspace.included()["line"]["_id"] for _ in range(3))
-    world.provisioned(first, "succeeded")
-    world.provisioned(second, "failed")
-    eventually(lambda: (workspace.status(first), workspace.status(second)) == ("active", "failed"))
-    workspace.full(EMAIL, 5)
-    workspace.manage(workspace.awaiting(EMAIL)["line"]["_id"], "cancel")
-    seen = Counter(line["provisioningStatus"] for line in workspace.lines())
-    assert (set(seen), workspace.status(third)) == ({"provisioning", "active", "failed", "canceled"}, "provisioning")
-    assert workspace.create().status_code == 201
-
-
 def test_half_made_holder_is_finished_by_the_next_request(world: World, workspace: Workspace) -> None:
     """[23] [34] Its payment keys are null while Stripe fails."""
     workspace.included()

@@ -46,15 +46,25 @@ def test_concurrent_cancels_answer_the_same_200(workspace: Workspace) -> None:
     assert workspace.create().status_code == 201
 
 
-@pytest.mark.parametrize("status", ["provisioning", "active", "failed"])
-def test_cancel_of_settled_line_is_409(world: World, workspace: Workspace, status: str) -> None:
+@pytest.mark.parametrize(
+    ("action", "status"),
+    [
+        *(("cancel", status) for status in ("provisioning", "active", "failed")),
+        *(("payment_link", status) for status in ("canceled", "active", "failed")),
+    ],
+)
+def test_action_on_settled_line_is_409(world: World, workspace: Workspace, action: str, status: str) -> None:
     """[41]"""
     world.provisioning("manual")
-    line_id = workspace.included()["line"]["_id"]
-    if status != "provisioning":
+    if status == "canceled":
+        line_id = workspace.awaiting()["line"]["_id"]
+        workspace.manage(line_id, "cancel")
+    else:
+        line_id = workspace.included()["line"]["_id"]
+    if status in {"active", "failed"}:
         world.provisioned(line_id, "succeeded" if status == "active" else "failed")
-        eventually(lambda: workspace.status(line_id) == status)
-    assert conflicts(workspace, line_id, "cancel", status)
+    eventually(lambda: workspace.status(line_id) == status)
+    assert conflicts(workspace, line_id, action, status)
     assert workspace.status(line_id) == status
 
 
@@ -90,17 +100,6 @@ def test_cancel_is_409_while_payment_is_processing_and_retried_later(
     found = workspace.line(line["_id"])
     assert (found["provisioningStatus"], found["paymentStatus"]) == expected
     assert workspace.invoice(line["stripeInvoiceId"])["status"] == ("paid" if succeeds else "void")
-
-
-def test_payment_that_came_before_cancel_is_found_without_webhook(world: World, workspace: Workspace) -> None:
-    """[41] [39] The next caller sees it paid."""
-    world.webhooks("drop")
-    line = workspace.awaiting()["line"]
-    world.stack.double.start_bank_debit(line["stripeInvoiceId"])
-    assert conflicts(workspace, line["_id"], "cancel", "awaiting_payment")
-    world.stack.double.settle_bank_debit(line["stripeInvoiceId"], succeeded=True)
-    found = workspace.manage(line["_id"], "payment_link")
-    assert (found.status_code, found.json()["paymentStatus"]) == (200, "paid")
 
 
 def test_payment_link_is_the_hosted_url_of_the_invoice(workspace: Workspace) -> None:
@@ -152,20 +151,6 @@ def test_payment_link_of_line_paid_meanwhile_answers_as_get(world: World, worksp
     link = workspace.manage(line_id, "payment_link")
     assert (link.status_code, link.json()["status"], link.json()["paymentStatus"]) == (200, "provisioning", "paid")
     assert link.content == workspace.get(line_id).content
-
-
-@pytest.mark.parametrize("status", ["canceled", "active", "failed"])
-def test_payment_link_of_settled_line_is_409(world: World, workspace: Workspace, status: str) -> None:
-    """[41]"""
-    world.provisioning("manual")
-    if status == "canceled":
-        line_id = workspace.awaiting()["line"]["_id"]
-        workspace.manage(line_id, "cancel")
-    else:
-        line_id = workspace.included()["line"]["_id"]
-        world.provisioned(line_id, "succeeded" if status == "active" else "failed")
-    eventually(lambda: workspace.status(line_id) == status)
-    assert conflicts(workspace, line_id, "payment_link", status)
 
 
 @pytest.mark.parametrize(
@@ -250,21 +235,11 @@ def test_list_filters_by_status(world: World) -> None:
     "query",
     [
         {"limit": "0"},
-        {"limit": "101"},
-        {"limit": "-1"},
-        {"limit": "ten"},
-        {"limit": ""},
-        {"limit": "1.5"},
-        {"limit": "1e1"},
         {"limit": "٣"},
         {"limit": "9" * 5000},
-        {"status": "done"},
-        {"status": ""},
         {"status": "ACTIVE"},
         {"cursor": ""},
-        {"cursor": "nonsense"},
         {"cursor": "ö"},
-        {"cursor": "=" * 8},
         {"cursor": "A" * 5000},
     ],
     ids=lambda query: ascii(query)[:30],

@@ -31,16 +31,6 @@ def test_requests_over_the_burst_are_429_with_exact_body(workspace: Workspace) -
         assert answer.headers["Retry-After"] == str(math.ceil(body["retryAfterMs"] / 1000))
 
 
-def test_waiting_retry_after_ms_is_enough(workspace: Workspace) -> None:
-    """[35] Three times in a row, so that it is no coincidence."""
-    for _ in range(3):
-        workspace.use_up()
-        refused = workspace.create({})
-        if refused.status_code == 429:
-            time.sleep(refused.json()["retryAfterMs"] / 1000)
-            assert workspace.create({}).status_code == 400
-
-
 def test_only_create_counts_and_only_in_its_workspace(world: World, workspace: Workspace) -> None:
     """[35] Polls, lists and actions go on, and so do other workspaces; 401 still comes first."""
     line_id = workspace.awaiting()["line"]["_id"]

@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import datetime
 import time
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from line_requests.operator.commands import release, retry
-from line_requests.operator.refusal import Refused
 from tests.stories.world import BYON, EMAIL, PHONE, Workspace, World, eventually, together
 
 if TYPE_CHECKING:
@@ -39,17 +37,6 @@ def quantities(world: World, workspace: Workspace) -> dict[str, int]:
     """The add-on quantities on the workspace's subscription."""
     found = [item for item in items(world, workspace) if item.price.unit_amount in ADD_ONS]
     return {ADD_ONS[item.price.unit_amount]: item.quantity for item in found}
-
-
-def another_price(world: World, unit_amount: int, **recurring: Any) -> str:  # noqa: ANN401 - the SDK's own parameters
-    """A recurring price that no plan names."""
-    given: Any = {
-        "currency": "usd",
-        "unit_amount": unit_amount,
-        "recurring": {"interval": "month", **recurring},
-        "product_data": {"name": "Something else"},
-    }
-    return world.stripe.v1.prices.create(given).id
 
 
 def now_ms() -> int:
@@ -197,26 +184,6 @@ def test_every_state_is_published_with_a_stable_event_id(world: World, listener:
     assert ["line" in d for d in details] == [False, True, False]
 
 
-def test_null_or_blank_fields_are_absent_for_the_provisioner(world: World, listener: Listener) -> None:
-    """[11] Outer white space is trimmed."""
-    body = PHONE | dict.fromkeys(OPTIONAL, "") | {"zipcode": None, "state": "  CA ", "firstName": " Ada "}
-    line_id = world.workspace().included(body)["line"]["_id"]
-    [published] = eventually(lambda: listener.heard(line_id))[:1]
-    assert published["line"] == PHONE | dict.fromkeys(OPTIONAL) | {"state": "CA", "lineType": "purchased"}
-
-
-def test_provisioning_is_published_as_one_event(world: World, listener: Listener) -> None:
-    """[15] [48] However often it is published, the event id is the same."""
-    world.provisioning("manual")
-    workspace = world.workspace()
-    line_id = workspace.included()["line"]["_id"]
-    eventually(lambda: listener.heard(line_id))
-    world.reconcile()
-    assert {(event["eventId"], event["status"]) for event in listener.heard(line_id)} == {
-        (f"{line_id}:1", "provisioning")
-    }
-
-
 @pytest.mark.parametrize(("outcome", "status"), [("succeeded", "active"), ("failed", "failed")])
 def test_provisioning_result_settles_the_line_once(
     world: World, listener: Listener, workspace: Workspace, outcome: str, status: str
@@ -262,22 +229,6 @@ def test_malformed_or_foreign_provisioning_results_change_nothing(
 # --- transitions ----------------------------------------------------------------------------------------
 
 
-def test_each_transition_is_recorded_with_time_and_cause(world: World, workspace: Workspace) -> None:
-    """[49]"""
-    created = workspace.awaiting()
-    line_id = created["line"]["_id"]
-    world.pay(created["paymentUrl"])
-    eventually(lambda: workspace.status(line_id) == "active")
-    line = world.stack.demo.find_line(line_id)
-    assert line is not None
-    assert [(str(c.status), c.cause) for c in line.history] == [
-        ("awaiting_payment", "requested"),
-        ("provisioning", "invoice_paid"),
-        ("active", "provisioned"),
-    ]
-    assert all(earlier.at_ms <= later.at_ms for earlier, later in pairwise(line.history))
-
-
 def test_place_given_back_includes_the_waiting_request(world: World, workspace: Workspace) -> None:
     """[47] [39] The line that took the included place has failed."""
     world.provisioning("manual")
@@ -307,19 +258,6 @@ def test_operator_retries_failed_line_and_releases_active_line(world: World, lis
     release(stores.lines, workspace.id, line_id, now_ms())
     assert workspace.status(line_id) == "canceled"
     assert workspace.create().status_code == 201
-
-
-def test_operator_retry_without_a_place_is_refused(world: World) -> None:
-    """[49] Another line has taken it meanwhile."""
-    world.provisioning("manual")
-    workspace = world.workspace("capped")
-    line_id = workspace.included()["line"]["_id"]
-    world.provisioned(line_id, "failed")
-    eventually(lambda: workspace.status(line_id) == "failed")
-    workspace.included()
-    with pytest.raises(Refused, match="place"):
-        retry(world.stores.lines, world.stores.workspaces, workspace.id, line_id, now_ms())
-    assert workspace.status(line_id) == "failed"
 
 
 # --- what the subscription is billed for ---------------------------------------------------------------
@@ -375,7 +313,7 @@ def test_quantities_stay_under_an_unknown_plan(world: World, workspace: Workspac
     world.reconcile()
     assert quantities(world, workspace) == {"purchased_phone": 1}
     [base] = [item for item in items(world, workspace) if item.price.unit_amount not in ADD_ONS]
-    unknown = another_price(world, 3000)
+    unknown = world.account.price(3000)
     world.stripe.v1.subscription_items.update(base.id, {"price": unknown, "proration_behavior": "none"})
     world.quiet()
     assert workspace.create().json()["status"] == "subscription_required"
@@ -387,7 +325,7 @@ def test_quantities_stay_under_an_unknown_plan(world: World, workspace: Workspac
 
 def test_metered_item_on_the_subscription_is_ignored(world: World, workspace: Workspace) -> None:
     """[46] [50] Such an item has no quantity."""
-    minutes = another_price(world, 2, usage_type="metered", meter="mtr_minutes")
+    minutes = world.account.price(2, recurring={"interval": "month", "usage_type": "metered", "meter": "mtr_minutes"})
     world.stripe.v1.subscription_items.create({"subscription": workspace.subscription or "", "price": minutes})
     workspace.change(plan="scale")
     world.quiet()
@@ -405,7 +343,7 @@ def test_quantity_changed_by_hand_is_corrected(world: World, workspace: Workspac
     world.reconcile()
     [item] = [i for i in items(world, workspace) if i.price.unit_amount == 1500]
     world.stripe.v1.subscription_items.update(item.id, {"quantity": 4, "proration_behavior": "none"})
-    theirs = another_price(world, 700)
+    theirs = world.account.price(700)
     world.stripe.v1.subscription_items.create({"subscription": workspace.subscription or "", "price": theirs})
     world.reconcile()
     assert quantities(world, workspace) == {"purchased_phone": 1}
@@ -417,7 +355,7 @@ def test_add_on_item_that_no_plan_names_is_removed(world: World, workspace: Work
     paid_lines(world, workspace.full(), 1)
     world.reconcile()
     [item] = [i for i in items(world, workspace) if i.price.unit_amount == 1500]
-    former = another_price(world, 1400)
+    former = world.account.price(1400)
     # Bills the line by the former price, as before the plan was applied with the new one.
     world.stripe.v1.subscription_items.update(item.id, {"price": former, "proration_behavior": "none"})
     world.reconcile()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.local.stack import WEBHOOK_SECRETS
 from tests.local.stripe_double.webhooks import signature_header
-from tests.stories.world import EMAIL, Workspace, World, eventually, together
+from tests.stories.world import Workspace, World, eventually
 
 if TYPE_CHECKING:
     import httpx
@@ -74,15 +74,10 @@ def test_either_secret_is_accepted_during_rotation(world: World, workspace: Work
     ("secrets", "age_s", "header"),
     [
         (["whsec_wrong"], 0, None),
-        ([""], 0, None),
-        ([], 0, None),
         (WEBHOOK_SECRETS, TOLERANCE_S + 5, None),
         (WEBHOOK_SECRETS, -TOLERANCE_S - 5, None),
         (WEBHOOK_SECRETS, 0, ""),
-        (WEBHOOK_SECRETS, 0, "t=,v1="),
-        (WEBHOOK_SECRETS, 0, "v1=abc"),
         (WEBHOOK_SECRETS, 0, f"t={2**80},v1=abc"),
-        (WEBHOOK_SECRETS, 0, "nonsense"),
     ],
 )
 def test_delivery_without_valid_signature_is_400(
@@ -96,14 +91,6 @@ def test_delivery_without_valid_signature_is_400(
     assert (status_of(workspace, invoice), calls()) == ("awaiting_payment", [])
 
 
-@pytest.mark.parametrize("age_s", [TOLERANCE_S - 10, 10 - TOLERANCE_S])
-def test_delivery_within_the_tolerance_is_accepted(world: World, workspace: Workspace, age_s: int) -> None:
-    """[43]"""
-    invoice = paid_without_webhook(world, workspace)
-    assert deliver(world, event("invoice.paid", invoice), age_s=age_s).status_code == 200
-    assert status_of(workspace, invoice) != "awaiting_payment"
-
-
 def test_signature_covers_the_raw_body(world: World, workspace: Workspace) -> None:
     """[43] One byte changed, or no signature at all."""
     body = event("invoice.paid", paid_without_webhook(world, workspace))
@@ -111,19 +98,6 @@ def test_signature_covers_the_raw_body(world: World, workspace: Workspace) -> No
     assert deliver(world, body + b" ", header=header).status_code == 400
     assert world.send("POST", HOOK, content=body).status_code == 400
     assert deliver(world, body, header=header).status_code == 200
-
-
-@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{}", b'"event"', b'{"data": 1}', b"\xff\xfe", b"[" * 60_000])
-def test_signed_body_that_is_no_event_is_400(world: World, body: bytes) -> None:
-    """[43]"""
-    assert deliver(world, body).status_code == 400
-
-
-def test_event_of_other_livemode_is_400(world: World, workspace: Workspace) -> None:
-    """[43] A live event at a test deployment."""
-    invoice = paid_without_webhook(world, workspace)
-    assert deliver(world, event("invoice.paid", invoice, livemode=True)).status_code == 400
-    assert status_of(workspace, invoice) == "awaiting_payment"
 
 
 @pytest.mark.parametrize("claimed", ["paid", "void"])
@@ -162,26 +136,6 @@ def test_late_event_does_not_regress_a_line(world: World, workspace: Workspace) 
     for kind, status in [("invoice.finalized", "open"), ("invoice.voided", "void"), ("invoice.paid", "paid")]:
         assert deliver(world, event(kind, invoice | {"status": status})).status_code == 200
     assert (workspace.status(line_id), workspace.line(line_id)["paymentStatus"]) == ("active", "paid")
-
-
-def test_concurrent_deliveries_of_one_event_make_one_transition(world: World, workspace: Workspace) -> None:
-    """[44]"""
-    world.provisioning("manual")
-    invoice = paid_without_webhook(world, workspace)
-    body = event("invoice.paid", invoice)
-    answers = together(6, lambda _: deliver(world, body))
-    assert {answer.status_code for answer in answers} == {200}
-    line = world.stack.demo.find_line(invoice["metadata"]["line_id"])
-    assert line is not None
-    assert [str(change.status) for change in line.history] == ["awaiting_payment", "provisioning"]
-
-
-def test_invoice_voided_at_stripe_cancels_the_line(workspace: Workspace) -> None:
-    """[44] [24]"""
-    line = workspace.awaiting()["line"]
-    workspace.world.stripe.v1.invoices.void_invoice(line["stripeInvoiceId"])
-    eventually(lambda: workspace.status(line["_id"]) == "canceled")
-    assert workspace.create(EMAIL).status_code == 201
 
 
 def test_payment_after_cancel_is_flagged_for_refund(world: World, workspace: Workspace) -> None:
@@ -305,29 +259,18 @@ def test_subscription_event_applies_to_the_next_request(world: World, workspace:
     assert workspace.create().status_code == 201
 
 
-def test_new_subscription_event_lets_the_workspace_start(world: World) -> None:
-    """[46] [17] Without a subscription at first."""
-    workspace = world.workspace(subscriptionStatus=None)
-    assert workspace.create().status_code == 403
-    workspace.change(status="active")
-    world.quiet()
-    assert workspace.create().status_code == 201
-
-
-def test_ended_subscription_event_cancels_the_waiting_request(workspace: Workspace) -> None:
-    """[46] [39] By the webhook alone: the invoice is voided."""
+@pytest.mark.parametrize(
+    ("change", "status", "payment_status"),
+    [({"status": "canceled"}, "canceled", "canceled"), ({"plan": "scale"}, "active", "not_required")],
+)
+def test_subscription_event_settles_the_waiting_request(
+    workspace: Workspace, change: dict[str, str], status: str, payment_status: str
+) -> None:
+    """[46] [39] By the webhook alone, canceled or waived: the invoice is voided."""
     line = workspace.awaiting()["line"]
-    workspace.change(status="canceled")
-    eventually(lambda: workspace.status(line["_id"]) == "canceled")
-    assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
-
-
-def test_upgrade_event_waives_the_waiting_request(workspace: Workspace) -> None:
-    """[46] [39] By the webhook alone: invoice void, provisioned without payment."""
-    line = workspace.awaiting()["line"]
-    workspace.change(plan="scale")
-    eventually(lambda: workspace.status(line["_id"]) == "active")
-    assert workspace.line(line["_id"])["paymentStatus"] == "not_required"
+    workspace.change(**change)
+    eventually(lambda: workspace.status(line["_id"]) == status)
+    assert workspace.line(line["_id"])["paymentStatus"] == payment_status
     assert workspace.invoice(line["stripeInvoiceId"])["status"] == "void"
 
 

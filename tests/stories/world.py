@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
-import stripe
 
 from line_requests.storage.stores import Stores
 from line_requests.storage.table import Table
 from tests.local.demo import OPERATOR_API_KEY, PRODUCT_API_KEY
 from tests.stories.description import check
+from tests.support.account import Account
+from tests.support.threads import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    import stripe
+
     from tests.local.stack import LocalStack
     from tests.local.stripe_double.server import LoggedRequest
+
+__all__ = ["together"]  # for the stories
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -45,9 +49,13 @@ class World:
 
     stack: LocalStack
     http: httpx.Client
-    stripe: stripe.StripeClient
+    account: Account
     cloudwatch: Any  # boto3's client, which has no stubs
     stores: Stores
+
+    @cached_property
+    def stripe(self) -> stripe.StripeClient:
+        return self.account.client()
 
     def workspace(self, plan: str = "starter", **more: object) -> Workspace:
         """A new workspace, such as `workspace("scale", subscriptionStatus="past_due")`."""
@@ -236,31 +244,17 @@ def eventually(look: Callable[[], T], *, within_s: float = 30) -> T:
     return seen
 
 
-def together(number: int, act: Callable[[int], T]) -> list[T]:
-    """Runs `act` in this many threads at the same moment."""
-    start = threading.Barrier(number)
-
-    def run(index: int) -> T:
-        start.wait()
-        return act(index)
-
-    with ThreadPoolExecutor(number) as pool:
-        return list(pool.map(run, range(number)))
-
-
 @contextmanager
 def world_on(stack: LocalStack) -> Iterator[World]:
     """Everything that stories need of a stack."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-    payments = stripe.RequestsClient(timeout=10)
-    client = stripe.StripeClient(OPERATOR_API_KEY, base_addresses={"api": stack.double.url}, http_client=payments)
     ministack = stack.ministack
     logs = ministack.session.client("logs", endpoint_url=ministack.endpoint)
     dynamodb = ministack.session.client("dynamodb", endpoint_url=ministack.endpoint)
     table = Table(dynamodb, stack.deployment.table)
     stack.reconcile()  # the first run reads a whole day of the feed
-    with httpx.Client(base_url=stack.origin, timeout=TIMEOUT_SECONDS, limits=limits) as http:
-        yield World(stack, http, client, logs, Stores(table))
+    account = closing(Account(stack.double, api_key=OPERATOR_API_KEY))
+    with httpx.Client(base_url=stack.origin, timeout=TIMEOUT_SECONDS, limits=limits) as http, account as at_stripe:
+        yield World(stack, http, at_stripe, logs, Stores(table))
     dynamodb.close()
     logs.close()
-    payments.close()  # type: ignore[no-untyped-call] # not annotated by the SDK

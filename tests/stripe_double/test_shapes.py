@@ -14,32 +14,13 @@ from tests.stripe_double.shop import DAY
 if TYPE_CHECKING:
     from tests.stripe_double.shop import Shop
 
+NAMES = """
+Account Charge Coupon CreditNote Customer Discount Dispute Event Invoice InvoiceItem InvoiceLineItem InvoicePayment
+PaymentIntent Price Product Refund Subscription SubscriptionItem TaxRate WebhookEndpoint
+"""
 CLASSES: dict[str, type[stripe.StripeObject]] = {
     str(one.OBJECT_NAME): one
-    for one in (
-        stripe.Account,
-        stripe.Charge,
-        stripe.Coupon,
-        stripe.CreditNote,
-        stripe.Customer,
-        stripe.Discount,
-        stripe.Dispute,
-        stripe.Event,
-        stripe.Invoice,
-        stripe.InvoiceItem,
-        stripe.InvoiceLineItem,
-        stripe.InvoicePayment,
-        stripe.PaymentIntent,
-        stripe.Price,
-        stripe.Product,
-        stripe.Refund,
-        stripe.Subscription,
-        stripe.SubscriptionItem,
-        stripe.TaxRate,
-        stripe.WebhookEndpoint,
-        billing_portal.Configuration,
-        tax.Settings,
-    )
+    for one in (*(getattr(stripe, name) for name in NAMES.split()), billing_portal.Configuration, tax.Settings)
 }
 
 

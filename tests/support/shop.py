@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +13,7 @@ from line_requests.domain.submission import Kind, Submission
 from line_requests.flows.create import Created, Creation
 from line_requests.operator import commands
 from tests.decision.examples import SUBMISSIONS
+from tests.support import threads
 from tests.support.account import Account
 from tests.support.oracle import assert_consistent
 from tests.support.product import product
@@ -119,17 +118,14 @@ class Shop(Requests):
 
 def together(*acts: Callable[[], T]) -> list[T | LineRequestError]:
     """All of them at once, each in a thread of its own; a refusal of the product's is a result."""
-    start = threading.Barrier(len(acts))
 
-    def run(act: Callable[[], T]) -> T | LineRequestError:
-        start.wait()
+    def run(index: int) -> T | LineRequestError:
         try:
-            return act()
+            return acts[index]()
         except LineRequestError as refusal:
             return refusal
 
-    with ThreadPoolExecutor(len(acts)) as pool:
-        return [result.result() for result in [pool.submit(run, act) for act in acts]]
+    return threads.together(len(acts), run)
 
 
 def of_type(results: Sequence[object], kind: type[T]) -> list[T]:

@@ -7,7 +7,7 @@ from line_requests.api.requests import read_action
 from line_requests.clock import Clock
 from line_requests.deployment import Deployment
 from line_requests.domain import decision
-from line_requests.domain.errors import NotInThisStatus, PaymentUnderWay
+from line_requests.domain.errors import NotInThisStatus, PartlyPaid, PaymentUnderWay
 from line_requests.domain.model import Line, Status, VoidReason
 from line_requests.flows import provisioning
 from line_requests.flows.leases import Until
@@ -26,6 +26,8 @@ def manage(deployment: Deployment, request: Request) -> Response:
 def _cancel(deployment: Deployment, clock: Clock, line: Line) -> Response:
     if line.awaiting:
         line = deployment.lifecycle.cancel(clock, line, VoidReason.CANCELED)
+    if line.awaiting and line.amount_paid:
+        raise PartlyPaid(line, "A part of the invoice is paid. Pay the rest, or ask support to refund it and cancel.")
     if line.awaiting:
         raise PaymentUnderWay(line, "A payment is under way; the request is canceled if it fails. Read the line again.")
     if line.status is not Status.CANCELED:

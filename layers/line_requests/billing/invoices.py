@@ -5,6 +5,7 @@ caller, after a deploy or an edited plan, is the same call.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,9 @@ from line_requests.domain.errors import BillingMisconfigured, BillingRefused, Bi
 from line_requests.domain.model import Invoice, Line
 from line_requests.domain.prices import Charge
 from line_requests.telemetry import logger
+
+# Revisions of revisions; the SDK's docstring calls `latest_revision` the most recent one, so usually one step.
+REVISIONS_MAX = 10
 
 
 class Invoices:
@@ -82,10 +86,18 @@ class Invoices:
             return _invoice(answer)
 
     def retrieve(self, invoice_id: str) -> Invoice:
-        """The invoice as it is now; status `gone` when Stripe does not know it.
+        """The invoice as it is now, or the last revision that replaced it; `gone` when Stripe does not know it.
 
         Raises BillingMisconfigured when Stripe refuses to show it: a read never decides that a request is canceled.
         """
+        invoice = self._retrieve(invoice_id)
+        for _ in range(REVISIONS_MAX):
+            if invoice.status != "void" or invoice.latest_revision is None:
+                break
+            invoice = replace(self._retrieve(invoice.latest_revision), revises=invoice_id)
+        return invoice
+
+    def _retrieve(self, invoice_id: str) -> Invoice:
         try:
             invoice = or_none(lambda: self._client.v1.invoices.retrieve(invoice_id))
         except BillingRefused as refusal:
@@ -112,7 +124,8 @@ class Invoices:
     def void_or_delete(self, invoice: Invoice) -> Invoice:
         """Deletes a draft or voids an invoice; returns the invoice as Stripe then has it.
 
-        An invoice that was paid meanwhile comes back paid; one with a bank debit under way comes back open.
+        An invoice that was paid meanwhile comes back paid, one that was revised as its revision. One with a bank debit
+        under way or with a part payment comes back open.
         """
         try:
             with stripe_errors():
@@ -170,13 +183,21 @@ def _invoice_of(invoice: Mapping[str, Any], *, replayed: bool = False) -> Invoic
     metadata: Mapping[str, str] = invoice.get("metadata") or {}
     credited = ("pre_payment_credit_notes_amount", "post_payment_credit_notes_amount")
     total, notes = invoice.get("total") or 0, sum(invoice.get(name) or 0 for name in credited)
-    customer = invoice.get("customer") or ""
     return Invoice(
         id=invoice["id"],
         status=decision.standing(invoice.get("status") or "", total, notes),
+        workspace_id=metadata.get("workspace_id", ""),
         line_id=metadata.get("line_id", ""),
-        customer=customer if isinstance(customer, str) else customer["id"],
+        customer=_id(invoice.get("customer")) or "",
         url=invoice.get("hosted_invoice_url"),
         items=tuple((item["currency"], item["amount"]) for item in invoice["lines"]["data"]),
+        amount_paid=invoice.get("amount_paid") or 0,
+        revises=_id((invoice.get("from_invoice") or {}).get("invoice")),
+        latest_revision=_id(invoice.get("latest_revision")),
         replayed=replayed,
     )
+
+
+def _id(named: Any) -> str | None:  # noqa: ANN401 - JSON
+    """The id of an object, expanded or not."""
+    return named["id"] if isinstance(named, Mapping) else named or None

@@ -11,7 +11,7 @@ from line_requests.domain.errors import (
     NoneForSale,
     SubscriptionRequired,
 )
-from line_requests.domain.model import Invoice, Line, Subscription, VoidReason, Workspace
+from line_requests.domain.model import Invoice, Line, PaymentStatus, Subscription, VoidReason, Workspace
 from line_requests.domain.prices import AddOn, Amount, Charge, Excess
 from line_requests.domain.submission import Kind, Submission
 
@@ -143,12 +143,33 @@ class AwaitPayment:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowRevision:
+    """The invoice was revised: the revision is the line's invoice from now on."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReportMissing:
     """Stripe does not know a finalized invoice: change nothing, raise an alarm."""
 
 
 Settlement = MarkPaid | Waive | Cancel
-Move = Settlement | RecordVoidReason | VoidInvoice | BuildInvoice | AwaitPayment | ReportMissing
+Move = Settlement | RecordVoidReason | VoidInvoice | BuildInvoice | AwaitPayment | FollowRevision | ReportMissing
+
+
+def concerns(line: Line, invoice: Invoice) -> bool:
+    """Whether a line's own invoice, its revision or a paid copy decides what the line does next (contract 56)."""
+    return line.invoice_id in {None, invoice.id, invoice.revises} or invoice.status == "paid"
+
+
+def replaced_by(line: Line, paid: Invoice) -> str | None:
+    """The line's invoice that has to be voided because a copy of it was paid; a revision's original is void already."""
+    return None if line.invoice_id in {paid.id, paid.revises} else line.invoice_id
+
+
+def refund_owed(line: Line, invoice: Invoice) -> bool:
+    """Whether an invoice was paid for a line that is canceled or free, or that another invoice has paid for."""
+    own = line.payment_status is PaymentStatus.PAID and invoice.id == line.invoice_id
+    return invoice.status == "paid" and not line.awaiting and not own
 
 
 def standing(status: str, total: int, credited: int) -> str:
@@ -165,22 +186,45 @@ def next_move(line: Line, workspace: Workspace, invoice: Invoice | None, now_ms:
 
     Paid outranks every reason to void; a stored reason decides what a void invoice means (contract 39, 44, 47).
     """
-    status = invoice.status if invoice else "none"
-    # Only a draft can be deleted; an invoice with a hosted URL cannot.
-    deleted = status == "gone" and line.half_made and line.void_reason is not None
-    if status == "paid":
-        return MarkPaid()
-    if status == "void" or deleted:
-        return Waive() if line.void_reason is VoidReason.INCLUDED else Cancel(line.void_reason or "invoice_voided")
-    if status == "gone" and not line.half_made:
-        return ReportMissing()
+    decided = _decided_at_stripe(line, invoice) if invoice else None
+    if decided is not None:
+        return decided
+    if invoice is not None and invoice.partly_paid:
+        return AwaitPayment()  # Stripe would refuse the void
     if line.void_reason is not None:
         return VoidInvoice()
     reason = reason_to_void(line, workspace, now_ms, window_ms)
     if reason is not None:
         return RecordVoidReason(reason)
     # A half-made line's invoice is a draft, which anyone with access to the Stripe account can delete.
-    return BuildInvoice() if status in {"none", "draft", "gone"} else AwaitPayment()
+    return BuildInvoice() if invoice is None or invoice.status in {"draft", "gone"} else AwaitPayment()
+
+
+def _decided_at_stripe(line: Line, invoice: Invoice) -> Move | None:
+    """What the invoice alone decides; None while it is a draft or can be paid."""
+    status = invoice.status
+    # Only a draft can be deleted; an invoice with a hosted URL cannot.
+    deleted = status == "gone" and line.half_made and line.void_reason is not None
+    if line.invoice_id is not None and invoice.revises == line.invoice_id:
+        return _after_revision(invoice)
+    if status == "paid":
+        return MarkPaid()
+    if status == "void" or deleted:
+        return Waive() if line.void_reason is VoidReason.INCLUDED else Cancel(line.void_reason or "invoice_voided")
+    return ReportMissing() if status == "gone" and not line.half_made else None
+
+
+def _after_revision(revision: Invoice) -> Move:
+    """What to do for a line whose invoice was replaced by this one."""
+    match revision.status:
+        case "paid":
+            return MarkPaid()
+        case "gone":
+            return ReportMissing()
+        case "draft":  # Somebody works on it; Stripe names only finalized revisions.
+            return AwaitPayment()
+        case _:
+            return FollowRevision()
 
 
 def reason_to_void(line: Line, workspace: Workspace, now_ms: int, window_ms: int) -> VoidReason | None:

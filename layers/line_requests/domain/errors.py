@@ -106,6 +106,12 @@ class PaymentUnderWay(NotInThisStatus):
     code = "payment_under_way"
 
 
+class PartlyPaid(NotInThisStatus):
+    """A part of the invoice is paid, so Stripe does not void it."""
+
+    code = "partly_paid"
+
+
 class BillingRefused(LineRequestError):
     """Stripe refuses this charge permanently; the text names what to fix."""
 

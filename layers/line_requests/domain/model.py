@@ -176,6 +176,12 @@ class Line:
     """When that version was first stored; Stripe forgets keys after 24 hours."""
     invoice_id: str | None = None
     payment_url: str | None = None
+    amount_paid: int = 0
+    """What was paid of an invoice that is still open, in minor units, as last seen (contract 56)."""
+    replaced_invoice_id: str | None = None
+    """The invoice whose copy was paid instead: the reconciler voids it (contract 56)."""
+    refund_invoice_id: str | None = None
+    """A second payment's invoice, which is to be refunded instead of `invoice_id` (contract 56)."""
     void_reason: VoidReason | None = None
     lease_until_ms: int = 0
     """Until then only the lease's holder calls Stripe for this line."""
@@ -184,7 +190,7 @@ class Line:
     due_at_ms: int | None = None
     """When the reconciler looks at it next."""
     refund_due: bool = False
-    """Paid for a line that was canceled or failed: an operator has to refund it (contract 44, 55)."""
+    """Paid twice, or for a line that was canceled or failed: an operator has to refund it (contract 44, 55, 56)."""
     delivered: Delivered | None = None
     reversals: tuple[Reversal, ...] = ()
     """Money that went back, or may: beside `history`, whose length numbers the states that the bus tells."""
@@ -211,6 +217,11 @@ class Line:
         return self.refundable or (released and self.history[-2].status is Status.FAILED)
 
     @property
+    def invoice_to_refund(self) -> str | None:
+        """The invoice whose payment `refund_due` is about."""
+        return self.refund_invoice_id or self.invoice_id
+
+    @property
     def half_made(self) -> bool:
         """Whether its invoice is not finalized: no hosted URL is stored yet."""
         return self.awaiting and self.payment_url is None
@@ -227,14 +238,26 @@ class Invoice:
 
     id: str
     status: str
-    """draft, open, paid, void or uncollectible; gone is ours."""
+    """draft, open, paid, void or uncollectible; gone is ours. One that is credited in full is void."""
+    workspace_id: str = ""
     line_id: str = ""
     customer: str = ""
     url: str | None = None
     items: tuple[tuple[str, int], ...] = ()
     """(currency, amount in minor units) of each invoice item."""
+    amount_paid: int = 0
+    """In minor units; Stripe voids no invoice of which a part is paid."""
+    revises: str | None = None
+    """The invoice that this one replaces, as its revision."""
+    latest_revision: str | None = None
+    """The revision that replaces this one."""
     replayed: bool = False
     """Whether Stripe answered from an idempotency key's memory: possibly out of date."""
+
+    @property
+    def partly_paid(self) -> bool:
+        """Whether a part is paid and the rest is not."""
+        return self.status in {"open", "uncollectible"} and self.amount_paid > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,13 @@ from dataclasses import replace
 from line_requests.billing.account import Billing
 from line_requests.billing.subscriptions import StripeSubscription
 from line_requests.domain import decision, money
-from line_requests.domain.errors import BillingRefused, BillingRejected, BillingUnavailable, LineRequestError
+from line_requests.domain.errors import (
+    BillingRefused,
+    BillingRejected,
+    BillingUnavailable,
+    LineRequestError,
+    ReplayedFailure,
+)
 from line_requests.domain.model import ENDED, Subscription, Workspace
 from line_requests.domain.prices import Counted, PendingCharge
 from line_requests.domain.submission import Kind
@@ -125,7 +131,7 @@ class AddOns:
         try:
             old = now_ms - charge.stored_at_ms > KEY_LIFETIME_MS
             if charge.amount and not (old and billing.subscriptions.has_item(workspace, charge)):
-                billing.subscriptions.create_pending_item(workspace, charge)
+                self._create_item(billing, workspace, charge)
         except (BillingRefused, BillingRejected) as refusal:
             current = workspace.subscription
             ended = current is None or current.ended or current.id != charge.subscription
@@ -140,6 +146,18 @@ class AddOns:
         return self._saved(
             self._workspaces.save_charged(workspace, charged, counted=workspace.counted, pending_charge=None)
         )
+
+    def _create_item(self, billing: Billing, workspace: Workspace, charge: PendingCharge) -> None:
+        """Raises ReplayedFailure once the charge has a new key: only that gets a new answer, in the next run."""
+        try:
+            billing.subscriptions.create_pending_item(workspace, charge)
+        except ReplayedFailure:
+            if not billing.subscriptions.has_item(workspace, charge):
+                again = replace(charge, number=charge.number + 1)
+                self._workspaces.save_charged(
+                    workspace, workspace.charged, counted=workspace.counted, pending_charge=again
+                )
+                raise
 
     def _saved(self, workspace: Workspace | None) -> Workspace:
         if workspace is None:

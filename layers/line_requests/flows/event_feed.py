@@ -79,26 +79,26 @@ class EventFeed:
         # By invoice, because anyone can copy the metadata of ours and must not hide it.
         invoices: dict[str, tuple[str, str]] = {}
         named: dict[tuple[str, str], Hint] = {}
-        paid = set[str]()
+        paid = set[str]()  # invoices
         customers: dict[str, int] = {}
         for hint in hints:
             if hint.about_our_invoice and webhook.names_a_line(hint):
                 ids = invoices[hint.object_id] = hint.workspace_id, hint.line_id
                 named[ids] = hint
-                paid |= {hint.line_id} if hint.about_payment else set()
+                paid |= {hint.object_id} if hint.about_payment else set()
             elif hint.about_subscription and hint.customer:
                 customers[hint.customer] = max(hint.created_s, customers.get(hint.customer, 0))
         self._mark_subscriptions_due(customers)
         lines = {(line.workspace_id, line.id): line for line in self._lines.get_many(named)}
         for ids in named.keys() - lines.keys():
             self._progress.guard(named[ids].line_id, self._report_without_line, named[ids])
-        # A settled line needs no check; a canceled one may still have been paid.
-        unsettled = {
-            ids: line
-            for ids, line in lines.items()
-            if line.awaiting or (line.refundable and line.id in paid and not line.refund_due)
-        }
-        self._apply_invoices({invoice: unsettled[ids] for invoice, ids in invoices.items() if ids in unsettled})
+        self._apply_invoices(
+            {
+                invoice: lines[ids]
+                for invoice, ids in invoices.items()
+                if ids in lines and (lines[ids].awaiting or (invoice in paid and _is_news(invoice, lines[ids])))
+            }
+        )
         self._apply_reversals({(hint.invoice_id, hint.payment_intent): hint for hint in hints if hint.about_reversal})
 
     def _apply_reversals(self, hints: dict[tuple[str, str], Hint]) -> None:
@@ -144,7 +144,8 @@ class EventFeed:
         """By invoice id: those of a list first, in parallel where only the table is written; the rest one by one."""
         with ThreadPoolExecutor(THREADS) as pool:
             for invoice in self._listed(list(lines.values())):
-                line = lines.pop(invoice.id, None)
+                # A list shows the original of a revision; the single read below follows it.
+                line = None if invoice.latest_revision else lines.pop(invoice.id, None)
                 if line is not None and invoice.status in {"paid", "void"}:
                     pool.submit(self._progress.guard, line.id, self._apply_invoice, line, invoice, invoice.id)
                 elif line is not None:
@@ -172,3 +173,10 @@ class EventFeed:
             # The feed goes on without this line: the next run finds it in the index.
             self._lines.set_due(line, self._clock.now_ms())
             raise
+
+
+def _is_news(paid: str, line: Line) -> bool:
+    """Whether the payment of this invoice is one too many that is not flagged yet: the line was settled by another."""
+    if line.refundable:
+        return not line.refund_due
+    return paid not in {line.invoice_id, line.refund_invoice_id}

@@ -13,19 +13,15 @@ from line_requests.domain.errors import BillingMisconfigured, BillingRefused, Bi
 from line_requests.domain.model import Invoice, Line, Status, VoidReason, Workspace
 from line_requests.flows import leases
 from line_requests.flows.add_ons import AddOns
+from line_requests.flows.extra_invoices import ExtraInvoices, recheck_at_ms
 from line_requests.flows.invoicing import DELETED, Invoicing, invoice_missing
 from line_requests.flows.reversals import ReversalSync
 from line_requests.flows.subscriptions import SubscriptionSync
 from line_requests.storage.stores import Stores
 from line_requests.telemetry import alarm, logger
 
-# For a 409, whose client waits for it.
-HOLDER_LIMIT_S = 4.0
-# The reconciler rechecks an unpaid line after an hour, then doubles the wait, up to a day.
-RECHECK_MIN_MS = 3_600_000
-RECHECK_MAX_MS = 24 * 3_600_000
-# Create, fill, finalize, a read after each, a reason, a void and one spare.
-STEPS_MAX = 12
+HOLDER_LIMIT_S = 4.0  # For a 409, whose client waits for it.
+STEPS_MAX = 12  # Create, fill, finalize, a read after each, a reason, a void and one spare.
 
 Connect = Callable[[Clock], Billing]
 
@@ -38,6 +34,7 @@ class Lifecycle:
         self.subscriptions = SubscriptionSync(stores.workspaces, stores.plans)
         self.reversals = ReversalSync(stores, connect)
         self.add_ons = AddOns(stores.workspaces, stores.plans, self.subscriptions)
+        self.extra_invoices = ExtraInvoices(stores.lines, connect, self.reversals)
         self._lines = stores.lines
         self._workspaces = stores.workspaces
         self._window_ms = window_ms
@@ -79,9 +76,9 @@ class Lifecycle:
 
         A workspace that was just read saves a read; every write has its conditions.
         """
-        if line.refundable and invoice.status == "paid":
+        if decision.refund_owed(line, invoice):
             return self.reversals.flag(clock, line, invoice)
-        if not line.awaiting or line.invoice_id not in {None, invoice.id}:
+        if not line.awaiting or not decision.concerns(line, invoice):
             return line
         if invoice.status == "paid":
             return self._settle(clock, line, invoice, decision.MarkPaid())  # whatever the workspace says
@@ -103,10 +100,17 @@ class Lifecycle:
     ) -> Line:
         """For an event or a list that shows an invoice: applies it, and goes on when that needs Stripe."""
         line = self.apply(clock, line, invoice, workspace)
-        if not line.awaiting or line.invoice_id not in {None, invoice.id}:
+        if not line.awaiting:
             return line
-        move = self._next_move(clock, line, workspace or self._workspace(line), invoice)
-        return line if isinstance(move, decision.AwaitPayment) else self.advance(clock, line, leases.Until.CHECKED)
+        # Nothing else tells of a revision: wait for a lease's holder, who may have read the original, or another one.
+        revised = invoice.revises is not None and invoice.id != line.invoice_id
+        if not revised:
+            if not decision.concerns(line, invoice):
+                return line
+            move = self._next_move(clock, line, workspace or self._workspace(line), invoice)
+            if isinstance(move, decision.AwaitPayment):
+                return line
+        return self.advance(clock, line, leases.Until.CHECKED, wait=revised)
 
     def check_holder(self, clock: Clock, line: Line, workspace: Workspace) -> Line:
         """For a 409: the lock's holder after a short look at its invoice, without a lease."""
@@ -118,25 +122,11 @@ class Lifecycle:
     def cancel(self, clock: Clock, line: Line, reason: VoidReason) -> Line:
         """Stores the reason, then voids the invoice.
 
-        The line comes back awaiting payment when a payment is under way, and paid when that came first.
+        The line comes back awaiting payment when a payment is under way or a part is paid, and paid when that came
+        first.
         """
         line = self._record_void_reason(clock, line, reason)
         return self.advance(clock, line, leases.Until.CHECKED, wait=True)
-
-    def check_late_payment(self, clock: Clock, line: Line) -> None:
-        """Checks once more whether a canceled line was paid."""
-        invoices = self.connect(clock).invoices
-        next_check_ms = None
-        try:
-            invoice = invoices.find_by_metadata(line)
-        except BillingRefused:
-            # Its customer was deleted, or belongs to another account than our key.
-            invoice = invoices.retrieve(line.invoice_id) if line.invoice_id else None
-            next_check_ms = clock.now_ms() + RECHECK_MAX_MS
-        if invoice is not None and invoice.status == "paid" and not line.refund_due:
-            self.reversals.flag(clock, line, invoice)
-        else:
-            self._lines.set_due(line, next_check_ms)
 
     def sync_subscription(self, clock: Clock, workspace_id: str) -> Workspace | None:
         """Reads the subscription from Stripe; cancels or waives a waiting request that need not be paid any more."""
@@ -191,7 +181,8 @@ class Lifecycle:
                 line, invoice, refusal = self._build(clock, line, invoice, invoicing)
             elif isinstance(move, decision.VoidInvoice):
                 line, invoice = invoicing.void(line, invoice)
-                if invoice.status in {"open", "uncollectible"}:  # a payment is under way
+                # A payment is under way, or Stripe refuses for another reason; a revision is voided in its turn.
+                if invoice.status in {"open", "uncollectible"} and invoice.id == line.invoice_id:
                     return self._await_payment(clock, line, invoice)
             else:
                 line = self._write(clock, line, invoice, move, invoicing)
@@ -227,6 +218,8 @@ class Lifecycle:
         """The moves that only write."""
         if isinstance(move, decision.RecordVoidReason):
             return self._record_void_reason(clock, line, move.reason)
+        if invoice is not None and isinstance(move, decision.FollowRevision):
+            return self._lines.follow_revision(line, invoice.id, invoice.url) or self._reread(line)
         if invoice is None or not isinstance(move, decision.Settlement):
             raise invoice_missing(line)
         if invoice.status == "gone" and invoice.id:
@@ -237,8 +230,9 @@ class Lifecycle:
         now_ms = clock.now_ms()
         match move:
             case decision.MarkPaid():
-                paid = self._lines.mark_paid(line, now_ms, invoice_id=invoice.id, url=invoice.url)
-                return self.reversals.flag(clock, paid, invoice) if paid.refundable else paid
+                replaced = decision.replaced_by(line, invoice)
+                paid = self._lines.mark_paid(line, now_ms, invoice_id=invoice.id, url=invoice.url, replaced=replaced)
+                return self.extra_invoices.after_payment(clock, paid, invoice)
             case decision.Waive():
                 return self._lines.waive(line, now_ms)
             case decision.Cancel(cause):
@@ -246,23 +240,35 @@ class Lifecycle:
 
     def _await_payment(self, clock: Clock, line: Line, invoice: Invoice | None) -> Line:
         """Stores where to pay and when to check next, and gives the lease back."""
+        if invoice is not None and invoice.id != line.invoice_id:
+            invoice = None  # another caller has stored a later revision
+        amount_paid = invoice.amount_paid if invoice else 0
+        if invoice is not None and amount_paid > line.amount_paid:
+            # Once for each part: the amount is stored. The alarm comes before the write, so that a crash repeats it.
+            alarm("PartiallyPaid", "an invoice is partly paid", line_id=line.id, invoice=invoice.id, paid=amount_paid)
+        return self._store_awaiting(clock, line, invoice, amount_paid)
+
+    def _store_awaiting(self, clock: Clock, line: Line, invoice: Invoice | None, amount_paid: int) -> Line:
         now_ms = clock.now_ms()
-        due_at_ms = now_ms + min(RECHECK_MAX_MS, max(RECHECK_MIN_MS, now_ms - line.created_at_ms))
+        due_at_ms = recheck_at_ms(now_ms, since_ms=line.created_at_ms)
         expires_at_ms = decision.expiry_ms(line, self._window_ms)
-        if expires_at_ms is not None:
+        if expires_at_ms is not None and now_ms < expires_at_ms:
             due_at_ms = min(due_at_ms, expires_at_ms)
         stored = self._lines.save_payment_url(
             line,
             url=(invoice.url if invoice else None) or line.payment_url,
             # A new invoice was not polled yet: the first poll may ask Stripe at once.
             next_poll_at_ms=now_ms if line.half_made else now_ms + leases.POLL_INTERVAL_MS,
-            due_at_ms=due_at_ms if line.void_reason is None else now_ms,
+            # A void that was refused is tried again at once, unless a part payment is in its way.
+            due_at_ms=due_at_ms if line.void_reason is None or amount_paid else now_ms,
+            amount_paid=amount_paid,
         )
         if stored is not None:
             return stored
         current = self._reread(line)
-        changed = current.awaiting and current.void_reason is not line.void_reason
-        return self._await_payment(clock, current, invoice) if changed else current
+        same_invoice = current.invoice_id == line.invoice_id
+        changed = current.awaiting and same_invoice and current.void_reason is not line.void_reason
+        return self._store_awaiting(clock, current, invoice, amount_paid) if changed else current
 
     # --- small steps ----------------------------------------------------------------------------
 

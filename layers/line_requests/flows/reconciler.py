@@ -5,9 +5,10 @@ from line_requests.clock import Clock
 from line_requests.domain.errors import BillingRefused
 from line_requests.domain.model import Line, Status
 from line_requests.flows.event_feed import EventFeed
+from line_requests.flows.extra_invoices import RECHECK_MAX_MS
 from line_requests.flows.late import report_late
 from line_requests.flows.leases import Until
-from line_requests.flows.lifecycle import RECHECK_MAX_MS, Lifecycle
+from line_requests.flows.lifecycle import Lifecycle
 from line_requests.flows.progress import Progress
 from line_requests.storage import records
 from line_requests.storage.due import Due
@@ -63,11 +64,22 @@ class Reconciler:
         for line in lines:
             if line.awaiting:
                 self._progress.guard(line.id, self._advance, line)
-            elif line.refund_due:
+            elif line.replaced_invoice_id is not None:
+                self._progress.guard(line.id, self._lifecycle.extra_invoices.void_replaced, self._clock, line)
+            elif line.refund_due and line.status is not Status.PROVISIONING:
                 self._progress.guard(line.id, self._lifecycle.reversals.recheck, self._clock, line)
             elif line.refundable:
-                self._progress.guard(line.id, self._lifecycle.check_late_payment, self._clock, line)
-        unanswered = [line for line in lines if line.status is Status.PROVISIONING]
+                self._progress.guard(line.id, self._lifecycle.extra_invoices.check_late_payment, self._clock, line)
+            elif line.status is not Status.PROVISIONING:
+                self._lines.set_due(line, None)
+        # A line whose replaced invoice is still open is due before its provisioner is late.
+        late_ms = self._clock.now_ms() - REPUBLISH_AFTER_MS
+        unanswered = [
+            line
+            for line in lines
+            if line.status is Status.PROVISIONING
+            and (line.replaced_invoice_id is None or line.history[-1].at_ms <= late_ms)
+        ]
         if unanswered:
             self._progress.guard("republish", self._republish, unanswered)
 

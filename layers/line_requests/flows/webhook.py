@@ -102,8 +102,9 @@ def report_without_line(workspaces: Workspaces, hint: Hint) -> None:
 
 
 def belongs(invoice: Invoice, line: Line) -> bool:
-    """Whether the invoice is the line's own: metadata can be copied, the customer cannot."""
-    if invoice.status == "gone":
-        return invoice.id == line.invoice_id
+    """Whether the invoice is the line's own, its revision or a copy: metadata can be copied, the customer cannot."""
+    if line.invoice_id is not None and line.invoice_id in {invoice.id, invoice.revises}:
+        return True
     customer = line.charge.customer if line.charge else None
-    return invoice.line_id == line.id and invoice.customer == customer
+    named = (invoice.workspace_id, invoice.line_id) == (line.workspace_id, line.id)
+    return invoice.status != "gone" and named and invoice.customer == customer

@@ -21,6 +21,8 @@ from line_requests.storage.operator_index import Scanned, ScannedLine
 
 # Every workspace's subscription is one call to Stripe.
 BUDGET_S = 600.0
+# A finding names so many faults and says how many more there are.
+SHOWN_MAX = 20
 WAITING = frozenset({Status.AWAITING_PAYMENT, Status.PROVISIONING})
 
 
@@ -126,7 +128,8 @@ def examine(patient: Patient, checks: list[Check]) -> Iterator[Finding]:
         except (Refused, LineRequestError, BotoCoreError, ClientError) as error:
             faults = [one_line(error)]
         if faults:
-            yield Finding(check.name, "fault", "; ".join(faults), check.fix)
+            more = [f"and {len(faults) - SHOWN_MAX} more"] if len(faults) > SHOWN_MAX else []
+            yield Finding(check.name, "fault", "; ".join(faults[:SHOWN_MAX] + more), check.fix)
         else:
             yield Finding(check.name, "ok", "", "")
 

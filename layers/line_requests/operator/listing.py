@@ -55,12 +55,21 @@ def open_lines(stores: Stores, wanted: Filter, *, now_ms: int, sort: LineSort = 
             "--all"
         )
     entries = _entries(stores, wanted, sort, limit)
-    ids = [(entry.workspace_id, entry.line_id) for entry in islice(entries, limit) if entry.line_id is not None]
-    more = next(entries, None) is not None
+    found = dict[str, Line]()
     if wanted.status is Status.PROVISIONING:  # their provisioner is not late yet
-        ids += stores.due.lines_until(now_ms + REPUBLISH_AFTER_MS)
-    page = first(filter(wanted.passes, stores.lines.get_many(dict.fromkeys(ids))), sort, limit)
-    return Page(page.lines, page.more or more)
+        found |= _passing(stores, wanted, stores.due.lines_until(now_ms + REPUBLISH_AFTER_MS))
+    # An entry may be out of date, or be of a refund in another status: read on until the page is full.
+    shown = 0
+    while shown < limit and (ids := [(one.workspace_id, one.line_id or "") for one in islice(entries, limit)]):
+        passing = _passing(stores, wanted, ids)
+        shown, found = shown + len(passing), found | passing
+    page = first(found.values(), sort, limit)
+    return Page(page.lines, page.more or next(entries, None) is not None)
+
+
+def _passing(stores: Stores, wanted: Filter, ids: Iterable[tuple[str, str]]) -> dict[str, Line]:
+    """Those of these lines that are wanted, as they are now."""
+    return {line.id: line for line in stores.lines.get_many(ids) if wanted.passes(line)}
 
 
 def _entries(stores: Stores, wanted: Filter, sort: LineSort, limit: int) -> Iterator[Entry]:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from botocore.utils import is_valid_endpoint_url
 
 from line_requests.billing.account import Billing
@@ -19,6 +20,8 @@ from line_requests.settings import Settings
 BUDGET_S = 20.0
 # A file of plans is one call to Stripe per price.
 APPLY_BUDGET_S = 600.0
+# No client waits for an operator, and a page of a scan is a megabyte, over whatever line the operator has.
+PATIENT = Config(connect_timeout=10, read_timeout=60)
 
 # What a stack says about its deployment, by the environment variable that it replaces.
 STACK_OUTPUTS = {"TABLE_NAME": "TableName", "BUS_NAME": "BusName", "API_URL": "ApiUrl", "WEBHOOK_URL": "WebhookUrl"}
@@ -90,7 +93,7 @@ class Target:
         """Its parts; raises Refused when a setting is missing."""
         self._require("TABLE_NAME")
         try:
-            return Deployment(Settings.from_environment(self.environment))
+            return Deployment(Settings.from_environment(self.environment), _patient_client)
         except ValueError as error:
             raise Refused(f"a setting is not a number: {error}") from None
 
@@ -107,6 +110,11 @@ class Target:
     def _require(self, *names: str) -> None:
         if not any(self.environment.get(name) for name in names):
             raise Refused(f"{' or '.join(names)} is not set: name the deployment with --stack, or set it")
+
+
+def _patient_client(service: str, *, config: Config) -> Any:  # noqa: ANN401 - boto3 makes a client of any service
+    """A client of an AWS service with an operator's time-outs."""
+    return boto3.client(service, config=config.merge(PATIENT))  # type: ignore[call-overload] # any service
 
 
 def new_clock(budget_s: float = BUDGET_S) -> Clock:

@@ -4,7 +4,6 @@ A transition and what it means for the workspace (lock, capacity) is one transac
 while one line awaits payment, and names it.
 """
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -21,20 +20,14 @@ from line_requests.domain.model import (
     VoidReason,
     Workspace,
 )
-from line_requests.domain.reversals import Reversal
 from line_requests.storage import capacity, records
+from line_requests.storage._marks import REPUBLISH_AFTER_MS, Marks, due_values
 from line_requests.storage.operator_index import entry_update
-from line_requests.storage.table import ConditionFailed, Item, Table, TransactionCanceled, Write
-
-# A line that waits for its provisioner is published again after ten minutes, then less and less often.
-REPUBLISH_AFTER_MS = 10 * 60_000
+from line_requests.storage.table import ConditionFailed, Item, TransactionCanceled, Write
 
 
-class Transitions:
+class Transitions(Marks):
     """The states of a deployment's lines."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
 
     def get(self, workspace_id: str, line_id: str) -> Line | None:
         """The line as it is now."""
@@ -59,7 +52,7 @@ class Transitions:
 
     def release_lease(self, line: Line, *, next_poll_at_ms: int, due_at_ms: int) -> Line:
         """Gives the lease back, unless another caller holds it by now; says when to check next."""
-        values = {"mine": line.lease_until_ms, "free": 0, "next": next_poll_at_ms} | _due(line, due_at_ms)
+        values = {"mine": line.lease_until_ms, "free": 0, "next": next_poll_at_ms} | due_values(line, due_at_ms)
         update = "SET #lease_until_ms = :free, #next_poll_at_ms = :next, #due_at = :due, #due_shard = :shard"
         return self._update_awaiting(line, update, values, "#lease_until_ms = :mine") or line
 
@@ -68,18 +61,30 @@ class Transitions:
         condition = "attribute_not_exists(#invoice_id) OR #invoice_id = :invoice"
         return self._update_awaiting(line, "SET #invoice_id = :invoice", {"invoice": invoice_id}, condition)
 
-    def save_payment_url(self, line: Line, *, url: str | None, next_poll_at_ms: int, due_at_ms: int) -> Line | None:
-        """Stores where to pay and when to check next, and gives the lease back.
+    def save_payment_url(
+        self, line: Line, *, url: str | None, next_poll_at_ms: int, due_at_ms: int, amount_paid: int = 0
+    ) -> Line | None:
+        """Stores where to pay, what of it is paid and when to check next, and gives the lease back.
 
-        None when the reason to void changed meanwhile: that reason decides when the line is due.
+        None when the reason to void changed meanwhile, which decides when the line is due, or when the invoice did.
         """
         update = "SET #lease_until_ms = :free, #next_poll_at_ms = :next, #due_at = :due, #due_shard = :shard"
-        values: Item = {"free": 0, "next": next_poll_at_ms} | _due(line, due_at_ms)
+        values: Item = {"free": 0, "next": next_poll_at_ms, "invoice": line.invoice_id} | due_values(line, due_at_ms)
+        if amount_paid != line.amount_paid:
+            update += ", #amount_paid = :paid"
+            values["paid"] = amount_paid
         if url is not None:
             update += ", #payment_url = :url"
             values["url"] = url
         condition, reason = _same_void_reason(line)
+        condition += " AND (attribute_not_exists(#invoice_id) OR #invoice_id = :invoice)"
         return self._update_awaiting(line, update, values | reason, condition)
+
+    def follow_revision(self, line: Line, invoice_id: str, url: str | None) -> Line | None:
+        """Makes a revision the line's invoice; None when the line has another invoice or no longer awaits payment."""
+        update = "SET #invoice_id = :revision, #payment_url = :url"
+        values: Item = {"revision": invoice_id, "original": line.invoice_id, "url": url or line.payment_url}
+        return self._update_awaiting(line, update, values, "#invoice_id = :original")
 
     def rotate_stripe_keys(self, line: Line, now_ms: int, *, forget_invoice: bool = False) -> Line | None:
         """Moves to new Stripe idempotency keys, stored before any is used; None when another caller did."""
@@ -96,7 +101,7 @@ class Transitions:
         return self._update_awaiting(
             line,
             "SET #void_reason = :reason, #due_at = :due, #due_shard = :shard",
-            {"reason": str(reason)} | _due(line, now_ms),
+            {"reason": str(reason)} | due_values(line, now_ms),
             "attribute_not_exists(#void_reason)",
         )
 
@@ -108,16 +113,21 @@ class Transitions:
             condition=f"#status = :awaiting AND ({condition})",
             values=values | {"awaiting": str(Status.AWAITING_PAYMENT)},
         )
-        try:
+        with suppress(ConditionFailed):
             return records.line(self._table.write(write))
-        except ConditionFailed:
-            return None
+        return None
 
     # --- transitions ----------------------------------------------------------------------------
 
-    def mark_paid(self, line: Line, now_ms: int, *, invoice_id: str, url: str | None) -> Line:
-        """From awaiting_payment to provisioning, paid: frees the lock; the place is paid for."""
+    def mark_paid(
+        self, line: Line, now_ms: int, *, invoice_id: str, url: str | None, replaced: str | None = None
+    ) -> Line:
+        """From awaiting_payment to provisioning, paid: frees the lock; the place is paid for.
+
+        `replaced`: the line's invoice when a copy of it was paid; the line is due until it is void.
+        """
         found = {"invoice_id": invoice_id} | ({"payment_url": url} if url else {})
+        found |= {"replaced_invoice_id": replaced} if replaced else {}
         freed = capacity.release_lock(line, paid=True, now_ms=now_ms)
         paid = replace(line, payment_status=PaymentStatus.PAID)
         return self._transition(paid, Change(now_ms, Status.PROVISIONING, "invoice_paid"), freed, attributes=found)
@@ -199,6 +209,8 @@ class Transitions:
         stored = records.line_item(line) if attributes else {}
         if change.status is Status.PROVISIONING:
             due_at_ms = change.at_ms + REPUBLISH_AFTER_MS
+        if line.replaced_invoice_id is not None:
+            due_at_ms = change.at_ms
         moved = replace(
             line, status=change.status, history=(*line.history, change), void_reason=None, due_at_ms=due_at_ms
         )
@@ -219,7 +231,7 @@ class Transitions:
             removes += ["#due_at", "#due_shard"]
         else:
             sets += ["#due_at = :due", "#due_shard = :shard"]
-            values |= _due(line, due_at_ms)
+            values |= due_values(line, due_at_ms)
         condition = "size(#history) = :sequence"
         if same_void_reason:
             unchanged, reason = _same_void_reason(line)
@@ -240,63 +252,24 @@ class Transitions:
         return moved
 
     def flag_refund(self, line: Line, invoice_id: str) -> None:
-        """Marks a canceled line whose invoice was paid."""
+        """Marks a settled line whose payment by this invoice is to be refunded; a paid one keeps its own invoice."""
+        if line.awaiting or (line.payment_status is PaymentStatus.PAID and line.invoice_id == invoice_id):
+            return
         entry_sets, _, entry = entry_update(replace(line, refund_due=True))
-        sets = ["#refund_due = :yes", "#invoice_id = :invoice", *entry_sets]
+        if line.refundable:
+            sets, removes = ["#invoice_id = :invoice"], " REMOVE #due_at, #due_shard"
+            condition = "#refund_due <> :yes"
+        else:
+            sets, removes = ["#refund_invoice_id = :invoice"], ""
+            condition = "attribute_not_exists(#refund_invoice_id) OR #refund_invoice_id <> :invoice"
         write = Write(
             records.line_key(line.workspace_id, line.id),
-            update=f"SET {', '.join(sets)} REMOVE #due_at, #due_shard",
-            condition="#payment_status = :canceled AND #refund_due <> :yes",
-            values={"yes": True, "invoice": invoice_id, "canceled": str(PaymentStatus.CANCELED)} | entry,
+            update=f"SET {', '.join(['#refund_due = :yes', *sets, *entry_sets])}{removes}",
+            condition=f"#payment_status = :status AND ({condition})",
+            values={"yes": True, "invoice": invoice_id, "status": str(line.payment_status)} | entry,
         )
         with suppress(ConditionFailed):
             self._table.write(write)
-
-    def save_reversals(self, line: Line, heard: Sequence[Reversal], *, refund_due: bool) -> Line | None:
-        """Adds what was heard of, and sets or clears the refund flag; None when the line has changed since it was read.
-
-        Stripe was read after the line: another caller that has read more since then has written, too.
-        """
-        known = "size(#reversals) = :known" if line.reversals else "attribute_not_exists(#reversals)"
-        same_invoice = "#invoice_id = :invoice" if line.invoice_id else "attribute_not_exists(#invoice_id)"
-        flag = "#refund_due = :yes" if line.refund_due else "#refund_due <> :yes"
-        values: Item = {"sequence": line.sequence, "yes": True, "refund_due": refund_due}
-        values |= {"known": len(line.reversals)} if line.reversals else {}
-        values |= {"invoice": line.invoice_id} if line.invoice_id else {}
-        update = "SET #refund_due = :refund_due"
-        if heard:
-            update += ", #reversals = list_append(if_not_exists(#reversals, :none), :heard)"
-            values |= {"none": [], "heard": [records.reversal_item(reversal) for reversal in heard]}
-        write = Write(
-            records.line_key(line.workspace_id, line.id),
-            update=update,
-            condition=f"size(#history) = :sequence AND {known} AND {same_invoice} AND {flag}",
-            values=values,
-        )
-        try:
-            return records.line(self._table.write(write))
-        except ConditionFailed:
-            return None
-
-    def set_due(self, line: Line, at_ms: int | None, *, late: bool = False) -> None:
-        """Has the reconciler check the line then, or never again, unless it has moved on.
-
-        `late`: its provisioner is, so operators find it.
-        """
-        entry = records.operator_entry(line, late=late) if late else {}
-        sets = ["#due_at = :due", "#due_shard = :shard", *(f"#{name} = :{name}" for name in entry)]
-        write = Write(
-            records.line_key(line.workspace_id, line.id),
-            update="REMOVE #due_at, #due_shard" if at_ms is None else f"SET {', '.join(sets)}",
-            condition="size(#history) = :sequence",
-            values={"sequence": line.sequence} | ({} if at_ms is None else _due(line, at_ms) | entry),
-        )
-        with suppress(ConditionFailed):
-            self._table.write(write)
-
-
-def _due(line: Line, at_ms: int) -> Item:
-    return {"due": at_ms, "shard": records.due_shard(line.id)}
 
 
 def _same_void_reason(line: Line) -> tuple[str, Item]:

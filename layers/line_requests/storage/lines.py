@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from line_requests.domain.model import IdempotencyRecord, Line, Status, Workspace
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.storage import capacity, records
-from line_requests.storage._transitions import REPUBLISH_AFTER_MS, Transitions
+from line_requests.storage._marks import REPUBLISH_AFTER_MS
+from line_requests.storage._transitions import Transitions
 from line_requests.storage.snapshot import load_snapshot
 from line_requests.storage.table import ConditionFailed, Item, TransactionCanceled, Write
 

@@ -415,3 +415,55 @@ def subscription_charges_in_its_own_currency(account: Account) -> None:
 
     expect("currency", subscription.currency, "eur")
     expect("invoice", (invoice.currency, invoice.total), ("eur", 1400))
+
+
+@assumption(
+    source="stripe.params.SubscriptionItemUpdateParams.price",
+    if_true="A customer who switches the base plan keeps its item and gets quantity 1; add-ons are other items.",
+    if_false="A base price with another quantity would have to be read as several plans.",
+)
+def price_change_sets_the_quantity_to_one(account: Account) -> None:
+    """Changing an item's price without a quantity sets it to 1."""
+    subscription = account.new_subscription(account.new_customer(), account.new_price())
+    item = single("items", items_of(subscription))
+    account.v1.subscription_items.update(item.id, {"quantity": 4, "proration_behavior": NO_PRORATION})
+    changed = account.v1.subscription_items.update(
+        item.id, {"price": account.new_price(2000), "proration_behavior": NO_PRORATION}
+    )
+
+    expect("item and quantity", (changed.id, changed.quantity), (item.id, 1))
+
+
+@assumption(
+    source="stripe.Price.active",
+    if_true="`plans apply` refuses an inactive price: the first reconcile could not add it.",
+    if_false="An archived add-on price would go on being charged.",
+)
+def inactive_price_is_refused_for_a_new_item(account: Account) -> None:
+    """A subscription item with an archived price is refused with 400."""
+    subscription, price = account.new_subscription(account.new_customer(), account.new_price()), account.new_price()
+    account.v1.prices.update(price, {"active": False})
+
+    with refused(400):
+        account.v1.subscription_items.create({"subscription": subscription.id, "price": price, "quantity": 1})
+
+
+@assumption(
+    source="stripe.Product.active",
+    if_true="`plans apply` refuses an inactive product: the line's invoice item would be refused.",
+    if_false="An archived product could still be sold.",
+)
+def inactive_product_is_refused_for_an_inline_price(account: Account) -> None:
+    """An invoice item with price_data of an archived product is refused with 400."""
+    customer, product = account.new_customer(), account.new_product()
+    account.v1.products.update(product, {"active": False})
+    draft = account.new_draft(customer, amount=None)
+
+    with refused(400):
+        account.v1.invoice_items.create(
+            {
+                "customer": customer,
+                "invoice": draft.id,
+                "price_data": {"currency": "usd", "product": product, "unit_amount": 733},
+            }
+        )

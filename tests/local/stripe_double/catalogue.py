@@ -109,10 +109,17 @@ def plan_of(price: Json) -> Json:
 def inline_price(account: Account, data: Json, param: str) -> Json:
     """Store the price behind a `price_data` parameter."""
     product_id = account.get("product", data["product"], f"{param}[product]")["id"]
+    require_sold(account, product_id, f"{param}[product]")
     unit_amount = _unit_amount(data)
     if unit_amount is None:
         raise missing(f"{param}[unit_amount]")
     return add_price(account, data | {"active": False}, product_id, unit_amount)
+
+
+def require_sold(account: Account, product_id: str, param: str) -> None:
+    """Refuse an archived product: docs.stripe.com/error-codes#product-inactive; that this is its code: assumed."""
+    if not account.tables["product"][product_id]["active"]:
+        raise bad_request(f"The product `{product_id}` is not active.", param, "product_inactive")
 
 
 def update_price(account: Account, params: Json, price_id: str) -> Json:

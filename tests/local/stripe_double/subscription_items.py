@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from .account import merge_metadata
-from .catalogue import amount_in, plan_of
+from .catalogue import amount_in, plan_of, require_sold
 from .errors import ApiError, bad_request, missing
 from .invoice_items import pending_items, pricing
 from .periods import period_at
@@ -140,6 +140,10 @@ def _apply(account: Account, subscription: Json, given: Json, path: str) -> None
         name = f"{path}[price]" if path else "price"
         price = _price(account, subscription, given["price"], name)
         item |= {"plan": plan_of(price), "price": price}
+        if "quantity" in item:
+            # "When changing a subscription item's price, quantity is set to 1 unless a quantity parameter is provided":
+            # docstring of stripe.params.SubscriptionItemUpdateParams.price.
+            item["quantity"] = 1
     if "quantity" in given:
         item["quantity"] = _quantity(given)
     if "metadata" in given:
@@ -210,8 +214,12 @@ def _require_running(subscription: Json) -> None:
 
 
 def _price(account: Account, subscription: Json, price_id: str, param: str) -> Json:
-    """Return a price, or refuse one that is not recurring, not in the currency, or without a needed tax behavior."""
+    """Return a price, or refuse one that is archived, not recurring, not in the currency, or lacks a tax behavior."""
     price = account.get("price", price_id, param)
+    if not price["active"]:
+        # In the words of github.com/invertase/stripe-firebase-extensions/issues/560.
+        raise bad_request("The price specified is inactive. This field only accepts active prices.", param)
+    require_sold(account, price["product"], param)
     if price["type"] != "recurring":
         message = (
             "The price specified is set to `type=one_time` but this field only accepts prices with `type=recurring`."

@@ -99,7 +99,8 @@ def cancel(line: LineId, /, *, workspace: Workspace = None, yes: Yes = False, ta
     view = views.line_view(canceled)
     if canceled.status is Status.CANCELED:
         return view
-    why = "a payment is under way" if canceled.awaiting else "it was paid first"
+    under_way = "a part of its invoice is paid" if canceled.amount_paid else "a payment is under way"
+    why = under_way if canceled.awaiting else "it was paid first"
     raise Incomplete(view, f"the line {canceled.id} is {canceled.status}: {why}")
 
 

@@ -1,0 +1,81 @@
+"""Writes that leave a line in its state: what was heard of refunds, and when the reconciler checks it next."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from line_requests.domain.model import Line, Status
+from line_requests.domain.reversals import Reversal
+from line_requests.storage import records
+from line_requests.storage.operator_index import entry_update
+from line_requests.storage.table import ConditionFailed, Item, Table, Write
+
+# A line that waits for its provisioner is published again after ten minutes, then less and less often.
+REPUBLISH_AFTER_MS = 10 * 60_000
+
+
+class Marks:
+    """What is noted on a deployment's lines."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def save_reversals(self, line: Line, heard: Sequence[Reversal], *, refund_due: bool) -> Line | None:
+        """Adds what was heard of, and sets or clears the refund flag; None when the line has changed since it was read.
+
+        Stripe was read after the line: another caller that has read more since then has written, too.
+        """
+        known = "size(#reversals) = :known" if line.reversals else "attribute_not_exists(#reversals)"
+        same_invoice = "#invoice_id = :invoice" if line.invoice_id else "attribute_not_exists(#invoice_id)"
+        flag = "#refund_due = :yes" if line.refund_due else "#refund_due <> :yes"
+        values: Item = {"sequence": line.sequence, "yes": True, "refund_due": refund_due}
+        values |= {"known": len(line.reversals)} if line.reversals else {}
+        values |= {"invoice": line.invoice_id} if line.invoice_id else {}
+        sets, removes, entry = entry_update(replace(line, refund_due=refund_due))
+        sets.append("#refund_due = :refund_due")
+        if heard:
+            sets.append("#reversals = list_append(if_not_exists(#reversals, :none), :heard)")
+            values |= {"none": [], "heard": [records.reversal_item(reversal) for reversal in heard]}
+        write = Write(
+            records.line_key(line.workspace_id, line.id),
+            update=f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(removes)}" if removes else ""),
+            condition=f"size(#history) = :sequence AND {known} AND {same_invoice} AND {flag}",
+            values=values | entry,
+        )
+        try:
+            return records.line(self._table.write(write))
+        except ConditionFailed:
+            return None
+
+    def forget_replaced(self, line: Line) -> None:
+        """Notes that the replaced invoice is settled; the line is due again only if it waits for its provisioner."""
+        values: Item = {"sequence": line.sequence, "invoice": line.replaced_invoice_id}
+        update = "REMOVE #replaced_invoice_id, #due_at, #due_shard"
+        if line.status is Status.PROVISIONING:
+            update = "SET #due_at = :due, #due_shard = :shard REMOVE #replaced_invoice_id"
+            values |= due_values(line, line.history[-1].at_ms + REPUBLISH_AFTER_MS)
+        condition = "size(#history) = :sequence AND #replaced_invoice_id = :invoice"
+        key = records.line_key(line.workspace_id, line.id)
+        with suppress(ConditionFailed):
+            self._table.write(Write(key, update=update, condition=condition, values=values))
+
+    def set_due(self, line: Line, at_ms: int | None, *, late: bool = False) -> None:
+        """Has the reconciler check the line then, or never again, unless it has moved on.
+
+        `late`: its provisioner is, so operators find it.
+        """
+        entry = records.operator_entry(line, late=late) if late else {}
+        sets = ["#due_at = :due", "#due_shard = :shard", *(f"#{name} = :{name}" for name in entry)]
+        write = Write(
+            records.line_key(line.workspace_id, line.id),
+            update="REMOVE #due_at, #due_shard" if at_ms is None else f"SET {', '.join(sets)}",
+            condition="size(#history) = :sequence",
+            values={"sequence": line.sequence} | ({} if at_ms is None else due_values(line, at_ms) | entry),
+        )
+        with suppress(ConditionFailed):
+            self._table.write(write)
+
+
+def due_values(line: Line, at_ms: int) -> Item:
+    """The values of `#due_at = :due, #due_shard = :shard`."""
+    return {"due": at_ms, "shard": records.due_shard(line.id)}

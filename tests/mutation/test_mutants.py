@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.mutation.__main__ import equivalents
+from tests.mutation.killers import TESTS
+from tests.mutation.mutants import ROOT, all_mutants, of_module
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SOURCE = '''
+LEASE_MS = 3
+def late(now_ms: int) -> bool:
+    """Whether it is late."""
+    logger.info("asked")
+    if now_ms >= LEASE_MS and not paused:
+        alarm("é", "Late")
+    return now_ms + 1
+'''
+
+
+def test_each_mutant_changes_one_place(tmp_path: Path) -> None:
+    path = tmp_path / "late.py"
+    path.write_text(SOURCE)
+    changes = [(mutant.where, mutant.before(), mutant.after) for mutant in of_module(path)]
+    assert changes == [
+        ("module", "3", "4"),
+        ("late", "now_ms >= LEASE_MS and not paused", "False"),
+        ("late", "now_ms >= LEASE_MS and not paused", "True"),
+        ("late", "now_ms >= LEASE_MS and not paused", "(now_ms >= LEASE_MS or not paused)"),
+        ("late", "now_ms >= LEASE_MS", "(now_ms > LEASE_MS)"),
+        ("late", "not paused", "(paused)"),
+        ("late", 'alarm("é", "Late")', "pass"),
+        ("late", '"é"', "'éx'"),
+        ("late", '"Late"', "'Latex'"),
+        ("late", "now_ms + 1", "None"),
+        ("late", "now_ms + 1", "(now_ms - 1)"),
+        ("late", "1", "2"),
+    ]
+    assert next(of_module(path)).text() == SOURCE.replace("= 3", "= 4")
+
+
+def test_equivalents_are_mutants_and_have_reasons() -> None:
+    names = {mutant.name for mutant in all_mutants()}
+    assert len(names) > 3000
+    for name, reason in equivalents().items():
+        assert name in names, name
+        assert reason.strip(), name
+
+
+def test_tests_that_kill_exist() -> None:
+    for source, files in TESTS.items():
+        assert (ROOT / source).exists(), source
+        assert all((ROOT / file).exists() for file in files), files

@@ -1,0 +1,69 @@
+"""What has to hold of money that goes back: read off the table and Stripe, never by the product's own code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tests.proof.memory_reversals import amounts, refunds_of
+from tests.proof.world import Violation, World
+
+if TYPE_CHECKING:
+    from tests.proof.memory_objects import Json
+    from tests.proof.memory_stripe import MemoryStripe
+
+MOVES = {("failed", "provisioning"), ("failed", "canceled")}
+
+
+def never_more_than_was_paid(stripe: MemoryStripe) -> None:
+    """Raises Violation when an invoice gave back more than it took."""
+    for name, invoice in stripe.invoices.items():
+        paid = amounts(invoice)["amount_paid"]
+        went = sum(int(one["amount"]) for one in refunds_of(stripe, name) if one["status"] != "failed")
+        credited = sum(one["total"] for one in stripe.credit_notes.values() if one["invoice"] == name)
+        if max(went, credited) > paid:
+            raise Violation(f"{went} refunded and {credited} credited of {paid} on {name}")
+
+
+def owes_refund(line: Json) -> bool:
+    """Whether the line was canceled before it was paid, or released because it failed."""
+    if line["payment_status"] == "paid":
+        return [change["status"] for change in line["history"]][-2:] == ["failed", "canceled"]
+    return line["payment_status"] == "canceled"  # type: ignore[no-any-return] # JSON
+
+
+def kept(name: str, stripe: MemoryStripe) -> int:
+    """What was paid for a line and did not go back, as Stripe says."""
+    invoices = [one["id"] for one in stripe.invoices.values() if one["metadata"].get("line_id") == name]
+    return sum(left(stripe, invoice_id) for invoice_id in invoices)
+
+
+def left(stripe: MemoryStripe, invoice_id: str) -> int:
+    """What was paid by an invoice and did not go back, as Stripe says."""
+    went = sum(int(one["amount"]) for one in refunds_of(stripe, invoice_id) if one["status"] == "succeeded")
+    return int(amounts(stripe.invoices[invoice_id])["amount_paid"]) - went
+
+
+def reversals_heard(lines: dict[str, Json], world: World) -> None:
+    """Once nothing is on its way: every flag is right, and everything was heard of once."""
+    for name, line in lines.items():
+        if owes_refund(line) and bool(line.get("refund_due")) is not (kept(name, world.stripe) > 0):
+            left = kept(name, world.stripe)
+            raise Violation(f"line {name} is canceled, {left} did not go back, its flag is {line.get('refund_due')}")
+        notes = [one for one in world.stripe.credit_notes.values() if one["metadata"].get("line_id") == name]
+        if notes and line["status"] != "canceled":
+            raise Violation(f"line {name} was refunded, and is {line['status']}")
+        written = Counter((one["id"], one["cause"]) for one in line.get("reversals", ()))
+        if any(count > 1 for count in written.values()):
+            raise Violation(f"a reversal of line {name} is written twice")
+        invoices = [one["id"] for one in world.stripe.invoices.values() if one["metadata"].get("line_id") == name]
+        happened = {(one["id"], f"refund_{one['status']}") for i in invoices for one in refunds_of(world.stripe, i)}
+        happened |= {(one["id"], f"credit_note_{one['status']}") for one in notes}
+        if happened - written.keys():
+            raise Violation(f"of line {name} nobody heard {sorted(happened - written.keys())}")
+
+
+def to_refund(lines: dict[str, Json], world: World) -> str | None:
+    """A line that the operator's command can refund now: no bank is still at work on it."""
+    pending = any(one["status"] == "pending" for one in world.stripe.refunds.values())
+    return None if pending else next((name for name, line in lines.items() if line.get("refund_due")), None)
