@@ -126,14 +126,14 @@ MUTANTS = (
     Mutant.of(
         "no alarm for a refund",
         "flows.reversals",
-        '            alarm("RefundDue", "paid after it was canceled", line_id=line.id, invoice=invoice.id)\n',
+        '            alarm("RefundDue", why, line_id=line.id, invoice=paid.id)\n',
         "",
         "canceled/pay-copy",
     ),
     Mutant.of(
         "a refund that is known raises another alarm",
         "flows.reversals",
-        "        if not line.refund_due:\n",
+        "        if not line.refund_due or line.invoice_to_refund != paid.id:\n",
         "        if True:\n",
         "canceled/pay-copy",
     ),
