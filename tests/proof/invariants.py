@@ -68,7 +68,8 @@ def kind_of(line: Json) -> str:
 def standing(invoice: Json) -> str:
     """An invoice's status; one that is credited in full counts as void, whatever Stripe calls it."""
     credited = sum(invoice.get(name, 0) for name in CREDITED)
-    return "void" if credited and credited >= invoice["total"] else str(invoice["status"])
+    total = sum(line["amount"] for line in invoice["lines"]["data"])
+    return "void" if credited and credited >= total else str(invoice["status"])
 
 
 def invoices_of(name: str, seen: "Seen") -> tuple[dict[str, str], dict[str, str]]:
