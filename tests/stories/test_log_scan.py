@@ -28,7 +28,8 @@ def test_log_scan_finds_what_a_client_sent_in_any_log_group(world: World, sent: 
     """[5]"""
     scan = LogScan(world.stack)
     scan.request(httpx.Request("POST", "http://127.0.0.1/", **sent))
-    [value] = [*sent.get("json", {}).values(), *(v.removeprefix("Bearer ") for v in sent.get("headers", {}).values())]
+    [[given]] = (part.values() for part in sent.values())
+    value = given.removeprefix("Bearer ")
     group = world.cloudwatch.describe_log_groups()["logGroups"][-1]["logGroupName"]
     world.cloudwatch.create_log_stream(logGroupName=group, logStreamName=f"scan-{time.time_ns()}-{value[:3]}")
     [stream, *_] = world.cloudwatch.describe_log_streams(logGroupName=group, logStreamNamePrefix="scan-")["logStreams"]
