@@ -28,7 +28,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help install run demo test coverage prove mutants assumptions clients bench load vendor vendor-tools check format lock build deploy clean
+.PHONY: help install run demo test coverage prove mutants assumptions clients bench bill load vendor vendor-tools check format lock build deploy clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -72,6 +72,9 @@ $(NODE_PACKAGES): $(addprefix tests/vendor/clients/,package.json package-lock.js
 
 bench: .venv/ready .venv-ministack/ready .venv-bench/ready ## measure against a peer and the floor (build/bench.json, .svg)
 	POWERTOOLS_LOG_LEVEL=CRITICAL .venv/bin/python -m benchmark
+
+bill: .venv/ready .venv-ministack/ready ## what an idle month costs at list prices, computed from template.yaml
+	.venv/bin/python -m benchmark.bill
 
 load: .venv/ready .venv-ministack/ready ## a sustained mixed load on the local stack, judged at its end (MINUTES=3, CLIENTS=8)
 	.venv/bin/python -m tests.load $(MINUTES) $(CLIENTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,6 +50,17 @@ def test_whole_idle_month_has_a_price(template: Json) -> None:
     parts = bill.idle_month(template)
     assert min(parts.values()) > 0
     assert sum(parts.values()) == bill.idle(template)["with_snapshots"]
+
+
+def test_deploy_page_shows_the_bill(template: Json) -> None:
+    page = (bill.ROOT / "docs/deploy.md").read_text()
+    shown = re.findall(r"^\| (.+) \| ([\d.]+) \|$", page.partition("| dollars a month |")[2], re.MULTILINE)
+    parts = bill.idle_month(template)
+    assert [(part.split(",")[0].split(";")[0], dollars) for part, dollars in shown] == [
+        (name, f"{dollars:.2f}") for name, dollars in parts.items()
+    ]
+    idle = bill.idle(template)
+    assert f"${idle['with_snapshots']:.2f} a month, and ${idle['without_snapshots']:.2f} without" in page
 
 
 def test_every_alarm_costs_by_the_metrics_that_it_reads(template: Json) -> None:

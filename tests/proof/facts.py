@@ -36,7 +36,7 @@ def _looks(body: str) -> list[tuple[str, Look]]:
             Look(one["id"], one["status"], one.get("hosted_invoice_url"), one.get("amount_paid", 0)),
         )
         for one in answer.get("data", [answer])
-        if one["object"] == "invoice" and "status" in one
+        if one.get("object") == "invoice" and "status" in one
     ]
 
 

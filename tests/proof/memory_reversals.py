@@ -21,9 +21,10 @@ PAYMENT = "pi_"
 def amounts(invoice: Json) -> Json:
     """What an invoice adds up to."""
     total = sum(line["amount"] for line in invoice["lines"]["data"])
-    paid = total if invoice["status"] == "paid" else 0
-    owed = total - paid if invoice["status"] in {"open", "uncollectible"} else 0
-    return {"currency": "usd", "total": total, "amount_paid": paid, "amount_remaining": owed} | invoice
+    due = total - invoice.get("pre_payment_credit_notes_amount", 0)
+    paid = due if invoice["status"] == "paid" else invoice.get("amount_paid", 0)
+    owed = due - paid if invoice["status"] in {"open", "uncollectible"} else 0
+    return {"currency": "usd"} | invoice | {"total": total, "amount_paid": paid, "amount_remaining": owed}
 
 
 def refunds_of(stripe: MemoryStripe, invoice_id: str) -> list[Thing]:
@@ -120,7 +121,15 @@ def _list_payments(stripe: MemoryStripe, _: str, params: Params, _k: str, _n: in
     invoice_id = params.get("invoice") or params["payment[payment_intent]"].removeprefix(PAYMENT)
     paid = amounts(stripe.invoices[invoice_id])["amount_paid"] if invoice_id in stripe.invoices else 0
     payment = {"type": "payment_intent", "payment_intent": PAYMENT + invoice_id}
-    found = [{"id": f"inpay_{invoice_id}", "invoice": invoice_id, "amount_paid": paid, "payment": payment}]
+    found = [
+        {
+            "id": f"inpay_{invoice_id}",
+            "object": "invoice_payment",
+            "invoice": invoice_id,
+            "amount_paid": paid,
+            "payment": payment,
+        }
+    ]
     return stripe, list_of(found if paid else [])
 
 

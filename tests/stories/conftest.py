@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.stories.listener import Listener
+from tests.stories.log_scan import LogScan
 from tests.stories.world import Workspace, World, world_on
 
 if TYPE_CHECKING:
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def _world(running_stack: LocalStack) -> Iterator[World]:
+    scan = LogScan(running_stack)
     with world_on(running_stack) as world:
+        world.http.event_hooks["request"].append(scan.request)
         yield world
+    # [5] Whatever the stories of this process did.
+    assert scan.leaks() == {}
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_revision_of_another_amount_is_paid_by_that_amount(world: World, workspa
     polled = workspace.get(line["_id"]).json()
     assert polled["paymentUrl"] == revision.hosted_invoice_url
     world.pay(polled["paymentUrl"])
-    assert workspace.get(line["_id"]).json()["paymentStatus"] == "paid"
+    eventually(lambda: workspace.get(line["_id"]).json()["paymentStatus"] == "paid")  # once a poll asks Stripe again
 
 
 def test_cancel_of_a_revised_request_voids_the_revision(world: World, workspace: Workspace) -> None:

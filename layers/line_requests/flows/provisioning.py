@@ -28,13 +28,13 @@ def apply_result(lines: Lines, result: ProvisioningResult, clock: Clock) -> None
         lines.mark_failed(line, result.reason, now_ms, result.reason_code)
 
 
-def release(lines: Lines, line: Line, now_ms: int) -> Line:
-    """From active or failed to canceled, for the client; raises NotInThisStatus (contract 63)."""
+def release(lines: Lines, line: Line, now_ms: int, cause: str = RELEASED_BY_CLIENT) -> Line:
+    """From active or failed to canceled; raises NotInThisStatus (contract 63)."""
     if line.status is Status.FAILED and line.payment_status is PaymentStatus.PAID:
         # The alarm comes before the write: a crash in between repeats it rather than loses it.
         alarm("RefundDue", "a line that was paid for and failed is released", line_id=line.id, invoice=line.invoice_id)
     if line.status in {Status.ACTIVE, Status.FAILED}:
-        line = lines.release(line, RELEASED_BY_CLIENT, max(now_ms, line.history[-1].at_ms))
+        line = lines.release(line, cause, max(now_ms, line.history[-1].at_ms))
     if line.status is not Status.CANCELED:
         instead = "Cancel the request" if line.awaiting else "Wait until it is active or failed, then release it"
         raise NotInThisStatus(line, f"A line in status {line.status} cannot be released. {instead}.")

@@ -72,7 +72,14 @@ class Reconciler:
                 self._progress.guard(line.id, self._lifecycle.extra_invoices.check_late_payment, self._clock, line)
             elif line.status is not Status.PROVISIONING:
                 self._lines.set_due(line, None)
-        unanswered = [line for line in lines if line.status is Status.PROVISIONING]
+        # A line whose replaced invoice is still open is due before its provisioner is late.
+        late_ms = self._clock.now_ms() - REPUBLISH_AFTER_MS
+        unanswered = [
+            line
+            for line in lines
+            if line.status is Status.PROVISIONING
+            and (line.replaced_invoice_id is None or line.history[-1].at_ms <= late_ms)
+        ]
         if unanswered:
             self._progress.guard("republish", self._republish, unanswered)
 

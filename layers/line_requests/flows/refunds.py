@@ -13,6 +13,7 @@ from line_requests.domain.model import Line, PaymentStatus, Status, VoidReason
 from line_requests.domain.reversals import Credit, PaidInvoice
 from line_requests.flows.leases import Until
 from line_requests.flows.lifecycle import Lifecycle
+from line_requests.flows.provisioning import release
 from line_requests.flows.reversals import to_refund
 from line_requests.storage.lines import Lines
 
@@ -49,8 +50,8 @@ class Refunds:
         left = _left(line, billing)
         if _fails_paid(line):
             # Released first: a line that was refunded could still be provisioned again.
-            line = self._lines.release(line, RELEASED_BY_OPERATOR, max(clock.now_ms(), line.history[-1].at_ms))
-            left = _left(line, billing)  # raises, if another caller has retried it meanwhile
+            line = release(self._lines, line, clock.now_ms(), RELEASED_BY_OPERATOR)
+            left = _left(line, billing)
         given = _issue(line, left, billing)
         if line.awaiting:
             line = self._lifecycle.cancel(clock, line, VoidReason.CANCELED)

@@ -35,9 +35,9 @@ class ReversalSync:
 
     def sync(self, clock: Clock, line: Line) -> Line:
         """Reads Stripe, then writes what is new, each object and status once."""
-        billing = self._connect(clock)
+        billing, alarmed = self._connect(clock), set[object]()
         for _ in range(ROUNDS):
-            stored = self._write(clock, line, billing.reversals.of_line(line))
+            stored = self._write(clock, line, billing.reversals.of_line(line), alarmed)
             if stored is not None:
                 return stored
             line = self._lines.get(line.workspace_id, line.id) or line
@@ -61,19 +61,23 @@ class ReversalSync:
             self._lines.flag_refund(line, paid.id)
         return line
 
-    def _write(self, clock: Clock, line: Line, invoices: list[PaidInvoice]) -> Line | None:
+    def _write(self, clock: Clock, line: Line, invoices: list[PaidInvoice], alarmed: set[object]) -> Line | None:
         known = {(reversal.id, reversal.cause) for reversal in line.reversals}
         found = [one for invoice in invoices for one in invoice.reversals(clock.now_ms())]
         heard = [(reversal, ours) for reversal, ours in found if (reversal.id, reversal.cause) not in known]
-        refund_due = any(invoice.kept for invoice in to_refund(line, invoices))
+        kept = sum(invoice.kept for invoice in to_refund(line, invoices))
+        refund_due = kept > 0
         if not heard and refund_due is line.refund_due:
             return line
         # The alarms come before the write: a crash in between repeats them rather than loses them.
         for reversal, ours in heard:
-            if not ours or reversal.failed:
-                alarm("Reversal", f"{reversal.cause}: {reversal.id}", line_id=line.id, amount=reversal.amount)
-        if refund_due and not line.refund_due:
-            alarm("RefundDue", "what was paid did not go back", line_id=line.id, invoice=line.invoice_id)
+            if (not ours or reversal.failed) and (reversal.id, reversal.cause) not in alarmed:
+                context = {"reversal": reversal.id, "cause": reversal.cause, "amount": reversal.amount}
+                alarm("Reversal", "money went back, or may", line_id=line.id, **context)
+                alarmed.add((reversal.id, reversal.cause))
+        if refund_due and not line.refund_due and "RefundDue" not in alarmed:
+            alarm("RefundDue", "a payment did not go back", line_id=line.id, invoice=line.invoice_id, amount=kept)
+            alarmed.add("RefundDue")
         return self._lines.save_reversals(line, [reversal for reversal, _ in heard], refund_due=refund_due)
 
     def _line_of(self, invoice: Invoice) -> Line | None:
