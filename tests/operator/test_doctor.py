@@ -370,7 +370,7 @@ def test_many_subscriptions_are_read_by_the_page(local: Local) -> None:
         customer: local.stripe.subscriptions.create({"customer": customer, "items": [{"price": price}]}).id
         for customer in customers
     }
-    # Their events are about nobody's customers yet, so no function reads a subscription meanwhile.
+    # Their customers have no workspace yet, so no event makes a function read a subscription.
     assert local.stack.double.wait_idle()
     names = {customer: f"many-{customer[-12:].lower()}" for customer in customers}
     for customer, name in names.items():
