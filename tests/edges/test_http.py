@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Error = type[errors.LineRequestError]
 
 # Raised inside the product or to operators; neither reaches a client.
-# InvalidPlan and what specializes it are for the console script.
-INTERNAL = (errors.InvalidPlan, errors.ReplayedFailure, IndexMissing)  # no client meets them
+# InvalidPlan and what specializes it are for the console script, IndexMissing too.
+INTERNAL = (errors.InvalidPlan, errors.ReplayedFailure, IndexMissing)
 
 CASES: list[tuple[Exception, int, dict[str, Any]]] = [
     (errors.Unauthorized(), 401, {"error": "Unauthorized"}),
