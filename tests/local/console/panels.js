@@ -53,7 +53,8 @@ const row = (left, right, note) =>
   element("li", {}, element("span", {}, left), element("span", { className: "amount" }, right), note && hint(note));
 
 function allowanceRow([kind, { included, used, held, cap, next, addOn }]) {
-  const notes = [`${held} held`, cap === null ? null : `at most ${cap}`, addOn && `each further one ${recurring(addOn)}`];
+  const limit = cap === null ? null : `at most ${cap}`;
+  const notes = [`${held} held`, limit, addOn && `each further one ${recurring(addOn)}`];
   const amount = element("span", {}, `${used} of ${included} used `, tag(next));
   return row(KINDS[kind], amount, notes.filter(Boolean).join(" · "));
 }
