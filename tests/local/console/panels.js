@@ -66,14 +66,15 @@ function lineRow(line) {
 }
 
 function showCharges({ subscription, pending, invoices }) {
-  rows("#subscription", (subscription?.items.data ?? []).map(itemRow));
+  rows("#subscription", (subscription?.items.data ?? []).map((item) => itemRow(item, subscription.currency)));
   rows("#pending", pending.map(({ description, amount, currency }) => row(description, money(amount, currency))));
   rows("#invoices", invoices.map(invoiceRow));
 }
 
-function itemRow({ price, quantity, current_period_end: end }) {
-  const { unit_amount: unitAmount, currency, recurring: { interval: unit, interval_count: count } } = price;
+function itemRow({ price, quantity, current_period_end: end }, currency) {
+  const { interval: unit, interval_count: count } = price.recurring;
   const interval = count === 1 ? unit : `${count} ${unit}s`;
+  const { unit_amount: unitAmount } = price.currency === currency ? price : price.currency_options[currency];
   const amount = `${quantity} × ${recurring({ unitAmount, currency, interval })}`;
   return row(price.product.name, amount, `until ${date(end)}`);
 }
