@@ -13,6 +13,7 @@ from line_requests.domain import errors
 from line_requests.domain.bodies import created_body
 from line_requests.domain.model import Status
 from line_requests.domain.submission import Kind
+from line_requests.storage.table import IndexMissing
 from tests.decision.examples import line, payable
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 Error = type[errors.LineRequestError]
 
 # Raised inside the product or to operators; neither reaches a client.
-# InvalidPlan and what specializes it are for the console script.
-INTERNAL = (errors.InvalidPlan, errors.ReplayedFailure)
+# InvalidPlan and what specializes it are for the console script, IndexMissing too.
+INTERNAL = (errors.InvalidPlan, errors.ReplayedFailure, IndexMissing)
 
 CASES: list[tuple[Exception, int, dict[str, Any]]] = [
     (errors.Unauthorized(), 401, {"error": "Unauthorized"}),

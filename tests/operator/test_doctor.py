@@ -184,7 +184,7 @@ def _disabled_endpoint(local: Local) -> Iterator[str]:
 def _deaf_endpoint(local: Local) -> Iterator[str]:
     (endpoint,) = local.stripe.webhook_endpoints.list().data
     local.stripe.webhook_endpoints.update(endpoint.id, {"enabled_events": ["invoice.paid"]})
-    yield f"the webhook endpoint {endpoint.id} does not send charge.dispute.closed,"
+    yield f"the webhook endpoint {endpoint.id} does not send "
     local.restored_stripe()
 
 

@@ -32,7 +32,7 @@ def _looks(body: str) -> list[tuple[str, Look]]:
     answer = json.loads(body)
     return [
         (
-            one["metadata"].get("line_id", ""),
+            (one.get("metadata") or {}).get("line_id", ""),
             Look(one["id"], one["status"], one.get("hosted_invoice_url"), one.get("amount_paid", 0)),
         )
         for one in answer.get("data", [answer])

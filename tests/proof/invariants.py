@@ -73,7 +73,7 @@ def standing(invoice: Json) -> str:
 
 
 def invoices_of(name: str, seen: "Seen") -> tuple[dict[str, str], dict[str, str]]:
-    """How a line's invoices stand: those that the product made, with their revisions; and copies by other hands."""
+    """How a line's invoices stand: those that the product made, with their revisions; and copies by people."""
     made: tuple[dict[str, str], dict[str, str]] = {}, {}
     for invoice_id, invoice in seen.invoices.items():
         if invoice["metadata"].get("line_id") == name:

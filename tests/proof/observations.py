@@ -5,6 +5,7 @@ of this is kept in a state: what is observed makes no state more.
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from tests.proof.actors import Cast, Context, Ended, Json, Taken
@@ -47,8 +48,16 @@ class Observer:
         """A whole call with nobody beside it."""
         for number, (step, _, alarms) in enumerate(alone.steps):
             self._step(end.alarms[:alarms], step, alone.worlds[number], alone.worlds[number + 1])
-        if end.alarms:
-            self._alarms(end.alarms, 0, end.last, end.began_ms, alone.worlds[-1])
+        # Each alarm is judged by what its call had seen by then.
+        taken, last = list[Taken | None](), end.last
+        while last is not None:
+            taken.append(last)
+            last = last.before
+        raised = [*(alarms for _, _, alarms in alone.steps), len(end.alarms)]
+        for number, (before, now) in enumerate(pairwise([0, *raised])):
+            if now > before:
+                seen = [None, *reversed(taken)][number]
+                self._alarms(end.alarms[:now], before, seen, end.began_ms, alone.worlds[-1])
         self._ended(end, alone.worlds[-1])
 
     # --- steps ----------------------------------------------------------------------------------
@@ -141,13 +150,18 @@ def _due_alarms(sk: str, was: Stored | None, now: Stored) -> tuple[Alarm, ...]:
     line_id, before, after = sk.removeprefix("LINE#"), attributes(was.item), attributes(now.item)
     about = ("line_id", line_id)
     due: list[Alarm] = []
-    if after.get("refund_due") and not before.get("refund_due"):
+    if after.get("refund_due") and not (before.get("refund_due") and _to_refund(before) == _to_refund(after)):
         due.append(Alarm(REFUND_DUE, (about,)))
     if after.get("void_reason") == "billing_refused" and before.get("void_reason") != "billing_refused":
         due.append(Alarm(REFUSED, (about,)))
     if after["status"] == "failed" != before["status"]:
         due.append(Alarm(FAILED, (about, ("paid", str(after["payment_status"] == "paid")))))
     return tuple(due)
+
+
+def _to_refund(line: Json) -> str | None:
+    """The invoice that a flagged line's refund is about."""
+    return line.get("refund_invoice_id") or line.get("invoice_id")
 
 
 def _justified(alarm: Alarm, facts: Facts, world: World) -> None:
@@ -159,7 +173,8 @@ def _justified(alarm: Alarm, facts: Facts, world: World) -> None:
         invoice: Json = world.stripe.invoices.get(alarm.about("invoice") or "") or {}
         paid = invoice.get("status") == "paid" and invoice["metadata"].get("line_id") == line_id
         expect(paid, f"a refund is due for line {line_id}, and its invoice is {invoice.get('status')}")
-        known = facts.lines.get(line_id or "", [{}])[-1].get("refund_due")
+        seen = facts.lines.get(line_id or "", [{}])[-1]
+        known = seen.get("refund_due") and _to_refund(seen) == alarm.about("invoice")
         expect(not known, f"the refund of line {line_id} was known, and raises another alarm")
     elif alarm.metric == REFUSED:
         expect(facts.refused, f"Stripe has refused nothing, and there is an alarm: {alarm}")

@@ -6,7 +6,7 @@ from line_requests.billing.account import Billing
 from line_requests.billing.events import Hint
 from line_requests.clock import Clock
 from line_requests.domain.errors import BillingUnavailable
-from line_requests.domain.model import Invoice, Line, Status
+from line_requests.domain.model import Invoice, Line, PaymentStatus, Status
 from line_requests.domain.reversals import PaidInvoice
 from line_requests.storage.stores import Stores
 from line_requests.telemetry import alarm
@@ -91,4 +91,5 @@ def to_refund(line: Line, invoices: Iterable[PaidInvoice]) -> list[PaidInvoice]:
     """Those whose payment has to go back: all of a line that owes its refund, else what was paid beside its invoice."""
     if line.status is Status.AWAITING_PAYMENT:
         return []
-    return [invoice for invoice in invoices if line.owes_refund or invoice.id != line.invoice_id]
+    own = line.invoice_id if line.payment_status is PaymentStatus.PAID and not line.owes_refund else None
+    return [invoice for invoice in invoices if invoice.id != own]
