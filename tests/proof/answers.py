@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+from tests.proof import stage
 from tests.proof.actors import Json
 from tests.proof.facts import UNPAID, Facts, Seen, Told
 from tests.proof.invariants import expect, see
@@ -123,7 +124,8 @@ def _forbidden(told: Told, facts: Facts) -> None:
             "cap" in allowance and (workspace or {})["held"].get(kind, 0) >= allowance["cap"]
             for kind, allowance in subscription["allowances"].items()
         )
-        expect(full, "forbidden_line_type, and no kind is at its cap")
+        lacking = any(kind not in subscription["allowances"] for kind in stage.ADD_ONS)
+        expect(full or lacking, "forbidden_line_type, and no kind is at its cap or missing")
 
 
 def _waits(told: Told, facts: Facts, world: World) -> None:
