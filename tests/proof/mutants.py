@@ -454,8 +454,8 @@ MUTANTS = (
     _bug(
         "a failed refund is ignored",
         "flows.reversals",
-        "        refund_due = kept > 0\n",
-        "        refund_due = line.refund_due and kept > 0\n",
+        "        refund_due = bool(kept)\n",
+        "        refund_due = line.refund_due and bool(kept)\n",
         "released/refund+refund-fails",
     ),
     _bug(
