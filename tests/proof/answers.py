@@ -57,7 +57,7 @@ def _headers(told: Told, facts: Facts) -> None:
 
 
 def _created(seen: Seen, world: World) -> None:
-    told, facts = seen.told, seen.facts
+    told, facts = seen.response, seen.facts
     _headers(told, facts)
     # The budget of a workspace that could not be read is unknown.
     if told.status in {201, 403, 409, 502} or "Line-Request-Id" in told.headers:
@@ -142,7 +142,7 @@ def _waits(told: Told, facts: Facts, world: World) -> None:
 
 
 def _read(seen: Seen, world: World) -> None:
-    told = seen.told
+    told = seen.response
     _headers(told, seen.facts)
     expect(told.status in {200, 500, 503}, f"a poll is answered {told.status}")
     if told.status == 200:
@@ -200,7 +200,7 @@ def _own_link(line_id: str, invoice_id: str | None, url: str, line: Json, world:
 
 
 def _managed(seen: Seen, world: World) -> None:
-    told, facts = seen.told, seen.facts
+    told, facts = seen.response, seen.facts
     _headers(told, facts)
     cancel = '"cancel"' in (seen.event["body"] or "")
     release = seen.event["routeKey"].startswith("DELETE")
@@ -249,7 +249,7 @@ def _commanded(seen: Seen, _: World) -> None:
 
 
 def _delivered(seen: Seen, _: World) -> None:
-    _headers(seen.told, seen.facts)
+    _headers(seen.response, seen.facts)
 
 
 # --- queues, the stream, the schedule -------------------------------------------------------------

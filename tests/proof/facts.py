@@ -162,7 +162,7 @@ class Seen:
         return Facts(self.end.last, self.end.began_ms)
 
     @cached_property
-    def told(self) -> Told:
+    def response(self) -> Told:
         return Told.of(self.end.answer)
 
     @cached_property

@@ -123,7 +123,7 @@ class Observer:
             for line_id, versions in seen.facts.lines.items():
                 lost = versions[0]["status"] == "awaiting_payment" and "payment_url" in versions[0]
                 if lost and versions[0].get("invoice_id") == invoice_id:
-                    raised = [a for a in end.alarms if a.metric == MISSING and a.about("line_id") == line_id]
+                    raised = [a for a in end.alarms if a.metric == MISSING and a.get("line_id") == line_id]
                     # A function that fails is called again.
                     expect(
                         raised or end.answer.get("statusCode") in {500, 503},
@@ -157,20 +157,20 @@ def _to_refund(line: Json) -> str | None:
 
 def _justified(alarm: Alarm, facts: Facts, world: World) -> None:
     """An alarm has its cause, and was not raised before for the same."""
-    line_id = alarm.about("line_id")
+    line_id = alarm.get("line_id")
     line = see(world).lines.get(line_id or "")
     if alarm.metric == REFUND_DUE:
         expect(line is not None, f"a refund is due for the unknown line {line_id}")
-        invoice: Json = world.stripe.invoices.get(alarm.about("invoice") or "") or {}
+        invoice: Json = world.stripe.invoices.get(alarm.get("invoice") or "") or {}
         paid = invoice.get("status") == "paid" and invoice["metadata"].get("line_id") == line_id
         expect(paid, f"a refund is due for line {line_id}, and its invoice is {invoice.get('status')}")
         seen = facts.lines.get(line_id or "", [{}])[-1]
-        known = seen.get("refund_due") and _to_refund(seen) == alarm.about("invoice")
+        known = seen.get("refund_due") and _to_refund(seen) == alarm.get("invoice")
         expect(not known, f"the refund of line {line_id} was known, and raises another alarm")
     elif alarm.metric == REFUSED:
         expect(facts.refused, f"Stripe has refused nothing, and there is an alarm: {alarm}")
     elif alarm.metric == MISSING:
-        unknown = alarm.about("invoice") in facts.unknown or facts.refused
+        unknown = alarm.get("invoice") in facts.unknown or facts.refused
         expect(unknown, f"Stripe knows the invoice of line {line_id}, and there is an alarm")
     elif alarm.metric in {"StripeRefused", "ReconcileLineFailed"}:
         expect(facts.trouble, f"nothing went wrong, and there is an alarm: {alarm}")
@@ -299,5 +299,5 @@ def _excess(workspace: Json) -> dict[str, int]:
 def observed(product: Product, cast: Cast) -> Observer:
     """An observer of everything that the cast plays from now on."""
     observer = Observer(product)
-    cast.observe = observer.played
+    cast.watch = observer.played
     return observer

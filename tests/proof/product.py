@@ -68,7 +68,7 @@ class Alarm(NamedTuple):
     metric: str
     context: tuple[tuple[str, str], ...]
 
-    def about(self, name: str) -> str | None:
+    def get(self, name: str) -> str | None:
         """What the alarm is about: its line, its invoice."""
         return dict(self.context).get(name)
 
