@@ -164,6 +164,6 @@ deploy: build ## deploy to AWS (SAM_ARGS="--config-env prod", …)
 	$(SAM) deploy $(SAM_ARGS)
 
 clean: ## remove what the targets above have made
-	rm -rf .uv .venv .venv-ministack .venv-sam .venv-checkov .venv-audit .venv-bench .venv-runtime .aws-sam build .coverage .coverage.* .hypothesis \
+	rm -rf .uv .venv .venv-ministack .venv-sam .venv-checkov .venv-audit .venv-bench .venv-runtime .venv-clients .aws-sam build .coverage .coverage.* .hypothesis \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find functions layers tests -name __pycache__ -type d -prune -exec rm -rf {} +

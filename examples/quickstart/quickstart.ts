@@ -1,4 +1,4 @@
-// Requests one line, shows where to pay for it, and waits until it is active. Needs Node 22.18 or later.
+// Requests one line, shows where to pay for it, and waits until it is active. Needs Node 22.18 or later, or tsx.
 //
 //   export API=http://127.0.0.1:3000 AUTH='Authorization: Bearer tuco_…'    # `make run` prints both
 //   node examples/quickstart/quickstart.ts '{"firstName":"Ada","lastName":"Lovelace","channelType":"phone"}'

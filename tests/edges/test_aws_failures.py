@@ -22,6 +22,7 @@ from line_requests.domain.model import Status
 from line_requests.settings import Settings
 from line_requests.storage.calls import CLIENT_CONFIG
 from tests.edges.test_logs import SIGNING_SECRET, Functions
+from tests.local.ministack import ROOT
 from tests.support.product import session
 
 if TYPE_CHECKING:
@@ -72,6 +73,12 @@ class FailingFunctions(Functions):
     def deployment(self, config: Config) -> Deployment:
         self.config = config
         return Deployment(Settings.from_environment({"TABLE_NAME": self.shop.world.table_name}), self._client)
+
+    def route(self, folder: str, route: str, line_id: str) -> Json:
+        event: Json = json.loads((ROOT / f"events/{folder}.json").read_text())
+        event["headers"] |= {"authorization": f"Bearer {self.api_key}"}
+        event["requestContext"]["timeEpoch"] = wall_time_ms()
+        return self.invoke(folder, event | {"routeKey": route, "pathParameters": {"id": line_id}, "body": ""})
 
     def _send(self, request: Any, event_name: str, **_: object) -> AWSResponse | None:  # noqa: ANN401 - botocore's
         operation = event_name.rpartition(".")[2]
@@ -165,6 +172,23 @@ def test_poll_cancel_and_payment_link_answer_503_and_work_afterwards(
     functions.failing = {}
     functions.shop.world.lines.release_lease(line, next_poll_at_ms=0, due_at_ms=0)
     assert functions.http(folder, body, line.id)["statusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    ("folder", "route"),
+    [
+        ("get_line_request", "GET /api/line-requests"),
+        ("get_line_request", "GET /api/line-requests/{id}/events"),
+        ("get_line_request", "GET /api/lines/by-user"),
+        ("get_line_request", "GET /api/allowance"),
+        ("manage_line_request", "DELETE /api/lines/{id}"),
+    ],
+)
+def test_every_other_route_answers_503(functions: FailingFunctions, folder: str, route: str) -> None:
+    """[34]"""
+    line = waiting(functions)
+    functions.failing = dict.fromkeys(("BatchGetItem", "GetItem", "Query"), THROTTLED)
+    assert_unavailable(functions.route(folder, route, line.id))
 
 
 def webhook(functions: FailingFunctions, line: Line) -> Json:

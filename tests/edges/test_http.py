@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Error = type[errors.LineRequestError]
 
 # Raised inside the product or to operators; neither reaches a client.
-# InvalidPlan and what specializes it are for the console script.
+# InvalidPlan and what specializes it are for the console script, IndexMissing too.
 INTERNAL = (errors.InvalidPlan, errors.ReplayedFailure, IndexMissing)
 
 CASES: list[tuple[Exception, int, dict[str, Any]]] = [

@@ -223,6 +223,22 @@ def test_partly_paid_request_is_credited_and_canceled(shop: Shop) -> None:
     assert refunds(shop) == [(500, "succeeded")]
 
 
+def test_second_payment_goes_back_and_the_line_keeps_the_first(shop: Shop) -> None:
+    """[55] [56]"""
+    line = waiting(shop)
+    assert line.invoice_id is not None
+    shop.double.pay_invoice(line.invoice_id)
+    hear(shop)
+    copy = touch(shop, line, "copy_and_pay")
+    hear(shop)
+    assert shop.world.line(line).refund_due
+    refunded = refund(shop, line)
+    assert (refunded.status, refunded.invoice_id, refunded.refund_due) == (Status.PROVISIONING, line.invoice_id, False)
+    [note] = shop.double.all_of("credit_note")
+    assert note["invoice"] == copy["id"]
+    assert refunds(shop) == [(PRICE, "succeeded")]
+
+
 def test_refund_of_a_line_that_keeps_its_payment_is_refused(shop: Shop) -> None:
     """[55]"""
     line = waiting(shop)

@@ -86,11 +86,11 @@ class Listener(Subscription):
     def receive(self, line_id: str, count: int) -> list[Json]:
         """Waits for so many events about this line; returns their details."""
 
-        def about() -> list[Json]:
+        def events() -> list[Json]:
             return [event["detail"] for event in self.received() if event["detail"]["lineId"] == line_id]
 
-        eventually(lambda: len(about()) >= count)
-        return about()
+        eventually(lambda: len(events()) >= count)
+        return events()
 
 
 @dataclass(frozen=True)

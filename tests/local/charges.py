@@ -17,7 +17,7 @@ def charges(stack: "LocalStack", workspace: DemoWorkspace) -> Json:
     api = stripe.StripeClient(OPERATOR_API_KEY, base_addresses={"api": stack.double.url}).v1
     customer = workspace.customer
     subscription = workspace.subscription and api.subscriptions.retrieve(
-        workspace.subscription, {"expand": ["items.data.price.product"]}
+        workspace.subscription, {"expand": ["items.data.price.product", "items.data.price.currency_options"]}
     )
     pending = api.invoice_items.list({"customer": customer, "pending": True})
     invoices = api.invoices.list({"customer": customer, "limit": 20})

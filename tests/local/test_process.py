@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.local.ministack import ROOT, MiniStack
+from tests.local.story import INTERRUPTED
 from tests.support.markdown import assert_prints, blocks
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ ELSEWHERE = {
 }
 
 
-def start(tmp_path: Path, **environment: str) -> subprocess.Popen[str]:
+def start(tmp_path: Path, module: str = "tests.local", **environment: str) -> subprocess.Popen[str]:
     # Everything temporary is made under `tmp_path`, so that whatever is left behind is found there.
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.local"],
+        [sys.executable, "-m", module],
         cwd=ROOT,
         env={**os.environ, **ELSEWHERE, "TMPDIR": str(tmp_path), "PORT": "0", "PYTHONPATH": "layers", **environment},
         stdout=subprocess.PIPE,
@@ -77,15 +78,40 @@ def test_it_says_how_to_use_it_and_leaves_nothing_behind(tmp_path: Path, number:
     assert_nothing_is_left(tmp_path)
 
 
-def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
-    with start(tmp_path) as process:
+def test_second_run_has_the_port_and_the_keys_that_were_kept(tmp_path: Path) -> None:
+    keep = tmp_path / "keep"
+    printed = [run_until_usable(tmp_path, KEEP=str(keep), PORT=port) for port in ("0", "")]
+    first, second = (re.findall(r"^  export API=.*", text, re.MULTILINE) for text in printed)
+    assert first == second
+    assert all("keeps everything for the next run" in text for text in printed)
+    assert_nothing_is_left(tmp_path, [keep])
+
+
+def run_until_usable(tmp_path: Path, **environment: str) -> str:
+    """What it prints until it is usable, and then it is stopped."""
+    with start(tmp_path, **environment) as process:
+        assert process.stdout is not None
+        printed = ""
+        while "Ctrl-C" not in printed:
+            line = process.stdout.readline()
+            assert line, process.communicate()
+            printed += line
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+    return printed
+
+
+@pytest.mark.parametrize(("module", "code"), [("tests.local", 0), ("tests.local.story", INTERRUPTED)])
+def test_it_can_be_stopped_while_it_starts(tmp_path: Path, module: str, code: int) -> None:
+    with start(tmp_path, module) as process:
         deadline = time.monotonic() + 20
         while not list(tmp_path.glob("*/ministack.log")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=15)
-        assert (process.returncode, errors) == (0, "")
+        assert (process.returncode, errors) == (code, "")
     assert_nothing_is_left(tmp_path)
 
 

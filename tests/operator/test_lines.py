@@ -284,6 +284,21 @@ def test_a_long_list_says_that_there_is_more(console: Console, deployment: Deplo
     assert len(console.json("line", "list", "--limit", "3")) == 3
 
 
+def test_reading_the_whole_table_shows_how_far_it_is(
+    deployment: Deployment, console: Console, acme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines.failed(deployment, acme)
+    terminal = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", terminal)
+    assert cli.main(["line", "list", "--all", "--json"]) == cli.DONE
+    assert "Reading the whole table: 1" in terminal.getvalue()
+    assert len(json.loads(console.capsys.readouterr().out)) == 1
+    shown = terminal.getvalue()
+    assert cli.main(["line", "list", "--json"]) == cli.DONE
+    assert terminal.getvalue() == shown, "the index needs no progress"
+
+
 def test_a_table_without_the_index_is_listed_with_all(
     console: Console, deployment: Deployment, dynamodb: DynamoDBClient, acme: str
 ) -> None:

@@ -118,7 +118,7 @@ def test_a_deleted_workspace_leaves_only_its_lines(
     assert console.refused("workspace", "show", acme) == "there is no workspace acme"
     stored = _stored(deployment)
     assert not [text for text in (*PERSONAL.values(), customer, "org_acme", key) if text in stored]
-    assert console.json("line", "show", released.id)["status"] == "canceled"
+    assert console.json("line", "show", released.id, "--workspace", acme)["status"] == "canceled"
     said = "acme is the id of a deleted workspace whose lines are kept; take another id"
     assert console.refused("workspace", "create", acme, "--customer", customer) == said
     assert console.json("workspace", "create", "acme-2", "--customer", customer)["customer"] == customer

@@ -38,6 +38,14 @@ def test_every_element_that_the_console_looks_up_exists() -> None:
     assert wanted <= set(re.findall(r'id="([\w-]+)"', page))
 
 
+def test_sources_of_the_pages_can_be_read() -> None:
+    """None is minified, and none came from a build."""
+    sources = [file for file in FILES.iterdir() if file.suffix in {".css", ".html", ".js"}]
+    assert sources
+    for file in sources:
+        assert max(map(len, file.read_text().splitlines())) <= 120, file.name
+
+
 def test_scripts_write_text_never_markup() -> None:
     for name, script in SCRIPTS.items():
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script), name

@@ -71,6 +71,7 @@ def test_price_is_in_the_currency_and_interval_of_the_subscription(open_page: Op
     stack.demo.change_subscription(made.id, interval="year")
     page = open_page("/")
     page.get_by_role("combobox", name="Workspace", exact=True).select_option(made.id)
+    expect(page.locator("#subscription")).to_contain_text("\N{YEN SIGN}29,000 a year")
     request_lines(page, "active")
     price(page, "\N{YEN SIGN}15,000 now, then \N{YEN SIGN}15,000 a year. It starts when it is paid.")
 

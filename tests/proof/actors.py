@@ -139,7 +139,7 @@ class Cast:
         self._waiting: deque[Place] = deque()
         self.runs = 0
         """How often a handler was run."""
-        self.watch: Callable[[Alone, Ended], None] | None = None
+        self.judge: Callable[[Alone, Ended], None] | None = None
         """Judges each call that is played."""
 
     def start(self, script: Script, now_ms: int) -> Place:
@@ -265,8 +265,8 @@ class Cast:
                 alone.start(self._handling(line, world.now_ms))
                 worlds, result = alone.worlds, alone.answer
                 answers.append(result)
-                if self.watch is not None:
-                    self.watch(alone, _ended(line, alone))
+                if self.judge is not None:
+                    self.judge(alone, _ended(line, alone))
             else:
                 after, result = line.apply(world)
                 worlds = [world, after]

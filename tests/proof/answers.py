@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+from tests.proof import stage
 from tests.proof.actors import Json
 from tests.proof.facts import UNPAID, Facts, Seen, Told
 from tests.proof.invariants import expect, see
@@ -57,7 +58,7 @@ def _headers(told: Told, facts: Facts) -> None:
 
 
 def _created(seen: Seen, world: World) -> None:
-    told, facts = seen.response, seen.facts
+    told, facts = seen.answer, seen.facts
     _headers(told, facts)
     # The budget of a workspace that could not be read is unknown.
     if told.status in {201, 403, 409, 502} or "Line-Request-Id" in told.headers:
@@ -123,7 +124,8 @@ def _forbidden(told: Told, facts: Facts) -> None:
             "cap" in allowance and (workspace or {})["held"].get(kind, 0) >= allowance["cap"]
             for kind, allowance in subscription["allowances"].items()
         )
-        expect(full, "forbidden_line_type, and no kind is at its cap")
+        lacking = any(kind not in subscription["allowances"] for kind in stage.ADD_ONS)
+        expect(full or lacking, "forbidden_line_type, and no kind is at its cap or missing")
 
 
 def _waits(told: Told, facts: Facts, world: World) -> None:
@@ -142,7 +144,7 @@ def _waits(told: Told, facts: Facts, world: World) -> None:
 
 
 def _read(seen: Seen, world: World) -> None:
-    told = seen.response
+    told = seen.answer
     _headers(told, seen.facts)
     expect(told.status in {200, 500, 503}, f"a poll is answered {told.status}")
     if told.status == 200:
@@ -200,7 +202,7 @@ def _own_link(line_id: str, invoice_id: str | None, url: str, line: Json, world:
 
 
 def _managed(seen: Seen, world: World) -> None:
-    told, facts = seen.response, seen.facts
+    told, facts = seen.answer, seen.facts
     _headers(told, facts)
     cancel = '"cancel"' in (seen.event["body"] or "")
     release = seen.event["routeKey"].startswith("DELETE")
@@ -249,7 +251,7 @@ def _commanded(seen: Seen, _: World) -> None:
 
 
 def _delivered(seen: Seen, _: World) -> None:
-    _headers(seen.response, seen.facts)
+    _headers(seen.answer, seen.facts)
 
 
 # --- queues, the stream, the schedule -------------------------------------------------------------

@@ -151,12 +151,12 @@ class Explorer:
         cast: Cast,
         safe: Callable[[World, World], None],
         settled: Callable[[Scenario, State], None],
-        watch: Callable[[State, Move, State], None],
+        judge: Callable[[State, Move, State], None],
     ) -> None:
         self._cast = cast
         self._safe = safe
         self._settled = settled
-        self._watch = watch
+        self._judge = judge
 
     def explore(self, scenario: Scenario, states_max: int) -> Outcome:
         """Visits every state, or as many as may be."""
@@ -179,7 +179,7 @@ class Explorer:
                         successor = take(now, move, self._cast)
                         if successor.world is not now.world:
                             self._safe(now.world, successor.world)
-                        self._watch(now, move, successor)
+                        self._judge(now, move, successor)
                         outcome.steps += 1
                         its_key = successor.key()
                         if its_key in after:

@@ -162,7 +162,7 @@ class Seen:
         return Facts(self.end.last, self.end.began_ms)
 
     @cached_property
-    def response(self) -> Told:
+    def answer(self) -> Told:
         return Told.of(self.end.answer)
 
     @cached_property

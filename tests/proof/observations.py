@@ -5,6 +5,7 @@ of this is kept in a state: what is observed makes no state more.
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from tests.proof.actors import Cast, Context, Ended, Json, Taken
@@ -47,8 +48,16 @@ class Observer:
         """A whole call with nobody beside it."""
         for number, (step, _, alarms) in enumerate(alone.steps):
             self._step(end.alarms[:alarms], step, alone.worlds[number], alone.worlds[number + 1])
-        if end.alarms:
-            self._alarms(end.alarms, 0, end.last, end.began_ms, alone.worlds[-1])
+        # Each alarm is judged by what its call had seen by then.
+        taken, last = list[Taken | None](), end.last
+        while last is not None:
+            taken.append(last)
+            last = last.before
+        raised = [*(alarms for _, _, alarms in alone.steps), len(end.alarms)]
+        for number, (before, now) in enumerate(pairwise([0, *raised])):
+            if now > before:
+                seen = [None, *reversed(taken)][number]
+                self._alarms(end.alarms[:now], before, seen, end.began_ms, alone.worlds[-1])
         self._ended(end, alone.worlds[-1])
 
     # --- steps ----------------------------------------------------------------------------------
@@ -123,7 +132,7 @@ class Observer:
             for line_id, versions in seen.facts.lines.items():
                 lost = versions[0]["status"] == "awaiting_payment" and "payment_url" in versions[0]
                 if lost and versions[0].get("invoice_id") == invoice_id:
-                    raised = [a for a in end.alarms if a.metric == MISSING and a.get("line_id") == line_id]
+                    raised = [a for a in end.alarms if a.metric == MISSING and a.value("line_id") == line_id]
                     # A function that fails is called again.
                     expect(
                         raised or end.answer.get("statusCode") in {500, 503},
@@ -139,14 +148,14 @@ def _due_alarms(sk: str, was: Stored | None, now: Stored) -> tuple[Alarm, ...]:
     if not sk.startswith("LINE#") or was is None:
         return ()
     line_id, before, after = sk.removeprefix("LINE#"), attributes(was.item), attributes(now.item)
-    about = ("line_id", line_id)
+    subject = ("line_id", line_id)
     due: list[Alarm] = []
     if after.get("refund_due") and not (before.get("refund_due") and _to_refund(before) == _to_refund(after)):
-        due.append(Alarm(REFUND_DUE, (about,)))
+        due.append(Alarm(REFUND_DUE, (subject,)))
     if after.get("void_reason") == "billing_refused" and before.get("void_reason") != "billing_refused":
-        due.append(Alarm(REFUSED, (about,)))
+        due.append(Alarm(REFUSED, (subject,)))
     if after["status"] == "failed" != before["status"]:
-        due.append(Alarm(FAILED, (about, ("paid", str(after["payment_status"] == "paid")))))
+        due.append(Alarm(FAILED, (subject, ("paid", str(after["payment_status"] == "paid")))))
     return tuple(due)
 
 
@@ -157,20 +166,20 @@ def _to_refund(line: Json) -> str | None:
 
 def _justified(alarm: Alarm, facts: Facts, world: World) -> None:
     """An alarm has its cause, and was not raised before for the same."""
-    line_id = alarm.get("line_id")
+    line_id = alarm.value("line_id")
     line = see(world).lines.get(line_id or "")
     if alarm.metric == REFUND_DUE:
         expect(line is not None, f"a refund is due for the unknown line {line_id}")
-        invoice: Json = world.stripe.invoices.get(alarm.get("invoice") or "") or {}
+        invoice: Json = world.stripe.invoices.get(alarm.value("invoice") or "") or {}
         paid = invoice.get("status") == "paid" and invoice["metadata"].get("line_id") == line_id
         expect(paid, f"a refund is due for line {line_id}, and its invoice is {invoice.get('status')}")
-        seen = facts.lines.get(line_id or "", [{}])[-1]
-        known = seen.get("refund_due") and _to_refund(seen) == alarm.get("invoice")
+        seen = facts.lines.get(line_id or "", [{}])[0]  # later it may read its own write
+        known = seen.get("refund_due") and _to_refund(seen) == alarm.value("invoice")
         expect(not known, f"the refund of line {line_id} was known, and raises another alarm")
     elif alarm.metric == REFUSED:
         expect(facts.refused, f"Stripe has refused nothing, and there is an alarm: {alarm}")
     elif alarm.metric == MISSING:
-        unknown = alarm.get("invoice") in facts.unknown or facts.refused
+        unknown = alarm.value("invoice") in facts.unknown or facts.refused
         expect(unknown, f"Stripe knows the invoice of line {line_id}, and there is an alarm")
     elif alarm.metric in {"StripeRefused", "ReconcileLineFailed"}:
         expect(facts.trouble, f"nothing went wrong, and there is an alarm: {alarm}")
@@ -299,5 +308,5 @@ def _excess(workspace: Json) -> dict[str, int]:
 def observed(product: Product, cast: Cast) -> Observer:
     """An observer of everything that the cast plays from now on."""
     observer = Observer(product)
-    cast.watch = observer.played
+    cast.judge = observer.played
     return observer

@@ -68,8 +68,8 @@ class Alarm(NamedTuple):
     metric: str
     context: tuple[tuple[str, str], ...]
 
-    def get(self, name: str) -> str | None:
-        """What the alarm is about: its line, its invoice."""
+    def value(self, name: str) -> str | None:
+        """What its context says: its line, its invoice."""
         return dict(self.context).get(name)
 
 

@@ -41,7 +41,11 @@ def kept(name: str, stripe: MemoryStripe) -> int:
 def left(stripe: MemoryStripe, invoice_id: str) -> int:
     """What was paid by an invoice and did not go back, as Stripe says."""
     went = sum(int(one["amount"]) for one in refunds_of(stripe, invoice_id) if one["status"] == "succeeded")
-    return int(amounts(stripe.invoices[invoice_id])["amount_paid"]) - went
+    invoice = amounts(stripe.invoices[invoice_id])
+    noted = sum(int(one["total"]) for one in stripe.credit_notes.values() if one["invoice"] == invoice_id)
+    # A person's credit note, of which nothing but its amount is known.
+    other = int(invoice.get("post_payment_credit_notes_amount", 0)) - noted
+    return int(invoice["amount_paid"]) - went - other
 
 
 def reversals_heard(lines: dict[str, Json], world: World) -> None:

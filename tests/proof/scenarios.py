@@ -57,13 +57,14 @@ CREATORS = ("create", "create-email", "create-A", "create-B", "insistent-A")
 AT_STRIPE = ("pay", "pay-doubled", "pay-unheard", "debit", "debit-fails", "void", "write-off", "late-webhook")
 ON_A_DRAFT = ("delete-draft", "add-item")
 ON_A_LINE = ("poll", "cancel", "payment_link", *AT_STRIPE)
-OTHER_HANDS = ("part", "copy", "copy-unheard", "revise", "revise-unheard", "credit", "switch")
+ON_AN_INVOICE = ("part", "copy", "copy-unheard", "revise", "revise-unheard", "credit", "switch")
 ANYTIME = ("upgrade", "end", "reconcile")
 PROVISIONING = ("provisioned", "not-provisioned", "stream", "stream-doubled")
 # Beginnings that are played from an empty world.
 PLAYED = {
     "full": stage.full,
     "waiting": stage.waiting,
+    "touched": stage.waiting,
     "provisioning": stage.provisioning,
     "unvoidable": stage.unvoidable,
     "renewed": stage.renewed,
@@ -110,7 +111,7 @@ PAIRS = {
         "end",
     ),
     "canceled": observed.PAIRS,
-    "waiting-hands": (*OTHER_HANDS, "pay", "poll", "cancel", "reconcile", "create-A"),
+    "touched": (*ON_AN_INVOICE, "pay", "poll", "cancel", "reconcile", "create-A"),
     "unvoidable": ("cancel", "poll", "reconcile", "pay", "upgrade", "end", "switch"),
     "renewed": ("pay", "pay-unheard", "poll", "reconcile"),
     "capped": ("create-A", "create-B", "insistent-A", "reconcile"),
@@ -244,6 +245,13 @@ BOUNDED = (
     "old-item/delete-draft",
     "old-final/cancel",
     "missing/poll",
+    "touched/part+cancel",
+    "touched/credit+poll",
+    "touched/copy-unheard+poll",
+    "touched/revise-unheard+poll",
+    "touched/switch+poll",
+    "unvoidable/cancel",
+    "renewed/pay+poll",
     "capped/create-A",
     "refusing/create-A",
     "canceled/pay-copy",
@@ -258,8 +266,8 @@ _MIRRORED = ("room", "full", "capped", "refusing")
 
 def _worthwhile(beginning: str, pair: tuple[str, str]) -> bool:
     unmakable = all(actor in _NEEDS_LINE.get(beginning, ()) for actor in pair)
-    # Without other hands it is the same as in `waiting`; two revisions take a minute, with one of them unheard 9 s.
-    idle = beginning == "waiting-hands" and (not set(pair) & set(OTHER_HANDS) or set(pair) == {"revise"})
+    # If nobody touches the invoice, it is the same as in `waiting`; two revisions take a minute, with one unheard 9 s.
+    idle = beginning == "touched" and (not set(pair) & set(ON_AN_INVOICE) or set(pair) == {"revise"})
     if unmakable or idle or (beginning == "refusing" and set(pair) == {"insistent-A"}):
         return False  # nothing to act on; each try of each is a new line
     if beginning == "canceled":

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tests.proof import memory_hands, memory_reversals
+from tests.proof import memory_dashboard, memory_reversals
 from tests.proof.actors import Call, Cast, Json, Lines, Script
 from tests.proof.expressions import Typed
 from tests.proof.memory_stripe import MemoryStripe
@@ -234,22 +234,22 @@ def _by_hand(name: str, what: str, act: Callable[[MemoryStripe, str, int], Memor
 
 
 def pay_part() -> Script:
-    return _by_hand("part payment", "the customer pays a part", memory_hands.pay_part)
+    return _by_hand("part payment", "the customer pays a part", memory_dashboard.pay_part)
 
 
 def copy_and_pay(*, delivered: int = 1) -> Script:
     name = ("paid copy, webhook lost", "paid copy")[delivered]
     what = "an operator duplicates the invoice, and the duplicate is paid"
-    return _by_hand(name, what, memory_hands.copy_and_pay, *["invoice.paid"] * delivered)
+    return _by_hand(name, what, memory_dashboard.copy_and_pay, *["invoice.paid"] * delivered)
 
 
 def revise(*, delivered: int = 1) -> Script:
     name = ("revision, webhook lost", "revision")[delivered]
-    return _by_hand(name, "an operator revises the invoice", memory_hands.revise, *["invoice.voided"] * delivered)
+    return _by_hand(name, "an operator revises the invoice", memory_dashboard.revise, *["invoice.voided"] * delivered)
 
 
 def credit() -> Script:
-    return _by_hand("credit note", "an operator credits the whole invoice", memory_hands.credit, "invoice.paid")
+    return _by_hand("credit note", "an operator credits the whole invoice", memory_dashboard.credit, "invoice.paid")
 
 
 def debit(*, succeeds: bool = True) -> Script:
@@ -547,7 +547,7 @@ def unvoidable(cast: Cast, world: World) -> World:
     world = waiting(cast, world)
     invoice = invoice_of(world, payable(world), "open")
     assert invoice is not None
-    return replace(world, stripe=memory_hands.refuse_void(world.stripe, invoice))
+    return replace(world, stripe=memory_dashboard.refuse_void(world.stripe, invoice))
 
 
 def renewed(cast: Cast, world: World) -> World:

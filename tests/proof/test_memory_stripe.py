@@ -13,6 +13,7 @@ import pytest
 
 from line_requests.billing.events import FEED_INVOICE_EVENTS, SUBSCRIPTION_EVENTS
 from tests.local.stripe_double import StripeDouble
+from tests.proof import memory_dashboard
 from tests.proof.memory_stripe import MemoryStripe
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ REQUESTS = 700
 ROUTES = 12
 NEVER_REFUSED = {"GET invoices", "GET invoiceitems"}
 FEED = {*FEED_INVOICE_EVENTS, *SUBSCRIPTION_EVENTS}
+BY_PEOPLE = {"pay_part": memory_dashboard.pay_part, "credit_note": memory_dashboard.credit}
 ITEM = {
     "customer": "cus_acme",
     "price_data[currency]": "usd",
@@ -101,7 +103,11 @@ class Both:
     def settle(self, act: str, invoice: str) -> None:
         """What a customer or an operator does at Stripe, if it can be done, in both."""
         before = self.memory
-        if act == "paid":
+        if act in BY_PEOPLE:
+            self.memory = BY_PEOPLE[act](before, invoice, self.now_s)
+            if self.memory is not before:
+                self.double.touch_invoice(self.there[invoice], act, 1 if act == "pay_part" else None)
+        elif act == "paid":
             self.memory = before.pay(invoice, self.now_s)
             if self.memory is not before:
                 self.double.pay_invoice(self.there[invoice])
@@ -170,7 +176,7 @@ def test_random_requests_are_answered_alike(both: Both) -> None:
         if method == "POST" and "id" in answer:
             {"invoices": invoices, "invoiceitems": items}.get(path, []).append(answer["id"])
         if invoice in both.memory.invoices and chance.random() < 0.1:
-            both.settle(chance.choice(["paid", "written off"]), invoice)
+            both.settle(chance.choice(["paid", "written off", *BY_PEOPLE]), invoice)
     mine, theirs = both.events()
     assert mine == theirs
     asked = {what for what, _ in both.outcomes}

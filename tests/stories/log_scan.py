@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ class LogScan:
         self._stack = stack
         self._since_ms = int(time.time() * 1000)
         self._sent = {PRODUCT_API_KEY, *WEBHOOK_SECRETS}
+        self._named = set[str]()
 
     def request(self, sent: httpx.Request) -> None:
         """An event hook of httpx."""
@@ -43,7 +45,7 @@ class LogScan:
         except (ValueError, RecursionError):
             return
         if isinstance(body, dict):
-            self._sent |= {value for name in (*PERSONAL, "idempotencyKey") if isinstance(value := body.get(name), str)}
+            self._named |= {value for name in (*PERSONAL, "idempotencyKey") if isinstance(value := body.get(name), str)}
 
     def _personal(self) -> Iterator[str]:
         session: Any = self._stack.ministack.session
@@ -66,10 +68,16 @@ class LogScan:
         """Each value that was logged, with the first line that has it."""
         hidden = {
             value
-            for value in {*self._sent, *self._personal()}
+            for value in {*self._sent, *self._named, *self._personal()}
             if len(value.strip()) >= CHARS_MIN and value not in WORDS and len(set(value)) > 1
         }
         lines = list(self._logged())
         text = "\n".join(lines)
         assert lines, "there are no logs"
-        return {value: next(line for line in lines if value in line) for value in hidden if value in text}
+        # A number of seven digits may stand in an id; a token may stand in a longer one.
+        found = {value for value in hidden if value in text and (value in self._sent or _apart(value, text))}
+        return {value: next(line for line in lines if value in line) for value in found}
+
+
+def _apart(value: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None

@@ -6,7 +6,7 @@ from line_requests.billing.account import Billing
 from line_requests.billing.events import Hint
 from line_requests.clock import Clock
 from line_requests.domain.errors import BillingUnavailable
-from line_requests.domain.model import Invoice, Line, Status
+from line_requests.domain.model import Invoice, Line, PaymentStatus, Status
 from line_requests.domain.reversals import PaidInvoice
 from line_requests.storage.stores import Stores
 from line_requests.telemetry import alarm
@@ -65,8 +65,8 @@ class ReversalSync:
         known = {(reversal.id, reversal.cause) for reversal in line.reversals}
         found = [one for invoice in invoices for one in invoice.reversals(clock.now_ms())]
         heard = [(reversal, ours) for reversal, ours in found if (reversal.id, reversal.cause) not in known]
-        kept = sum(invoice.kept for invoice in to_refund(line, invoices))
-        refund_due = kept > 0
+        kept = {invoice.id: invoice.kept for invoice in to_refund(line, invoices) if invoice.kept}
+        refund_due = bool(kept)
         if not heard and refund_due is line.refund_due:
             return line
         # The alarms come before the write: a crash in between repeats them rather than loses them.
@@ -76,7 +76,8 @@ class ReversalSync:
                 alarm("Reversal", "money went back, or may", line_id=line.id, **context)
                 alarmed.add((reversal.id, reversal.cause))
         if refund_due and not line.refund_due and "RefundDue" not in alarmed:
-            alarm("RefundDue", "a payment did not go back", line_id=line.id, invoice=line.invoice_id, amount=kept)
+            for invoice_id, amount in kept.items():
+                alarm("RefundDue", "a payment did not go back", line_id=line.id, invoice=invoice_id, amount=amount)
             alarmed.add("RefundDue")
         return self._lines.save_reversals(line, [reversal for reversal, _ in heard], refund_due=refund_due)
 
@@ -91,4 +92,5 @@ def to_refund(line: Line, invoices: Iterable[PaidInvoice]) -> list[PaidInvoice]:
     """Those whose payment has to go back: all of a line that owes its refund, else what was paid beside its invoice."""
     if line.status is Status.AWAITING_PAYMENT:
         return []
-    return [invoice for invoice in invoices if line.owes_refund or invoice.id != line.invoice_id]
+    own = line.invoice_id if line.payment_status is PaymentStatus.PAID and not line.owes_refund else None
+    return [invoice for invoice in invoices if invoice.id != own]

@@ -135,7 +135,8 @@ async function tenAtOnce() {
   );
   const results = await Promise.all(each.map(request));
   const counts = Map.groupBy(results, (result) => `${result.status} ${outcome(result)}`);
-  show(...[...counts.keys()].sort().map((text) => element("div", { textContent: `${counts.get(text).length} × ${text}` })));
+  const row = (text) => element("div", { textContent: `${counts.get(text).length} × ${text}` });
+  show(...[...counts.keys()].sort().map(row));
   if (!asked.key) form.elements.lastName.value = following(asked.lastName, AT_ONCE);
   await refresh();
 }
@@ -156,7 +157,7 @@ async function crash() {
   showAnswer(result);
   $("#fault").textContent =
     result.status >= 500
-      ? "The request is half made. Let Stripe recover; then a poll, a retry with the same key or the reconciler finishes it."
+      ? "The request is half made. Let Stripe recover; then a poll, a retry with its key or the reconciler finishes it."
       : result.answer.paymentRequired
         ? "The request is complete: the product found at Stripe what the failed call had done."
         : "Stripe was not called: only a paid add-on calls it.";

@@ -18,6 +18,7 @@ const reference = SwaggerUIBundle({
   validatorUrl: null,
   onComplete: () => {
     reference.preauthorizeApiKey("bearer", workspace.apiKey);
-    document.querySelector("#workspace").textContent = `“Execute” calls this stack as the workspace ${workspace.workspaceId}.`;
+    const caller = `“Execute” calls this stack as the workspace ${workspace.workspaceId}.`;
+    document.querySelector("#workspace").textContent = caller;
   },
 });

@@ -14,8 +14,10 @@ export const hint = (textContent) => element("span", { className: "hint", textCo
 export const link = (href, textContent, className = "") =>
   element("a", { href, textContent, className, target: "_blank", rel: "noopener" });
 
-export const button = (textContent, action) =>
-  element("button", { type: "button", textContent, onclick: ({ currentTarget }) => whileBusy([currentTarget], action) });
+export function button(textContent, action) {
+  const onclick = ({ currentTarget }) => whileBusy([currentTarget], action);
+  return element("button", { type: "button", textContent, onclick });
+}
 
 /** Act unless one of the buttons is busy. The attribute `disabled` would take the focus from a busy button. */
 export async function whileBusy(buttons, act) {

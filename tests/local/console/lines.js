@@ -5,6 +5,7 @@ import { call, control } from "./requests.js";
 
 const INCLUDED_STEPS = ["requested", "provisioning", "active"];
 const PAID_STEPS = ["requested", "awaiting_payment", "provisioning", "active"];
+const FAILURE = { outcome: "failed", reasonCode: "unavailable", reason: "no number is left" };
 const ENDS = ["failed", "canceled"];
 
 const cards = new Map();
@@ -108,7 +109,7 @@ function actionsOf(line, { apiKey, provisioning, refresh }) {
       if (provisioning !== "manual") return [poll];
       return [
         button("Provisioner: succeeded", provision({ outcome: "succeeded" })),
-        button("Provisioner: failed", provision({ outcome: "failed", reasonCode: "unavailable", reason: "no number is left" })),
+        button("Provisioner: failed", provision(FAILURE)),
         poll,
       ];
     case "active":

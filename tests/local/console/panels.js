@@ -53,7 +53,8 @@ const row = (left, right, note) =>
   element("li", {}, element("span", {}, left), element("span", { className: "amount" }, right), note && hint(note));
 
 function allowanceRow([kind, { included, used, held, cap, next, addOn }]) {
-  const notes = [`${held} held`, cap === null ? null : `at most ${cap}`, addOn && `each further one ${recurring(addOn)}`];
+  const limit = cap === null ? null : `at most ${cap}`;
+  const notes = [`${held} held`, limit, addOn && `each further one ${recurring(addOn)}`];
   const amount = element("span", {}, `${used} of ${included} used `, tag(next));
   return row(KINDS[kind], amount, notes.filter(Boolean).join(" · "));
 }
@@ -65,14 +66,15 @@ function lineRow(line) {
 }
 
 function showCharges({ subscription, pending, invoices }) {
-  rows("#subscription", (subscription?.items.data ?? []).map(itemRow));
+  rows("#subscription", (subscription?.items.data ?? []).map((item) => itemRow(item, subscription.currency)));
   rows("#pending", pending.map(({ description, amount, currency }) => row(description, money(amount, currency))));
   rows("#invoices", invoices.map(invoiceRow));
 }
 
-function itemRow({ price, quantity, current_period_end: end }) {
-  const { unit_amount: unitAmount, currency, recurring: { interval: unit, interval_count: count } } = price;
+function itemRow({ price, quantity, current_period_end: end }, currency) {
+  const { interval: unit, interval_count: count } = price.recurring;
   const interval = count === 1 ? unit : `${count} ${unit}s`;
+  const { unit_amount: unitAmount } = price.currency === currency ? price : price.currency_options[currency];
   const amount = `${quantity} × ${recurring({ unitAmount, currency, interval })}`;
   return row(price.product.name, amount, `until ${date(end)}`);
 }

@@ -93,5 +93,5 @@ def _preview(target: Target, checked: Checked) -> Row:
     stores = target.deployment.stores
     return {
         "changes": plan_diff.diff(stores.plans.all(), checked.plans, checked.removed),
-        "overPlan": over_plan.rows(stores.workspaces.all(), checked.plans),
+        "overPlan": over_plan.rows(render.count(stores.workspaces.all(), "Reading the whole table"), checked.plans),
     }

@@ -110,7 +110,8 @@ def recount(workspace: WorkspaceId, /, *, yes: Yes = False, target: Deployed) ->
 def sync_all(target: Target) -> list[Row]:
     """Syncs every workspace; one that fails stops nothing and is reported at the end."""
     rows, failed = list[Row](), 0
-    for workspace_id in render.track(sorted(target.deployment.stores.workspaces.ids()), "Syncing workspaces"):
+    ids = sorted(render.count(target.deployment.stores.workspaces.ids(), "Reading the whole table"))
+    for workspace_id in render.track(ids, "Syncing workspaces"):
         row: Row = {"workspace": workspace_id, "plan": None, "status": None, "error": None}
         try:
             synced = _sync(target, workspace_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tests.proof import memory_reversals
 from tests.proof.memory_objects import Json, list_of
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ def credit(stripe: MemoryStripe, invoice_id: str, now_s: int) -> MemoryStripe:
     total = sum(line["amount"] for line in invoice["lines"]["data"])
     paid = invoice.get("amount_paid", 0)
     credited = {"pre_payment_credit_notes_amount": total - paid, "post_payment_credit_notes_amount": paid}
-    return stripe.with_invoice(invoice | {"status": "paid", "total": total} | credited, "invoice.paid", now_s=now_s)
+    noted = invoice | {"status": "paid", "total": total} | credited
+    # What was paid goes back with the note.
+    return memory_reversals.by_hand(stripe.with_invoice(noted, "invoice.paid", now_s=now_s), invoice_id, now_s)
 
 
 def refuse_void(stripe: MemoryStripe, invoice_id: str) -> MemoryStripe:

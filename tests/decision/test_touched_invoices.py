@@ -1,4 +1,4 @@
-"""Invoices that other hands touch: which one counts for a line, and what has to be refunded."""
+"""Invoices that people touch at Stripe: which one counts for a line, and what has to be refunded."""
 
 from __future__ import annotations
 
