@@ -23,7 +23,11 @@ SCENARIOS = (
     "room/create-A+end",
 )
 HISTORIES = 4
-SDKS = ("aws_lambda_powertools", "boto3", "greenlet", "httpx", "hypothesis", "jwt", "pydantic", "pytest", "stripe")
+SDKS = (
+    *("aws_lambda_powertools", "boto3", "email_validator", "greenlet", "httpx", "hypothesis", "jwt", "pydantic"),
+    *("pytest", "starlette", "stripe", "uvicorn", "yaml"),
+)
+PLUGINS_OFF = ("cacheprovider", "cov", "randomly", "schemathesis", "xdist")
 
 
 class Found(Exception):
@@ -125,7 +129,7 @@ def plant(mutant: Mutant) -> None:
 def _run_tests(files: Sequence[str]) -> None:
     import pytest
 
-    plugins = [option for plugin in ("cacheprovider", "xdist", "cov") for option in ("-p", f"no:{plugin}")]
+    plugins = [option for plugin in PLUGINS_OFF for option in ("-p", f"no:{plugin}")]
     if pytest.main(["-q", "-x", "--assert=plain", *plugins, *files]) != 0:
         raise Found
 
