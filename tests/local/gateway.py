@@ -42,6 +42,8 @@ class Gateway:
         self._api_id = api_id
         self._origin = (b"http", host.encode(), int(port))
         self._pool = httpcore.AsyncConnectionPool(max_connections=None, keepalive_expiry=30)
+        self.in_flight = 0
+        """Requests that are not answered yet, also of clients that are gone."""
 
     async def close(self) -> None:
         await self._pool.aclose()
@@ -54,6 +56,18 @@ class Gateway:
     ) -> None:
         if scope["type"] != "http":
             return
+        self.in_flight += 1
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self.in_flight -= 1
+
+    async def _answer(
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ) -> None:
         body = await _read(receive)
         if body is None:
             answer = _aws_error(413, "Request Entity Too Large")

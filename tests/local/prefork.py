@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from importlib import import_module
 from typing import IO, Any
 
@@ -66,47 +67,44 @@ class Parent:
     """The process that the workers are forked from; of this process's group, so that it ends with it."""
 
     def __init__(self) -> None:
-        self._address = os.path.join(os.environ["TMPDIR"], "prefork")  # noqa: PTH118 - a path for connect()
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(self._address)
-            listener.listen(100)
+        self._connection, theirs = socket.socketpair()
+        with theirs:
             subprocess.Popen(
-                [sys.executable, __file__, str(listener.fileno())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[listener.fileno()],
+                [sys.executable, __file__, str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
             )
+        self._stream = self._connection.makefile("rw")
+        self._one_at_a_time = threading.Lock()
 
     def fork(self, arguments: list[str], *, cwd: str, env: dict[str, str]) -> Worker:
         """A worker that runs a Python file with these directory, environment and pipes of its own."""
         (stdin, to_it), (from_it, stdout), (errors, stderr) = (os.pipe() for _ in range(3))
         theirs = [stdin, stdout, stderr]
-        with socket.socket(socket.AF_UNIX) as connection, connection.makefile("rw") as stream:
-            connection.connect(self._address)
-            socket.send_fds(connection, [b"\0"], theirs)
-            stream.write(json.dumps([arguments, cwd, env]) + "\n")
-            stream.flush()
-            pid = int(stream.readline())
+        with self._one_at_a_time:
+            socket.send_fds(self._connection, [b"\0"], theirs)
+            self._stream.write(json.dumps([arguments, cwd, env]) + "\n")
+            self._stream.flush()
+            pid = int(self._stream.readline())
         for fd in theirs:
             os.close(fd)
         return Worker(pid, os.fdopen(to_it, "w", 1), os.fdopen(from_it), os.fdopen(errors))
 
 
-def serve(listener: socket.socket) -> str:
-    """Forks a worker for each connection; returns only in those, the file that each has to run."""
+def serve(connection: socket.socket) -> str:
+    """Forks a worker for each request; returns only in those, the file that each has to run."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
-    while True:
-        connection, _ = listener.accept()
-        with connection, connection.makefile("rw") as stream:
-            _, fds, _, _ = socket.recv_fds(connection, 1, 3)
+    with connection, connection.makefile("rw") as stream:
+        while True:
+            byte, fds, _, _ = socket.recv_fds(connection, 1, 3)
+            if not byte:
+                sys.exit()  # MiniStack has ended
             request: list[Any] = json.loads(stream.readline())
             pid = os.fork()
-            if pid:
-                stream.write(f"{pid}\n")
-        if not pid:
-            break
-        for fd in fds:
-            os.close(fd)
-    listener.close()
+            if not pid:
+                break
+            for fd in fds:
+                os.close(fd)
+            stream.write(f"{pid}\n")
+            stream.flush()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     [file], directory, environment = request
     for number, fd in enumerate(fds):

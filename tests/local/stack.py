@@ -251,7 +251,7 @@ class LocalStack:
         return deploy(self.ministack, self.parameters)
 
     def _serve(self, listener: socket.socket) -> None:
-        gateway = Gateway(self.ministack.endpoint, self.deployment.api_id)
+        gateway = self.gateway = Gateway(self.ministack.endpoint, self.deployment.api_id)
 
         @asynccontextmanager
         async def close_afterwards(_: Starlette) -> "AsyncIterator[None]":

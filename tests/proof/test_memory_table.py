@@ -18,7 +18,7 @@ from tests.support.engine import dynamodb, engine, new_table
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-OPERATIONS = 500
+OPERATIONS = 1_000
 # What an answer is judged by; the rest is messages and meters.
 BODY = ("Item", "Items", "Attributes", "Count", "ScannedCount", "LastEvaluatedKey")
 METHODS = {

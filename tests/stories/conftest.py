@@ -8,7 +8,7 @@ import pytest
 
 from tests.stories.listener import Listener
 from tests.stories.log_scan import LogScan
-from tests.stories.world import Workspace, World, world_on
+from tests.stories.world import Workspace, World, eventually, world_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,7 @@ def _world(running_stack: LocalStack) -> Iterator[World]:
 @pytest.fixture
 def world(_world: World, stack: LocalStack) -> World:
     """The stack with its initial modes, which `stack` restores after the test, and with nothing due."""
+    eventually(lambda: stack.gateway.in_flight == 0)  # of pages that are closed, say
     _world.quiet()
     stack.double.forget_events()  # otherwise each reconciler run would read the events of all earlier stories
     stack.demo.forget_due()  # and check the lines that they left
