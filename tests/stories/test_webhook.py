@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +177,7 @@ def test_unknown_events_and_foreign_invoices_are_200_without_effect(world: World
 
 def test_invoice_of_ours_without_its_line_alarms_and_changes_nothing(world: World, workspace: Workspace) -> None:
     """[56] As after a table was restored, and for our customers only."""
-    lost = "0" * 24
+    lost = secrets.token_hex(12)
     metadata = {"workspace_id": workspace.id, "line_id": lost}
     calls = world.calls()
     stranger = {"id": "in_lost", "object": "invoice", "customer": "cus_foreign", "metadata": metadata}
