@@ -48,7 +48,8 @@ test: .venv/ready .venv-ministack/ready ## run every test (PYTEST_ARGS="-k word"
 
 # To trace doubles what a test costs; the stack's functions and the explorer run in processes of their own.
 coverage: .venv/ready .venv-ministack/ready ## branch coverage of what runs beside the stack, with its floor
-	.venv/bin/pytest -n 2 --dist loadfile tests/{decision,edges,operator,races,store} --cov
+	.venv/bin/pytest -n 2 --dist loadfile tests/{decision,edges,operator,races,store} --cov \
+		--ignore-glob='tests/operator/test_d*.py' --ignore=tests/operator/test_smoke.py
 
 prove: .venv/ready ## explore every interleaving with at most one fault, keep the books of made-up years, plant bugs and find them (FULL=1)
 	.venv/bin/python -m tests.proof $(PROVE_ARGS)
