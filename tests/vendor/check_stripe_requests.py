@@ -207,6 +207,7 @@ def _call_billing(stack: LocalStack) -> None:
             lambda: subscriptions.set_quantity("sub_1", "price_1", StripeItem("si_1", 1, ours=True), 2),
             lambda: subscriptions.set_quantity("sub_1", "price_1", StripeItem("si_1", 1, ours=True), 0),
         ],
+        "listed": [lambda: list(subscriptions.listed())],
         "charged_quantities": [lambda: subscriptions.charged_quantities("sub_1", examples.PERIOD)],
         "create_pending_item": [lambda: subscriptions.create_pending_item(workspace, owed)],
         "has_item": [lambda: subscriptions.has_item(workspace, owed)],
