@@ -20,7 +20,7 @@ from benchmark import (
     handler_cpu,
     hot_workspace,
     one_round_trip,
-    operator,
+    operators,
     reconcile,
     side_by_side,
 )
@@ -47,7 +47,7 @@ def main() -> None:
     figures["demo"] = {"seconds": demo.seconds()}
     figures["package_mb"] = {"layers": _layer_mb()}
     _with_world("reconciler", lambda world: figures.update(reconcile=reconcile.measure(world, 1_000, 10_000)))
-    _with_world("operator", lambda world: figures.update(operator=operator.measure(world)))
+    _with_world("operator", lambda world: figures.update(operator=operators.measure(world)))
     _with_world("growth", lambda world: figures.update(growth=growth.measure(world)))
     BUILD.mkdir(exist_ok=True)
     (BUILD / "bench.json").write_text(json.dumps(figures, indent=2) + "\n")
