@@ -36,7 +36,7 @@ def main() -> None:
     # follows the stack's clock, but not the level of MiniStack's log.
     os.environ["PYTHONPATH"] = os.environ.pop("WORKER_PYTHONPATH")
     del os.environ["LOG_LEVEL"]
-    if sys.platform == "linux":
+    if prefork.possible():
         lambda_runtime.subprocess = SimpleNamespace(**vars(subprocess) | {"Popen": _fork_workers(prefork.Parent())})
     # The socket that was bound for it, instead of one of its own.
     inherited, create = f"fd://{os.environ.pop('GATEWAY_SOCKET')}", Config._create_sockets  # noqa: SLF001 - it has no setting

@@ -32,6 +32,15 @@ PACKAGES = (
 )
 
 
+def possible() -> bool:
+    """Whether this system has what workers are waited for with: Linux since 5.3 has."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
 class Worker:
     """A forked process: as much of subprocess.Popen as MiniStack uses."""
 
