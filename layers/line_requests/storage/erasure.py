@@ -13,7 +13,7 @@ ERASABLE = (Status.CANCELED, Status.FAILED)
 
 
 class Erasure:
-    """Removes what was asked for in a line's request; what is left names nobody."""
+    """Removes the personal data of a line's request; what is left names no person."""
 
     def __init__(self, table: Table) -> None:
         self._table = table

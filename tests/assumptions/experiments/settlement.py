@@ -29,7 +29,7 @@ def empty_draft_is_paid_by_finalizing(account: Account) -> None:
 
 @assumption(
     source="https://docs.stripe.com/invoicing/overview",
-    if_true="The 201 says `included` in shape and `paid` in status: there is nothing to pay.",
+    if_true="The 201 has the shape of an included line and the payment status `paid`.",
     if_false="The client would be sent to a page that asks for nothing.",
 )
 def zero_amount_is_paid_by_finalizing(account: Account) -> None:

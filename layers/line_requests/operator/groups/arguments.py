@@ -27,7 +27,7 @@ def read_file(file: str) -> str:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Raises Refused unless the operator agrees; without a terminal nobody can be asked."""
+    """Raises Refused unless the operator agrees; without a terminal only `yes` agrees."""
     if yes:
         return
     if not sys.stdin.isatty():
