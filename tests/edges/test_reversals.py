@@ -1,304 +1,34 @@
-"""Refunds, disputes and credit notes: heard once, written on the line, and given back once by the command."""
+"""Refunds, disputes and credit notes are heard once and written on their line."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from line_requests.billing.credit_notes import CreditNotes
 from line_requests.billing.events import REVERSAL_EVENTS, hint_of
 from line_requests.billing.reversals import Reversals
 from line_requests.domain.errors import (
     BillingMisconfigured,
-    BillingRejected,
-    BillingUnavailable,
-    NotInThisStatus,
-    ReplayedFailure,
 )
-from line_requests.domain.model import PaymentStatus, Status
-from tests.support.shop import clock, of_type, together
+from tests.edges.reversals import (
+    PRICE,
+    Json,
+    alarms,
+    canceled_then_paid,
+    causes,
+    failed,
+    hear,
+    refund,
+    refunds,
+    released,
+    touch,
+    waiting,
+)
+from tests.support.shop import clock, together
 
 if TYPE_CHECKING:
-    from line_requests.domain.model import Line
     from tests.support.shop import Shop
-
-Json = dict[str, Any]
-
-PRICE = 1500
-
-
-def waiting(shop: Shop) -> Line:
-    shop.workspace(0)
-    shop.submit("k")
-    (line,) = shop.consistent()
-    assert line.awaiting
-    return line
-
-
-def hear(shop: Shop, *kinds: str) -> None:
-    """Delivers what happened at Stripe since the last time, oldest first; by default all that the endpoint sends."""
-    events = shop.double.all_of("event")
-    shop.double.forget_events()
-    for event in reversed(events):
-        if not kinds or event["type"] in kinds:
-            shop.product.webhook.apply(clock(9.0), hint_of(event))
-
-
-def failed(shop: Shop) -> Line:
-    """A paid line that its provisioner failed."""
-    line = waiting(shop)
-    assert line.invoice_id is not None
-    shop.double.pay_invoice(line.invoice_id)
-    hear(shop)
-    return shop.world.lines.mark_failed(shop.world.line(line), "no numbers left", clock().now_ms())
-
-
-def released(shop: Shop) -> Line:
-    line = failed(shop)
-    return shop.world.lines.release(line, "released_by_client", clock().now_ms())
-
-
-def canceled_then_paid(shop: Shop) -> Line:
-    """A request whose payment was on its way when its line was canceled."""
-    line = waiting(shop)
-    shop.world.lines.cancel(line, "canceled", clock().now_ms())
-    assert line.invoice_id is not None
-    shop.double.pay_invoice(line.invoice_id)
-    hear(shop)
-    return shop.world.line(line)
-
-
-def refund(shop: Shop, line: Line) -> Line:
-    return shop.product.refunds.give_back(clock(), shop.world.line(line))[0]
-
-
-def touch(shop: Shop, line: Line, action: str, amount: int | None = None) -> Json:
-    assert line.invoice_id is not None
-    return shop.double.touch_invoice(line.invoice_id, action, amount)
-
-
-def causes(line: Line) -> list[str]:
-    return [reversal.cause for reversal in line.reversals]
-
-
-def refunds(shop: Shop) -> list[tuple[int, str]]:
-    return [(one["amount"], one["status"]) for one in reversed(shop.double.all_of("refund"))]
-
-
-def alarms(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    printed = capsys.readouterr().out
-    return [name for name in ("RefundDue", "Reversal") for _ in range(printed.count(f'"{name}":[1.0]'))]
-
-
-# --- the command --------------------------------------------------------------------------------
-
-
-def test_released_paid_line_is_refunded_by_one_credit_note(shop: Shop) -> None:
-    """[55]"""
-    line = released(shop)
-    assert line.refund_due
-    refunded = refund(shop, line)
-    assert not refunded.refund_due
-    assert refunded.status is Status.CANCELED
-    assert causes(refunded) == ["refund_succeeded", "credit_note_issued"]
-    (note,) = shop.double.all_of("credit_note")
-    assert (note["invoice"], note["total"], note["post_payment_amount"]) == (line.invoice_id, PRICE, PRICE)
-    assert refunds(shop) == [(PRICE, "succeeded")]
-
-
-def test_payment_after_a_cancel_is_refunded(shop: Shop) -> None:
-    """[44, 55]"""
-    line = canceled_then_paid(shop)
-    assert line.refund_due
-    assert not refund(shop, line).refund_due
-    assert refunds(shop) == [(PRICE, "succeeded")]
-
-
-def test_failed_paid_line_is_released_before_it_is_refunded(shop: Shop) -> None:
-    """[55] A line that was refunded can no longer be retried."""
-    refunded = refund(shop, failed(shop))
-    assert (refunded.status, refunded.refund_due) == (Status.CANCELED, False)
-    assert refunded.history[-1].cause == "released_by_operator"
-    assert refunds(shop) == [(PRICE, "succeeded")]
-
-
-@pytest.mark.parametrize("retries", [1, 3])
-def test_repeated_refund_gives_nothing_back(shop: Shop, retries: int) -> None:
-    """[55]"""
-    line = released(shop)
-    refund(shop, line)
-    for _ in range(retries):
-        refund(shop, line)
-    assert refunds(shop) == [(PRICE, "succeeded")]
-    assert len(shop.double.all_of("credit_note")) == 1
-
-
-def test_parallel_refunds_give_back_once(shop: Shop) -> None:
-    """[55]"""
-    line = released(shop)
-    results = together(*[lambda: refund(shop, line)] * 4)
-    assert of_type(results, type(line))
-    assert refunds(shop) == [(PRICE, "succeeded")]
-    assert not refund(shop, line).refund_due
-
-
-@pytest.mark.parametrize("fault", ["error_before", "error_after", "timeout_after"])
-def test_refund_whose_answer_is_lost_gives_back_once(shop: Shop, fault: Any) -> None:  # noqa: ANN401 - the double's literal
-    """[55] The credit note is looked for before another is made."""
-    line = released(shop)
-    shop.double.set_faults(fault, 1, "/v1/credit_notes")
-    with suppress(BillingUnavailable):
-        shop.product.refunds.give_back(clock(4.0), line)
-    shop.double.set_faults(fault, 0)
-    assert not refund(shop, line).refund_due
-    assert refunds(shop) == [(PRICE, "succeeded")]
-
-
-def test_earlier_refund_by_hand_is_linked_and_only_the_rest_is_refunded(shop: Shop) -> None:
-    """[55]"""
-    line = released(shop)
-    by_hand = touch(shop, line, "refund", 400)
-    assert not refund(shop, line).refund_due
-    (note,) = shop.double.all_of("credit_note")
-    assert sorted(one["amount_refunded"] for one in note["refunds"]) == [400, 1100]
-    assert by_hand["id"] in {one["refund"] for one in note["refunds"]}
-    assert refunds(shop) == [(400, "succeeded"), (1100, "succeeded")]
-
-
-def test_payment_outside_stripe_is_credited_outside_stripe(shop: Shop) -> None:
-    """[55]"""
-    line = waiting(shop)
-    assert line.invoice_id is not None
-    shop.stripe.v1.invoices.pay(line.invoice_id, {"paid_out_of_band": True})
-    hear(shop)
-    line = shop.world.lines.mark_failed(shop.world.line(line), "no", clock().now_ms())
-    assert not refund(shop, line).refund_due
-    (note,) = shop.double.all_of("credit_note")
-    assert (note["out_of_band_amount"], note["refunds"]) == (PRICE, [])
-
-
-def test_payment_from_the_balance_goes_back_to_the_balance(shop: Shop) -> None:
-    """[55] Card and balance each get back what they paid."""
-    workspace = shop.workspace(0)
-    shop.stripe.v1.customers.update(workspace.customer, {"balance": -600})
-    shop.submit("k")
-    (line,) = shop.consistent()
-    assert line.invoice_id is not None
-    shop.double.pay_invoice(line.invoice_id)
-    hear(shop)
-    line = shop.world.lines.mark_failed(shop.world.line(line), "no", clock().now_ms())
-    assert not refund(shop, line).refund_due
-    assert refunds(shop) == [(900, "succeeded")]
-    assert shop.stripe.v1.customers.retrieve(workspace.customer).balance == -600
-
-
-def test_several_payments_are_each_refunded(shop: Shop) -> None:
-    """[55] `refund_amount` is for one charge, so several payments are refunded first and linked."""
-    line = waiting(shop)
-    touch(shop, line, "pay_part", 500)
-    assert line.invoice_id is not None
-    shop.double.pay_invoice(line.invoice_id)
-    hear(shop)
-    line = shop.world.lines.mark_failed(shop.world.line(line), "no", clock().now_ms())
-    assert not refund(shop, line).refund_due
-    assert sorted(refunds(shop)) == [(500, "succeeded"), (1000, "succeeded")]
-    (note,) = shop.double.all_of("credit_note")
-    assert note["total"] == PRICE
-
-
-def test_partly_paid_request_is_credited_and_canceled(shop: Shop) -> None:
-    """[56]"""
-    line = waiting(shop)
-    touch(shop, line, "pay_part", 500)
-    refunded = refund(shop, line)
-    assert (refunded.status, refunded.payment_status) == (Status.CANCELED, PaymentStatus.CANCELED)
-    assert not refunded.refund_due
-    assert shop.world.now().lock is None
-    (note,) = shop.double.all_of("credit_note")
-    assert (note["pre_payment_amount"], note["post_payment_amount"]) == (1000, 500)
-    assert refunds(shop) == [(500, "succeeded")]
-    refund(shop, line)
-    assert refunds(shop) == [(500, "succeeded")]
-
-
-def test_second_payment_goes_back_and_the_line_keeps_the_first(shop: Shop) -> None:
-    """[55] [56]"""
-    line = waiting(shop)
-    assert line.invoice_id is not None
-    shop.double.pay_invoice(line.invoice_id)
-    hear(shop)
-    copy = touch(shop, line, "copy_and_pay")
-    hear(shop)
-    assert shop.world.line(line).refund_due
-    refunded = refund(shop, line)
-    assert (refunded.status, refunded.invoice_id, refunded.refund_due) == (Status.PROVISIONING, line.invoice_id, False)
-    [note] = shop.double.all_of("credit_note")
-    assert note["invoice"] == copy["id"]
-    assert refunds(shop) == [(PRICE, "succeeded")]
-
-
-def test_refund_of_a_line_that_keeps_its_payment_is_refused(shop: Shop) -> None:
-    """[55]"""
-    line = waiting(shop)
-    with pytest.raises(NotInThisStatus, match="Nothing was paid"):
-        refund(shop, line)
-    assert line.invoice_id is not None
-    shop.double.pay_invoice(line.invoice_id)
-    hear(shop)
-    with pytest.raises(NotInThisStatus, match="no refund of it is due"):
-        refund(shop, line)
-    active = shop.world.lines.mark_active(shop.world.line(line), clock().now_ms())
-    shop.world.lines.release(active, "released_by_client", clock().now_ms())
-    with pytest.raises(NotInThisStatus, match="canceled, and no refund of it is due"):
-        refund(shop, line)
-    assert refunds(shop) == []
-
-
-def test_failed_refund_is_made_again(shop: Shop) -> None:
-    """[55] The credit note stands, so only its refund is repeated."""
-    line = released(shop)
-    refund(shop, line)
-    (made,) = shop.double.all_of("refund")
-    shop.double.fail_refund(made["id"])
-    hear(shop)
-    assert shop.world.line(line).refund_due
-    assert not refund(shop, line).refund_due
-    assert refunds(shop) == [(PRICE, "failed"), (PRICE, "succeeded")]
-    assert len(shop.double.all_of("credit_note")) == 1
-
-
-def test_stripes_refusal_of_a_refund_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """[55]"""
-    line = released(shop)
-
-    def refuse(*_: object, attempt: int) -> None:
-        assert attempt == 1
-        raise BillingRejected("charge_disputed")
-
-    monkeypatch.setattr(CreditNotes, "issue", refuse)
-    with pytest.raises(BillingRejected, match="charge_disputed"):
-        refund(shop, line)
-    assert shop.world.line(line).refund_due
-
-
-def test_failure_that_stripe_replays_is_not_the_end(shop: Shop) -> None:
-    """[55] Stripe saves a 500 that changed nothing under the key, too."""
-    line = released(shop)
-    issue, failures = CreditNotes.issue, []
-    with pytest.MonkeyPatch.context() as patch:
-
-        def replayed(notes: CreditNotes, *args: Any, attempt: int) -> None:  # noqa: ANN401 - as they come
-            if attempt < 3:
-                failures.append(attempt)
-                raise ReplayedFailure("APIError 500")
-            issue(notes, *args, attempt=attempt)
-
-        patch.setattr(CreditNotes, "issue", replayed)
-        assert not refund(shop, line).refund_due
-    assert failures == [1, 2]
-    assert refunds(shop) == [(PRICE, "succeeded")]
 
 
 # --- Stripe's own word --------------------------------------------------------------------------
