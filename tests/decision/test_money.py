@@ -199,6 +199,20 @@ def test_allowance_says_what_one_more_line_would_be_and_cost() -> None:
     assert unpriced["kinds"]["email"]["addOn"] is None
 
 
+def test_allowance_of_a_workspace_that_has_nothing() -> None:
+    """[62] Neither a subscription nor a line; or a plan without the kind."""
+    nothing = {"included": 0, "used": 0, "held": 0, "cap": None, "next": "forbidden", "addOn": None}
+    assert allowance_body(workspace(subscription=None, held={}, unpaid={}), NOW_MS) == {
+        "success": True,
+        "plan": None,
+        "subscriptionStatus": None,
+        "kinds": dict.fromkeys(Kind, nothing),
+    }
+    body: Any = allowance_body(workspace(held={}, unpaid={}, subscription=subscription(email=Allowance(2, 3))), NOW_MS)
+    offered = {"included": 2, "used": 0, "held": 0, "cap": 3, "next": "included", "addOn": None}
+    assert body["kinds"] == {"email": offered, "purchased_phone": nothing, "byon_phone": nothing}
+
+
 @pytest.mark.parametrize(("count", "text"), [(1, "month"), (3, "3 months")])
 def test_price_of_several_months_does_not_read_as_that_of_one(count: int, text: str) -> None:
     """[62]"""

@@ -114,6 +114,7 @@ def test_payment_is_refunded_unless_it_is_the_one_payment_of_a_paid_line(
         ("uncollectible", 1500, 1500, "void"),
         ("paid", 1500, 1499, "paid"),
         ("open", 1500, 400, "open"),
+        ("paid", 1, 1, "void"),
         ("paid", 0, 0, "paid"),
     ],
 )
