@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from line_requests.domain import ids
+from line_requests.domain.model import ApiKey
 from tests.decision.examples import NOW_MS
 
 
@@ -42,6 +44,14 @@ def test_api_key_names_its_workspace_and_a_typo_is_seen_without_a_call() -> None
     assert ids.workspace_of_api_key(key.replace("acme-2", "acme-3")) is None
     assert ids.workspace_of_api_key(key[:-1]) is None
     assert ids.workspace_of_api_key(f"{key}0") is None
+
+
+def test_api_key_works_until_it_expires_or_is_revoked() -> None:
+    """[2]"""
+    key = ApiKey("hash", "label", created_at_ms=0, expires_at_ms=NOW_MS)
+    assert [key.works_at(now_ms) for now_ms in (NOW_MS - 1, NOW_MS)] == [True, False]
+    assert replace(key, expires_at_ms=None).works_at(NOW_MS)
+    assert not replace(key, revoked_at_ms=1).works_at(NOW_MS - 1)
 
 
 @pytest.mark.parametrize(

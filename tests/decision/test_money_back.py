@@ -34,7 +34,8 @@ def refund(status: str, amount: int, intent: str = "pi_1", id: str = "re_1", *, 
 
 
 def note(amount: int, **changes: Any) -> CreditNote:  # noqa: ANN401 - any of its fields
-    return CreditNote(**{"id": "cn_1", "status": "issued", "amount": amount} | changes)
+    usual: dict[str, Any] = {"id": "cn_1", "status": "issued", "amount": amount}
+    return CreditNote(**usual | changes)
 
 
 @pytest.mark.parametrize(

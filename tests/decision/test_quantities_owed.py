@@ -63,9 +63,11 @@ def test_quantities_owed_match_contract_formula(
 
 
 def test_quantities_owed_of_a_workspace_that_never_had_a_line() -> None:
-    """[50] Nothing is counted yet."""
+    """[50] Nothing is counted yet; and what is not for sale is not owed."""
     offered = subscription(email=Allowance(0, add_on=SHARED))
     assert quantities_owed(workspace(held={}, unpaid={}, subscription=offered)) == {"price_shared": 0}
+    not_for_sale = subscription(email=Allowance(0))
+    assert owed_by_kind(workspace(held=counts(email=2), subscription=not_for_sale)) == {}
     bill = replace(offered, excess="bill")
     assert quantities_owed(workspace(held={}, unpaid={}, subscription=bill)) == {"price_shared": 0}
 

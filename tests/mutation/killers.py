@@ -47,7 +47,7 @@ TESTS: dict[str, list[str]] = {
     ],
     f"{LAYER}/flows/": [
         *_tests("decision", "subscription_choice touched_invoices"),
-        *_tests("edges", "actions base_prices clocks_at_once headers logs newer_release provisioning_results"),
+        *_tests("edges", "actions base_prices clocks_at_once doors headers logs newer_release provisioning_results"),
         *_tests("edges", "reconciler_backlog refunds refusals restored_table reversals secret webhook_signature"),
         *_tests("edges", "workspace_events"),
         *_tests("store", "invoice_steps operator_index publishing release_by_client"),
@@ -70,11 +70,12 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/api/": [
         *_tests("decision", "bodies pagination"),
         *_tests(
-            "edges", "actions auth headers http logs newer_release openapi refusals request_declaration validation"
+            "edges",
+            "actions auth doors headers http logs newer_release openapi refusals request_declaration validation",
         ),
         *_tests("store", "lines_in_use pages release_by_client"),
     ],
-    "functions/": _tests("edges", "actions headers newer_release provisioning_results webhook_signature"),
+    "functions/": _tests("edges", "actions doors headers newer_release provisioning_results webhook_signature"),
 }
 # What the made-up years have a say in: money.
 LEDGER = (

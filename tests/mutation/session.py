@@ -83,6 +83,8 @@ class Session:
         )
         watch.start()
         for number, (item, following) in enumerate(zip(items, [*items[1:], None], strict=True)):
+            if time.monotonic() > self._end_s:
+                break
             watch.switch_context(str(number))
             began_s, self._failed = time.process_time(), False
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
