@@ -47,7 +47,9 @@ TESTS: dict[str, list[str]] = {
     ],
     f"{LAYER}/flows/": [
         *_tests("decision", "subscription_choice touched_invoices"),
-        *_tests("edges", "actions base_prices clocks_at_once doors headers logs newer_release provisioning_results"),
+        *_tests(
+            "edges", "actions base_prices clocks_at_once doors headers hints logs newer_release provisioning_results"
+        ),
         *_tests("edges", "reconciler_backlog refunds refusals restored_table reversals secret webhook_signature"),
         *_tests("edges", "workspace_events"),
         *_tests("store", "invoice_steps operator_index publishing release_by_client"),
@@ -62,7 +64,7 @@ TESTS: dict[str, list[str]] = {
     ],
     f"{LAYER}/billing/": [
         *_tests("edges", "base_prices billing_errors reconciler_backlog refunds refusals restored_table reversals"),
-        *_tests("edges", "webhook_signature"),
+        *_tests("edges", "hints webhook_signature"),
         *_tests("races", "interrupted one_line_at_once"),
         *_tests("operator", "plans refund setup_stripe"),
     ],
