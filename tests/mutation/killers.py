@@ -77,6 +77,7 @@ TESTS: dict[str, list[str]] = {
         ),
         *_tests("store", "lines_in_use pages release_by_client"),
     ],
+    f"{LAYER}/api/pagination.py": _tests("decision", "pagination"),
     "functions/": _tests("edges", "actions doors headers newer_release provisioning_results webhook_signature"),
 }
 # What the made-up years have a say in: money.

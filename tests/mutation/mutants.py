@@ -38,6 +38,8 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 }
 # What these take decides nothing.
 SILENT = {"logger", "cast", "overload", "TypeVar", "ParamSpec"}
+# A constant that says how long something takes: a unit more is as good.
+DURATION = r"_?[A-Z_]+_M?S"
 # In the template: what decides what is allowed, retried, kept, filtered or told.
 DROPPED = (
     r"(FilterCriteria|RetryPolicy|EventInvokeConfig|DeadLetterConfig|RedrivePolicy|OnFailure|FunctionResponseTypes"
@@ -146,6 +148,8 @@ def _decides_nothing(node: ast.AST) -> bool:
             return True
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return True
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return re.fullmatch(DURATION, name) is not None
         case ast.Call(func=called) | ast.Expr(value=ast.Call(func=called)):
             return ast.unparse(called).partition(".")[0] in SILENT
     return False
