@@ -48,7 +48,8 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/flows/": [
         *_tests("decision", "subscription_choice touched_invoices"),
         *_tests(
-            "edges", "actions base_prices clocks_at_once doors headers hints logs newer_release provisioning_results"
+            "edges",
+            "background_functions base_prices clocks_at_once doors hints logs newer_release provisioning_results",
         ),
         *_tests("edges", "reconciler_backlog refunds refusals restored_table reversals secret webhook_signature"),
         *_tests("edges", "workspace_events"),
@@ -78,7 +79,9 @@ TESTS: dict[str, list[str]] = {
         *_tests("store", "lines_in_use pages release_by_client"),
     ],
     f"{LAYER}/api/pagination.py": _tests("decision", "pagination"),
-    "functions/": _tests("edges", "actions doors headers newer_release provisioning_results webhook_signature"),
+    "functions/": _tests(
+        "edges", "actions background_functions doors headers newer_release provisioning_results webhook_signature"
+    ),
 }
 # What the made-up years have a say in: money.
 LEDGER = (
