@@ -46,42 +46,46 @@ TESTS: dict[str, list[str]] = {
         ),
     ],
     f"{LAYER}/flows/": [
-        *_tests("decision", "subscription_choice touched_invoices"),
-        *_tests(
-            "edges",
-            "background_functions base_prices clocks_at_once doors hints logs newer_release provisioning_results",
-        ),
-        *_tests("edges", "reconciler_backlog refunds refusals restored_table reversals secret webhook_signature"),
-        *_tests("edges", "workspace_events"),
-        *_tests("store", "invoice_steps operator_index publishing release_by_client"),
-        *_tests("races", "counted_once interrupted one_line_at_once requests_at_once"),
-        *_tests("operator", "lines refund"),
+        *_tests("edges", "background_functions doors refusals"),
+        *_tests("races", "interrupted one_line_at_once"),
     ],
+    f"{LAYER}/flows/add_ons.py": _tests("edges", "background_functions doors") + _tests("races", "counted_once"),
+    f"{LAYER}/flows/create.py": _tests("edges", "doors refusals") + _tests("races", "interrupted requests_at_once"),
+    f"{LAYER}/flows/event_feed.py": _tests("edges", "background_functions reconciler_backlog restored_table"),
+    f"{LAYER}/flows/extra_invoices.py": _tests("edges", "refunds reversals") + _tests("races", "interrupted"),
+    f"{LAYER}/flows/late.py": _tests("store", "operator_index"),
+    f"{LAYER}/flows/provisioning.py": _tests("edges", "background_functions doors")
+    + _tests("store", "release_by_client"),
+    f"{LAYER}/flows/publishing.py": _tests("edges", "background_functions newer_release workspace_events"),
+    f"{LAYER}/flows/reconciler.py": _tests("edges", "background_functions newer_release reconciler_backlog"),
+    f"{LAYER}/flows/refunds.py": _tests("edges", "refunds"),
+    f"{LAYER}/flows/reversals.py": _tests("edges", "refunds reversals"),
+    f"{LAYER}/flows/subscriptions.py": _tests("decision", "subscription_choice") + _tests("edges", "base_prices doors"),
+    f"{LAYER}/flows/webhook.py": _tests("edges", "background_functions hints reversals webhook_signature"),
     f"{LAYER}/storage/": [
         *_tests("decision", "rate_limit records"),
         *_tests("edges", "aws_failures newer_release"),
         "tests/store",
         *_tests("operator", "import personal_data"),
     ],
-    f"{LAYER}/billing/": [
-        *_tests("edges", "base_prices billing_errors reconciler_backlog refunds refusals restored_table reversals"),
-        *_tests("edges", "hints webhook_signature"),
-        *_tests("races", "interrupted one_line_at_once"),
-        *_tests("operator", "plans refund setup_stripe"),
+    f"{LAYER}/billing/": _tests("edges", "base_prices billing_errors doors hints refusals webhook_signature"),
+    f"{LAYER}/billing/catalogue.py": _tests("operator", "plans"),
+    f"{LAYER}/billing/credit_notes.py": _tests("edges", "refunds"),
+    f"{LAYER}/billing/events.py": _tests("edges", "hints reconciler_backlog"),
+    f"{LAYER}/billing/reversals.py": _tests("edges", "refunds reversals"),
+    f"{LAYER}/billing/setup.py": _tests("operator", "setup_stripe"),
+    f"{LAYER}/billing/subscriptions.py": [
+        *_tests("edges", "base_prices billing_errors doors"),
+        *_tests("races", "counted_once"),
     ],
     f"{LAYER}/bus/": _tests("edges", "bus provisioning_results workspace_events"),
     f"{LAYER}/api/": [
         *_tests("decision", "bodies pagination"),
-        *_tests(
-            "edges",
-            "actions auth doors headers http logs newer_release openapi refusals request_declaration validation",
-        ),
-        *_tests("store", "lines_in_use pages release_by_client"),
+        *_tests("edges", "actions doors headers http refusals request_declaration validation"),
     ],
+    f"{LAYER}/api/auth.py": _tests("edges", "auth doors"),
     f"{LAYER}/api/pagination.py": _tests("decision", "pagination"),
-    "functions/": _tests(
-        "edges", "actions background_functions doors headers newer_release provisioning_results webhook_signature"
-    ),
+    "functions/": _tests("edges", "background_functions doors newer_release"),
 }
 # What the made-up years have a say in: money.
 LEDGER = (
