@@ -57,8 +57,9 @@ prove: .venv/ready ## explore every interleaving with at most one fault, keep th
 	.venv/bin/python -m tests.proof --ledger $(HISTORIES) --mutants
 
 # Nightly: two hours' worth, another sample each day. BASE=main: only mutants of the lines that differ from it.
-mutants: .venv/ready .venv-ministack/ready ## change the product by machine, and count which changes no test finds (BASE=main)
-	.venv/bin/python -m tests.mutation --seed $(or $(SEED),$(shell date +%j)) $(if $(BASE),--base $(BASE) --seconds 180,--seconds 7200)
+mutants: .venv/ready .venv-ministack/ready ## change the product by machine, and count which changes no test finds (BASE=main, SECONDS=180)
+	.venv/bin/python -m tests.mutation --seed $(or $(SEED),$(shell date +%j)) $(if $(BASE),--base $(BASE)) \
+		--seconds $(or $(SECONDS),$(if $(BASE),180,7200))
 
 assumptions: .venv/ready ## try what is believed of Stripe on a test account (STRIPE_API_KEY=sk_test_…)
 	.venv/bin/python -m tests.assumptions
