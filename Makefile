@@ -82,7 +82,7 @@ bill: .venv/ready .venv-ministack/ready ## what an idle month costs at list pric
 load: .venv/ready .venv-ministack/ready ## a sustained mixed load on the local stack, judged at its end (MINUTES=3, CLIENTS=8)
 	.venv/bin/python -m tests.load $(MINUTES) $(CLIENTS)
 
-check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready ## lint, types, import directions, vocabulary, the template, the API description, advisories
+check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready ## lint, types, import directions, vocabulary, the template and how it is deployed, the API description, advisories
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -90,6 +90,7 @@ check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .ve
 	.venv/bin/pytest -q tests/shape/test_vocabulary.py
 	.venv/bin/openapi-spec-validator openapi.yaml
 	$(SAM) validate --lint
+	.venv/bin/pytest -q tests/vendor/check_deploy.py
 	.venv-sam/bin/cfn-lint --regions ALL_REGIONS --include-checks I --non-zero-exit-code informational template.yaml
 	mkdir -p build
 	.venv-ministack/bin/python tests/shape/translate.py < template.yaml > build/translated.json
@@ -159,7 +160,8 @@ $(STRIPE_MOCK): | vendor-tools
 
 # --- AWS ---
 
-SAM = SAM_CLI_TELEMETRY=0 PYTHON=$(PYTHON) .venv-sam/bin/sam
+# samconfig.toml expands the loops in its environment `default` alone.
+SAM = SAM_CLI_TELEMETRY=0 SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS=1 PYTHON=$(PYTHON) .venv-sam/bin/sam
 
 build: .venv-sam/ready ## what `make deploy` uploads, in .aws-sam/build
 	find functions -name __pycache__ -type d -prune -exec rm -rf {} +
