@@ -32,6 +32,7 @@ def judge_answer(seen: Seen, world: World) -> None:
         "provisioning_result": _resulted,
         "reconciler": _reconciled,
         "line refund": _commanded,
+        "line refund --sent-outside": _commanded,
         "line retry": _commanded,
     }[seen.end.call.function]
     judge(seen, world)

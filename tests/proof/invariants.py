@@ -316,7 +316,8 @@ class Settled:
         expect(not see(world).lines[name].get("refund_due"), f"line {name} was refunded, and its flag stays")
         line, stripe = see(world).lines[name], world.stripe
         own = None if reversal_invariants.owes_refund(line) else line["invoice_id"]
-        kept = reversal_invariants.kept(name, stripe) - (reversal_invariants.left(stripe, own) if own else 0)
+        of_own = reversal_invariants.left(stripe, own, line) if own else 0
+        kept = reversal_invariants.kept(name, line, stripe) - of_own
         expect(not kept, f"line {name} was refunded in part")
 
     def _retry(self, world: World, key: str, answered: dict[str, str]) -> World:
@@ -385,7 +386,7 @@ CAUSES = {
     "canceled": {"cancel"},
     "subscription_ended": {"subscription ends"},
     "retried_by_operator": {"line retry"},
-    "released_by_operator": {"line refund"},
+    "released_by_operator": {"line refund", "line refund --sent-outside"},
     "released_by_client": {"release"},
     "plan_includes_line": {"upgrade", "provisioning failed"},  # either leaves an included place free
     "invoice_paid": {
@@ -481,7 +482,7 @@ def _paid_for(name: str, line: Json, invoices: dict[str, str], world: World) -> 
     """Every payment but the one that pays the line is to be refunded, or went back."""
     by_own = line["invoice_id"] if line["payment_status"] == "paid" else None
     kept = [invoice_id for invoice_id, status in invoices.items() if status == "paid" and invoice_id != by_own]
-    kept = [invoice_id for invoice_id in kept if reversal_invariants.left(world.stripe, invoice_id)]
+    kept = [invoice_id for invoice_id in kept if reversal_invariants.left(world.stripe, invoice_id, line)]
     expect(not kept or line.get("refund_due"), f"line {name} is {line['payment_status']}, and {kept} is kept")
 
 
