@@ -6,13 +6,13 @@ All of it is read off the table and Stripe, never by the product's own code.
 import hashlib
 import json
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tests.proof import reversal_invariants, stage
 from tests.proof.actors import Cast, Json, Place
 from tests.proof.explorer import NO_FAULT, Scenario, State
-from tests.proof.expressions import Typed, plain
 from tests.proof.memory_table import MemoryTable
+from tests.proof.workspace_events import attributes
 from tests.proof.world import Violation, World
 
 HOLDING = {"awaiting_payment", "provisioning", "active"}
@@ -45,18 +45,6 @@ def expect(holds: object, otherwise: str) -> None:
     """Raises Violation."""
     if not holds:
         raise Violation(otherwise)
-
-
-def attributes(item: Typed) -> Json:
-    """A stored item as plain values."""
-
-    def bare(value: Any) -> Any:  # noqa: ANN401 - a DynamoDB value is any of JSON's types
-        kind, content = value
-        if kind == "M":
-            return {name: bare(inner) for name, inner in content.items()}
-        return [bare(inner) for inner in content] if kind == "L" else content
-
-    return {name: bare(plain(value)) for name, value in item.items()}
 
 
 def kind_of(line: Json) -> str:
@@ -294,11 +282,14 @@ class Settled:
             world = self._retry(world, key, answered)
 
     def _reconciled(self, world: World) -> World:
+        due = set(world.workspace_events())
         world = stage.drain_stream(self._cast, world.after(LEASES_MS))
         world, answers = self._cast.play(stage.reconcile(), world)
         missing = any(_lost_sight_of(line, see(world)) for line in see(world).lines.values())
         expect(missing or not answers[0].get("failed"), f"the reconciler fails: {answers[0]}")
+        due |= set(world.workspace_events())
         world = stage.drain_stream(self._cast, world)
+        expect(due <= world.published, f"nobody published {due - world.published}")
         if world.digest not in self._ended:
             _settled(see(world), world)
             reversal_invariants.reversals_heard(see(world).lines, world)
