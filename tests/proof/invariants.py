@@ -6,13 +6,13 @@ All of it is read off the table and Stripe, never by the product's own code.
 import hashlib
 import json
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tests.proof import reversal_invariants, stage
 from tests.proof.actors import Cast, Json, Place
 from tests.proof.explorer import NO_FAULT, Scenario, State
-from tests.proof.expressions import Typed, plain
 from tests.proof.memory_table import MemoryTable
+from tests.proof.workspace_events import attributes
 from tests.proof.world import Violation, World
 
 HOLDING = {"awaiting_payment", "provisioning", "active"}
@@ -45,18 +45,6 @@ def expect(holds: object, otherwise: str) -> None:
     """Raises Violation."""
     if not holds:
         raise Violation(otherwise)
-
-
-def attributes(item: Typed) -> Json:
-    """A stored item as plain values."""
-
-    def bare(value: Any) -> Any:  # noqa: ANN401 - a DynamoDB value is any of JSON's types
-        kind, content = value
-        if kind == "M":
-            return {name: bare(inner) for name, inner in content.items()}
-        return [bare(inner) for inner in content] if kind == "L" else content
-
-    return {name: bare(plain(value)) for name, value in item.items()}
 
 
 def kind_of(line: Json) -> str:
@@ -294,11 +282,14 @@ class Settled:
             world = self._retry(world, key, answered)
 
     def _reconciled(self, world: World) -> World:
+        due = set(world.workspace_events())
         world = stage.drain_stream(self._cast, world.after(LEASES_MS))
         world, answers = self._cast.play(stage.reconcile(), world)
         missing = any(_lost_sight_of(line, see(world)) for line in see(world).lines.values())
         expect(missing or not answers[0].get("failed"), f"the reconciler fails: {answers[0]}")
+        due |= set(world.workspace_events())
         world = stage.drain_stream(self._cast, world)
+        expect(due <= world.published, f"nobody published {due - world.published}")
         if world.digest not in self._ended:
             _settled(see(world), world)
             reversal_invariants.reversals_heard(see(world).lines, world)
@@ -316,7 +307,8 @@ class Settled:
         expect(not see(world).lines[name].get("refund_due"), f"line {name} was refunded, and its flag stays")
         line, stripe = see(world).lines[name], world.stripe
         own = None if reversal_invariants.owes_refund(line) else line["invoice_id"]
-        kept = reversal_invariants.kept(name, stripe) - (reversal_invariants.left(stripe, own) if own else 0)
+        of_own = reversal_invariants.left(stripe, own, line) if own else 0
+        kept = reversal_invariants.kept(name, line, stripe) - of_own
         expect(not kept, f"line {name} was refunded in part")
 
     def _retry(self, world: World, key: str, answered: dict[str, str]) -> World:
@@ -385,7 +377,7 @@ CAUSES = {
     "canceled": {"cancel"},
     "subscription_ended": {"subscription ends"},
     "retried_by_operator": {"line retry"},
-    "released_by_operator": {"line refund"},
+    "released_by_operator": {"line refund", "line refund --sent-outside"},
     "released_by_client": {"release"},
     "plan_includes_line": {"upgrade", "provisioning failed"},  # either leaves an included place free
     "invoice_paid": {
@@ -481,7 +473,7 @@ def _paid_for(name: str, line: Json, invoices: dict[str, str], world: World) -> 
     """Every payment but the one that pays the line is to be refunded, or went back."""
     by_own = line["invoice_id"] if line["payment_status"] == "paid" else None
     kept = [invoice_id for invoice_id, status in invoices.items() if status == "paid" and invoice_id != by_own]
-    kept = [invoice_id for invoice_id in kept if reversal_invariants.left(world.stripe, invoice_id)]
+    kept = [invoice_id for invoice_id in kept if reversal_invariants.left(world.stripe, invoice_id, line)]
     expect(not kept or line.get("refund_due"), f"line {name} is {line['payment_status']}, and {kept} is kept")
 
 

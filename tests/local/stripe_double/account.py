@@ -139,7 +139,6 @@ class Account:
         event = self.add(
             "event",
             {
-                "account": None,
                 "api_version": stripe.api_version,
                 "data": data,
                 "pending_webhooks": 1,
