@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from importlib import import_module
+from pathlib import Path
 from typing import IO, Any
 
 PACKAGES = (
@@ -130,4 +131,7 @@ if __name__ == "__main__":
     sys.path.pop(0)  # nothing here is a module of the functions'
     for package in PACKAGES:
         import_module(package)
-    runpy.run_path(serve(socket.socket(fileno=int(sys.argv[1]))), run_name="__main__")
+    script = serve(socket.socket(fileno=int(sys.argv[1])))
+    if trace := os.environ.get("LOCAL_TRACE"):
+        runpy.run_path(str(Path(__file__).parents[1] / "trace/recorder.py"))["record_worker"](Path(trace))
+    runpy.run_path(script, run_name="__main__")
