@@ -51,7 +51,7 @@ Json = dict[str, Any]
 class LocalStack:
     """The whole product on one origin, as a context manager; `ready` once everything is deployed and usable."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - independent settings, named at every call
         self,
         port: int = 0,
         *,
@@ -64,9 +64,8 @@ class LocalStack:
         """Choose the port; 0 takes the one that was kept, or a free one.
 
         With `iam_decisions` IAM is enforced, and recorded in that file; with `keep` it goes on where another run has
-        stopped. With `record` everything that happens is
-        written down while it is up, for tests.trace to check. `warm_up` are requests that are sent before the stack is ready, all at once. `progress` is told each
-        step of the start.
+        stopped; with `record` it writes down everything that happens, for tests.trace to check. `warm_up` are requests
+        that are sent before the stack is ready, all at once. `progress` is told each step of the start.
         """
         self._iam_decisions = iam_decisions
         self._keep = keep

@@ -7,17 +7,20 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from tests.proof import observations, stage
 from tests.proof.actors import Call, Ended
 from tests.proof.answers import judge_answer
 from tests.proof.facts import Seen
 from tests.proof.invariants import see
-from tests.proof.world import Violation, World
+from tests.proof.memory_reversals import PAYMENT
+from tests.proof.world import Publish, Stripe, Violation, World
 from tests.trace.reader import NS_PER_MS
+from tests.trace.timeline import payments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.trace.reader import Invocation
+    from tests.trace.reader import Invocation, Recorded, Trace
     from tests.trace.timeline import Timeline
 
 Json = dict[str, Any]
@@ -36,15 +39,46 @@ OF_CLIENTS = {"create_line_request", "get_line_request", "manage_line_request"}
 class Answers:
     """Judges the invocations of a trace."""
 
-    def __init__(self, invocations: list[Invocation], timelines: Mapping[str, Timeline]) -> None:
+    def __init__(self, trace: Trace, timelines: Mapping[str, Timeline]) -> None:
         self._timelines = timelines
+        self._invoice_of = payments(trace.acts)
+        self._workspace_of = {
+            sk.removeprefix("LINE#"): pk.removeprefix("W#") for change in trace.commits for pk, sk in change.objects
+        }
         self._published = dict[str, int]()
         """When each event was taken by the bus."""
-        for invocation in invocations:
+        for invocation in trace.invocations:
             for call in invocation.calls:
                 if call.name == "PutEvents" and 0 < call.status < 400:
                     for event_id in _taken(call.request, call.response):
                         self._published[event_id] = min(call.ended_ns, self._published.get(event_id, call.ended_ns))
+
+    def judge_calls(self, invocation: Invocation) -> None:
+        """What it asked of Stripe and what it published is what was stored by then. Raises Violation."""
+        for call in invocation.calls:
+            if call.name == "PutEvents":
+                [(step, _)] = call.steps()
+                assert isinstance(step, Publish)
+                for detail, name in zip(step.details, step.names, strict=True):
+                    if timeline := self._timelines.get(detail.get("workspaceId", "")):
+                        told = {**detail, "workspaceId": stage.WORKSPACE}
+                        observations.published(told, name, timeline.at(call.began_ns))
+            elif call.name.startswith("POST "):
+                self._judge_request(call)
+
+    def _judge_request(self, call: Recorded) -> None:
+        [(step, _)] = call.steps()
+        assert isinstance(step, Stripe)
+        params = dict(step.params)
+        workspace_id = self._workspace_of.get(params.get("metadata[line_id]", ""), "")
+        if params.get("metadata[workspace_id]") == workspace_id:
+            params["metadata[workspace_id]"] = stage.WORKSPACE
+        if "payment_intent" in params:
+            params["payment_intent"] = PAYMENT + self._invoice_of.get(params["payment_intent"], "")
+        timeline = self._timelines.get(workspace_id)
+        if timeline or not workspace_id:
+            world = timeline.at(call.began_ns) if timeline else World()
+            observations.requested(Stripe(step.method, step.path, params, step.key), world)
 
     def judge(self, invocation: Invocation) -> bool:
         """Raises Violation; False: it has no answer, or the explorer has no rule for it."""

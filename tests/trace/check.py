@@ -79,16 +79,18 @@ def check(trace: Trace, *, without: Collection[str] = (), lost: Collection[str] 
         if broken := timeline.violation():
             moment_ns, what = broken
             violations.append(f"{name}: {what}\n{_report(trace, name, moment_ns)}")
-    answers = Answers(trace.invocations, found)
+    answers = Answers(trace, found)
     judged = 0
     for invocation in trace.invocations:
         try:
+            answers.judge_calls(invocation)
             judged += answers.judge(invocation)
         except Violation as violation:
             violations.append(f"{_told(invocation)}: {violation}")
     invariants.forget()
     calls = sum(len(one.calls) for one in trace.invocations)
-    return Checked(calls, len(trace.invocations), judged, len(trace.commits), violations)
+    states = sum(timeline.states for timeline in found.values())
+    return Checked(calls, len(trace.invocations), judged, states, violations)
 
 
 # --- is the trace complete? -----------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl
 
 from tests.proof.actors import Taken
 from tests.proof.memory_stripe import Reply
@@ -69,7 +70,7 @@ class Recorded(NamedTuple):
 
     def _stripe(self) -> tuple[Step, Result]:
         method, _, path = self.name.partition(" ")
-        step = Stripe(method, path.partition("?")[0], {}, self.key)
+        step = Stripe(method, path.partition("?")[0], dict(parse_qsl(self.request.decode())), self.key)
         if not self.status:
             return step, NoReply()
         headers = (("Idempotent-Replayed", "true"),) if self.replayed else ()
@@ -148,8 +149,8 @@ def _invocations(file: Path, names: Mapping[str, str]) -> Iterator[Invocation]:
             running.calls.append(Recorded(int(began), int(ended), name.decode(), request, int(status), response))
         elif kind == b"stripe" and running:
             ended, method, path, request, key, status, replayed, response = fields
-            name = f"{method.decode()} {path.decode()}"
-            call = Recorded(int(began), int(ended), name, request, int(status), response, key.decode() or None)
-            running.calls.append(call._replace(replayed=replayed.decode()))
+            call = f"{method.decode()} {path.decode()}"
+            made = Recorded(int(began), int(ended), call, request, int(status), response, key.decode() or None)
+            running.calls.append(made._replace(replayed=replayed.decode()))
     if running:
         yield running

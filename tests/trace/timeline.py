@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.proof import invariants
 from tests.proof.world import Violation, World
+from tests.trace.reader import Change
 from tests.trace.translation import PARTITION, Account, Table
 
 if TYPE_CHECKING:
-    from tests.trace.reader import Change, Trace
+    from collections.abc import Callable, Iterator
+
+    from tests.trace.reader import Trace
 
 # The client's release of an active line, which no scenario of the explorer has.
 MOVES = invariants.MOVES | {("active", "canceled")}
@@ -39,6 +42,11 @@ class Timeline:
                 world = World(table=table.change(change.objects), stripe=world.stripe)
             self._steps.append(Step(change, at_stripe, world))
 
+    @property
+    def states(self) -> int:
+        """How many states the table has had."""
+        return sum(not step.at_stripe for step in self._steps)
+
     def violation(self) -> tuple[int, str] | None:
         """The moment of the first step that breaks an invariant, and how."""
         before, number = World(), 0
@@ -56,13 +64,9 @@ class Timeline:
         return None
 
     def at(self, moment_ns: int) -> World:
-        """The workspace after everything that had happened by then."""
-        found = bisect_right(self._steps, moment_ns, key=lambda step: step.change.ended_ns)
+        """The workspace after everything that had begun by then: a change can be seen before its call returns."""
+        found = bisect_right(self._steps, moment_ns, key=lambda step: step.change.began_ns)
         return self._steps[found - 1].after if found else World()
-
-    @property
-    def end(self) -> World:
-        return self._steps[-1].after
 
 
 def _judge(before: World, after: World) -> None:
@@ -73,7 +77,9 @@ def _judge(before: World, after: World) -> None:
 def _holds_swapped(before: World, step: Step, following: Step) -> bool:
     if step.at_stripe == following.at_stripe or following.change.began_ns > step.change.ended_ns:
         return False
-    table, stripe = (before.table, following.after.stripe) if following.at_stripe else (following.after.table, before.stripe)
+    table, stripe = (
+        (before.table, following.after.stripe) if following.at_stripe else (following.after.table, before.stripe)
+    )
     between = World(table=table, stripe=stripe)
     try:
         _judge(before, between)
@@ -85,34 +91,45 @@ def _holds_swapped(before: World, step: Step, following: Step) -> bool:
 
 def timelines(trace: Trace) -> dict[str, Timeline]:
     """By workspace."""
-    commits, acts = defaultdict[str, list[Any]](list), defaultdict[str, list[Any]](list)
-    customers: dict[str, str] = {}
-    for commit in trace.commits:
-        mine = defaultdict[str, dict[Any, Any]](dict)
-        for key, item in commit.objects.items():
-            if key[0].startswith("W#"):
-                mine[key[0].removeprefix("W#")][key] = item
-            if key[1] == "WORKSPACE" and item is not None:
-                customers[item["customer"]["S"]] = key[0].removeprefix("W#")
-        for workspace_id, objects in mine.items():
-            commits[workspace_id].append(commit._replace(objects=objects))
-    invoice_of, customer_of = _payments(trace.acts), dict[str, str]()
-    for act in trace.acts:
-        theirs = defaultdict[str, dict[Any, Any]](dict)
+    customers = {
+        item["customer"]["S"]: pk.removeprefix("W#")
+        for commit in trace.commits
+        for (pk, sk), item in commit.objects.items()
+        if sk == "WORKSPACE" and item is not None
+    }
+    invoice_of, customer_of = payments(trace.acts), dict[str, str]()
+
+    def whose(act: Change) -> Iterator[str]:
         for (kind, name), found in act.objects.items():
             if kind == "invoice" and found is not None:
                 customer_of[name] = found["customer"]
-            customer = customer_of.get(_invoice(kind, name, found, invoice_of), "")
-            if customer in customers:
-                theirs[customers[customer]][kind, name] = found
-        for workspace_id, objects in theirs.items():
-            acts[workspace_id].append(act._replace(objects=objects))
-    return {name: Timeline(some, acts[name], invoice_of) for name, some in commits.items()}
+            yield customers.get(customer_of.get(_invoice(kind, name, found, invoice_of), ""), "")
+
+    commits = _apart(
+        trace.commits,
+        lambda commit: (pk.removeprefix("W#") if pk.startswith("W#") else "" for pk, _ in commit.objects),
+    )
+    acts = _apart(trace.acts, whose)
+    return {name: Timeline(some, acts[name], invoice_of) for name, some in commits.items() if name}
 
 
-def _payments(acts: list[Change]) -> dict[str, str]:
+def _apart(changes: list[Change], whose: Callable[[Change], Iterator[str]]) -> defaultdict[str, list[Change]]:
+    """Each workspace's part of each change."""
+    found = defaultdict[str, list[Change]](list)
+    for change in changes:
+        parts = defaultdict[str, dict[tuple[str, str], Any]](dict)
+        for owner, (name, value) in zip(whose(change), change.objects.items(), strict=True):
+            parts[owner][name] = value
+        for owner, objects in parts.items():
+            found[owner].append(change._replace(objects=objects))
+    return found
+
+
+def payments(acts: list[Change]) -> dict[str, str]:
     """The invoice that each payment intent pays."""
-    payments = [found for act in acts for (kind, _), found in act.objects.items() if kind == "invoice_payment" and found]
+    payments = [
+        found for act in acts for (kind, _), found in act.objects.items() if kind == "invoice_payment" and found
+    ]
     return {str(one["payment"].get("payment_intent")): one["invoice"] for one in payments}
 
 
