@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from tests.local.stack import LocalStack
 from tests.proof import invariants
 from tests.proof.world import Violation
 from tests.trace.answers import Answers, workspaces
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from tests.local.stack import LocalStack
     from tests.trace.reader import Change, Invocation
 
 WRITES = {"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"}
@@ -44,6 +45,16 @@ class Checked:
             f"trace: {self.calls} calls, {self.invocations} invocations ({self.judged} answers judged), "
             f"{self.states} table states checked, {len(self.violations)} violations"
         )
+
+
+@contextmanager
+def checked_stack(*, without: Collection[str] = ()) -> Iterator[LocalStack]:
+    """A local stack; at its end what it has recorded is checked, whatever was done with it."""
+    with LocalStack(record=True) as stack:
+        yield stack
+        checked = checked_at_rest(stack, without=without)
+        print(checked)
+        assert checked is None or not checked.violations, "\n".join(checked.violations)
 
 
 def checked_at_rest(stack: LocalStack, *, without: Collection[str] = ()) -> Checked | None:

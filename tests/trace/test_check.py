@@ -15,7 +15,7 @@ from tests.trace.check import check, checked_at_rest
 from tests.trace.reader import Change, Invocation, Trace, read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 Json = dict[str, Any]
 PHONE = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
@@ -58,7 +58,7 @@ class Run(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def recorded() -> Iterator[Run]:
+def recorded() -> Run:
     """An included line, one that is paid while another request is refused, one that is canceled."""
     with LocalStack(record=True) as stack:
         workspace = stack.demo.create_workspace("starter", "active")
@@ -84,8 +84,12 @@ def recorded() -> Iterator[Run]:
         checked = checked_at_rest(stack)
         assert checked is not None
         assert checked.violations == []
-        assert stack.ministack.trace is not None
-        yield Run(read(stack.ministack.trace, stack.deployment.functions), workspace.id, str(checked))
+        folder = stack.ministack.trace
+        assert folder is not None
+        assert folder.parent.stat().st_mode & 0o077 == 0
+        trace = read(folder, stack.deployment.functions)
+    assert not folder.exists(), "a record has secrets in it"
+    return Run(trace, workspace.id, str(checked))
 
 
 @pytest.fixture
