@@ -104,8 +104,11 @@ class Answers:
             yield {"Records": records}, World(published=frozenset(published))
         elif invocation.function == "provisioning_result":
             by_workspace = defaultdict[str, list[Json]](list)
+            set_aside = {one["itemIdentifier"] for one in invocation.answer["batchItemFailures"]}
             for record in event["Records"]:
-                by_workspace[_workspace_of(record["body"])].append(record)
+                # What may have been delivered is no rule of the explorer's.
+                if record["messageId"] not in set_aside or "delivered" not in record["body"]:
+                    by_workspace[_workspace_of(record["body"])].append(record)
             for workspace_id, records in by_workspace.items():
                 if workspace_id in self._timelines:
                     yield {"Records": records}, self._timelines[workspace_id].at(ended_ns)
