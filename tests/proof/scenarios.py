@@ -6,7 +6,7 @@ from itertools import combinations_with_replacement
 
 from tests.proof import observed, stage
 from tests.proof.actors import Cast, Script
-from tests.proof.explorer import NO_FAULT, Scenario, State, begin, moves, take
+from tests.proof.explorer import Scenario, State, begin, moves, take
 from tests.proof.product import Product
 from tests.proof.world import Stripe, World
 
@@ -329,7 +329,7 @@ class Beginnings:
     def _half_made(self, empty: World, posts: int) -> World:
         """A request of key A that crashed a day ago, after so many of Stripe's steps."""
         state = begin(Scenario("", stage.full(self._cast, empty), (stage.create("A"),)), self._cast)
-        while state.fault is None:
+        while not state.faults:
             state, posts = self._towards(state, posts)
         return stage.drain_stream(self._cast, state.world.after(25 * HOUR_MS))
 
@@ -368,5 +368,4 @@ def scenario(name: str, beginnings: Beginnings) -> Scenario:
         scripts.append(replace(script, name=f"another {script.name}") if script in scripts else script)
     some = beginning in FAULTY and len(scripts) > 1
     many = len(scripts) > 2 and name not in FAULTY_TRIPLES
-    fault = NO_FAULT if some or many else None
-    return Scenario(name, beginnings[beginning], tuple(scripts), fault)
+    return Scenario(name, beginnings[beginning], tuple(scripts), 0 if some or many else 1)
