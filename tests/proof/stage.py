@@ -423,7 +423,10 @@ def refund_fails() -> Script:
     """The bank refuses a refund that had succeeded."""
 
     def find(world: World) -> str | None:
-        return next((name for name, one in world.stripe.refunds.items() if one["status"] == "succeeded"), None)
+        stripe, customer = world.stripe, tenant().customer
+        own = [name for name, invoice in stripe.invoices.items() if invoice["customer"] == customer]
+        refunds = [one for name in own for one in memory_reversals.refunds_of(stripe, name)]
+        return min((one["id"] for one in refunds if one["status"] == "succeeded"), default=None)
 
     def act(world: World, refund: str) -> World:
         return replace(world, stripe=memory_reversals.fail(world.stripe, refund, world.now_ms // 1000))
