@@ -363,11 +363,16 @@ def _plan_heard(state: State, seen: Seen) -> None:
     """Once every webhook about the subscription was answered 200, the plan is what Stripe says."""
     places = [slot.place for slot in state.slots if "subscription" in ((_event_of(slot.place) or {}).get("type", ""))]
     if places and all(_taken(place) for place in places):
-        subscription = state.world.stripe.subscriptions[tenant().subscription]
-        prices = {item["price"]["id"] for item in subscription["items"]["data"]}
-        holds = (subscription["status"], next(plan for price, plan in stage.PLANS.items() if price in prices))
-        stored = (seen.workspace["subscription"]["status"], seen.workspace["subscription"]["plan"])
-        expect(stored == holds, f"the webhooks were answered 200, but {stored} is stored and {holds} holds")
+        _plan_known(seen, state.world)
+
+
+def _plan_known(seen: Seen, world: World) -> None:
+    """The stored plan and status are Stripe's."""
+    subscription = world.stripe.subscriptions[tenant().subscription]
+    prices = {item["price"]["id"] for item in subscription["items"]["data"]}
+    holds = (subscription["status"], next(plan for price, plan in stage.PLANS.items() if price in prices))
+    stored = (seen.workspace["subscription"]["status"], seen.workspace["subscription"]["plan"])
+    expect(stored == holds, f"by now the plan has to be known, but {stored} is stored and {holds} holds")
 
 
 def _event_of(place: Place) -> Json | None:
@@ -455,6 +460,7 @@ def _settled(seen: Seen, world: World) -> None:
             expect(not beside, f"line {name} is {line['payment_status']}, and {beside} can still be paid")
         event_id = f"{name}:{len(line['history'])}"
         expect(event_id in world.published, f"nobody published {event_id} {line['status']}")
+    _plan_known(seen, world)
     if seen.workspace["subscription"]["status"] != "canceled":
         owed = _quantities(seen, world)
         own = [item for item in pending if item["customer"] == tenant().customer]

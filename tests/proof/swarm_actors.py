@@ -75,17 +75,17 @@ def _actor(rng: Random, number: int, name: str, who: Tenant) -> Actor:
     script, who = SCRIPTS[name], EVERYONE if name in SHARED else who
     skew_ms = rng.choice((0, rng.randint(-SKEW_MAX_MS // 2, SKEW_MAX_MS // 2)))
     future_ms = rng.choice((0, 0, rng.randint(0, FUTURE_MAX_MS)))
-    late_ms = rng.choice((0, 0, DAY_MS))
+    late_ms, lost = rng.choice(((0, False), (0, False), (DAY_MS, False), (0, True)))
     of = "" if who is FIRST else " for all" if who is EVERYONE else f" of {who.workspace}"
     clock = f", clock {skew_ms / 1000:+g} s" if skew_ms else ""
-    times = f", events {future_ms / 1000:+g} s" if future_ms else ", a day late" if late_ms else ""
+    times = f", events {future_ms / 1000:+g} s" if future_ms else ", a day late" if late_ms else ", webhooks lost" if lost else ""
     order = f", {ANY_ORDER}" if rng.random() < 0.5 else ""  # noqa: PLR2004
     label = f"{number}. {script.name}{of}{clock}{times}{order}"
-    late_ms = 0 if future_ms else late_ms
-    return Actor(label, lambda: _lines(script, who, future_ms, late_ms), skew_ms, who, script)
+    late_ms, lost = (0, False) if future_ms else (late_ms, lost)
+    return Actor(label, lambda: _lines(script, who, future_ms or -late_ms, lost=lost), skew_ms, who, script)
 
 
-def _lines(script: Script, who: Tenant, future_ms: int, late_ms: int) -> Lines:
+def _lines(script: Script, who: Tenant, shift_ms: int, *, lost: bool) -> Lines:
     """The script's lines, about this workspace."""
     inner, result = script.lines(), None
     while True:
@@ -94,9 +94,13 @@ def _lines(script: Script, who: Tenant, future_ms: int, late_ms: int) -> Lines:
                 line = inner.send(result)
         except StopIteration:
             return
-        if late_ms and isinstance(line, Call) and line.function == "stripe_webhook":
-            yield Pause(late_ms)
-        result = yield _about(line, who, future_ms or -late_ms)
+        webhook = isinstance(line, Call) and line.function == "stripe_webhook"
+        if webhook and lost:
+            result = {"statusCode": 500}
+            continue
+        if webhook and shift_ms < 0:
+            yield Pause(-shift_ms)
+        result = yield _about(line, who, shift_ms)
 
 
 def _about(line: Line, who: Tenant, shift_ms: int) -> Line:
