@@ -27,7 +27,7 @@ MOVES = {
 # A process that crashed held a lease of two minutes at most.
 LEASES_MS = 150_000
 KNOWN_MAX = 100_000
-# Faults that nobody outside may notice.
+# Faults that nobody outside may notice, for a retry hides them; of two, the second may meet that retry.
 HARMLESS = {
     "UnprocessedKeys",
     "TransactionConflict",
@@ -281,9 +281,10 @@ class Settled:
         refusing = bool(state.world.stripe.refusing) or _lost_sight(state.world)
         # The rate window counts by the clocks of those who move it: where these differ it may refuse.
         usual = {200, 201, 403, 409} | ({429} if any(slot.place.script.skew_ms for slot in state.slots) else set())
+        faultless = len(state.faults) <= 1 and HARMLESS.issuperset(state.faults)
         for slot in state.slots:
             for answer in slot.place.answers:
-                _answer(answer, usual, faultless=HARMLESS.issuperset(state.faults), refusing=refusing)
+                _answer(answer, usual, faultless=faultless, refusing=refusing)
                 _same(answered, answer, seen)
             _heard(slot.place, seen)
         _plan_heard(state, seen)
