@@ -391,7 +391,7 @@ CAUSES = {
     "invoice_voided": {"void at Stripe", "credit note"},
     "not_on_plan": {"switch to a plan without phones"},
     "canceled": {"cancel"},
-    "subscription_ended": {"subscription ends"},
+    "subscription_ended": {"subscription ends", "subscription ends, webhook lost"},
     "retried_by_operator": {"line retry"},
     "released_by_operator": {"line refund"},
     "released_by_client": {"release"},

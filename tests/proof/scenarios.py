@@ -39,7 +39,9 @@ ACTORS: dict[str, Script] = {
     "upgrade": stage.upgrade(),
     "switch": stage.switch(),
     "end": stage.end(),
+    "end-unheard": stage.unheard(stage.end()),
     "reconcile": stage.reconcile(),
+    "reconcile-ahead": replace(stage.reconcile(), name="reconcile, clock +30 s", skew_ms=30_000),
     "release": stage.release(),
     "retry": stage.command("line retry", stage.failed),
     "refund": stage.command("line refund", stage.flagged),
@@ -216,6 +218,11 @@ TRIPLES = {
         ("not-provisioned", "create-B", "reconcile"),
     ),
 }
+# With clocks apart.
+APART = (
+    "room/upgrade+reconcile-ahead+end-unheard",
+    "provisioning/reconcile+reconcile-ahead",
+)
 # Explored with two faults, where that takes no more than some 60,000 states; the name says so.
 TWO_FAULTS = ", two faults"
 FAULTS_TWO = ("waiting/cancel+poll",)
@@ -364,6 +371,7 @@ def names(*, full: bool = False) -> Iterator[str]:
         for triple in triples:
             yield f"{beginning}/{'+'.join(triple)}"
     yield from observed.NAMES
+    yield from APART
 
 
 def scenario(name: str, beginnings: Beginnings) -> Scenario:

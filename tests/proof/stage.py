@@ -159,6 +159,22 @@ def _deliver(event: Json) -> Lines:
             return
 
 
+def unheard(script: Script) -> Script:
+    """The same, and no webhook of it arrives."""
+
+    def lines() -> Lines:
+        inner, result = script.lines(), None
+        while True:
+            try:
+                line = inner.send(result)
+            except StopIteration:
+                return
+            lost = isinstance(line, Call) and line.function == "stripe_webhook"
+            result = {"statusCode": 500} if lost else (yield line)
+
+    return replace(script, name=f"{script.name}, webhook lost", lines=lines)
+
+
 def _at_stripe(
     name: str, what: str, find: Callable[[World], str | None], act: Callable[[World, str], World], *kinds: str
 ) -> Script:

@@ -148,11 +148,11 @@ class Swarm:
             for tenant in TENANTS:
                 with about(tenant):
                     safe(now.world, state.world)
-            with about(who):
-                observer.moved(now, move, state)
             before, after = now.slots[move.actor].place, state.slots[move.actor].place
             for end in after.ends[len(before.ends) :]:
                 shows_only_own(end, who, state.world)
+            with about(who):
+                observer.moved(now, move, state)
         _end(scenario, state, Settled(cast))
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from tests.proof import stage
 from tests.proof.actors import Call, Json, Line, Lines, Script
 from tests.proof.product import ANY_ORDER
-from tests.proof.scenarios import ACTORS, PAIRS
+from tests.proof.scenarios import ACTORS, ANYTIME, PAIRS
 from tests.proof.tenants import EVERYONE, FIRST, SECOND, Tenant, about
 from tests.proof.world import Act, Pause, Result, World
 
@@ -24,7 +24,7 @@ FUTURE_MAX_MS = 290_000
 # Lambda drops what is older (MaximumEventAgeInSeconds in the template).
 SCHEDULE_LATE_MAX_MS = 60_000
 # These serve all workspaces in one run.
-SHARED = {"reconcile", "stream", "stream-doubled", "stream-late"}
+SHARED = {"reconcile", "reconcile-ahead", "stream", "stream-doubled", "stream-late"}
 # What the neighbour begins with, and who acts there.
 NEIGHBOURS = ("room", "full", "waiting", "provisioning")
 
@@ -43,6 +43,7 @@ def stream_late() -> Script:
     return Script("stream, a day late", script)
 
 
+CHANGES = (*ANYTIME, "end-unheard", "switch")
 SCRIPTS = {**ACTORS, "stream-late": stream_late()}
 
 
@@ -67,13 +68,14 @@ def cast_for(rng: Random, beginning: str, neighbours: str) -> tuple[Actor, ...]:
 
 def _choice(rng: Random, beginning: str, neighbours: str) -> tuple[str, Tenant]:
     who, where = rng.choice(((FIRST, beginning), (FIRST, beginning), (SECOND, neighbours)))
-    usual = rng.random() < 0.8  # noqa: PLR2004 - who meets there in pairs, too; else anyone
-    return rng.choice(sorted(PAIRS[where] if usual else SCRIPTS)), who
+    # Most often who meets there in pairs, too; or changes of the plan; or anyone.
+    [names] = rng.choices((PAIRS[where], CHANGES, SCRIPTS), (6, 2, 2))
+    return rng.choice(sorted(names)), who
 
 
 def _actor(rng: Random, number: int, name: str, who: Tenant) -> Actor:
     script, who = SCRIPTS[name], EVERYONE if name in SHARED else who
-    skew_ms = rng.choice((0, rng.randint(-SKEW_MAX_MS // 2, SKEW_MAX_MS // 2)))
+    skew_ms = script.skew_ms or rng.choice((0, rng.randint(-SKEW_MAX_MS // 2, SKEW_MAX_MS // 2)))
     future_ms = rng.choice((0, 0, rng.randint(0, FUTURE_MAX_MS)))
     late_ms, lost = rng.choice(((0, False), (0, False), (DAY_MS, False), (0, True)))
     of = "" if who is FIRST else " for all" if who is EVERYONE else f" of {who.workspace}"
@@ -82,10 +84,11 @@ def _actor(rng: Random, number: int, name: str, who: Tenant) -> Actor:
     order = f", {ANY_ORDER}" if rng.random() < 0.5 else ""  # noqa: PLR2004
     label = f"{number}. {script.name}{of}{clock}{times}{order}"
     late_ms, lost = (0, False) if future_ms else (late_ms, lost)
-    return Actor(label, lambda: _lines(script, who, future_ms or -late_ms, lost=lost), skew_ms, who, script)
+    played = stage.unheard(script) if lost else script
+    return Actor(label, lambda: _lines(played, who, future_ms or -late_ms), skew_ms, who, script)
 
 
-def _lines(script: Script, who: Tenant, shift_ms: int, *, lost: bool) -> Lines:
+def _lines(script: Script, who: Tenant, shift_ms: int) -> Lines:
     """The script's lines, about this workspace."""
     inner, result = script.lines(), None
     while True:
@@ -94,11 +97,7 @@ def _lines(script: Script, who: Tenant, shift_ms: int, *, lost: bool) -> Lines:
                 line = inner.send(result)
         except StopIteration:
             return
-        webhook = isinstance(line, Call) and line.function == "stripe_webhook"
-        if webhook and lost:
-            result = {"statusCode": 500}
-            continue
-        if webhook and shift_ms < 0:
+        if shift_ms < 0 and isinstance(line, Call) and line.function == "stripe_webhook":
             yield Pause(-shift_ms)
         result = yield _about(line, who, shift_ms)
 

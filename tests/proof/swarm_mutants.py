@@ -51,7 +51,7 @@ MUTANTS = (
         "flows.event_feed",
         "\nSKEW_S = 60\n",
         "\nSKEW_S = 0\n",
-        SWARM,
+        "room/upgrade+reconcile-ahead+end-unheard",
     ),
     Mutant.of(
         "stream records of an hour ago are not published",
