@@ -43,6 +43,8 @@ FUNCTIONS = (
 )
 # A poll loop of many short pauses is the same loop with a few long ones; a pause may always be longer.
 PAUSE_MIN_MS = 4_000
+# A script whose name has this reads the items of a batch in an order that follows from its name.
+ANY_ORDER = "in any order"
 _ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "eu-central-1",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
@@ -156,6 +158,12 @@ class Run:
         finally:
             _current, self._caller = before, caller
 
+    def in_its_order(self, keys: list[Any]) -> list[Any]:
+        """The items of a batch in the order that this run reads them in."""
+        if ANY_ORDER not in self.name:
+            return keys
+        return sorted(keys, key=lambda key: zlib.crc32(f"{self.name} {key}".encode()))
+
     def draw(self) -> str:
         """A number that no other run draws, and that the same run draws again."""
         self._drawn += 1
@@ -226,7 +234,7 @@ def _batch_get(request: Mapping[str, Any]) -> dict[str, Any]:
     """A batch is no snapshot: one step for each of its items."""
     [(table, wanted)] = request["RequestItems"].items()
     found, left = [], []
-    for key in wanted["Keys"]:
+    for key in current().in_its_order(wanted["Keys"]):
         result = current().ask(DynamoDb("GetItem", {"TableName": table, "Key": key}, of_batch=True))
         if isinstance(result, NoReply):
             raise ReadTimeoutError(endpoint_url="https://aws.example")
