@@ -6,8 +6,8 @@ All of it is read off the table and Stripe, never by the product's own code.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tests.proof import reversal_invariants, stage
 from tests.proof.actors import Cast, Json, Place
@@ -501,7 +501,7 @@ def _paid_for(name: str, line: Json, invoices: dict[str, str], world: World) -> 
     expect(not kept or line.get("refund_due"), f"line {name} is {line['payment_status']}, and {kept} is kept")
 
 
-def _late(seen: Seen, world: World, charges: list[Json], *, owed: bool) -> None:
+def _late(seen: Seen, world: World, charges: Sequence[Mapping[str, Any]], *, owed: bool) -> None:
     """A line that was paid after its invoice's period is charged for the present one by one pending item, if owed."""
     [item] = [one for one in world.stripe.subscriptions.values() if one["id"] == tenant().subscription]
     start_s = item["items"]["data"][0]["current_period_start"]
