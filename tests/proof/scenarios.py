@@ -177,6 +177,7 @@ TRIPLES = {
         ("create-A", "late-webhook", "reconcile"),
         ("create-A", "upgrade", "poll"),
         ("create-A", "pay", "provisioned"),
+        ("end", "stream"),
         ("create-email", "create-A", "pay-unheard"),
     ),
     "waiting": (
@@ -229,6 +230,7 @@ TRIPLES = {
 BOUNDED = (
     "room/create-A+create-B",
     "room/insistent-A",
+    "room/upgrade+stream",
     "full/create-A",
     "full/create-A+pay-unheard",
     "waiting/cancel+pay",
