@@ -487,6 +487,13 @@ MUTANTS = (
         "failed/refund+retry",
     ),
     _bug(
+        "an event about a workspace that the bus refuses counts as published",
+        "flows.publishing",
+        "if any(event in refused for event in events)]",
+        "if any(event in refused and event.detail_type == STATE_CHANGED for event in events)]",
+        "room/upgrade+stream",
+    ),
+    _bug(
         "reversals are heard from the webhook alone",
         "billing.events",
         '"types": [*FEED_INVOICE_EVENTS, *SUBSCRIPTION_EVENTS, *FEED_REVERSAL_EVENTS],',

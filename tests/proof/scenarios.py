@@ -179,6 +179,7 @@ TRIPLES = {
         ("create-A", "late-webhook", "reconcile"),
         ("create-A", "upgrade", "poll"),
         ("create-A", "pay", "provisioned"),
+        ("end", "stream"),
         ("create-email", "create-A", "pay-unheard"),
     ),
     "waiting": (
@@ -239,6 +240,7 @@ FAULTS_TWO = ("waiting/cancel+poll",)
 BOUNDED = (
     "room/create-A+create-B",
     "room/insistent-A",
+    "room/upgrade+stream",
     "full/create-A",
     "full/create-A+pay-unheard",
     "waiting/cancel+pay",
