@@ -45,6 +45,11 @@ TESTS: dict[str, list[str]] = {
             "edges", "headers http newer_release request_declaration refunds reversals validation workspace_events"
         ),
     ],
+    f"{LAYER}/domain/bodies.py": _tests("decision", "bodies money"),
+    f"{LAYER}/domain/ids.py": _tests("decision", "ids"),
+    f"{LAYER}/domain/money.py": _tests("decision", "money"),
+    f"{LAYER}/domain/rate_limit.py": _tests("decision", "rate_limit"),
+    f"{LAYER}/domain/reversals.py": _tests("decision", "money_back"),
     f"{LAYER}/flows/": [
         *_tests("edges", "background_functions doors refusals"),
         *_tests("races", "interrupted one_line_at_once"),
