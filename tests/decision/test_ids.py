@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from line_requests.domain import ids
 from line_requests.domain.model import ApiKey
 from tests.decision.examples import NOW_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_line_ids_sort_by_time_and_differ() -> None:
@@ -61,6 +66,17 @@ def test_workspace_id_is_short_and_safe_in_keys(text: str, is_one: bool) -> None
     assert ids.is_workspace_id(text) is is_one
 
 
+@pytest.fixture
+def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process's own zone decides nothing."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_tokyo")
 def test_times_are_utc_to_the_millisecond() -> None:
     assert ids.iso_utc(NOW_MS + 7) == "2026-11-22T00:00:00.007Z"
     for text in ("2026-11-22T00:00:00.007Z", "2026-11-22T00:00:00.007", "2026-11-22T01:00:00.007+01:00"):

@@ -49,6 +49,7 @@ def note(amount: int, **changes: Any) -> CreditNote:  # noqa: ANN401 - any of it
         (paid(status="open", amount_paid=0, amount_remaining=700), 0),
         (partly_paid(), 500),
         (partly_paid(status="uncollectible"), 500),
+        (partly_paid(amount_paid=1, amount_remaining=1499), 1),
         (partly_paid(status="void"), 0),
     ],
 )
@@ -108,6 +109,10 @@ def test_kept_is_what_did_not_go_back_and_to_return_what_is_not_on_its_way(
             paid(by_card={}, credit_notes=(note(500, out_of_band=500),)),
             Credit(1000, {}, out_of_band=1000),
         ),
+        (
+            paid(amount_paid=900, by_card={}, credit_notes=(note(500, out_of_band=500),)),
+            Credit(1000, {}, to_balance=600, out_of_band=400),
+        ),
         (paid(amount_paid=700, by_card={}), Credit(1500, {}, to_balance=800, out_of_band=700)),
         # Refunds of other hands are named, whatever card they went to.
         (paid(refunds=(refund("succeeded", 500),)), Credit(1500, {"pi_1": 1000}, linked={"re_1": 500})),
@@ -124,6 +129,10 @@ def test_kept_is_what_did_not_go_back_and_to_return_what_is_not_on_its_way(
         ),
         # The bank took it back: for what is left no card gets more than its rest.
         (paid(disputes=(Dispute("dp_1", "lost", 400, "pi_1"),)), Credit(1100, {"pi_1": 1100})),
+        (
+            paid(by_card={"pi_1": 1000, "pi_2": 500}, disputes=(Dispute("dp_1", "lost", 400, "pi_1"),)),
+            Credit(1100, {"pi_1": 600, "pi_2": 500}),
+        ),
         (
             paid(by_card={"pi_1": 1000, "pi_2": 500}, disputes=(Dispute("dp_1", "lost", 500, "pi_9"),)),
             Credit(1000, {"pi_1": 1000}),
@@ -143,6 +152,24 @@ def test_kept_is_what_did_not_go_back_and_to_return_what_is_not_on_its_way(
         (partly_paid(), Credit(1500, {"pi_1": 500})),
         (partly_paid(refunds=(refund("succeeded", 500),)), Credit(1500, {}, linked={"re_1": 500})),
         (partly_paid(refunds=(refund("succeeded", 200),)), Credit(1500, {"pi_1": 300}, linked={"re_1": 200})),
+        # No more than a credit note may still name: the rest follows in the next round.
+        (
+            paid(refunds=(refund("failed", 500),), credit_notes=(note(500, refunds=frozenset({"re_1"})),)),
+            Credit(1000, {"pi_1": 1000}),
+        ),
+        (
+            paid(
+                refunds=(refund("failed", 500), refund("succeeded", 200, id="re_2")),
+                credit_notes=(note(500, refunds=frozenset({"re_1"})),),
+            ),
+            Credit(1000, {"pi_1": 800}, linked={"re_2": 200}),
+        ),
+        (
+            partly_paid(refunds=(refund("failed", 300),), credit_notes=(note(300, refunds=frozenset({"re_1"})),)),
+            Credit(1200, {"pi_1": 200}),
+        ),
+        # The smallest unit.
+        (paid(total=1, amount_paid=1, by_card={"pi_1": 1}), Credit(1, {"pi_1": 1})),
         # Nothing is left.
         (paid(refunds=(refund("succeeded", 1500),)), None),
         (paid(status="void"), None),

@@ -122,6 +122,8 @@ def test_paid_line_from_request_to_payment(client: Client) -> None:
     assert json.loads(replay["body"]) == created
     assert replay["headers"]["Idempotency-Replayed"] == "true"
     assert "Idempotency-Mismatch" not in replay["headers"]
+    other = client.send(CREATE, body=PHONE | {"firstName": "Grace"}, headers={"idempotency-key": "k"})
+    assert other["headers"]["Idempotency-Mismatch"] == "true"
     assert client.refused(CREATE, body=PHONE) == (409, "request_in_progress")
     assert client.ok(ALLOWANCE)["kinds"]["purchased_phone"]["next"] == "locked"
     assert client.refused(RELEASE, line_id) == (409, "not_in_this_status")
@@ -208,6 +210,16 @@ def test_pages_go_on_where_the_last_one_stopped(client: Client) -> None:
     assert [line["_id"] for line in client.ok(LIST, query={"status": "active"})["lines"]] == [made[1]]
     rest = client.ok(IN_USE, query={"cursor": first["nextCursor"]})["lines"]
     assert [line["_id"] for line in rest] == [made[0]]
+
+
+def test_lines_in_use_are_a_thousand_a_page(client: Client) -> None:
+    """[59]"""
+    client.shop.workspace(1)
+    client.world.put_lines([new_line(status=Status.ACTIVE) for _ in range(1001)])
+    answer = client.send(IN_USE)
+    cursor = answer["headers"]["Link"].split("cursor=")[1].split(">")[0]
+    pages = [json.loads(answer["body"])["lines"], client.ok(IN_USE, query={"cursor": cursor})["lines"]]
+    assert [len(page) for page in pages] == [1000, 1]
 
 
 def test_unknown_route_is_a_plain_500(client: Client) -> None:

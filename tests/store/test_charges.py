@@ -94,6 +94,14 @@ def test_workspace_is_due_again_when_its_writer_says(world: World) -> None:
     assert world.workspaces.lease_quantities("acme", NOW_MS + 9) is not None
 
 
+def test_new_workspace_is_due_when_its_operator_says(world: World) -> None:
+    """[46] Then the reconciler reads its subscription."""
+    assert world.workspaces.insert("acme", "cus_acme", livemode=False)
+    assert world.workspaces.insert("beta", "cus_beta", livemode=False, due_at_ms=NOW_MS)
+    assert [world.workspaces.is_due(name, NOW_MS) for name in ("acme", "beta")] == [False, True]
+    assert world.workspaces.lease_quantities("beta", NOW_MS) is not None
+
+
 def test_change_of_a_subscription_makes_its_workspace_due_unless_it_was_read_since(world: World) -> None:
     """[46][58]"""
     read = world.workspaces.finish_quantities(world.workspace(email=FOR_SALE), asked_at_ms=NOW_MS)
