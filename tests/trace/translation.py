@@ -139,7 +139,7 @@ class Account:
         # A person's duplicate of an invoice is finalized in the act that makes it.
         copied = self._copies.setdefault(found["id"], not revised and found["status"] != "draft")
         original = self.shown.invoices.get(revised["invoice"]) if revised else None
-        # A person may take the metadata from a revision; it replaces its original all the same.
+        # A person may take the metadata from a revision; it still replaces its original.
         metadata = original["metadata"] if original else found["metadata"]
         credited, total = found["pre_payment_credit_notes_amount"], found["total"]
         if credited < total:
