@@ -132,6 +132,58 @@ def test_security_page_has_what_each_function_may_do(resources: Json) -> None:
 
 # --- commands: run here or in tests/operator/test_docs.py, or tagged as in need of AWS ------------------
 
+# The test that runs or checks the blocks of a page, by their kind.
+TESTED_BY = {
+    ("README.md", "console"): "examples/test_readme.py",
+    ("README.md", "console after payment"): "examples/test_readme.py",
+    ("README.md", "console run"): "local/test_process.py",
+    ("README.md", "tree"): "examples/test_readme.py",
+    ("docs/add-a-field.md", "python"): "growth/test_add_a_field.py",
+    ("docs/add-a-field.md", "yaml"): "growth/test_add_a_field.py",
+    ("docs/add-a-kind.md", "python"): "growth/test_add_a_kind.py",
+    ("docs/add-a-kind.md", "yaml"): "growth/test_add_a_kind.py",
+    ("docs/billing.md", "console"): "stories/test_months.py",
+    ("docs/billing.md", "text"): "stories/test_months.py",
+    ("docs/deploy.md", "console"): "shape/test_docs.py",
+    ("docs/deploy.md", "sh"): "operator/test_docs.py",
+    ("docs/events.md", "json"): "edges/test_workspace_events.py",
+    ("docs/integrate.md", "console"): "examples/test_docs.py",
+    ("docs/integrate.md", "python"): "examples/test_docs.py",
+    ("docs/operate.md", "sh"): "operator/test_docs.py",
+    ("docs/provisioner.md", "json"): "examples/test_docs.py",
+    ("docs/provisioner.md", "python"): "examples/test_docs.py",
+    ("docs/recover.md", "sh"): "operator/test_docs.py",
+    ("docs/upgrade.md", "sh"): "operator/test_docs.py",
+}
+NOT_RUN = {("README.md", "console test"), ("README.md", "mermaid")}  # the suite itself, and a diagram
+NEED_AWS = """
+aws cloudformation describe-stacks
+aws secretsmanager create-secret
+aws secretsmanager put-secret-value
+aws sns create-topic
+aws sns subscribe
+cd examples/provisioner
+git checkout
+make deploy
+read -rs
+sam deploy
+unset
+"""
+
+
+def test_every_block_of_every_page_is_tested_or_needs_aws() -> None:
+    """By a test that names the page; the commands that need AWS are listed here."""
+    pages = {str(page.relative_to(ROOT)): page.read_text() for page in (ROOT / "README.md", *PAGES)}
+    fenced = {(page, kind) for page, text in pages.items() for kind in re.findall(r"^```(.+)$", text, re.MULTILINE)}
+    assert {block for block in fenced if block[1] != "console aws"} == {*TESTED_BY, *NOT_RUN}
+    for (page, _), test in TESTED_BY.items():
+        assert re.search(rf"\b{Path(page).stem}\b", (ROOT / "tests" / test).read_text()), (page, test)
+    tagged = re.findall(r"^```console aws\n(.*?)^```$", "".join(pages.values()), re.MULTILINE | re.DOTALL)
+    commands = re.findall(
+        r"(?:^\$ |\| )(?!printf)((?:aws \S+ |git |make |sam |cd |read )?\S+)", "".join(tagged), re.MULTILINE
+    )
+    assert sorted(set(commands)) == NEED_AWS.split("\n")[1:-1]
+
 
 @pytest.mark.parametrize("page", OPERATORS)
 def test_every_block_is_of_a_kind_that_is_tested(page: str) -> None:
