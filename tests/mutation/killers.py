@@ -42,7 +42,7 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/domain/": ["tests/decision"],
     f"{LAYER}/domain/bodies.py": _tests("decision", "bodies money"),
     f"{LAYER}/domain/decision.py": _tests("decision", "judge next_move quantities_owed touched_invoices"),
-    f"{LAYER}/domain/errors.py": _tests("edges", "headers http"),
+    f"{LAYER}/domain/errors.py": _tests("edges", "headers http progress"),
     f"{LAYER}/domain/ids.py": _tests("decision", "ids"),
     f"{LAYER}/domain/money.py": _tests("decision", "money"),
     f"{LAYER}/domain/over_plan.py": _tests("decision", "over_plan"),
@@ -58,6 +58,7 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/flows/event_feed.py": _tests("edges", "background_functions reconciler_backlog restored_table"),
     f"{LAYER}/flows/extra_invoices.py": _tests("edges", "refunds reversals") + _tests("races", "interrupted"),
     f"{LAYER}/flows/late.py": _tests("store", "operator_index"),
+    f"{LAYER}/flows/progress.py": _tests("edges", "progress"),
     f"{LAYER}/flows/provisioning.py": _tests("edges", "background_functions doors")
     + _tests("store", "release_by_client"),
     f"{LAYER}/flows/publishing.py": _tests("edges", "background_functions newer_release workspace_events"),
