@@ -78,7 +78,7 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/billing/credit_notes.py": _tests("edges", "refunds"),
     f"{LAYER}/billing/events.py": _tests("edges", "hints reconciler_backlog"),
     f"{LAYER}/billing/reversals.py": _tests("edges", "refunds reversals"),
-    f"{LAYER}/billing/setup.py": _tests("operator", "setup_stripe"),
+    f"{LAYER}/billing/setup.py": _tests("edges", "account_setup") + _tests("operator", "setup_stripe"),
     f"{LAYER}/billing/subscriptions.py": [
         *_tests("edges", "base_prices billing_errors doors"),
         *_tests("races", "counted_once"),
