@@ -48,7 +48,7 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/domain/over_plan.py": _tests("decision", "over_plan"),
     f"{LAYER}/domain/rate_limit.py": _tests("decision", "rate_limit"),
     f"{LAYER}/domain/reversals.py": _tests("decision", "money_back"),
-    f"{LAYER}/domain/submission.py": _tests("edges", "request_declaration validation"),
+    f"{LAYER}/domain/submission.py": _tests("edges", "any_body request_declaration validation"),
     f"{LAYER}/flows/": [
         *_tests("edges", "background_functions doors refusals"),
         *_tests("races", "interrupted one_line_at_once"),
@@ -86,7 +86,7 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/bus/": _tests("edges", "bus provisioning_results workspace_events"),
     f"{LAYER}/api/": [
         *_tests("decision", "bodies pagination"),
-        *_tests("edges", "actions doors headers http refusals request_declaration validation"),
+        *_tests("edges", "actions doors headers http refusals any_body request_declaration validation"),
     ],
     f"{LAYER}/api/auth.py": _tests("edges", "auth doors"),
     f"{LAYER}/api/pagination.py": _tests("decision", "pagination"),
