@@ -118,13 +118,13 @@ def try_in_session(
     if child == 0:
         be_silent()
         try:
-            with os.fdopen(writer, "w", buffering=1) as told:
-                _run_tests(files, Session(mutants, processes=processes, end_s=end_s, told=told))
+            with os.fdopen(writer, "w", buffering=1) as results:
+                _run_tests(files, Session(mutants, processes=processes, end_s=end_s, results=results))
         finally:
             os._exit(0)
     os.close(writer)
-    with os.fdopen(reader) as told:
-        for line in told:
+    with os.fdopen(reader) as results:
+        for line in results:
             how, _, name = line.rstrip("\n").partition(" ")
             yield how, name
     os.waitpid(child, 0)

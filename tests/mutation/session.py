@@ -35,11 +35,11 @@ FOUND, NOT_FOUND, NOT_PUT, OUT_OF_TIME = 1, 0, 3, 4
 class Session:
     """A plugin of pytest: runs the tests once to see which lines each runs, then those of each mutant in a fork."""
 
-    def __init__(self, mutants: Sequence[Mutant], *, processes: int, end_s: float, told: TextIO) -> None:
+    def __init__(self, mutants: Sequence[Mutant], *, processes: int, end_s: float, results: TextIO) -> None:
         self._mutants = mutants
         self._processes = processes
         self._end_s = end_s
-        self._told = told
+        self._results = results
         self._failed = False
         self._sound: list[pytest.Item] = []
         self._seconds: dict[pytest.Item, float] = {}
@@ -91,7 +91,7 @@ class Session:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             self._seconds[item] = time.process_time() - began_s
             if self._failed:
-                print("unsound", item.nodeid, file=self._told)
+                print("unsound", item.nodeid, file=self._results)
             else:
                 self._sound.append(item)
         watch.stop()
@@ -146,7 +146,7 @@ class Session:
         name = running.pop(child)
         ends = {NOT_FOUND: "survived", NOT_PUT: "cold", OUT_OF_TIME: None}
         if how := ends.get(os.waitstatus_to_exitcode(status), "killed"):
-            print(how, name, file=self._told)
+            print(how, name, file=self._results)
 
 
 @functools.cache
