@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.local.ministack import MiniStack
@@ -119,7 +119,11 @@ def try_in_session(
         be_silent()
         try:
             with os.fdopen(writer, "w", buffering=1) as results:
-                _run_tests(files, Session(mutants, processes=processes, end_s=end_s, results=results))
+                session = Session(mutants, processes=processes, end_s=end_s, results=results)
+                with suppress(Found):
+                    _run_tests(files, session)
+                if not session.has_begun:
+                    print("unsound", *files, file=results)
         finally:
             os._exit(0)
     os.close(writer)

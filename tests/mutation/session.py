@@ -40,7 +40,9 @@ class Session:
         self._processes = processes
         self._end_s = end_s
         self._results = results
+        self.has_begun = False
         self._failed = False
+        self._caches: list[functools._lru_cache_wrapper[object]] = []
         self._sound: list[pytest.Item] = []
         self._seconds: dict[pytest.Item, float] = {}
         self._tests_of = defaultdict[tuple[str, int], set[pytest.Item]](set)
@@ -52,6 +54,7 @@ class Session:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Tries every mutant, in the place of pytest's own loop."""
+        self.has_begun = True
         self._look(session.items)
         objects = gc.get_objects()
         functions = defaultdict[tuple[str, str], list[FunctionType]](list)
