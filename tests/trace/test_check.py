@@ -11,7 +11,7 @@ import pytest
 
 from tests.local.stack import LINES, LocalStack
 from tests.stories.world import eventually
-from tests.trace.check import check, checked_at_rest
+from tests.trace.check import check, checked_at_rest, differing
 from tests.trace.reader import Change, Invocation, Trace, read
 
 if TYPE_CHECKING:
@@ -283,6 +283,17 @@ def test_state_that_is_published_otherwise_than_stored_is_found(run: Run) -> Non
 def test_write_without_an_effect_is_found(run: Run) -> None:
     del run.trace.commits[run.commit(is_in("active"))]
     assert "TransactWriteItems was answered, and has changed nothing" in run.found()
+
+
+def test_change_that_is_missing_in_the_record_is_found(run: Run) -> None:
+    """Of an object that is there, of one that is there no more, and of one that was only recorded."""
+    one, two = ("invoice", "in_1"), ("invoice", "in_2")
+    changes = [Change(1, 2, {one: {"status": "draft"}}), Change(3, 4, {one: {"status": "open"}, two: None})]
+    assert list(differing("Stripe", changes, {one: {"status": "open"}})) == []
+    assert len(list(differing("Stripe", changes[:1], {one: {"status": "open"}}))) == 1
+    assert len(list(differing("Stripe", changes, {one: {"status": "open"}, two: {}}))) == 1
+    assert len(list(differing("Stripe", changes, {}))) == 1
+    assert list(differing("table", run.trace.commits[:1], {})) != []
 
 
 def test_report_has_the_calls_and_nothing_personal(run: Run) -> None:
