@@ -12,7 +12,7 @@ import pytest
 from tests.local.stack import LINES, LocalStack
 from tests.stories.world import eventually
 from tests.trace.check import check, checked_at_rest, differing
-from tests.trace.reader import Change, Invocation, Trace, read
+from tests.trace.reader import LEASE, Change, Invocation, Trace, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,6 +229,26 @@ def test_refusal_without_a_look_at_the_holder_is_found(run: Run) -> None:
     refused = run.invocation("create_line_request", 409)
     refused.calls = [call for call in refused.calls if not call.of_stripe]
     assert "409 without a look at the holder" in run.found()
+
+
+def test_refusal_after_a_wait_for_the_holders_lease_needs_no_look(run: Run) -> None:
+    """Who has the lease looks; in the explorer, too, such a call counts as slow."""
+    refused = run.invocation("create_line_request", 409)
+    call = next(call for call in refused.calls if not call.of_stripe)
+    request = b'{"Key": {"pk": {"S": "W#%s"}}, "ConditionExpression": "%s"}' % (run.workspace.encode(), LEASE)
+    lost = call._replace(
+        name="UpdateItem", request=request, status=400, response=b'{"__type": "#ConditionalCheckFailedException"}'
+    )
+    refused.calls = [lost, lost._replace(name="GetItem", status=200, response=b"{}", ended_ns=refused.began_ns + 9)]
+    refused.calls[0] = lost._replace(ended_ns=refused.began_ns + 5)
+    assert "409" not in run.found()
+
+
+def test_refusal_because_of_a_holder_that_had_paid_is_found(run: Run) -> None:
+    payment = run.trace.acts[act(run, "paid")]
+    before_ns = run.invocation("create_line_request", 409).began_ns
+    run.trace.acts[run.trace.acts.index(payment)] = payment._replace(began_ns=before_ns - 2, ended_ns=before_ns - 1)
+    assert "whose invoice was {'in_" in run.found()
 
 
 def test_replay_that_does_not_say_so_is_found(run: Run) -> None:
