@@ -31,6 +31,8 @@ PACKAGES = (
     "stripe",
     "stripe._object_classes",
 )
+# Their descriptions stay in boto3's default session, whose clients the functions make.
+AWS_SERVICES = ("dynamodb", "secretsmanager", "events")
 
 
 def possible() -> bool:
@@ -131,6 +133,10 @@ if __name__ == "__main__":
     sys.path.pop(0)  # nothing here is a module of the functions'
     for package in PACKAGES:
         import_module(package)
+    for service in AWS_SERVICES:
+        # With these keys, which no call is made with, it looks for none.
+        boto3 = import_module("boto3")
+        boto3.client(service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
     script = serve(socket.socket(fileno=int(sys.argv[1])))
     if trace := os.environ.get("LOCAL_TRACE"):
         runpy.run_path(str(Path(__file__).parents[1] / "trace/recorder.py"))["record_worker"](Path(trace))

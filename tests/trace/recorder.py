@@ -74,7 +74,8 @@ class _Answers:
 
 
 def _record_aws(log: Log) -> None:
-    """For every client that is made from now on: botocore gives its built-in handlers to each session."""
+    """For every client that is made from now on."""
+    import boto3
     import botocore.handlers
 
     def before(params: Any, context: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
@@ -88,13 +89,13 @@ def _record_aws(log: Log) -> None:
         began, body = context.pop(VARIABLE)
         log.write("aws", began, time.monotonic_ns(), event_name.rpartition(".")[2], body, 0, "{}")
 
-    handlers: Any = botocore.handlers
-    for service in ("dynamodb", "eventbridge"):
-        handlers.BUILTIN_HANDLERS += [
-            (f"before-call.{service}", before),
-            (f"after-call.{service}", after),
-            (f"after-call-error.{service}", failed),
-        ]
+    names: Any = {"before-call": before, "after-call": after, "after-call-error": failed}
+    wanted = [(f"{name}.{of}", handler) for of in ("dynamodb", "eventbridge") for name, handler in names.items()]
+    # botocore gives these to each session that is made; the default one may be there already.
+    botocore.handlers.BUILTIN_HANDLERS += wanted
+    if boto3.DEFAULT_SESSION is not None:
+        for name, handler in wanted:
+            boto3.DEFAULT_SESSION.events.register(name, handler)
 
 
 def _record_stripe(log: Log) -> None:

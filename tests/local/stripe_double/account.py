@@ -147,7 +147,6 @@ class Account:
         event = self.add(
             "event",
             {
-                "account": None,
                 "api_version": stripe.api_version,
                 "data": data,
                 "pending_webhooks": 1,

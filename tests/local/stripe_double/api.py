@@ -22,6 +22,8 @@ from .params import check, parse_form
 from .routes import Route, find_route
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
 
     from .account import Account
@@ -55,6 +57,7 @@ class Api:
         self.request_log: list[LoggedRequest] = []
         self.revoked_api_keys: set[str] = set()  # 401
         self.forbidden_api_keys: set[str] = set()  # 403, a restricted key without the scope
+        self.on_answer: Callable[[LoggedRequest, bytes], None] | None = None
         self._account = account
         self._lock = Acts(account)
         self._hang_s = hang_s
@@ -136,6 +139,8 @@ class Api:
             response = server_error().response()
         call.status = response.status
         call.replayed = ("Idempotent-Replayed", "true") in response.headers
+        if self.on_answer is not None:
+            self.on_answer(call, response.body)
         if fault and fault.kind == "timeout_after":
             deadline = time.monotonic() + self._hang_s
             while not fault.released.is_set() and time.monotonic() < deadline:  # noqa: ASYNC110 - set by other threads
