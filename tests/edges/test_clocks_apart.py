@@ -33,7 +33,9 @@ def test_draft_created_after_its_line_was_canceled_is_deleted(shop: Shop) -> Non
     """[24] A caller whose lease ended early, by another's clock, still creates its draft."""
     workspace = shop.workspace(0)
     submission, now_ms = SUBMISSIONS[Kind.PURCHASED_PHONE], clock().now_ms()
-    charge = decision.charge_for(workspace, submission, decision.judge(workspace, submission.kind), now_ms)
+    add_on = decision.judge(workspace, submission.kind)
+    assert add_on is not None
+    charge = decision.charge_for(workspace, submission, add_on, now_ms)
     line = shop.world.added(status=Status.AWAITING_PAYMENT, charge=charge, stripe_keyed_at_ms=now_ms)
     invoicing = Invoicing(shop.world.lines, shop.product.billing(clock()), clock())
     assert shop.world.lines.cancel(line, "canceled", now_ms).status is Status.CANCELED

@@ -464,8 +464,8 @@ def _settled(seen: Seen, world: World) -> None:
     _plan_known(seen, world)
     if seen.workspace["subscription"]["status"] != "canceled":
         owed = _quantities(seen, world)
-        own = [item for item in pending if item["customer"] == tenant().customer]
-        _late(seen, world, [item for item in own if "charge" in item["metadata"]], owed=owed)
+        charges = [item for item in pending if "charge" in item["metadata"]]
+        _late(seen, world, [item for item in charges if item["customer"] == tenant().customer], owed=owed)
 
 
 def _unvoidable(invoice_id: str, seen: Seen, world: World) -> bool:

@@ -319,7 +319,11 @@ def upgrade() -> Script:
         return replace(world, stripe=world.stripe.change_plan(subject, SMALL, LARGE, world.now_ms // 1000))
 
     return _at_stripe(
-        "upgrade", "the customer takes the larger plan", lambda _: tenant().subscription, act, "customer.subscription.updated"
+        "upgrade",
+        "the customer takes the larger plan",
+        lambda _: tenant().subscription,
+        act,
+        "customer.subscription.updated",
     )
 
 
@@ -366,7 +370,12 @@ def provision(outcome: str = "succeeded") -> Script:
         for line in lines(world):
             if line["status"]["S"] == "provisioning":
                 event_id = f"{id_of(line)}:{len(line['history']['L'])}"
-                return {"eventId": event_id, "workspaceId": tenant().workspace, "lineId": id_of(line), "outcome": outcome}
+                return {
+                    "eventId": event_id,
+                    "workspaceId": tenant().workspace,
+                    "lineId": id_of(line),
+                    "outcome": outcome,
+                }
         return None
 
     def script() -> Lines:

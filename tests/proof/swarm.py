@@ -100,7 +100,7 @@ class Swarm:
         return self._walk(seed, number, taken), taken
 
     def _walk(self, seed: int, number: int, taken: list[tuple[Move, State, State]]) -> Walk:
-        rng = Random(f"{seed}:{number}")  # noqa: S311 - a walk that can be repeated
+        rng = Random(f"{seed}:{number}")
         beginning = rng.choice(sorted(PAIRS))
         # Plans are everyone's: where they are others, the neighbour begins with them, too.
         neighbours = beginning if beginning == "capped" else rng.choice(NEIGHBOURS)
@@ -110,8 +110,7 @@ class Swarm:
         try:
             world = beside(self._first[beginning], self._of_second(neighbours))
             scenario = Scenario(setting, world, actors, faults_max=rng.randint(0, FAULTS_MAX))
-            for step in self._steps(rng, scenario, walk):
-                taken.append(step)
+            taken.extend(self._steps(rng, scenario, walk))
         except Violation as violation:
             walk.failure = str(violation)
         return walk
@@ -176,7 +175,7 @@ class _Chooser:
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._steady = rng.random() < 0.5  # noqa: PLR2004 - half of them
+        self._steady = rng.random() < 0.5
         self._ranks: dict[int, float] = {}
 
     def choose(self, possible: list[Move]) -> Move:

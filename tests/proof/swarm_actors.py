@@ -1,4 +1,4 @@
-"""The actors of a random walk: those of the scenarios, for one of two workspaces, with clocks, event times and delays."""
+"""The actors of a random walk: those of the scenarios, for one of two workspaces, with clocks of their own."""
 
 import datetime
 import json
@@ -59,9 +59,9 @@ class Actor(Script):
 def cast_for(rng: Random, beginning: str, neighbours: str) -> tuple[Actor, ...]:
     """Two to five actors; some of them twice, and sometimes two or three reconcilers."""
     chosen = [_choice(rng, beginning, neighbours) for _ in range(rng.randint(2, 5))]
-    if rng.random() < 0.2:  # noqa: PLR2004 - often enough
+    if rng.random() < 0.2:
         chosen[:2] = [("reconcile", FIRST)] * rng.randint(2, 3)
-    elif rng.random() < 0.3:  # noqa: PLR2004
+    elif rng.random() < 0.3:
         chosen[-1] = chosen[0]
     return tuple(_actor(rng, number, name, who) for number, (name, who) in enumerate(chosen[:5], 1))
 
@@ -76,16 +76,14 @@ def _choice(rng: Random, beginning: str, neighbours: str) -> tuple[str, Tenant]:
 def _actor(rng: Random, number: int, name: str, who: Tenant) -> Actor:
     script, who = SCRIPTS[name], EVERYONE if name in SHARED else who
     skew_ms = script.skew_ms or rng.choice((0, rng.randint(-SKEW_MAX_MS // 2, SKEW_MAX_MS // 2)))
-    future_ms = rng.choice((0, 0, rng.randint(0, FUTURE_MAX_MS)))
-    late_ms, lost = rng.choice(((0, False), (0, False), (DAY_MS, False), (0, True)))
+    times = rng.choice(("", "", "", "events of the future", "a day late", "webhooks lost"))
+    shift_ms = {"events of the future": rng.randint(1, FUTURE_MAX_MS), "a day late": -DAY_MS}.get(times, 0)
     of = "" if who is FIRST else " for all" if who is EVERYONE else f" of {who.workspace}"
-    clock = f", clock {skew_ms / 1000:+g} s" if skew_ms else ""
-    times = f", events {future_ms / 1000:+g} s" if future_ms else ", a day late" if late_ms else ", webhooks lost" if lost else ""
-    order = f", {ANY_ORDER}" if rng.random() < 0.5 else ""  # noqa: PLR2004
-    label = f"{number}. {script.name}{of}{clock}{times}{order}"
-    late_ms, lost = (0, False) if future_ms else (late_ms, lost)
-    played = stage.unheard(script) if lost else script
-    return Actor(label, lambda: _lines(played, who, future_ms or -late_ms), skew_ms, who, script)
+    clock = f"clock {skew_ms / 1000:+g} s" if skew_ms else ""
+    order = ANY_ORDER if rng.random() < 0.5 else ""
+    label = ", ".join(filter(None, (f"{number}. {script.name}{of}", clock, times, order)))
+    played = stage.unheard(script) if times == "webhooks lost" else script
+    return Actor(label, lambda: _lines(played, who, shift_ms), skew_ms, who, script)
 
 
 def _lines(script: Script, who: Tenant, shift_ms: int) -> Lines:

@@ -41,4 +41,4 @@ def _names(tenant: Tenant, world: World) -> list[str]:
     lines = [sk.removeprefix("LINE#") for pk, sk in world.table.items if sk.startswith("LINE#") and tenant.owns(pk)]
     invoices = [name for name, one in world.stripe.invoices.items() if one["customer"] == tenant.customer]
     workspace = f'"metadata[workspace_id]": "{tenant.workspace}"'
-    return [f"W#{tenant.workspace}\"", workspace, tenant.customer, tenant.subscription, *lines, *invoices]
+    return [f'W#{tenant.workspace}"', workspace, tenant.customer, tenant.subscription, *lines, *invoices]
