@@ -4,13 +4,14 @@ A walk takes the explorer's own moves, keeps its invariants after every step and
 follows from its seed and its number alone.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from tests.proof.actors import Cast
+from tests.proof.actors import Cast, Script
 from tests.proof.explorer import Move, Scenario, Slot, State, begin, moves, take
-from tests.proof.invariants import Settled, expect, safe
+from tests.proof.invariants import Settled, expect, safe, see
 from tests.proof.observations import observed
 from tests.proof.product import Product
 from tests.proof.scenarios import PAIRS, Beginnings
@@ -21,10 +22,12 @@ from tests.proof.world import DynamoDb, Publish, Step, Stripe, Violation, World
 
 FAULTS_MAX = 3
 # With these a walk of some fifty steps meets the faults that it may.
-FAULT_CHANCE, CHANGE_CHANCE = 0.1, 0.1
+FAULT_CHANCE, CHANGE_CHANCE = 0.2, 0.1
 # No walk takes so many: one that does has found callers that chase one another.
 STEPS_MAX = 2_000
 FEED = ("RECONCILER", "FEED")
+# Ids, and Stripe's keys.
+_NAMED = re.compile(r"[0-9a-f]{24,}\S*|\(key .*\)")
 
 
 @dataclass
@@ -37,6 +40,8 @@ class Walk:
     faults: list[str] = field(default_factory=list)
     states: list[int] = field(default_factory=list)
     """What tells each of its states apart."""
+    situations: list[int] = field(default_factory=list)
+    """The same without ids, times and who was given what."""
     failure: str | None = None
 
 
@@ -144,6 +149,7 @@ class Swarm:
             state = take(now, move, cast)
             yield move, now, state
             walk.states.append(state.key())
+            walk.situations.append(_situation(state))
             for tenant in TENANTS:
                 with about(tenant):
                     safe(now.world, state.world)
@@ -158,6 +164,24 @@ class Swarm:
 def _who(slot: Slot) -> Tenant:
     script = slot.place.script
     return script.who if isinstance(script, Actor) else EVERYONE
+
+
+def _situation(state: State) -> int:
+    """Where the lines and invoices of each workspace are, and what each actor will do next."""
+    found: list[object] = []
+    for tenant in TENANTS:
+        with about(tenant):
+            seen = see(state.world)
+        lines = [(one["status"], one["payment_status"], one.get("void_reason")) for one in seen.lines.values()]
+        found.append((lines, sorted(one["status"] for one in seen.invoices.values())))
+    places = [slot.place for slot in state.slots]
+    steps = [(_plain(place.script), str(step)) for place in places for step in place.pending.values()]
+    found.append(sorted((name, _NAMED.sub("", step)) for name, step in steps))
+    return hash(repr(found))
+
+
+def _plain(script: Script) -> str:
+    return script.plain.name if isinstance(script, Actor) else "late"
 
 
 def _end(scenario: Scenario, state: State, settled: Settled) -> None:
