@@ -13,7 +13,7 @@ from tests.proof.actors import Cast, Json, Place
 from tests.proof.explorer import Scenario, State
 from tests.proof.expressions import Typed, plain
 from tests.proof.memory_table import MemoryTable
-from tests.proof.tenants import EVERYONE, Tenant, about, tenant
+from tests.proof.tenants import EVERYONE, Tenant, for_tenant, tenant
 from tests.proof.world import Violation, World
 
 HOLDING = {"awaiting_payment", "provisioning", "active"}
@@ -426,7 +426,7 @@ def _lost_sight_of(line: Json, seen: Seen) -> bool:
 
 def _lost_sight(world: World) -> bool:
     """Whether this is so of any line in the world."""
-    with about(EVERYONE):
+    with for_tenant(EVERYONE):
         seen = see(world)
     return any(_lost_sight_of(line, seen) for line in seen.lines.values())
 

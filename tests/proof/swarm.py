@@ -17,7 +17,7 @@ from tests.proof.product import Product
 from tests.proof.scenarios import PAIRS, Beginnings
 from tests.proof.swarm_actors import NEIGHBOURS, Actor, cast_for
 from tests.proof.swarm_isolation import TENANTS, isolated, shows_only_own
-from tests.proof.tenants import EVERYONE, SECOND, Tenant, about
+from tests.proof.tenants import EVERYONE, SECOND, Tenant, for_tenant
 from tests.proof.world import DynamoDb, Publish, Step, Stripe, Violation, World
 
 FAULTS_MAX = 3
@@ -121,7 +121,7 @@ class Swarm:
         return walk
 
     def _of_second(self, neighbours: str) -> World:
-        with about(SECOND):
+        with for_tenant(SECOND):
             return self._second[neighbours]
 
     def _steps(self, rng: Random, scenario: Scenario, walk: Walk) -> Iterator[tuple[Move, State, State]]:
@@ -130,7 +130,7 @@ class Swarm:
         played = observer.played
 
         def judge(*call: object) -> None:
-            with about(EVERYONE):
+            with for_tenant(EVERYONE):
                 played(*call)  # type: ignore[arg-type] # as it is given
 
         cast.judge = judge
@@ -151,12 +151,12 @@ class Swarm:
             walk.states.append(state.key())
             walk.situations.append(_situation(state))
             for tenant in TENANTS:
-                with about(tenant):
+                with for_tenant(tenant):
                     safe(now.world, state.world)
             before, after = now.slots[move.actor].place, state.slots[move.actor].place
             for end in after.ends[len(before.ends) :]:
                 shows_only_own(end, who, state.world)
-            with about(who):
+            with for_tenant(who):
                 observer.moved(now, move, state)
         _end(scenario, state, Settled(cast))
 
@@ -170,7 +170,7 @@ def _situation(state: State) -> int:
     """Where the lines and invoices of each workspace are, and what each actor will do next."""
     found: list[object] = []
     for tenant in TENANTS:
-        with about(tenant):
+        with for_tenant(tenant):
             seen = see(state.world)
         lines = [(one["status"], one["payment_status"], one.get("void_reason")) for one in seen.lines.values()]
         found.append((lines, sorted(one["status"] for one in seen.invoices.values())))
@@ -190,7 +190,7 @@ def _end(scenario: Scenario, state: State, settled: Settled) -> None:
         whose = {tenant, EVERYONE}
         scripts = tuple(actor.plain for actor in scenario.scripts if isinstance(actor, Actor) and actor.who in whose)
         slots = tuple(slot for slot in state.slots if _who(slot) in whose)
-        with about(tenant):
+        with for_tenant(tenant):
             settled(replace(scenario, scripts=scripts), state._replace(slots=slots))
 
 

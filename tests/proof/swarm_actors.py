@@ -11,7 +11,7 @@ from tests.proof import stage
 from tests.proof.actors import Call, Json, Line, Lines, Script
 from tests.proof.product import ANY_ORDER
 from tests.proof.scenarios import ACTORS, ANYTIME, PAIRS
-from tests.proof.tenants import EVERYONE, FIRST, SECOND, Tenant, about
+from tests.proof.tenants import EVERYONE, FIRST, SECOND, Tenant, for_tenant
 from tests.proof.world import Act, Pause, Result, World
 
 T = TypeVar("T")
@@ -87,20 +87,20 @@ def _actor(rng: Random, number: int, name: str, who: Tenant) -> Actor:
 
 
 def _lines(script: Script, who: Tenant, shift_ms: int) -> Lines:
-    """The script's lines, about this workspace."""
+    """The script's lines, for this workspace."""
     inner, result = script.lines(), None
     while True:
         try:
-            with about(who):
+            with for_tenant(who):
                 line = inner.send(result)
         except StopIteration:
             return
         if shift_ms < 0 and isinstance(line, Call) and line.function == "stripe_webhook":
             yield Pause(-shift_ms)
-        result = yield _about(line, who, shift_ms)
+        result = yield _staged(line, who, shift_ms)
 
 
-def _about(line: Line, who: Tenant, shift_ms: int) -> Line:
+def _staged(line: Line, who: Tenant, shift_ms: int) -> Line:
     if isinstance(line, Call):
         event = line.event
         return replace(line, event=lambda now_ms: shifted(_within(who, event, now_ms), shift_ms))
@@ -111,7 +111,7 @@ def _about(line: Line, who: Tenant, shift_ms: int) -> Line:
 
 
 def _within(who: Tenant, call: Callable[..., T], *args: object) -> T:
-    with about(who):
+    with for_tenant(who):
         return call(*args)
 
 

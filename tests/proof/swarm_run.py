@@ -35,13 +35,13 @@ def main(walks: int, seed: int) -> bool:
 
 def tell(replay: str) -> str:
     """The walk that `swarm:SEED:NUMBER` stands for, step by step."""
-    from tests.proof.laboratory import told
+    from tests.proof.laboratory import step_lines
 
     seed, _, number = replay.removeprefix(NAME).partition(":")
     walk, taken = _here().tell(int(seed), int(number))
     lines = [f"{walk.setting}, {walk.steps} steps"]
     for count, (move, before, after) in enumerate(taken, 1):
-        lines += told(count, move, before, after)
+        lines += step_lines(count, move, before, after)
     return "\n".join([*lines, f"=> {walk.failure or 'nothing is wrong'}"])
 
 
@@ -51,8 +51,8 @@ def hunt(replay: str, *, story: bool) -> str:
     for number in range(WALKS_PER_MUTANT):
         walk = _here().walk(seed, number)
         if walk.failure:
-            told = tell(f"{NAME}{seed}:{number}") + "\n" if story else ""
-            return f"{told}{NAME}{seed}:{number}: {walk.failure}"
+            story_of_it = tell(f"{NAME}{seed}:{number}") + "\n" if story else ""
+            return f"{story_of_it}{NAME}{seed}:{number}: {walk.failure}"
     return ""
 
 
