@@ -51,11 +51,11 @@ def beside(first: World, second: World) -> World:
     ours = first.table.items
     added = [(key, stored) for key, stored in second.table.items.items() if key not in ours]
     table = first.table.with_stored(added)
-    # The feed is followed from where the slower has come to.
+    # The feed was followed to where the slower has come, or to the last minute: only new deployments have no mark.
     marks = [world.table.items.get(FEED) for world in (first, second)]
-    read = [mark for mark in marks if mark is not None]
-    slower = min(read, key=lambda mark: int(mark.item["watermark_s"]["N"])) if len(read) == len(marks) else None
-    table = table.with_stored([(FEED, slower)])
+    seen_s = min([int(mark.item["watermark_s"]["N"]) for mark in marks if mark] or [now_ms // 1000 - 60])
+    mark = {"pk": {"S": FEED[0]}, "sk": {"S": FEED[1]}, "watermark_s": {"N": str(seen_s)}}
+    table = table.with_item(FEED, mark)
     a, b = first.stripe, second.stripe
     stripe = replace(
         a,
