@@ -6,14 +6,15 @@ All of it is read off the table and Stripe, never by the product's own code.
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tests.proof import reversal_invariants, stage
 from tests.proof.actors import Cast, Json, Place
 from tests.proof.explorer import Scenario, State
-from tests.proof.expressions import Typed, plain
 from tests.proof.memory_table import MemoryTable
 from tests.proof.tenants import EVERYONE, Tenant, for_tenant, tenant
+from tests.proof.workspace_events import attributes
 from tests.proof.world import Violation, World
 
 HOLDING = {"awaiting_payment", "provisioning", "active"}
@@ -44,18 +45,6 @@ def expect(holds: object, otherwise: str) -> None:
     """Raises Violation."""
     if not holds:
         raise Violation(otherwise)
-
-
-def attributes(item: Typed) -> Json:
-    """A stored item as plain values."""
-
-    def bare(value: Any) -> Any:  # noqa: ANN401 - a DynamoDB value is any of JSON's types
-        kind, content = value
-        if kind == "M":
-            return {name: bare(inner) for name, inner in content.items()}
-        return [bare(inner) for inner in content] if kind == "L" else content
-
-    return {name: bare(plain(value)) for name, value in item.items()}
 
 
 def kind_of(line: Json) -> str:
@@ -127,8 +116,8 @@ def _see(table: MemoryTable, whose: Tenant) -> tuple[Json, dict[str, Json], dict
 # --- after every step ---------------------------------------------------------------------------
 
 
-def safe(before: World, after: World) -> None:
-    """Raises Violation when a step has broken something."""
+def safe(before: World, after: World, moves: Collection[tuple[str, str]] = MOVES) -> None:
+    """Raises Violation when a step has broken something; `moves` are the transitions that there are."""
     step = (before.table.digest, after.table.digest, after.stripe.digest, tenant())
     if step in _known_safe:
         return
@@ -136,7 +125,7 @@ def safe(before: World, after: World) -> None:
     if after.table is not before.table:
         _table(seen)
         _admitted(see(before), seen)
-        _history(see(before), seen)
+        _history(see(before), seen, moves)
         _paid_wins(see(before), seen)
     _money(seen)
     reversal_invariants.never_more_than_was_paid(after.stripe)
@@ -146,6 +135,12 @@ def safe(before: World, after: World) -> None:
 
 
 _known_safe: set[tuple[int, int, int, Tenant]] = set()
+
+
+def forget() -> None:
+    """Frees what was remembered of worlds that do not come back."""
+    _read.clear()
+    _known_safe.clear()
 
 
 def _table(seen: Seen) -> None:
@@ -195,7 +190,7 @@ def _admitted(before: Seen, after: Seen) -> None:
         expect(included is free, f"line {name} is {line['status']}, a place was {'' if free else 'not '}free")
 
 
-def _history(before: Seen, after: Seen) -> None:
+def _history(before: Seen, after: Seen, moves: Collection[tuple[str, str]]) -> None:
     """Lines move on along the contract's transitions, and never back."""
     for name, line in before.lines.items():
         expect(name in after.lines, f"line {name} vanished")
@@ -204,7 +199,7 @@ def _history(before: Seen, after: Seen) -> None:
         expect(len(now) - len(was) <= 1, f"line {name} moved twice in one step")
         if now != was:
             move = (was[-1]["status"], now[-1]["status"])
-            expect(move in MOVES, f"line {name} moved from {move[0]} to {move[1]}")
+            expect(move in moves, f"line {name} moved from {move[0]} to {move[1]}")
         expect(after.lines[name]["status"] == now[-1]["status"], f"status and history of line {name} differ")
         if line["status"] == after.lines[name]["status"]:
             same = line["payment_status"] == after.lines[name]["payment_status"]
@@ -298,10 +293,13 @@ class Settled:
             world = self._retry(world, key, answered)
 
     def _reconciled(self, world: World) -> World:
+        due = set(world.workspace_events())
         world = stage.drain_stream(self._cast, world.after(LEASES_MS))
         world, answers = self._cast.play(stage.reconcile(), world)
         expect(_lost_sight(world) or not answers[0].get("failed"), f"the reconciler fails: {answers[0]}")
+        due |= set(world.workspace_events())
         world = stage.drain_stream(self._cast, world)
+        expect(due <= world.published, f"no event was published for {due - world.published}")
         if (world.digest, tenant()) not in self._ended:
             _settled(see(world), world)
             reversal_invariants.reversals_heard(see(world).lines, world)
@@ -319,7 +317,8 @@ class Settled:
         expect(not see(world).lines[name].get("refund_due"), f"line {name} was refunded, and its flag stays")
         line, stripe = see(world).lines[name], world.stripe
         own = None if reversal_invariants.owes_refund(line) else line["invoice_id"]
-        kept = reversal_invariants.kept(name, stripe) - (reversal_invariants.left(stripe, own) if own else 0)
+        of_own = reversal_invariants.left(stripe, own, line) if own else 0
+        kept = reversal_invariants.kept(name, line, stripe) - of_own
         expect(not kept, f"line {name} was refunded in part")
 
     def _retry(self, world: World, key: str, answered: dict[str, str]) -> World:
@@ -393,7 +392,7 @@ CAUSES = {
     "canceled": {"cancel"},
     "subscription_ended": {"subscription ends", "subscription ends, webhook lost"},
     "retried_by_operator": {"line retry"},
-    "released_by_operator": {"line refund"},
+    "released_by_operator": {"line refund", "line refund --sent-outside"},
     "released_by_client": {"release"},
     "plan_includes_line": {"upgrade", "provisioning failed"},  # either leaves an included place free
     "invoice_paid": {
@@ -464,8 +463,8 @@ def _settled(seen: Seen, world: World) -> None:
     _plan_known(seen, world)
     if seen.workspace["subscription"]["status"] != "canceled":
         owed = _quantities(seen, world)
-        charges = [item for item in pending if "charge" in item["metadata"]]
-        _late(seen, world, [item for item in charges if item["customer"] == tenant().customer], owed=owed)
+        late = [item for item in pending if item["customer"] == tenant().customer and "charge" in item["metadata"]]
+        _late(seen, world, late, owed=owed)
 
 
 def _unvoidable(invoice_id: str, seen: Seen, world: World) -> bool:
@@ -498,11 +497,11 @@ def _paid_for(name: str, line: Json, invoices: dict[str, str], world: World) -> 
     """Every payment but the one that pays the line is to be refunded, or went back."""
     by_own = line["invoice_id"] if line["payment_status"] == "paid" else None
     kept = [invoice_id for invoice_id, status in invoices.items() if status == "paid" and invoice_id != by_own]
-    kept = [invoice_id for invoice_id in kept if reversal_invariants.left(world.stripe, invoice_id)]
+    kept = [invoice_id for invoice_id in kept if reversal_invariants.left(world.stripe, invoice_id, line)]
     expect(not kept or line.get("refund_due"), f"line {name} is {line['payment_status']}, and {kept} is kept")
 
 
-def _late(seen: Seen, world: World, charges: list[Json], *, owed: bool) -> None:
+def _late(seen: Seen, world: World, charges: Sequence[Mapping[str, Any]], *, owed: bool) -> None:
     """A line that was paid after its invoice's period is charged for the present one by one pending item, if owed."""
     [item] = [one for one in world.stripe.subscriptions.values() if one["id"] == tenant().subscription]
     start_s = item["items"]["data"][0]["current_period_start"]

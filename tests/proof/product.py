@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple, Self
@@ -333,24 +334,32 @@ class Product:
         time = SimpleNamespace(monotonic=_monotonic_s, sleep=_sleep, time_ns=lambda: int(_monotonic_s() * 1e9))
         _replace(line_requests.clock, "time", time)
         # Back-off pauses take no time, so that chance plays no part.
-        _replace(line_requests.storage.table, "time", SimpleNamespace(sleep=lambda _: None))
+        impatient = partial(line_requests.storage.table.Table, sleep=lambda _: None)
+        _replace(line_requests.deployment, "Table", impatient)
         for module in (line_requests.flows.create, line_requests.flows.event_feed):
             _replace(module, "ThreadPoolExecutor", _Strands)
         _replace(line_requests.domain.ids, "secrets", SimpleNamespace(token_hex=lambda _size: current().draw()))
         self.deployment = _deployment(session)
         self.handlers = {name: self._handler(name) for name in FUNCTIONS}
         # The operator's commands, behind the console script.
-        self.handlers |= {"line refund": self._refund, "line retry": self._retry}
+        self.handlers |= {
+            "line refund": partial(self._refund, self.deployment.refunds.give_back),
+            "line refund --sent-outside": partial(self._refund, self._record_outside),
+            "line retry": self._retry,
+        }
         # Last, for it replaces only what `telemetry.alarm` logs through.
         _replace(line_requests.telemetry, "logger", SimpleNamespace(error=_log_alarm))
 
-    def _refund(self, event: Any, _context: object) -> Any:  # noqa: ANN401 - a line's names
+    def _record_outside(self, clock: Any, line: Any) -> Any:  # noqa: ANN401 - as `give_back`
+        return self.deployment.refunds.record_outside(clock, line, "bank transfer 4711")
+
+    def _refund(self, act: Callable[..., Any], event: Any, _context: object) -> Any:  # noqa: ANN401 - a line's names
         from line_requests.clock import Clock
         from line_requests.domain.errors import BillingUnavailable, NotInThisStatus
 
         line = self.deployment.stores.lines.get(event["workspace"], event["line"])
         try:
-            refunded, given = self.deployment.refunds.give_back(Clock.start(20.0), line)
+            refunded, given = act(Clock.start(20.0), line)
         except NotInThisStatus as refusal:
             return {"statusCode": 200, "body": str(refusal)}
         except BillingUnavailable as trouble:

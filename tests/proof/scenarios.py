@@ -45,6 +45,7 @@ ACTORS: dict[str, Script] = {
     "release": stage.release(),
     "retry": stage.command("line retry", stage.failed),
     "refund": stage.command("line refund", stage.flagged),
+    "refund-outside": stage.command("line refund --sent-outside", stage.flagged),
     "refund-by-hand": stage.refund_by_hand(),
     "refund-unheard": stage.refund_by_hand(delivered=0),
     "refund-pending": stage.refund_by_hand("pending"),
@@ -75,7 +76,15 @@ PLAYED = {
     "late": stage.paid_after_cancel,
     "canceled": observed.canceled,
 }
-REFUNDS = ("refund", "refund-by-hand", "refund-pending", "refund-fails", "late-webhook", "reconcile")
+REFUNDS = (
+    "refund",
+    "refund-outside",
+    "refund-by-hand",
+    "refund-pending",
+    "refund-fails",
+    "late-webhook",
+    "reconcile",
+)
 HEALERS = ("insistent-A", "poll", "payment_link", "cancel", "reconcile", "late-webhook", "upgrade", "end", "create-B")
 
 # Beginning: who may meet there in pairs.
@@ -96,7 +105,7 @@ PAIRS = {
     ),
     "failed": ("release", "retry", *REFUNDS),
     "released": (*REFUNDS, "refund-unheard"),
-    "late": ("refund", "refund-by-hand", "late-webhook", "reconcile"),
+    "late": ("refund", "refund-outside", "refund-by-hand", "late-webhook", "reconcile"),
     "old-asked": HEALERS,
     "old-draft": (*HEALERS, *ON_A_DRAFT),
     "old-item": (*HEALERS, *ON_A_DRAFT),
@@ -170,6 +179,7 @@ TRIPLES = {
         ("create-A", "late-webhook", "reconcile"),
         ("create-A", "upgrade", "poll"),
         ("create-A", "pay", "provisioned"),
+        ("end", "stream"),
         ("create-email", "create-A", "pay-unheard"),
     ),
     "waiting": (
@@ -250,6 +260,7 @@ FAULTS_TWO = (
 BOUNDED = (
     "room/create-A+create-B",
     "room/insistent-A",
+    "room/upgrade+stream",
     "full/create-A",
     "full/create-A+pay-unheard",
     "waiting/cancel+pay",
@@ -269,6 +280,7 @@ BOUNDED = (
     "released/refund-unheard",
     "released/refund-pending",
     "released/refund+refund-fails",
+    "released/refund-outside+reconcile",
     "old-asked/reconcile",
     "old-draft/poll",
     "old-item/add-item",

@@ -15,7 +15,7 @@ from tests.proof.expressions import Typed
 from tests.proof.memory_stripe import MemoryStripe
 from tests.proof.product import WEBHOOK_SECRET, Alone, Product
 from tests.proof.tenants import FIRST, tenant
-from tests.proof.world import Act, Result, World
+from tests.proof.world import START_MS, Act, Result, World
 
 WORKSPACE, CUSTOMER, SUBSCRIPTION, _ = FIRST
 API_KEY = FIRST.api_key
@@ -475,7 +475,15 @@ def stream(*, doubled: bool = False) -> Script:
 def records_of(world: World) -> Json | None:
     """What the stream delivers next."""
     numbered = [
-        {"eventSource": "aws:dynamodb", "dynamodb": {"SequenceNumber": f"{key[1]}.{number}", **record.images()}}
+        {
+            "eventSource": "aws:dynamodb",
+            # When it was written is told by the event, and judged nowhere.
+            "dynamodb": {
+                "SequenceNumber": f"{key[1]}.{number}",
+                "ApproximateCreationDateTime": START_MS // 1000,
+                **record.images(),
+            },
+        }
         for key in sorted(world.stream)
         for number, record in enumerate(world.stream[key])
     ]
