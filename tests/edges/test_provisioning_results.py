@@ -81,7 +81,7 @@ def test_malformed_delivered_is_refused_by_name_without_its_value(value: object)
 @pytest.mark.parametrize("detail", [None, [], "succeeded", 7])
 def test_detail_that_is_no_object_is_refused_by_name(detail: object) -> None:
     """[48]"""
-    with pytest.raises(Invalid, match="malformed detail$"):
+    with pytest.raises(Invalid, match=r"malformed detail$"):
         ProvisioningResult.parse(detail)
 
 
