@@ -12,6 +12,8 @@ PROVE_ARGS ?=
 MINUTES ?= 3
 # Years of made-up business for the ledger.
 HISTORIES ?= $(if $(FULL),2000,200)
+# Random walks with several faults.
+WALKS ?= $(if $(FULL),10000,1000)
 CLIENTS ?= 8
 
 UV := .uv/bin/uv
@@ -52,13 +54,15 @@ coverage: .venv/ready .venv-ministack/ready ## branch coverage of what runs besi
 		--ignore-glob='tests/operator/test_d*.py' --ignore=tests/operator/test_smoke.py
 
 # Ten minutes on two idle processors; with FULL=1, nightly, an hour.
-prove: .venv/ready ## explore every interleaving with at most one fault, keep the books of made-up years, plant bugs and find them (FULL=1)
+prove: .venv/ready ## explore every interleaving with at most one fault, take random walks with more, keep the books of made-up years, plant bugs and find them (FULL=1)
 	.venv/bin/python -m tests.proof $(if $(FULL),--full) $(PROVE_ARGS)
+	.venv/bin/python -m tests.proof --swarm $(WALKS)
 	.venv/bin/python -m tests.proof --ledger $(HISTORIES) --mutants
 
 # Nightly: two hours' worth, another sample each day. BASE=main: only mutants of the lines that differ from it.
-mutants: .venv/ready .venv-ministack/ready ## change the product by machine, and count which changes no test finds (BASE=main)
-	.venv/bin/python -m tests.mutation --seed $(or $(SEED),$(shell date +%j)) $(if $(BASE),--base $(BASE) --seconds 180,--seconds 7200)
+mutants: .venv/ready .venv-ministack/ready ## change the product by machine, and count which changes no test finds (BASE=main, SECONDS=180)
+	.venv/bin/python -m tests.mutation --seed $(or $(SEED),$(shell date +%j)) $(if $(BASE),--base $(BASE)) \
+		--seconds $(or $(SECONDS),$(if $(BASE),180,7200))
 
 assumptions: .venv/ready ## try what is believed of Stripe on a test account (STRIPE_API_KEY=sk_test_…)
 	.venv/bin/python -m tests.assumptions
@@ -81,7 +85,7 @@ bill: .venv/ready .venv-ministack/ready ## what an idle month costs at list pric
 load: .venv/ready .venv-ministack/ready ## a sustained mixed load on the local stack, judged at its end (MINUTES=3, CLIENTS=8)
 	.venv/bin/python -m tests.load $(MINUTES) $(CLIENTS)
 
-check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready ## lint, types, import directions, vocabulary, the template, the API description, advisories
+check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready ## lint, types, import directions, vocabulary, the template and how it is deployed, the API description, advisories
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -89,6 +93,7 @@ check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .ve
 	.venv/bin/pytest -q tests/shape/test_vocabulary.py
 	.venv/bin/openapi-spec-validator openapi.yaml
 	$(SAM) validate --lint
+	.venv/bin/pytest -q tests/vendor/check_deploy.py
 	.venv-sam/bin/cfn-lint --regions ALL_REGIONS --include-checks I --non-zero-exit-code informational template.yaml
 	mkdir -p build
 	.venv-ministack/bin/python tests/shape/translate.py < template.yaml > build/translated.json
@@ -164,7 +169,8 @@ $(STRIPE_OPENAPI): | $(STRIPE_MOCK)
 
 # --- AWS ---
 
-SAM = SAM_CLI_TELEMETRY=0 PYTHON=$(PYTHON) .venv-sam/bin/sam
+# samconfig.toml expands the loops in its environment `default` alone.
+SAM = SAM_CLI_TELEMETRY=0 SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS=1 PYTHON=$(PYTHON) .venv-sam/bin/sam
 
 build: .venv-sam/ready ## what `make deploy` uploads, in .aws-sam/build
 	find functions -name __pycache__ -type d -prune -exec rm -rf {} +

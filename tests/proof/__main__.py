@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tests.proof import mutants, observed, scenarios
+from tests.proof import mutants, scenarios, swarm_run
 from tests.proof.explorer import Outcome
 from tests.proof.ledger import run as ledger
+from tests.proof.swarm_mutants import PLANTED
 
 if TYPE_CHECKING:
     from tests.proof.laboratory import Laboratory
@@ -48,7 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
     parser.add_argument("--bounded", action="store_true", help="only what `make test` has time for")
-    parser.add_argument("--full", action="store_true", help=f"exhaust scenarios of more than {STATES_BRIEF:,} states")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help=f"exhaust scenarios of more than {STATES_BRIEF:,} states, and two faults in those of FAULTS_TWO",
+    )
+    parser.add_argument("--swarm", type=int, metavar="N", help="N random walks with several faults")
+    parser.add_argument("--seed", type=int, default=1, help="of the random walks")
     parser.add_argument("--replay", metavar="SEED", help="tell one run again, by the seed that a failure printed")
     parser.add_argument("--mutants", action="store_true", help="only the planted bugs")
     parser.add_argument("--mutant", metavar="NAME", help="only this planted bug, with its story")
@@ -59,28 +66,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.ledger is not None:
         good = ledger.main(options.ledger)
         return 0 if good and (not options.mutants or ledger.plant_all()) else 1
+    if options.swarm is not None:
+        return 0 if swarm_run.main(options.swarm, options.seed) else 1
     console = Console()
     if options.replay:
-        from tests.proof.laboratory import Laboratory
-
-        console.print(Laboratory().replay(options.replay), highlight=False, markup=False)
+        console.print(_replayed(options.replay), highlight=False, markup=False)
         return 0
     if options.mutant:
         return _one_mutant(console, options.mutant)
-    if options.mutants:
-        return 0 if _plant(console) else 1
+    return 0 if (_plant(console) if options.mutants else _prove(console, options)) else 1
+
+
+def _replayed(seed: str) -> str:
+    if seed.startswith(swarm_run.NAME):
+        return swarm_run.tell(seed)
+    from tests.proof.laboratory import Laboratory
+
+    return Laboratory().replay(seed)
+
+
+def _prove(console: Console, options: argparse.Namespace) -> bool:
     # The longest first, or one processor is left with them at the end.
     names = sorted(
-        scenarios.BOUNDED if options.bounded else scenarios.names(), key=lambda name: "reconcile" not in name
+        scenarios.BOUNDED if options.bounded else scenarios.names(full=options.full),
+        key=lambda name: "reconcile" not in name,
     )
     good = _explore(
         console,
         [name for name in names if options.only in name],
         full=options.full or options.bounded or bool(options.only),
     )
-    if good and not options.only and not options.bounded:
-        good = _plant(console)
-    return 0 if good else 1
+    return good and (bool(options.only) or options.bounded or _plant(console))
 
 
 def _explore(console: Console, names: list[str], *, full: bool) -> bool:
@@ -120,7 +136,7 @@ def _explore(console: Console, names: list[str], *, full: bool) -> bool:
 def _plant(console: Console) -> bool:
     """Every planted bug has to be found."""
     survivors = []
-    names = [mutant.name for mutant in observed.MUTANTS]
+    names = [mutant.name for mutant in PLANTED]
     with _progress(console) as progress:
         task = progress.add_task("planted bugs", total=len(names))
         for name, found in _in_processes(hunted, names, tasks_per_process=1):
@@ -176,8 +192,10 @@ _laboratory: "Laboratory | None" = None
 
 def hunted(name: str, *, tell: bool = False) -> tuple[str, str]:
     """Plants one bug in this process; what gave it away, or nothing."""
-    mutant = next(mutant for mutant in observed.MUTANTS if mutant.name == name)
+    mutant = next(mutant for mutant in PLANTED if mutant.name == name)
     mutants.plant(mutant)
+    if mutant.scenarios[0].startswith(swarm_run.NAME):
+        return name, swarm_run.hunt(mutant.scenarios[0], story=tell)
     from tests.proof.laboratory import Laboratory
 
     laboratory = Laboratory()

@@ -73,10 +73,10 @@ class Observer:
                         self._written(key[1], was, now, alarms, after.now_ms)
         elif isinstance(step, Stripe):
             if step.writes:
-                _requested(step, before)
+                requested(step, before)
         elif isinstance(step, Publish):
             for detail, name in zip(step.details, step.names, strict=True):
-                _published(detail, name, before)
+                published(detail, name, before)
 
     def _written(self, sk: str, was: Stored | None, now: Stored, alarms: tuple[Alarm, ...], now_ms: int) -> None:
         change = (was.digest if was else 0, now.digest)
@@ -192,7 +192,7 @@ def _justified(alarm: Alarm, facts: Facts, world: World) -> None:
 # --- what is asked of Stripe ----------------------------------------------------------------------
 
 
-def _requested(step: Stripe, world: World) -> None:
+def requested(step: Stripe, world: World) -> None:
     """Every charge is of a stored amount, for the line that it names, and nothing is prorated."""
     params = step.params
     if step.path.startswith("/v1/subscription_items"):
@@ -226,7 +226,7 @@ def _unknown(step: Step, line_id: str) -> NoReturn:
 # --- what is published ------------------------------------------------------------------------------
 
 
-def _published(detail: Mapping[str, Any], name: tuple[str, str], world: World) -> None:
+def published(detail: Mapping[str, Any], name: tuple[str, str], world: World) -> None:
     """A line's event is a state that the line is, or was, in."""
     if name != ("line-requests", "Line State Changed"):
         return

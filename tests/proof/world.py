@@ -2,7 +2,7 @@
 
 A step is one DynamoDB call (of a batch: one item), one Stripe call, one publication, one pause, or
 one act of somebody in the world. Applying a step gives its result and the next world. What can go
-wrong with it is listed beside it: the explorer takes at most one of these per run.
+wrong with it is listed beside it.
 """
 
 import json

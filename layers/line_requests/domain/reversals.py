@@ -38,7 +38,7 @@ class Refund:
     status: str
     amount: int
     payment_intent: str
-    ours: bool = False
+    ours: bool
     """Whether the operator's command made it."""
 
     @property
