@@ -69,18 +69,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.swarm is not None:
         return 0 if swarm_run.main(options.swarm, options.seed) else 1
     console = Console()
-    if (options.replay or "").startswith(swarm_run.NAME):
-        console.print(swarm_run.tell(options.replay), highlight=False, markup=False)
-        return 0
     if options.replay:
-        from tests.proof.laboratory import Laboratory
-
-        console.print(Laboratory().replay(options.replay), highlight=False, markup=False)
+        console.print(_replayed(options.replay), highlight=False, markup=False)
         return 0
     if options.mutant:
         return _one_mutant(console, options.mutant)
-    if options.mutants:
-        return 0 if _plant(console) else 1
+    return 0 if (_plant(console) if options.mutants else _prove(console, options)) else 1
+
+
+def _replayed(seed: str) -> str:
+    if seed.startswith(swarm_run.NAME):
+        return swarm_run.tell(seed)
+    from tests.proof.laboratory import Laboratory
+
+    return Laboratory().replay(seed)
+
+
+def _prove(console: Console, options: argparse.Namespace) -> bool:
     # The longest first, or one processor is left with them at the end.
     names = sorted(
         scenarios.BOUNDED if options.bounded else scenarios.names(full=options.full),
@@ -91,9 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         [name for name in names if options.only in name],
         full=options.full or options.bounded or bool(options.only),
     )
-    if good and not options.only and not options.bounded:
-        good = _plant(console)
-    return 0 if good else 1
+    return good and (bool(options.only) or options.bounded or _plant(console))
 
 
 def _explore(console: Console, names: list[str], *, full: bool) -> bool:

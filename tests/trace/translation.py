@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from tests.proof import stage
 from tests.proof.memory_reversals import PAYMENT
 from tests.proof.memory_stripe import MemoryStripe, Thing
 from tests.proof.memory_table import Key, MemoryTable, Stored
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 HOLDING = {"awaiting_payment", "provisioning", "active"}
-PARTITION = f"W#{FIRST.workspace}"
+PARTITION = f"W#{stage.WORKSPACE}"
 
 
 class Table:
@@ -146,7 +147,7 @@ class Account:
             credited, total = 0, total - credited
         names = ("id", "status", "currency", "hosted_invoice_url", "latest_revision", "amount_paid")
         shown = {name: found[name] for name in (*names, "post_payment_credit_notes_amount")}
-        shown |= {"customer": FIRST.customer, "metadata": metadata, "pre_payment_credit_notes_amount": credited}
+        shown |= {"metadata": metadata, "pre_payment_credit_notes_amount": credited, "customer": FIRST.customer}
         return shown | {"lines": {"data": [{"amount": total}]}} | ({"copy_of": "another"} if copied else {})
 
 
