@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tests.proof import mutants, observed, scenarios
+from tests.proof import mutants, observed, releases, scenarios
 from tests.proof.explorer import Outcome
 from tests.proof.ledger import run as ledger
 
@@ -51,6 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--ledger", type=int, metavar="N", help="N histories of 24 months; with --mutants, its planted bugs"
     )
+    parser.add_argument(
+        "--previous", metavar="RELEASE", help="mix the functions of this commit, or directory, with the present ones"
+    )
+    parser.add_argument("--full", action="store_true", help="with --previous: every pair, mixed in every way")
     options = parser.parse_args(arguments)
     if options.ledger is not None:
         good = ledger.main(options.ledger)
@@ -61,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         console.print(Laboratory().replay(options.replay), highlight=False, markup=False)
         return 0
+    if options.previous:
+        return _two_releases(console, options)
     if options.mutant:
         return _one_mutant(console, options.mutant)
     if options.mutants:
@@ -75,12 +83,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if good else 1
 
 
-def _explore(console: Console, names: list[str]) -> bool:
+def _two_releases(console: Console, options: argparse.Namespace) -> int:
+    """The previous release beside the present one."""
+    try:
+        with releases.tree_of(options.previous) as root:
+            names = [name for name in releases.names(full=options.full) if options.only in name]
+            return 0 if _explore(console, names, partial(explored, previous=root)) else 1
+    except releases.Unusable as refusal:
+        console.print(str(refusal), highlight=False, markup=False)
+        return 2
+
+
+def _explore(console: Console, names: list[str], explore: "Callable[[str], Report] | None" = None) -> bool:
     """Explores scenarios in all processors; prints what they came to."""
     began, reports = time.monotonic(), list[Report]()
     with _progress(console) as progress:
         task = progress.add_task("scenarios", total=len(names))
-        for report in _in_processes(explored, names):
+        for report in _in_processes(explore or explored, names):
             reports.append(report)
             progress.advance(task)
             if not console.is_terminal and len(reports) % LINE_EVERY == 0:
@@ -149,13 +168,13 @@ def _in_processes(
         yield from pool.imap_unordered(work, names)
 
 
-def explored(name: str) -> Report:
-    """Explores one scenario in this process."""
+def explored(name: str, *, previous: Path | None = None) -> Report:
+    """Explores one scenario in this process; with the previous release of a directory, one of two releases."""
     from tests.proof.laboratory import Laboratory
 
     gc.set_threshold(200_000, 50, 1_000)  # what is kept is kept to the end: not to be looked through every moment
     global _laboratory  # noqa: PLW0603 - what one scenario has found out about an actor, the next one knows
-    _laboratory = _laboratory or Laboratory()
+    _laboratory = _laboratory or (releases.TwoReleases(previous) if previous else Laboratory())
     began, runs = time.monotonic(), _laboratory.cast.runs
     outcome = _laboratory.explore(name, STATES_MAX)
     story = _laboratory.story(outcome) if outcome.failure else ""

@@ -28,6 +28,8 @@ class Call:
 
     function: str
     event: Callable[[int], Json]
+    release: str = ""
+    """Whose function it is: empty, or a prefix of the product's handlers."""
 
 
 Line = Call | Act | Pause
@@ -245,7 +247,7 @@ class Cast:
 
         def handle() -> Json:
             try:
-                answer = self._product.handlers[line.function](event, Context())
+                answer = self._product.handlers[line.release + line.function](event, Context())
             except Exception as error:  # noqa: BLE001 - no client waits for it: Lambda takes note of the error
                 return {"raised": repr(error), "crashed": True}
             answer = answer if isinstance(answer, dict) else {"answer": answer}

@@ -401,7 +401,7 @@ CAUSES = {
 
 def _caused(seen: Seen, scenario: Scenario) -> None:
     """Nothing happens to a line that nobody has done."""
-    scripts = {script.name.removeprefix("another ") for script in scenario.scripts}
+    scripts = {script.name.removeprefix("previous ").removeprefix("another ") for script in scenario.scripts}
     for name, line in seen.lines.items():
         for change in line["history"]:
             causes = CAUSES.get(change["cause"])
