@@ -14,11 +14,12 @@ from itertools import product as combinations
 from pathlib import Path
 
 from tests.growth import trees
-from tests.proof import scenarios
+from tests.proof import mutants, scenarios
 from tests.proof.actors import Call, Cast, Json, Lines, Script
 from tests.proof.explorer import Outcome, Scenario, State
 from tests.proof.invariants import Settled
 from tests.proof.laboratory import Laboratory
+from tests.proof.mutants import Mutant
 from tests.proof.product import Product
 from tests.proof.releases_peer import PREVIOUS, Peer, Unusable
 from tests.proof.scenarios import scenario
@@ -50,10 +51,10 @@ class RolledBack(Cast):
 
 
 class TwoReleases(Laboratory):
-    """Explores scenarios of two releases; made before the product is imported in this process."""
+    """Explores scenarios of two releases."""
 
-    def __init__(self, root: Path) -> None:
-        self._peer = Peer(root)
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
         product = Product()
         product.handlers |= self._peer.handlers
         super().__init__(product)
@@ -137,3 +138,12 @@ def names(*, full: bool) -> Iterator[str]:
     pairs = [name for name in scenarios.names() if name.count("+") == 1]
     for name in pairs:
         yield from mixes(name)
+
+
+def hunted(mutant: Mutant, states_max: int) -> Outcome:
+    """Plants a break in the present release of this process, beside the same tree without it."""
+    peer = Peer(trees.ROOT)
+    mutants.plant(mutant)
+    laboratory = TwoReleases(peer)
+    [name] = mutant.scenarios
+    return laboratory.explore(name, states_max)
