@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple, Self
@@ -341,7 +342,8 @@ class Product:
         time = SimpleNamespace(monotonic=_monotonic_s, sleep=_sleep, time_ns=lambda: int(_monotonic_s() * 1e9))
         _replace(line_requests.clock, "time", time)
         # Back-off pauses take no time, so that chance plays no part.
-        _replace(line_requests.storage.table, "time", SimpleNamespace(sleep=lambda _: None))
+        impatient = partial(line_requests.storage.table.Table, sleep=lambda _: None)
+        _replace(line_requests.deployment, "Table", impatient)
         for module in (line_requests.flows.create, line_requests.flows.event_feed):
             _replace(module, "ThreadPoolExecutor", _Strands)
         _replace(line_requests.domain.ids, "secrets", SimpleNamespace(token_hex=lambda _size: current().draw()))

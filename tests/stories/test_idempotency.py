@@ -64,10 +64,10 @@ def test_blank_key_means_none(world: World, key: str | None) -> None:
     assert len(workspace.lines()) == 3
 
 
-def test_included_request_replays_its_201(world: World, workspace: Workspace) -> None:
+def test_included_request_replays_its_201(workspace: Workspace) -> None:
     """[29] The original status and body; nothing is created, no Stripe call is made."""
     first = workspace.create(key="k")
-    calls = world.calls()
+    calls = workspace.calls()
     for _ in range(3):
         assert replayed(workspace.create(key="k"), first)
     eventually(lambda: workspace.status(first.json()["line"]["_id"]) == "active")

@@ -180,7 +180,7 @@ def test_history_of_another_workspaces_line_is_404(workspace: Workspace, spare: 
 def test_allowance_decides_as_a_request_does(world: World, workspace: Workspace) -> None:
     """[62] No call of Stripe's."""
     world.provisioning("manual")
-    calls = world.calls()
+    calls = workspace.calls()
     nothing = allowed(workspace, "purchased_phone")
     assert (nothing["included"], nothing["used"], nothing["held"], nothing["next"]) == (1, 0, 0, "included")
     workspace.included()

@@ -266,6 +266,6 @@ def test_list_makes_no_stripe_call(world: World, workspace: Workspace) -> None:
     world.webhooks("drop")
     created = workspace.awaiting()
     world.pay(created["paymentUrl"])
-    calls = world.calls()
+    calls = workspace.calls()
     assert workspace.line(created["line"]["_id"]) == created["line"]
     assert calls() == []

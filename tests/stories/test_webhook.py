@@ -86,7 +86,7 @@ def test_delivery_without_valid_signature_is_400(
 ) -> None:
     """[43] Wrong, empty, missing, older than 300 s or as far in the future; nothing changes."""
     invoice = paid_without_webhook(world, workspace)
-    calls = world.calls()
+    calls = workspace.calls()
     answer = deliver(world, event("invoice.paid", invoice), secrets=secrets, age_s=age_s, header=header)
     assert (answer.status_code, set(answer.json())) == (400, {"error"})
     assert (status_of(workspace, invoice), calls()) == ("awaiting_payment", [])
