@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
@@ -62,13 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         good = ledger.main(options.ledger)
         return 0 if good and (not options.mutants or ledger.plant_all()) else 1
     console = Console()
+    if options.previous:
+        return _two_releases(console, options)
     if options.replay:
         from tests.proof.laboratory import Laboratory
 
         console.print(Laboratory().replay(options.replay), highlight=False, markup=False)
         return 0
-    if options.previous:
-        return _two_releases(console, options)
     if options.mutant:
         return _one_mutant(console, options.mutant)
     if options.mutants:
@@ -86,9 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _two_releases(console: Console, options: argparse.Namespace) -> int:
     """The previous release beside the present one."""
     try:
-        with releases.tree_of(options.previous) as root:
-            names = [name for name in releases.names(full=options.full) if options.only in name]
-            return 0 if _explore(console, names, partial(explored, previous=root)) else 1
+        with releases.release_of(options.previous) as release:
+            if options.replay:
+                story = releases.TwoReleases(release).replay(options.replay)
+                console.print(story, highlight=False, markup=False)
+                return 0
+            names = [name for name in releases.names(release.same, full=options.full) if options.only in name]
+            return 0 if _explore(console, names, partial(explored, previous=release)) else 1
     except releases.Unusable as refusal:
         console.print(str(refusal), highlight=False, markup=False)
         return 2
@@ -104,18 +107,21 @@ def _explore(console: Console, names: list[str], explore: "Callable[[str], Repor
             progress.advance(task)
             if not console.is_terminal and len(reports) % LINE_EVERY == 0:
                 print(f"{len(reports)} of {len(names)} scenarios, {time.monotonic() - began:.0f} s", flush=True)
-            if report.outcome.failure:
+            if report.outcome.excuse:
+                progress.print(f"{report.outcome.scenario}: {report.outcome.excuse}: {report.outcome.failure}")
+            elif report.outcome.failure:
                 progress.print(report.story, highlight=False, markup=False)
             elif not report.outcome.exhausted:
                 progress.print(f"{report.outcome.scenario}: not exhausted, {report.outcome.states:,} states")
     seconds = time.monotonic() - began
     outcomes = [report.outcome for report in reports]
     steps, runs = sum(o.steps for o in outcomes), sum(report.runs for report in reports)
-    failed = [o for o in outcomes if o.failure]
+    failed = [o for o in outcomes if o.failure and not o.excuse]
+    excused = [o for o in outcomes if o.excuse]
     left = [o for o in outcomes if not o.exhausted and not o.failure]
     console.print(
-        f"{len(outcomes)} scenarios, {len(outcomes) - len(left) - len(failed)} exhausted, "
-        f"{len(left)} not, {len(failed)} failed\n"
+        f"{len(outcomes)} scenarios, {len(outcomes) - len(left) - len(failed) - len(excused)} exhausted, "
+        f"{len(left)} not, {len(failed)} failed" + (f", {len(excused)} not judged" if excused else "") + "\n"
         f"{sum(o.schedules for o in outcomes):.3g} interleavings by {sum(o.states for o in outcomes):,} states and "
         f"{steps:,} steps; handlers were run {runs:,} times\n"
         f"{seconds:.0f} s: {steps / seconds:,.0f} steps and {runs / seconds:,.0f} runs of handlers per second",
@@ -168,7 +174,7 @@ def _in_processes(
         yield from pool.imap_unordered(work, names)
 
 
-def explored(name: str, *, previous: Path | None = None) -> Report:
+def explored(name: str, *, previous: releases.Release | None = None) -> Report:
     """Explores one scenario in this process; with the previous release of a directory, one of two releases."""
     from tests.proof.laboratory import Laboratory
 

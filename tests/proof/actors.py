@@ -141,6 +141,8 @@ class Cast:
         self._waiting: deque[Place] = deque()
         self.runs = 0
         """How often a handler was run."""
+        self.raised: list[Alarm] = []
+        """The alarms of what was played last."""
         self.judge: Callable[[Alone, Ended], None] | None = None
         """Judges each call that is played."""
 
@@ -261,12 +263,14 @@ class Cast:
         """The whole script at once, with nobody beside it; every step is judged by what it changes."""
         results: list[Given] = []
         answers: list[Json] = []
+        self.raised = []
         while (line := _line(script, tuple(results))) is not None:
             if isinstance(line, Call):
                 alone = Alone(_run_name(script, results), world)
                 alone.start(self._handling(line, world.now_ms))
                 worlds, result = alone.worlds, alone.answer
                 answers.append(result)
+                self.raised += alone.alarms
                 if self.judge is not None:
                     self.judge(alone, _ended(line, alone))
             else:

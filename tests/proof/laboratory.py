@@ -12,6 +12,9 @@ from tests.proof.world import Violation, World
 class Laboratory:
     """Explores scenarios by name."""
 
+    command = "python -m tests.proof"
+    """What tells a failure again."""
+
     def __init__(self, product: Product | None = None) -> None:
         product = product or Product()
         self.cast = Cast(product)
@@ -42,11 +45,11 @@ class Laboratory:
         """A failure, told step by step, and the seed to tell it again."""
         told = self._tell(outcome.scenario, outcome.path) if outcome.path else outcome.scenario
         seed = f"{outcome.scenario}:{'.'.join(map(str, outcome.path))}"
-        return f"\n{told}\n=> {outcome.failure}\n   again: python -m tests.proof --replay '{seed}'\n"
+        return f"\n{told}\n=> {outcome.failure}\n   again: {self.command} --replay '{seed}'\n"
 
     def replay(self, seed: str) -> str:
         """The run that a seed stands for."""
-        name, _, path = seed.partition(":")
+        name, _, path = seed.rpartition(":")
         return self._tell(name, [int(number) for number in path.split(".") if number])
 
     def _tell(self, name: str, path: list[int]) -> str:

@@ -12,18 +12,57 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product as combinations
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.growth import trees
 from tests.proof import mutants, scenarios
 from tests.proof.actors import Call, Cast, Json, Lines, Script
-from tests.proof.explorer import Outcome, Scenario, State
+from tests.proof.explorer import NO_FAULT, Outcome, Scenario, State
 from tests.proof.invariants import Settled
 from tests.proof.laboratory import Laboratory
 from tests.proof.mutants import Mutant
 from tests.proof.product import Product
 from tests.proof.releases_peer import PREVIOUS, Peer, Unusable
 from tests.proof.scenarios import scenario
-from tests.proof.world import World
+from tests.proof.world import Violation, World
+
+# The end of a name: its actors meet each other, and no fault.
+FAULTLESS = " without a fault"
+# Nothing of the product runs for them.
+SILENT = ("pay-unheard", "write-off", "add-item", "part", "copy-unheard", "revise-unheard", "refund-unheard")
+# Two of these take the longest.
+LONG = {"reconcile", "upgrade", "end", "switch"}
+# With one fault also by default: each writes or reads what another one relies on.
+FAULTY = (
+    "room/create-A+create-A",
+    "room/create-A+end",
+    "full/create-A+poll",
+    "full/create-A+pay-unheard",
+    "full/create-A+cancel",
+    "waiting/create-A+pay",
+    "waiting/create-B+pay",
+    "waiting/poll+pay",
+    "waiting/cancel+pay",
+    "waiting/cancel+void",
+    "waiting/payment_link+pay",
+    "provisioning/provisioned+not-provisioned",
+    "provisioning/provisioned+stream-doubled",
+    "provisioning/not-provisioned+create-A",
+    "failed/release+refund-by-hand",
+    "released/refund+refund-by-hand",
+    "touched/copy+poll",
+    "touched/revise+poll",
+    "renewed/pay+poll",
+)
+
+
+class Release(NamedTuple):
+    """The previous release."""
+
+    name: str
+    root: Path
+    same: frozenset[str]
+    """The beginnings that the present release makes exactly as it does."""
 
 
 def previous(script: Script) -> Script:
@@ -53,8 +92,9 @@ class RolledBack(Cast):
 class TwoReleases(Laboratory):
     """Explores scenarios of two releases."""
 
-    def __init__(self, peer: Peer) -> None:
-        self._peer = peer
+    def __init__(self, release: Release, peer: Peer | None = None) -> None:
+        self._release = release
+        self._peer = peer or Peer(release.root)
         product = Product()
         product.handlers |= self._peer.handlers
         super().__init__(product)
@@ -62,10 +102,12 @@ class TwoReleases(Laboratory):
         back.judge = self.cast.judge
         self._settled_back = Settled(back)
         self._made: dict[str, World] = {}
+        self._alone: dict[str, str | None] = {}
+        self.command += f" --previous {release.name}"
 
     def scenario(self, name: str) -> Scenario:
-        beginning, _, actors = name.partition("/")
-        one = scenario(name.replace(PREVIOUS, ""), self._beginnings)
+        beginning, _, actors = name.removesuffix(FAULTLESS).partition("/")
+        one = scenario(plain(name), self._beginnings)
         scripts = tuple(
             previous(script) if actor.startswith(PREVIOUS) else script
             for actor, script in zip(actors.split("+"), one.scripts, strict=True)
@@ -75,34 +117,57 @@ class TwoReleases(Laboratory):
             if beginning not in self._made:
                 self._made[beginning] = self._peer.begins(one.name)
             world = self._made[beginning]
-        return replace(one, name=name, world=world, scripts=scripts)
-
-    def _settles(self, scenario: Scenario, state: State) -> None:
-        rolled_out = scenario.name.startswith(PREVIOUS)
-        (self._settled if rolled_out else self._settled_back)(scenario, state)
+        fault = NO_FAULT if name.endswith(FAULTLESS) else one.fault
+        return replace(one, name=name, world=world, scripts=scripts, fault=fault)
 
     def explore(self, name: str, states_max: int) -> Outcome:
         try:
-            return super().explore(name, states_max)
+            outcome = super().explore(name, states_max)
+            alone = self._fails_alone(name, states_max) if outcome.failure else None
+            outcome.excuse = f"fails with the previous release alone, too: {alone}" if alone else None
         except Unusable as refusal:
             return Outcome(name, failure=str(refusal))
+        return outcome
+
+    def _fails_alone(self, name: str, states_max: int) -> str | None:
+        """What the previous release breaks in this scenario with nothing of the present one beside it."""
+        if plain(name) not in self._alone:
+            self._alone[plain(name)] = self._peer.explore(plain(name), states_max).failure
+        return self._alone[plain(name)]
+
+    def _settles(self, scenario: Scenario, state: State) -> None:
+        beginning = scenario.name.partition("/")[0]
+        if beginning.startswith(PREVIOUS):
+            self._settled(scenario, state)
+            if beginning.removeprefix(PREVIOUS) not in self._release.same:
+                return
+        try:
+            self._settled_back(scenario, state)
+        except Violation as violation:
+            raise Violation(f"after a roll-back: {violation}") from None
+
+
+def plain(name: str) -> str:
+    """The scenario of one release that a name is a mix of."""
+    return name.replace(PREVIOUS, "").removesuffix(FAULTLESS)
+
+
+# --- trees ----------------------------------------------------------------------------------------
 
 
 @contextmanager
-def tree_of(release: str) -> Iterator[Path]:
-    """The directory of a release: it is one, or it is committed; raises Unusable unless the proof can run it."""
+def release_of(name: str) -> Iterator[Release]:
+    """A release by its directory or its commit; raises Unusable unless the proof can run it."""
     with tempfile.TemporaryDirectory() as directory:
-        root = Path(release).absolute()
+        root = Path(name).absolute()
         if not (root / "layers").is_dir():
-            root = _committed(release, Path(directory))
-        peer = Peer(root)
+            root = _committed(name, Path(directory))
         try:
-            for beginning in scenarios.PAIRS:
-                peer.begins(f"{beginning}/reconcile")
+            made = _beginnings(root)
         except Unusable as refusal:
-            raise Unusable(f"{release} is too old for this proof, or is no release: {refusal}") from None
-        peer.close()
-        yield root
+            raise Unusable(f"{name} is too old for this proof: {refusal}") from None
+        present = _beginnings(trees.ROOT)
+        yield Release(name, root, frozenset(one for one in made if made[one] == present[one]))
 
 
 def _committed(release: str, to: Path) -> Path:
@@ -113,14 +178,19 @@ def _committed(release: str, to: Path) -> Path:
     return trees.previous(to, found.stdout.strip()).path
 
 
-# --- names ----------------------------------------------------------------------------------------
+def _beginnings(root: Path) -> dict[str, int]:
+    """What tells a release's beginnings apart from another's."""
+    peer = Peer(root)
+    made = {name: peer.begins(f"{name}/reconcile").digest for name in scenarios.PAIRS}
+    peer.close()
+    return made
 
-# Nothing of the product runs for them.
-SILENT = ("pay-unheard", "write-off", "add-item", "part", "copy-unheard", "revise-unheard", "refund-unheard")
+
+# --- names ----------------------------------------------------------------------------------------
 
 
 def mixes(name: str) -> Iterator[str]:
-    """Every way in which two releases can share a pair's scenario, after a roll-out and after a roll-back."""
+    """Every way in which two releases can share the actors of a pair."""
     beginning, _, pair = name.partition("/")
     actors = pair.split("+")
     ways = [("",) if actor in SILENT else ("", PREVIOUS) for actor in actors]
@@ -129,21 +199,28 @@ def mixes(name: str) -> Iterator[str]:
         marked = tuple(mark + actor for mark, actor in zip(marks, actors, strict=True))
         if tuple(sorted(marked)) not in seen:  # two of a kind are one another's mirror images
             seen.add(tuple(sorted(marked)))
-            yield f"{PREVIOUS}{beginning}/{'+'.join(marked)}"
             yield f"{beginning}/{'+'.join(marked)}"
 
 
-def names(*, full: bool) -> Iterator[str]:
-    """The pairs, mixed; `full`: all of them, in every way."""
-    pairs = [name for name in scenarios.names() if name.count("+") == 1]
-    for name in pairs:
-        yield from mixes(name)
+def names(same: frozenset[str], *, full: bool) -> Iterator[str]:
+    """The pairs, mixed; `full`: all, in every way, with a fault, and rolled back unless a run stands for both already.
+
+    Else what is short: one function of each release after a roll-out, with a fault in `FAULTY`.
+    """
+    for name in scenarios.names():
+        beginning, _, pair = name.partition("/")
+        if pair.count("+") != 1:
+            continue
+        for mix in mixes(name):
+            if full:
+                yield from (PREVIOUS + mix, mix)[: 1 if beginning in same else 2]
+            elif mix.count(PREVIOUS) == 1 and not set(pair.split("+")) <= LONG:
+                yield PREVIOUS + mix + ("" if name in FAULTY else FAULTLESS)
 
 
 def hunted(mutant: Mutant, states_max: int) -> Outcome:
     """Plants a break in the present release of this process, beside the same tree without it."""
     peer = Peer(trees.ROOT)
     mutants.plant(mutant)
-    laboratory = TwoReleases(peer)
     [name] = mutant.scenarios
-    return laboratory.explore(name, states_max)
+    return TwoReleases(Release(".", trees.ROOT, frozenset()), peer).explore(name, states_max)

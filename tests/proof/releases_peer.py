@@ -53,7 +53,8 @@ class Peer:
     def __init__(self, root: Path) -> None:
         self._channel, theirs = multiprocessing.Pipe()
         # A worker of a pool may have no children by `multiprocessing`. The child ends with the channel.
-        if os.fork() == 0:
+        self._process_id = os.fork()
+        if self._process_id == 0:
             try:
                 self._channel.close()
                 _serve(theirs, root)
@@ -82,6 +83,7 @@ class Peer:
     def close(self) -> None:
         """Ends the other process."""
         self._channel.close()
+        os.waitpid(self._process_id, 0)
 
     def ask(self, *request: Any) -> Any:  # noqa: ANN401 - what each request is answered
         """Asks the other process; raises Unusable when it cannot do it."""
@@ -136,8 +138,9 @@ class _Call:
     def _arrive(self) -> None:
         """Its new alarms are raised here, and its new strands begun."""
         current().alarms += self._stand.alarms
-        for strand in range(self._strands, self._stand.strands):
-            self._strands += 1
+        # Noted first: one that has its results already comes here again.
+        begun, self._strands = self._strands, self._stand.strands
+        for strand in range(begun, self._strands):
             current().beside(partial(self._follow, strand))
 
 

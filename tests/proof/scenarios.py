@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations_with_replacement
 
-from tests.proof import observed, stage
+from tests.proof import observed, restores, stage
 from tests.proof.actors import Cast, Script
 from tests.proof.explorer import NO_FAULT, Scenario, State, begin, moves, take
 from tests.proof.product import Product
@@ -52,6 +52,7 @@ ACTORS: dict[str, Script] = {
     "stream": stage.stream(),
     "stream-doubled": stage.stream(doubled=True),
     **observed.ACTORS,
+    **restores.ACTORS,
 }
 CREATORS = ("create", "create-email", "create-A", "create-B", "insistent-A")
 AT_STRIPE = ("pay", "pay-doubled", "pay-unheard", "debit", "debit-fails", "void", "write-off", "late-webhook")
@@ -307,6 +308,8 @@ class Beginnings:
         match beginning:
             case "room" | "fresh":
                 return empty
+            case "restored":
+                return restores.restored(self._cast, empty, made)
             case "capped":
                 return self._capped(empty)
             case "old":
