@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tests.proof import mutants, observed, releases, scenarios
+from tests.proof import mutants, observed, releases, restores, scenarios
 from tests.proof.explorer import Outcome
 from tests.proof.ledger import run as ledger
+from tests.proof.releases_breaks import BREAKS
 
 if TYPE_CHECKING:
     from tests.proof.laboratory import Laboratory
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--previous", metavar="RELEASE", help="mix the functions of this commit, or directory, with the present ones"
     )
-    parser.add_argument("--full", action="store_true", help="with --previous: every pair, mixed in every way")
+    parser.add_argument("--full", action="store_true", help="every restore in pairs; with --previous, every pair in every way")
     options = parser.parse_args(arguments)
     if options.ledger is not None:
         good = ledger.main(options.ledger)
@@ -74,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if _plant(console) else 1
     # The longest first, or one processor is left with them at the end.
     names = sorted(
-        scenarios.BOUNDED if options.bounded else scenarios.names(), key=lambda name: "reconcile" not in name
+        scenarios.BOUNDED if options.bounded else [*scenarios.names(), *restores.names(full=options.full)],
+        key=lambda name: "reconcile" not in name
     )
     good = _explore(console, [name for name in names if options.only in name])
     if good and not options.only and not options.bounded:
@@ -136,7 +138,7 @@ def _explore(console: Console, names: list[str], explore: "Callable[[str], Repor
 def _plant(console: Console) -> bool:
     """Every planted bug has to be found."""
     survivors = []
-    names = [mutant.name for mutant in observed.MUTANTS]
+    names = [mutant.name for mutant in (*observed.MUTANTS, *BREAKS)]
     with _progress(console) as progress:
         task = progress.add_task("planted bugs", total=len(names))
         for name, found in _in_processes(hunted, names, tasks_per_process=1):
@@ -192,6 +194,9 @@ _laboratory: "Laboratory | None" = None
 
 def hunted(name: str, *, tell: bool = False) -> tuple[str, str]:
     """Plants one bug in this process; what gave it away, or nothing."""
+    planted = next((mutant for mutant in BREAKS if mutant.name == name), None)
+    if planted is not None:
+        return name, releases.hunted(planted, STATES_MAX, tell=tell)
     mutant = next(mutant for mutant in observed.MUTANTS if mutant.name == name)
     mutants.plant(mutant)
     from tests.proof.laboratory import Laboratory

@@ -40,6 +40,8 @@ HARMLESS = {
 }
 # An invoice whose line does not exist (contract 56).
 LOST = "InvoiceWithoutLine"
+# The names of scenarios that begin with a restored table.
+RESTORED = "restored-"
 CREDITED = ("pre_payment_credit_notes_amount", "post_payment_credit_notes_amount")
 LIVE = {"draft", "open", "paid", "uncollectible"}
 
@@ -282,10 +284,12 @@ class Settled:
         self._cast = cast
         self._ended: set[int] = set()
         self._raised: dict[int, list[Alarm]] = {}
+        self._restored = False
         self._retried: set[tuple[int, tuple[tuple[str, str], ...]]] = set()
 
     def __call__(self, scenario: Scenario, state: State) -> None:
         """Raises Violation."""
+        self._restored = scenario.name.startswith(RESTORED)
         seen, answered = see(state.world), dict[str, str]()
         # A Stripe that refuses, or does not know an invoice, warrants what would be a fault of ours.
         refusing = bool(state.world.stripe.refusing) or any(_lost_sight_of(line, seen) for line in seen.lines.values())
@@ -321,7 +325,7 @@ class Settled:
         world = stage.drain_stream(self._cast, world)
         if world.digest not in self._ended:
             _settled(see(world), world)
-            reversal_invariants.reversals_heard(see(world).lines, world)
+            reversal_invariants.reversals_heard(see(world).lines, world, restored=self._restored)
             self._refund(world)
             self._ended.add(world.digest)
         return world
@@ -421,7 +425,7 @@ CAUSES = {
 
 def _caused(seen: Seen, scenario: Scenario) -> None:
     """Nothing happens to a line that nobody has done; before a restore, everybody has."""
-    if scenario.name.startswith("restored-"):
+    if scenario.name.startswith(RESTORED):
         return
     scripts = {script.name.removeprefix("previous ").removeprefix("another ") for script in scenario.scripts}
     for name, line in seen.lines.items():

@@ -218,9 +218,13 @@ def names(same: frozenset[str], *, full: bool) -> Iterator[str]:
                 yield PREVIOUS + mix + ("" if name in FAULTY else FAULTLESS)
 
 
-def hunted(mutant: Mutant, states_max: int) -> Outcome:
-    """Plants a break in the present release of this process, beside the same tree without it."""
+def hunted(mutant: Mutant, states_max: int, *, tell: bool) -> str:
+    """Plants a break in the present release, beside the same tree without it; what gave it away, or nothing."""
     peer = Peer(trees.ROOT)
     mutants.plant(mutant)
+    laboratory = TwoReleases(Release(".", trees.ROOT, frozenset()), peer)
     [name] = mutant.scenarios
-    return TwoReleases(Release(".", trees.ROOT, frozenset()), peer).explore(name, states_max)
+    outcome = laboratory.explore(name, states_max)
+    if not outcome.failure or outcome.excuse:
+        return ""
+    return laboratory.story(outcome) if tell else f"{name}: {outcome.failure}"

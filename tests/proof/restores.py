@@ -10,6 +10,7 @@ from itertools import combinations
 
 from tests.proof import stage
 from tests.proof.actors import Cast, Script
+from tests.proof.invariants import RESTORED
 from tests.proof.world import Violation, World
 
 HOUR_MS = 3_600_000
@@ -81,15 +82,21 @@ def restored(cast: Cast, empty: World, name: str) -> World:
 
 CALLERS = ("create-A", "create-B", "poll", "cancel", "payment_link", "late-webhook", "reconcile")
 PAYERS = ("pay", "pay-unheard", "pay-lost", "pay-lost-unheard")
+# What was charged after the backup is found by its idempotency key, which Stripe forgets after a day (docs/recover.md).
+LEFT_OUT = ("day-renewed",)
+# Of a backup a day old, by default: Stripe has forgotten the keys of what the table has as unfinished or unpaid.
+DAYS = ("unheard", "unpaid", "canceled")
 
 
 def names(*, full: bool) -> Iterator[str]:
-    """Every moment with each actor and a fault; `full`: with each pair, too."""
+    """Each moment with each actor and a fault; a day later the reconciler alone, unless `full`, which has pairs, too."""
     for story, (_, _, moments) in STORIES.items():
         for age in AGES_MS:
-            for number in range(moments):
-                beginning = f"restored-{age}-{story}-{number}"
-                actors = (*CALLERS, *(PAYERS if story == "unpaid" else ()))
-                yield from (f"{beginning}/{actor}" for actor in actors)
+            if f"{age}-{story}" in LEFT_OUT or (age == "day" and story not in DAYS and not full):
+                continue
+            actors = (*CALLERS, *(PAYERS if story == "unpaid" else ()))
+            alone = ("reconcile",) if age == "day" and not full else actors
+            for beginning in (f"{RESTORED}{age}-{story}-{number}" for number in range(moments)):
+                yield from (f"{beginning}/{actor}" for actor in alone)
                 if full:
                     yield from (f"{beginning}/{'+'.join(pair)}" for pair in combinations(actors, 2))
