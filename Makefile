@@ -51,9 +51,13 @@ coverage: .venv/ready .venv-ministack/ready ## branch coverage of what runs besi
 	.venv/bin/pytest -n 2 --dist loadfile tests/{decision,edges,operator,races,store} --cov \
 		--ignore-glob='tests/operator/test_d*.py' --ignore=tests/operator/test_smoke.py
 
-prove: .venv/ready ## explore every interleaving with at most one fault, keep the books of made-up years, plant bugs and find them (FULL=1)
-	.venv/bin/python -m tests.proof $(PROVE_ARGS)
+prove: .venv/ready ## explore every interleaving with at most one fault, keep the books of made-up years, plant bugs and find them (FULL=1; PREVIOUS=commit: beside that release)
+ifdef PREVIOUS
+	.venv/bin/python -m tests.proof --previous $(PREVIOUS) $(if $(FULL),--full) $(PROVE_ARGS)
+else
+	.venv/bin/python -m tests.proof $(if $(FULL),--full) $(PROVE_ARGS)
 	.venv/bin/python -m tests.proof --ledger $(HISTORIES) --mutants
+endif
 
 # Nightly: two hours' worth, another sample each day. BASE=main: only mutants of the lines that differ from it.
 mutants: .venv/ready .venv-ministack/ready ## change the product by machine, and count which changes no test finds (BASE=main)
