@@ -67,6 +67,12 @@ def test_excess_of_one_kind(holder: Workspace, expected: Standing | None) -> Non
     assert excess(holder) == ({EMAIL: expected} if expected else {})
 
 
+def test_workspace_that_never_had_a_line_is_within_its_plan() -> None:
+    """[54] Nothing is counted yet."""
+    holder = workspace(held={}, unpaid={}, subscription=subscription(email=Allowance(2)))
+    assert standings(holder)[EMAIL] == Standing(0, 2, "within_plan")
+
+
 @pytest.mark.parametrize("ended", [subscription("canceled"), subscription("incomplete_expired"), None])
 def test_every_settled_line_is_in_excess_once_the_subscription_ended(ended: Subscription | None) -> None:
     """[54] Also on a plan that is not known; without a subscription its customer was deleted."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from line_requests.api.http import Request
 from line_requests.api.requests import read_action
 from line_requests.domain.errors import Invalid
-from tests.edges.test_validation import values
+from tests.edges.test_any_body import values
 
 ACTIONS = {"cancel": None, "payment_link": None}
 

@@ -66,6 +66,11 @@ def test_503_names_the_kept_line_and_says_so_only_then() -> None:
     assert "Line-Request-Id" not in responses.failure(lost)["headers"]
     assert "Nothing was saved" in responses.failure(lost)["body"]
     assert "Nothing was saved" in responses.failure(errors.Contended())["body"]
+    overloaded = errors.TableUnavailable("ThrottlingException")
+    assert "Line-Request-Id" not in responses.failure(overloaded)["headers"]
+    overloaded.line_id = LINE_ID
+    assert responses.failure(overloaded)["headers"]["Line-Request-Id"] == LINE_ID
+    assert "was saved" in responses.failure(overloaded)["body"]
 
 
 BYON = {

@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 from line_requests.operator import smoke
-from tests.operator.test_doctor import FAULTS
+from tests.operator.faults import FAULTS
 
 if TYPE_CHECKING:
     from tests.operator.local import Local

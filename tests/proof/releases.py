@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tests.growth import trees
 from tests.proof import mutants, scenarios
 from tests.proof.actors import Call, Cast, Json, Lines, Script
-from tests.proof.explorer import NO_FAULT, Outcome, Scenario, State
+from tests.proof.explorer import Outcome, Scenario, State
 from tests.proof.invariants import Settled
 from tests.proof.laboratory import Laboratory
 from tests.proof.mutants import Mutant
@@ -77,7 +77,7 @@ def previous(script: Script) -> Script:
                 return
             result = yield replace(line, release=PREVIOUS) if isinstance(line, Call) else line
 
-    return Script(f"previous {script.name}", lines)
+    return replace(script, name=f"previous {script.name}", lines=lines)
 
 
 class RolledBack(Cast):
@@ -117,8 +117,8 @@ class TwoReleases(Laboratory):
             if beginning not in self._made:
                 self._made[beginning] = self._peer.begins(one.name)
             world = self._made[beginning]
-        fault = NO_FAULT if name.endswith(FAULTLESS) else one.fault
-        return replace(one, name=name, world=world, scripts=scripts, fault=fault)
+        faults_max = 0 if name.endswith(FAULTLESS) else one.faults_max
+        return replace(one, name=name, world=world, scripts=scripts, faults_max=faults_max)
 
     def explore(self, name: str, states_max: int) -> Outcome:
         try:

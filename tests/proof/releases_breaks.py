@@ -1,4 +1,4 @@
-"""Planted breaks of the stored format: each works as long as one release is alone, and fails beside the one before it."""
+"""Planted breaks of the stored format: each works while one release is alone, and fails beside the one before it."""
 
 from tests.proof.mutants import Mutant
 
@@ -23,9 +23,11 @@ BREAKS = (
             (
                 "storage.records",
                 "    return _load(_IDEMPOTENCY_RECORD, item)\n",
-                '    body = item.get("response_body")\n'
-                '    text = body["text"] if isinstance(body, dict) else body\n'
-                "    return _load(_IDEMPOTENCY_RECORD, item, response_body=text)\n",
+                (
+                    '    body = item.get("response_body")\n'
+                    '    text = body["text"] if isinstance(body, dict) else body\n'
+                    "    return _load(_IDEMPOTENCY_RECORD, item, response_body=text)\n"
+                ),
             ),
         ),
         ("waiting/poll+previous:create-A",),
@@ -77,14 +79,19 @@ BREAKS = (
             (
                 "storage.capacity",
                 'conditions = ["#revision = :revision", "attribute_not_exists(#lock)"]',
-                'conditions = ["(#version = :revision OR (attribute_not_exists(#version) AND #revision = :revision))",'
-                ' "attribute_not_exists(#lock)"]',
+                (
+                    'absent = "attribute_not_exists(#version)"\n'
+                    '    conditions = [f"(#version = :revision OR ({absent} AND #revision = :revision))",'
+                    ' "attribute_not_exists(#lock)"]'
+                ),
             ),
             (
                 "storage.records",
                 "        lock_kind=lock_kind if lock_kind in _KINDS else None,\n",
-                "        lock_kind=lock_kind if lock_kind in _KINDS else None,\n"
-                '        revision=item.get("version", item["revision"]),\n',
+                (
+                    "        lock_kind=lock_kind if lock_kind in _KINDS else None,\n"
+                    '        revision=item.get("version", item["revision"]),\n'
+                ),
             ),
         ),
         ("previous:room/previous:create-A+end",),
@@ -95,17 +102,23 @@ BREAKS = (
             (
                 "storage._transitions",
                 '        condition = "size(#history) = :sequence"\n',
-                '        condition = "#moves = :sequence OR (attribute_not_exists(#moves) AND size(#history) = :sequence)"\n'
-                '        condition = f"({condition})"\n'
-                '        sets.append("#moves = :moves")\n'
-                '        values["moves"] = line.sequence + 1\n',
+                (
+                    '        condition = "size(#history) = :sequence"\n'
+                    '        condition = f"(#moves = :sequence OR (attribute_not_exists(#moves) AND {condition}))"\n'
+                    '        sets.append("#moves = :moves")\n'
+                    '        values["moves"] = line.sequence + 1\n'
+                ),
             ),
             (
                 "domain.model",
                 "        return len(self.history)\n",
                 "        return self.moves or len(self.history)\n",
             ),
-            ("domain.model", "    refund_due: bool = False\n", "    refund_due: bool = False\n    moves: int | None = None\n"),
+            (
+                "domain.model",
+                "    refund_due: bool = False\n",
+                "    refund_due: bool = False\n    moves: int | None = None\n",
+            ),
         ),
         ("provisioning/provisioned+previous:not-provisioned",),
     ),

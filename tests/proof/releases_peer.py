@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.proof.actors import Cast, Context, Json
+from tests.proof.actors import Context, Json
 from tests.proof.explorer import Outcome
 from tests.proof.product import FUNCTIONS, Alarm, Delivery, Product, Run, current
 from tests.proof.world import Step, World

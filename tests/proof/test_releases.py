@@ -40,7 +40,8 @@ def test_a_release_that_the_proof_cannot_run_is_named_too_old(tmp_path: Path) ->
     tree.edit({"layers/line_requests/storage/records.py": [("DUE_SHARDS", "SHARDS")]})
     proof = prove("tests.proof", "--previous", str(tree.path))
     assert proof.returncode == 2, proof.stdout
-    assert "is too old for this proof: line_requests.storage.records has no DUE_SHARDS" in " ".join(proof.stdout.split())
+    told = " ".join(proof.stdout.split())
+    assert "is too old for this proof: line_requests.storage.records has no DUE_SHARDS" in told
 
 
 def test_an_unknown_commit_is_refused() -> None:
