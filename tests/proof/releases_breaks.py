@@ -64,39 +64,6 @@ BREAKS = (
         "previous:waiting/upgrade+previous:poll",
     ),
     Mutant(
-        "the version of a condition has another name",
-        (
-            (
-                "storage.workspaces",
-                "SET #revision = #revision + :one",
-                "SET #version = if_not_exists(#version, #revision) + :one",
-            ),
-            (
-                "storage.workspaces",
-                'values, "#revision = :seen")',
-                'values, "#version = :seen OR (attribute_not_exists(#version) AND #revision = :seen)")',
-            ),
-            (
-                "storage.capacity",
-                'conditions = ["#revision = :revision", "attribute_not_exists(#lock)"]',
-                (
-                    'absent = "attribute_not_exists(#version)"\n'
-                    '    conditions = [f"(#version = :revision OR ({absent} AND #revision = :revision))",'
-                    ' "attribute_not_exists(#lock)"]'
-                ),
-            ),
-            (
-                "storage.records",
-                "        lock_kind=lock_kind if lock_kind in _KINDS else None,\n",
-                (
-                    "        lock_kind=lock_kind if lock_kind in _KINDS else None,\n"
-                    '        revision=item.get("version", item["revision"]),\n'
-                ),
-            ),
-        ),
-        ("previous:room/previous:create-A+end",),
-    ),
-    Mutant(
         "a condition follows an attribute of its own",
         (
             (
