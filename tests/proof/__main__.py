@@ -164,7 +164,7 @@ def _explore(console: Console, names: list[str], *, full: bool, previous: releas
 def _plant(console: Console) -> bool:
     """Every planted bug has to be found."""
     survivors = []
-    names = [mutant.name for mutant in (*PLANTED, *BREAKS)]
+    names = [mutant.name for mutant in (*PLANTED, *restores.MUTANTS, *BREAKS)]
     with _progress(console) as progress:
         task = progress.add_task("planted bugs", total=len(names))
         for name, found in _in_processes(hunted, names, tasks_per_process=1):
@@ -223,7 +223,7 @@ def hunted(name: str, *, tell: bool = False) -> tuple[str, str]:
     planted = next((mutant for mutant in BREAKS if mutant.name == name), None)
     if planted is not None:
         return name, releases.hunted(planted, STATES_MAX, tell=tell)
-    mutant = next(mutant for mutant in PLANTED if mutant.name == name)
+    mutant = next(mutant for mutant in (*PLANTED, *restores.MUTANTS) if mutant.name == name)
     mutants.plant(mutant)
     if mutant.scenarios[0].startswith(swarm_run.NAME):
         return name, swarm_run.hunt(mutant.scenarios[0], story=tell)

@@ -11,6 +11,7 @@ from itertools import combinations
 from tests.proof import stage
 from tests.proof.actors import Cast, Script
 from tests.proof.invariants import RESTORED
+from tests.proof.mutants import Mutant
 from tests.proof.world import Violation, World
 
 HOUR_MS = 3_600_000
@@ -100,3 +101,21 @@ def names(*, full: bool) -> Iterator[str]:
                 yield from (f"{beginning}/{actor}" for actor in alone)
                 if full:
                     yield from (f"{beginning}/{'+'.join(pair)}" for pair in combinations(actors, 2))
+
+
+MUTANTS = (
+    Mutant.of(
+        "the payment of a lost line is not alarmed",
+        "flows.webhook",
+        'alarm("InvoiceWithoutLine", ',
+        "dict(cause=",
+        "restored-hour-paid-0/reconcile",
+    ),
+    Mutant.of(
+        "the feed is followed from half an hour ago",
+        "flows.event_feed",
+        "FEED_MAX_S = 29 * DAY_S\n",
+        "FEED_MAX_S = DAY_S // 48\n",
+        "restored-hour-paid-0/reconcile",
+    ),
+)

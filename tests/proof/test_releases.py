@@ -1,4 +1,4 @@
-"""The part of `make prove PREVIOUS=…` that every test run has time for; in processes of its own."""
+"""What every test run has time for of two releases and of restores; in processes of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.growth.trees import copy
-from tests.proof import scenarios
+from tests.proof import restores, scenarios
 from tests.proof.mutants import path_of
 from tests.proof.releases import FAULTY, plain
 from tests.proof.releases_breaks import BREAKS
@@ -50,16 +50,24 @@ def test_an_unknown_commit_is_refused() -> None:
     assert "no-such-commit is neither a commit nor a directory with a release" in proof.stdout
 
 
+def test_the_payment_of_a_line_that_a_restore_has_lost_is_alarmed() -> None:
+    """[56]"""
+    moment = "restored-hour-unpaid-0/pay-lost"
+    proof = prove("tests.proof", "--only", moment)
+    assert proof.returncode == 0, proof.stdout[-8000:] + proof.stderr[-2000:]
+    assert "2 scenarios, 2 exhausted, 0 not, 0 failed" in proof.stdout
+
+
 def test_pairs_with_a_fault_are_scenarios() -> None:
     assert set(FAULTY) <= set(scenarios.names())
 
 
-@pytest.mark.parametrize("mutant", BREAKS, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", [*BREAKS, *restores.MUTANTS], ids=lambda mutant: mutant.name)
 def test_every_planted_break_still_has_its_place(mutant: Mutant) -> None:
     for module, before, after in mutant.changes:
         assert path_of(module).read_text().count(before) == 1, before
         assert before != after
     [name] = mutant.scenarios
     beginning, _, actors = plain(name).partition("/")
-    assert beginning in scenarios.PAIRS
+    assert beginning in scenarios.PAIRS or name in restores.names(full=False)
     assert set(actors.split("+")) <= scenarios.ACTORS.keys()
