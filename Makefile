@@ -12,6 +12,8 @@ PROVE_ARGS ?=
 MINUTES ?= 3
 # Years of made-up business for the ledger.
 HISTORIES ?= $(if $(FULL),2000,200)
+# Random walks with several faults.
+WALKS ?= $(if $(FULL),10000,1000)
 CLIENTS ?= 8
 
 UV := .uv/bin/uv
@@ -52,11 +54,12 @@ coverage: .venv/ready .venv-ministack/ready ## branch coverage of what runs besi
 		--ignore-glob='tests/operator/test_d*.py' --ignore=tests/operator/test_smoke.py
 
 # Ten minutes on two idle processors; with FULL=1, nightly, an hour.
-prove: .venv/ready ## explore every interleaving with at most one fault, keep the books of made-up years, plant bugs and find them (FULL=1; PREVIOUS=commit: beside that release)
+prove: .venv/ready ## explore every interleaving with at most one fault, take random walks with more, keep the books of made-up years, plant bugs and find them (FULL=1; PREVIOUS=commit: beside that release)
 ifdef PREVIOUS
 	.venv/bin/python -m tests.proof --previous $(PREVIOUS) $(if $(FULL),--full) $(PROVE_ARGS)
 else
 	.venv/bin/python -m tests.proof $(if $(FULL),--full) $(PROVE_ARGS)
+	.venv/bin/python -m tests.proof --swarm $(WALKS)
 	.venv/bin/python -m tests.proof --ledger $(HISTORIES) --mutants
 endif
 

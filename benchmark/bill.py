@@ -18,7 +18,7 @@ Json = dict[str, Any]
 Dollars = dict[str, float]
 Measured = tuple[float, float, float]  # seconds of the function, read units, write units
 
-# us-east-1, US dollars; the first price tier, without free tiers, taxes, data transfer and what Stripe takes. From AWS's
+# us-east-1, US dollars; the first price tier, without free tiers, taxes, data transfer and what Stripe takes. Of AWS's
 # price lists, by their names below, as published copies of October 2025 to September 2026 quote them:
 # https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/<name>/current/us-east-1/index.json
 API_PER_MILLION = 1.00  # AmazonApiGateway: HTTP API

@@ -114,7 +114,7 @@ def test_kept_is_what_did_not_go_back_and_to_return_what_is_not_on_its_way(
             Credit(1000, {}, to_balance=600, out_of_band=400),
         ),
         (paid(amount_paid=700, by_card={}), Credit(1500, {}, to_balance=800, out_of_band=700)),
-        # Refunds of other hands are named, whatever card they went to.
+        # Refunds made by hand are named, whatever card they went to.
         (paid(refunds=(refund("succeeded", 500),)), Credit(1500, {"pi_1": 1000}, linked={"re_1": 500})),
         (paid(refunds=(refund("pending", 500, "pi_9"),)), Credit(1500, {"pi_1": 1000}, linked={"re_1": 500})),
         (paid(refunds=(refund("failed", 500),)), Credit(1500, {"pi_1": 1500})),

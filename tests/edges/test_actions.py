@@ -26,6 +26,12 @@ def test_read_action_accepts_known_actions(name: str) -> None:
     assert read_action(request_with({"action": name, "other": [1]}), ACTIONS) == name
 
 
+@pytest.mark.parametrize("other", [[{}] * 200, [[]] * 200, {str(n): {} for n in range(200)}, "[" * 200])
+def test_wide_body_is_not_deep(other: object) -> None:
+    """[13] Only nesting counts, not the number of objects."""
+    assert read_action(request_with({"action": "cancel", "other": other}), ACTIONS) == "cancel"
+
+
 REFUSED: list[Any] = [
     {},
     [],

@@ -107,7 +107,9 @@ def test_error_field_names_the_field_that_the_text_is_about(field: str, value: o
     body = json.dumps(BYON | {field: value}).encode()
     with pytest.raises(errors.Invalid) as refused:
         read_line_request(Request({}, "", {}, body, NOW_MS))
-    assert responses.failure(refused.value)["headers"]["Error-Field"] == field
+    answer = responses.failure(refused.value)
+    assert answer["headers"]["Error-Field"] == field
+    assert json.loads(answer["body"])["error"].startswith((field, "The idempotency key"))
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"{}" + b" " * 70_000])

@@ -1,6 +1,7 @@
 """`make mutants`: changes the product, one small change at a time, and counts the changes that no test finds."""
 
 import argparse
+import math
 import os
 import random
 import re
@@ -14,7 +15,7 @@ from threading import Lock
 
 from tests.mutation.killers import slow_stages, tests_for, try_in_session, warm
 from tests.mutation.mutants import ROOT, Mutant, all_mutants
-from tests.mutation.session import be_silent, limit_time, plant
+from tests.mutation.session import OUT_OF_TIME, be_silent, limit_time, plant
 
 # One line each: a mutant's name, then ` # ` and why nobody could see it.
 EQUIVALENTS = ROOT / "tests" / "mutation" / "equivalents.txt"
@@ -41,7 +42,8 @@ class Trial:
         for mutant in mutants:
             groups[tests_for(mutant.path)].append(mutant)
         left: list[tuple[Mutant, Stages]] = []
-        for files, group in groups.items():
+        # What needs the fewest tests first, so that a short trial tries something.
+        for files, group in sorted(groups.items(), key=lambda one: len(one[0])):
             for mutant, tested in self._with_tests(files, group):
                 stages = list(slow_stages(mutant.path, tested=tested, explore=slowly))
                 if stages:
@@ -66,9 +68,10 @@ class Trial:
 
     def _slowly(self, mutant: Mutant, stages: Stages) -> None:
         for name, stage in stages:
-            if time.monotonic() > self._end_s:
+            found = found_by(stage, mutant, self._end_s)
+            if found is None:
                 return
-            if found_by(stage, mutant) and self._is_sound(name, stage):
+            if found and self._is_sound(name, stage):
                 self.killed += 1
                 return
         self._survives(mutant)
@@ -85,12 +88,15 @@ class Trial:
             return self._sound[name]
 
 
-def found_by(stage: Callable[[], None], mutant: Mutant | None) -> bool:
-    """Whether the stage finds something, in a process of its own; one that does not end has found it."""
+def found_by(stage: Callable[[], None], mutant: Mutant | None, end_s: float = math.inf) -> bool | None:
+    """Whether the stage finds something, in a process of its own; None when the time was over before.
+
+    A stage that does not end has found something.
+    """
     child = os.fork()
     if child == 0:
         try:
-            limit_time()
+            limit_time(end_s)
             be_silent()
             if mutant is not None:
                 plant(mutant)
@@ -99,7 +105,7 @@ def found_by(stage: Callable[[], None], mutant: Mutant | None) -> bool:
             os._exit(1)
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    return status != 0
+    return {0: False, OUT_OF_TIME: None}.get(os.waitstatus_to_exitcode(status), True)
 
 
 def equivalents() -> dict[str, str]:

@@ -5,6 +5,7 @@ The product is imported once, not once a mutant: a fork puts the mutant's code i
 
 import functools
 import gc
+import math
 import os
 import resource
 import threading
@@ -28,18 +29,20 @@ WAIT_MAX_S = 600
 # Of a property: what breaks it breaks it soon.
 EXAMPLES, PROPERTY = 30, "_hypothesis_internal_use_settings"
 PLUGINS_OFF = ("cacheprovider", "cov", "randomly", "schemathesis", "xdist")
-FOUND, NOT_FOUND, NOT_PUT = 1, 0, 3
+FOUND, NOT_FOUND, NOT_PUT, OUT_OF_TIME = 1, 0, 3, 4
 
 
 class Session:
     """A plugin of pytest: runs the tests once to see which lines each runs, then those of each mutant in a fork."""
 
-    def __init__(self, mutants: Sequence[Mutant], *, processes: int, end_s: float, told: TextIO) -> None:
+    def __init__(self, mutants: Sequence[Mutant], *, processes: int, end_s: float, results: TextIO) -> None:
         self._mutants = mutants
         self._processes = processes
         self._end_s = end_s
-        self._told = told
+        self._results = results
+        self.has_begun = False
         self._failed = False
+        self._caches: list[functools._lru_cache_wrapper[object]] = []
         self._sound: list[pytest.Item] = []
         self._seconds: dict[pytest.Item, float] = {}
         self._tests_of = defaultdict[tuple[str, int], set[pytest.Item]](set)
@@ -51,6 +54,7 @@ class Session:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Tries every mutant, in the place of pytest's own loop."""
+        self.has_begun = True
         self._look(session.items)
         objects = gc.get_objects()
         functions = defaultdict[tuple[str, str], list[FunctionType]](list)
@@ -90,7 +94,7 @@ class Session:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             self._seconds[item] = time.process_time() - began_s
             if self._failed:
-                print("unsound", item.nodeid, file=self._told)
+                print("unsound", item.nodeid, file=self._results)
             else:
                 self._sound.append(item)
         watch.stop()
@@ -105,7 +109,7 @@ class Session:
         if child:
             return child
         try:
-            limit_time()
+            limit_time(self._end_s)
             if not self._put(mutant, functions):
                 os._exit(NOT_PUT)
             tests = self._tests(mutant)
@@ -143,8 +147,9 @@ class Session:
     def _wait(self, running: dict[int, str]) -> None:
         child, status = os.wait()
         name = running.pop(child)
-        how = {NOT_FOUND: "survived", NOT_PUT: "cold"}.get(os.waitstatus_to_exitcode(status), "killed")
-        print(how, name, file=self._told)
+        ends = {NOT_FOUND: "survived", NOT_PUT: "cold", OUT_OF_TIME: None}
+        if how := ends.get(os.waitstatus_to_exitcode(status), "killed"):
+            print(how, name, file=self._results)
 
 
 @functools.cache
@@ -170,10 +175,11 @@ def _close_connections(objects: Sequence[object]) -> None:
                 connection.close()
 
 
-def limit_time() -> None:
-    """Ends this process when it takes too long."""
+def limit_time(end_s: float = math.inf) -> None:
+    """Ends this process when it takes too long, or when the time for all of them is over."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_MAX_S, CPU_MAX_S))
-    timer = threading.Timer(WAIT_MAX_S, os._exit, (FOUND,))
+    left_s = max(0.0, end_s - time.monotonic())
+    timer = threading.Timer(min(WAIT_MAX_S, left_s), os._exit, (OUT_OF_TIME if left_s < WAIT_MAX_S else FOUND,))
     timer.daemon = True
     timer.start()
 

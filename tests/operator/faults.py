@@ -35,6 +35,29 @@ def plants(check: str) -> Callable[[Callable[[Local], Iterator[str]]], Callable[
     return register
 
 
+@plants("table")
+def _no_index(local: Local) -> Iterator[str]:
+    dynamodb, table = boto3.client("dynamodb"), local.stack.deployment.table
+    described = dynamodb.describe_table(TableName=table)["Table"]
+    [index] = [one for one in described["GlobalSecondaryIndexes"] if one["IndexName"] == "operator"]
+    dynamodb.update_table(TableName=table, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "operator"}}])
+    yield f"the table {table} has no index operator"
+    again: Any = {name: index[name] for name in ("IndexName", "KeySchema", "Projection")}
+    dynamodb.update_table(
+        TableName=table,
+        AttributeDefinitions=described["AttributeDefinitions"],
+        GlobalSecondaryIndexUpdates=[{"Create": again}],
+    )
+
+
+@plants("plans")
+def _no_plan(local: Local) -> Iterator[str]:
+    plans = local.stores.plans.all()
+    local.stores.plans.save([], remove=[plan.name for plan in plans])
+    yield "no plan is applied"
+    local.stores.plans.save(plans)
+
+
 @plants("point-in-time recovery")
 def _no_backups(local: Local) -> Iterator[str]:
     def set_recovery(*, enabled: bool) -> None:

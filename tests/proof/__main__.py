@@ -80,8 +80,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.replay:
         console.print(_replayed(options.replay), highlight=False, markup=False)
         return 0
-    if options.mutant or options.mutants:
-        return _one_mutant(console, options.mutant) if options.mutant else int(not _plant(console))
+    if options.mutant:
+        return _one_mutant(console, options.mutant)
+    return 0 if (_plant(console) if options.mutants else _prove(console, options)) else 1
+
+
+def _replayed(seed: str) -> str:
+    if seed.startswith(swarm_run.NAME):
+        return swarm_run.tell(seed)
+    from tests.proof.laboratory import Laboratory
+
+    return Laboratory().replay(seed)
+
+
+def _prove(console: Console, options: argparse.Namespace) -> bool:
     # The longest first, or one processor is left with them at the end.
     every = (*scenarios.names(full=options.full), *restores.names(full=options.full))
     names = sorted(
@@ -93,18 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         [name for name in names if options.only in name],
         full=options.full or options.bounded or bool(options.only),
     )
-    if good and not options.only and not options.bounded:
-        good = _plant(console)
-    return 0 if good else 1
-
-
-def _replayed(seed: str) -> str:
-    """The run that a seed stands for."""
-    if seed.startswith(swarm_run.NAME):
-        return swarm_run.tell(seed)
-    from tests.proof.laboratory import Laboratory
-
-    return Laboratory().replay(seed)
+    return good and (bool(options.only) or options.bounded or _plant(console))
 
 
 def _two_releases(console: Console, options: argparse.Namespace) -> int:

@@ -57,13 +57,13 @@ class Laboratory:
         lines = [f"{name}, {len(path)} steps"]
         try:
             for number, (move, before, after) in enumerate(tell(one, self.cast, path), 1):
-                lines += told(number, move, before, after)
+                lines += step_lines(number, move, before, after)
         except Violation as violation:
             lines.append(f"      {violation}")
         return "\n".join(lines)
 
 
-def told(number: int, move: Move, before: State, after: State) -> list[str]:
+def step_lines(number: int, move: Move, before: State, after: State) -> list[str]:
     """One step of a story, and what it made a handler answer."""
     return [f"{number:4}  {_who(move, before)}: {move.step}{_fault(move)}", *_answers(move, before, after)]
 

@@ -168,11 +168,9 @@ class Run:
         finally:
             _current, self._caller = before, caller
 
-    def in_its_order(self, keys: list[Any]) -> list[Any]:
-        """The items of a batch in the order that this run reads them in."""
-        if ANY_ORDER not in self.name:
-            return keys
-        return sorted(keys, key=lambda key: zlib.crc32(f"{self.name} {key}".encode()))
+    def order_of(self, key: object) -> int:
+        """When an item of a batch is read: in the batch's order, or in one that the name has drawn."""
+        return zlib.crc32(f"{self.name} {key}".encode()) if ANY_ORDER in self.name else 0
 
     def draw(self) -> str:
         """A number that no other run draws, and that the same run draws again."""
@@ -244,7 +242,7 @@ def _batch_get(request: Mapping[str, Any]) -> dict[str, Any]:
     """A batch is no snapshot: one step for each of its items."""
     [(table, wanted)] = request["RequestItems"].items()
     found, left = [], []
-    for key in current().in_its_order(wanted["Keys"]):
+    for key in sorted(wanted["Keys"], key=current().order_of):
         result = current().ask(DynamoDb("GetItem", {"TableName": table, "Key": key}, of_batch=True))
         if isinstance(result, NoReply):
             raise ReadTimeoutError(endpoint_url="https://aws.example")

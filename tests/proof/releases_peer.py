@@ -180,14 +180,14 @@ class _Server:
     def answer(self, what: str, *arguments: Any) -> Any:  # noqa: ANN401 - of every kind
         requests: Mapping[str, Callable[..., Any]] = {
             "start": lambda: None,
-            "begin": self._begin,
+            "begin": self._start,
             "deliver": self._deliver,
             "begins": self._laboratory.begins,
             "explore": self._laboratory.explore,
         }
         return requests[what](*arguments)
 
-    def _begin(self, number: int, function: str, event: Json, name: str, now_ms: int) -> Stand:
+    def _start(self, number: int, function: str, event: Json, name: str, now_ms: int) -> Stand:
         def handle() -> tuple[Any, str | None]:
             try:
                 return self._product.handlers[function](event, Context()), None

@@ -237,7 +237,27 @@ APART = (
 )
 # Explored with two faults, where that takes no more than some 60,000 states; the name says so.
 TWO_FAULTS = ", two faults"
-FAULTS_TWO = ("waiting/cancel+poll",)
+FAULTS_TWO = (
+    "full/create-A",
+    "waiting/payment_link",
+    "waiting/reconcile",
+    "waiting/end",
+    "waiting/upgrade",
+    "waiting/cancel+poll",
+    "waiting/pay+poll",
+    "waiting/poll+pay-unheard",
+    "waiting/void+poll",
+    "waiting/cancel+void",
+    "waiting/cancel+pay-unheard",
+    "full/create-A+pay-unheard",
+    "room/insistent-A+create-A",
+    "provisioning/provisioned+not-provisioned",
+    "touched/part+cancel",
+    "touched/credit+poll",
+    "failed/release+retry",
+    "failed/release+refund-by-hand",
+    "released/refund",
+)
 # What `make test` has time for.
 BOUNDED = (
     "room/create-A+create-B",

@@ -479,7 +479,7 @@ def records_of(world: World) -> Json | None:
             "eventSource": "aws:dynamodb",
             # When it was written is told by the event, and judged nowhere.
             "dynamodb": {
-                "SequenceNumber": f"{key[1]}.{number}",
+                "SequenceNumber": f"{' '.join(key)}.{number}",
                 "ApproximateCreationDateTime": START_MS // 1000,
                 **record.images(),
             },

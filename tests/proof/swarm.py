@@ -4,27 +4,30 @@ A walk takes the explorer's own moves, keeps its invariants after every step and
 follows from its seed and its number alone.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from tests.proof.actors import Cast
+from tests.proof.actors import Cast, Script
 from tests.proof.explorer import Move, Scenario, Slot, State, begin, moves, take
-from tests.proof.invariants import Settled, expect, safe
+from tests.proof.invariants import Settled, expect, safe, see
 from tests.proof.observations import observed
 from tests.proof.product import Product
 from tests.proof.scenarios import PAIRS, Beginnings
 from tests.proof.swarm_actors import NEIGHBOURS, Actor, cast_for
 from tests.proof.swarm_isolation import TENANTS, isolated, shows_only_own
-from tests.proof.tenants import EVERYONE, SECOND, Tenant, about
+from tests.proof.tenants import EVERYONE, SECOND, Tenant, for_tenant
 from tests.proof.world import DynamoDb, Publish, Step, Stripe, Violation, World
 
 FAULTS_MAX = 3
 # With these a walk of some fifty steps meets the faults that it may.
-FAULT_CHANCE, CHANGE_CHANCE = 0.1, 0.1
+FAULT_CHANCE, CHANGE_CHANCE = 0.2, 0.1
 # No walk takes so many: one that does has found callers that chase one another.
 STEPS_MAX = 2_000
 FEED = ("RECONCILER", "FEED")
+# Ids, and Stripe's keys.
+_NAMED = re.compile(r"[0-9a-f]{24,}\S*|\(key .*\)")
 
 
 @dataclass
@@ -37,6 +40,8 @@ class Walk:
     faults: list[str] = field(default_factory=list)
     states: list[int] = field(default_factory=list)
     """What tells each of its states apart."""
+    situations: list[int] = field(default_factory=list)
+    """The same without ids, times and who was given what."""
     failure: str | None = None
 
 
@@ -46,11 +51,11 @@ def beside(first: World, second: World) -> World:
     ours = first.table.items
     added = [(key, stored) for key, stored in second.table.items.items() if key not in ours]
     table = first.table.with_stored(added)
-    # The feed is followed from where the slower has come to.
+    # The feed was followed to where the slower has come, or to the last minute: only new deployments have no mark.
     marks = [world.table.items.get(FEED) for world in (first, second)]
-    read = [mark for mark in marks if mark is not None]
-    slower = min(read, key=lambda mark: int(mark.item["watermark_s"]["N"])) if len(read) == len(marks) else None
-    table = table.with_stored([(FEED, slower)])
+    seen_s = min([int(mark.item["watermark_s"]["N"]) for mark in marks if mark] or [now_ms // 1000 - 60])
+    mark = {"pk": {"S": FEED[0]}, "sk": {"S": FEED[1]}, "watermark_s": {"N": str(seen_s)}}
+    table = table.with_item(FEED, mark)
     a, b = first.stripe, second.stripe
     stripe = replace(
         a,
@@ -110,14 +115,13 @@ class Swarm:
         try:
             world = beside(self._first[beginning], self._of_second(neighbours))
             scenario = Scenario(setting, world, actors, faults_max=rng.randint(0, FAULTS_MAX))
-            for step in self._steps(rng, scenario, walk):
-                taken.append(step)
+            taken.extend(self._steps(rng, scenario, walk))
         except Violation as violation:
             walk.failure = str(violation)
         return walk
 
     def _of_second(self, neighbours: str) -> World:
-        with about(SECOND):
+        with for_tenant(SECOND):
             return self._second[neighbours]
 
     def _steps(self, rng: Random, scenario: Scenario, walk: Walk) -> Iterator[tuple[Move, State, State]]:
@@ -126,7 +130,7 @@ class Swarm:
         played = observer.played
 
         def judge(*call: object) -> None:
-            with about(EVERYONE):
+            with for_tenant(EVERYONE):
                 played(*call)  # type: ignore[arg-type] # as it is given
 
         cast.judge = judge
@@ -145,13 +149,14 @@ class Swarm:
             state = take(now, move, cast)
             yield move, now, state
             walk.states.append(state.key())
+            walk.situations.append(_situation(state))
             for tenant in TENANTS:
-                with about(tenant):
+                with for_tenant(tenant):
                     safe(now.world, state.world)
             before, after = now.slots[move.actor].place, state.slots[move.actor].place
             for end in after.ends[len(before.ends) :]:
                 shows_only_own(end, who, state.world)
-            with about(who):
+            with for_tenant(who):
                 observer.moved(now, move, state)
         _end(scenario, state, Settled(cast))
 
@@ -161,13 +166,31 @@ def _who(slot: Slot) -> Tenant:
     return script.who if isinstance(script, Actor) else EVERYONE
 
 
+def _situation(state: State) -> int:
+    """Where the lines and invoices of each workspace are, and what each actor will do next."""
+    found: list[object] = []
+    for tenant in TENANTS:
+        with for_tenant(tenant):
+            seen = see(state.world)
+        lines = [(one["status"], one["payment_status"], one.get("void_reason")) for one in seen.lines.values()]
+        found.append((lines, sorted(one["status"] for one in seen.invoices.values())))
+    places = [slot.place for slot in state.slots]
+    steps = [(_plain(place.script), str(step)) for place in places for step in place.pending.values()]
+    found.append(sorted((name, _NAMED.sub("", step)) for name, step in steps))
+    return hash(repr(found))
+
+
+def _plain(script: Script) -> str:
+    return script.plain.name if isinstance(script, Actor) else "late"
+
+
 def _end(scenario: Scenario, state: State, settled: Settled) -> None:
     """Each workspace is settled as the explorer's runs are, by what its own actors have done."""
     for tenant in TENANTS:
         whose = {tenant, EVERYONE}
         scripts = tuple(actor.plain for actor in scenario.scripts if isinstance(actor, Actor) and actor.who in whose)
         slots = tuple(slot for slot in state.slots if _who(slot) in whose)
-        with about(tenant):
+        with for_tenant(tenant):
             settled(replace(scenario, scripts=scripts), state._replace(slots=slots))
 
 

@@ -1,4 +1,4 @@
-"""The actors of a random walk: those of the scenarios, for one of two workspaces, with clocks, event times and delays."""
+"""The actors of a random walk: those of the scenarios, for one of two workspaces, with clocks of their own."""
 
 import datetime
 import json
@@ -11,7 +11,7 @@ from tests.proof import stage
 from tests.proof.actors import Call, Json, Line, Lines, Script
 from tests.proof.product import ANY_ORDER
 from tests.proof.scenarios import ACTORS, ANYTIME, PAIRS
-from tests.proof.tenants import EVERYONE, FIRST, SECOND, Tenant, about
+from tests.proof.tenants import EVERYONE, FIRST, SECOND, Tenant, for_tenant
 from tests.proof.world import Act, Pause, Result, World
 
 T = TypeVar("T")
@@ -76,41 +76,31 @@ def _choice(rng: Random, beginning: str, neighbours: str) -> tuple[str, Tenant]:
 def _actor(rng: Random, number: int, name: str, who: Tenant) -> Actor:
     script, who = SCRIPTS[name], EVERYONE if name in SHARED else who
     skew_ms = script.skew_ms or rng.choice((0, rng.randint(-SKEW_MAX_MS // 2, SKEW_MAX_MS // 2)))
-    future_ms = rng.choice((0, 0, rng.randint(0, FUTURE_MAX_MS)))
-    late_ms, lost = rng.choice(((0, False), (0, False), (DAY_MS, False), (0, True)))
+    times = rng.choice(("", "", "", "events of the future", "a day late", "webhooks lost"))
+    shift_ms = {"events of the future": rng.randint(1, FUTURE_MAX_MS), "a day late": -DAY_MS}.get(times, 0)
     of = "" if who is FIRST else " for all" if who is EVERYONE else f" of {who.workspace}"
-    clock = f", clock {skew_ms / 1000:+g} s" if skew_ms else ""
-    times = (
-        f", events {future_ms / 1000:+g} s"
-        if future_ms
-        else ", a day late"
-        if late_ms
-        else ", webhooks lost"
-        if lost
-        else ""
-    )
-    order = f", {ANY_ORDER}" if rng.random() < 0.5 else ""
-    label = f"{number}. {script.name}{of}{clock}{times}{order}"
-    late_ms, lost = (0, False) if future_ms else (late_ms, lost)
-    played = stage.unheard(script) if lost else script
-    return Actor(label, lambda: _lines(played, who, future_ms or -late_ms), skew_ms, who, script)
+    clock = f"clock {skew_ms / 1000:+g} s" if skew_ms else ""
+    order = ANY_ORDER if rng.random() < 0.5 else ""
+    label = ", ".join(filter(None, (f"{number}. {script.name}{of}", clock, times, order)))
+    played = stage.unheard(script) if times == "webhooks lost" else script
+    return Actor(label, lambda: _lines(played, who, shift_ms), skew_ms, who, script)
 
 
 def _lines(script: Script, who: Tenant, shift_ms: int) -> Lines:
-    """The script's lines, about this workspace."""
+    """The script's lines, for this workspace."""
     inner, result = script.lines(), None
     while True:
         try:
-            with about(who):
+            with for_tenant(who):
                 line = inner.send(result)
         except StopIteration:
             return
         if shift_ms < 0 and isinstance(line, Call) and line.function == "stripe_webhook":
             yield Pause(-shift_ms)
-        result = yield _about(line, who, shift_ms)
+        result = yield _staged(line, who, shift_ms)
 
 
-def _about(line: Line, who: Tenant, shift_ms: int) -> Line:
+def _staged(line: Line, who: Tenant, shift_ms: int) -> Line:
     if isinstance(line, Call):
         event = line.event
         return replace(line, event=lambda now_ms: shifted(_within(who, event, now_ms), shift_ms))
@@ -121,7 +111,7 @@ def _about(line: Line, who: Tenant, shift_ms: int) -> Line:
 
 
 def _within(who: Tenant, call: Callable[..., T], *args: object) -> T:
-    with about(who):
+    with for_tenant(who):
         return call(*args)
 
 

@@ -19,8 +19,10 @@ MUTANTS = (
             (
                 "storage._transitions",
                 "        return self._update_awaiting(line, update, values | reason, condition)\n",
-                "        stored = self._update_awaiting(line, update, values, condition)\n"
-                "        return stored if stored and stored.void_reason is line.void_reason else None\n",
+                (
+                    "        stored = self._update_awaiting(line, update, values, condition)\n"
+                    "        return stored if stored and stored.void_reason is line.void_reason else None\n"
+                ),
             ),
         ),
         (f"waiting/cancel+poll{TWO_FAULTS}",),

@@ -35,13 +35,13 @@ def main(walks: int, seed: int) -> bool:
 
 def tell(replay: str) -> str:
     """The walk that `swarm:SEED:NUMBER` stands for, step by step."""
-    from tests.proof.laboratory import told
+    from tests.proof.laboratory import step_lines
 
     seed, _, number = replay.removeprefix(NAME).partition(":")
     walk, taken = _here().tell(int(seed), int(number))
     lines = [f"{walk.setting}, {walk.steps} steps"]
     for count, (move, before, after) in enumerate(taken, 1):
-        lines += told(count, move, before, after)
+        lines += step_lines(count, move, before, after)
     return "\n".join([*lines, f"=> {walk.failure or 'nothing is wrong'}"])
 
 
@@ -51,7 +51,8 @@ def hunt(replay: str, *, story: bool) -> str:
     for number in range(WALKS_PER_MUTANT):
         walk = _here().walk(seed, number)
         if walk.failure:
-            return (tell(f"{NAME}{seed}:{number}") if story else "") + f"{NAME}{seed}:{number}: {walk.failure}"
+            story_of_it = tell(f"{NAME}{seed}:{number}") + "\n" if story else ""
+            return f"{story_of_it}{NAME}{seed}:{number}: {walk.failure}"
     return ""
 
 
@@ -79,17 +80,20 @@ def _report(done: "list[Walk]") -> None:
     kinds = fault_kinds()
     pairs = set(combinations_with_replacement(kinds, 2))
     seen_pairs = {pair for walk in done for pair in _pairs(walk.faults)}
-    states = array("q", (state for walk in done for state in walk.states))
+    print(f"{len(done):,} walks, {steps:,} steps; walks by number of faults: {met}")
+    print(f"{len(seen_pairs & pairs):,} of {len(pairs):,} pairs of faults ({len(kinds)} faults)")
+    print(_seen("states", array("q", (state for walk in done for state in walk.states))))
+    print(_seen("situations (states without ids and times)", array("q", (s for walk in done for s in walk.situations))))
+    print(f"{sum(walk.failure is not None for walk in done):,} walks found something wrong")
+
+
+def _seen(what: str, states: "array[int]") -> str:
+    """How many there were, and how many of the last tenth were new."""
     last = len(states) // 10
     known = set(states[: len(states) - last])
     new = len(set(states[len(states) - last :]) - known)
-    print(f"{len(done):,} walks, {steps:,} steps; walks by number of faults: {met}")
-    print(f"{len(seen_pairs & pairs):,} of {len(pairs):,} pairs of faults ({len(kinds)} faults)")
-    print(
-        f"{len(known) + new:,} states; {new:,} of the last {last:,} steps led to one not seen before "
-        f"({100 * new / max(1, last):.0f} %)"
-    )
-    print(f"{sum(walk.failure is not None for walk in done):,} walks found something wrong")
+    share = f"{100 * new / max(1, last):.0f} %"
+    return f"{len(known) + new:,} {what}; {new:,} of the last {last:,} steps led to one not seen before ({share})"
 
 
 def _pairs(faults: list[str]) -> list[tuple[str, str]]:

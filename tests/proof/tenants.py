@@ -44,7 +44,7 @@ def tenant() -> Tenant:
 
 
 @contextmanager
-def about(other: Tenant) -> Iterator[None]:
+def for_tenant(other: Tenant) -> Iterator[None]:
     """Makes it be about another workspace."""
     global _current  # noqa: PLW0603 - one thread, and what depends on it runs inside
     before, _current = _current, other

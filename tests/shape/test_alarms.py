@@ -69,6 +69,22 @@ def test_dashboard_shows_every_metric_for_an_operator_of_its_own_stack(
     assert widget["metrics"][0] == ["LineRequests", "RefundDue", "service", "${AWS::StackName}"]
 
 
+def test_every_metric_of_the_dashboard_is_of_this_stack_alone(resources: Json) -> None:
+    """A dot repeats what the metric before has in this place, three dots all but the last."""
+    dashboard = resources["Dashboard"]["Properties"]
+    assert "${AWS::StackName}" in dashboard["DashboardName"]["Fn::Sub"]
+    shown = 0
+    for widget in json.loads(dashboard["DashboardBody"]["Fn::Sub"][0])["widgets"]:
+        before: list[str] = []
+        for metric in widget["properties"]["metrics"]:
+            names = [part for part in metric if isinstance(part, str)]
+            names = [*before[:-1], names[-1]] if names[0] == "..." else names
+            before = [before[at] if name == "." else name for at, name in enumerate(names)]
+            assert before[-1].startswith("${"), metric
+            shown += 1
+    assert shown > 30
+
+
 def test_metrics_and_their_alarms_are_of_one_stack(
     resources: Json, alarms: dict[str, Json], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -163,6 +163,7 @@ aws secretsmanager put-secret-value
 aws sns create-topic
 aws sns subscribe
 cd examples/provisioner
+export
 git checkout
 make deploy
 read -rs
@@ -180,7 +181,9 @@ def test_every_block_of_every_page_is_tested_or_needs_aws() -> None:
         assert re.search(rf"\b{Path(page).stem}\b", (ROOT / "tests" / test).read_text()), (page, test)
     tagged = re.findall(r"^```console aws\n(.*?)^```$", "".join(pages.values()), re.MULTILINE | re.DOTALL)
     commands = re.findall(
-        r"(?:^\$ |\| )(?!printf)((?:aws \S+ |git |make |sam |cd |read )?\S+)", "".join(tagged), re.MULTILINE
+        r"(?:^\$ (?:\w+=\$\()?|\| )(?!printf)((?:aws \S+ |git |make |sam |cd |read )?\S+)",
+        "".join(tagged),
+        re.MULTILINE,
     )
     assert sorted(set(commands)) == NEED_AWS.split("\n")[1:-1]
 

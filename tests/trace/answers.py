@@ -7,12 +7,13 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from tests.proof import observations, stage
+from tests.proof import observations
 from tests.proof.actors import Call, Ended
 from tests.proof.answers import judge_answer
 from tests.proof.facts import Seen
-from tests.proof.invariants import see
+from tests.proof.invariants import expect, invoices_of, see
 from tests.proof.memory_reversals import PAYMENT
+from tests.proof.tenants import FIRST
 from tests.proof.world import Publish, Stripe, Violation, World
 from tests.trace.reader import NS_PER_MS
 from tests.trace.timeline import payments
@@ -61,7 +62,7 @@ class Answers:
                 assert isinstance(step, Publish)
                 for detail, name in zip(step.details, step.names, strict=True):
                     if timeline := self._timelines.get(detail.get("workspaceId", "")):
-                        told = {**detail, "workspaceId": stage.WORKSPACE}
+                        told = {**detail, "workspaceId": FIRST.workspace}
                         observations.published(told, name, timeline.at(call.began_ns))
             elif call.name.startswith("POST "):
                 self._judge_request(call)
@@ -72,7 +73,7 @@ class Answers:
         params = dict(step.params)
         workspace_id = self._workspace_of.get(params.get("metadata[line_id]", ""), "")
         if params.get("metadata[workspace_id]") == workspace_id:
-            params["metadata[workspace_id]"] = stage.WORKSPACE
+            params["metadata[workspace_id]"] = FIRST.workspace
         if "payment_intent" in params:
             params["payment_intent"] = PAYMENT + self._invoice_of.get(params["payment_intent"], "")
         timeline = self._timelines.get(workspace_id)
@@ -123,12 +124,25 @@ class Answers:
         judged = invocation.answer.get("statusCode") in ROUTES.get(event.get("routeKey"), ())
         if not judged or not named <= self._timelines.keys() or not named:
             return
-        world = self._timelines[named.pop()].at(ended_ns)
+        workspace_id = named.pop()
+        world = self._timelines[workspace_id].at(ended_ns)
         line_id = (event.get("pathParameters") or {}).get("id")
         if line_id is None:
+            if invocation.answer["statusCode"] == 409:
+                _still_unpaid(invocation, self._timelines[workspace_id].at(invocation.began_ns))
             yield event | {"headers": _headers(event)}, world
         elif line_id.lower() in see(world).lines:
             yield event | {"pathParameters": {"id": line_id.lower()}, "body": _body(event)}, world
+
+
+def _still_unpaid(invocation: Invocation, began: World) -> None:
+    """A request is not refused for a holder that was paid or void before it, unless Stripe was in trouble."""
+    if any(call.of_stripe and not 0 < call.status < 400 for call in invocation.calls):
+        return
+    holder = json.loads(invocation.answer["body"])["existingLine"]["_id"]
+    own, _ = invoices_of(holder, see(began))
+    settled = "paid" in own.values() or (own and set(own.values()) == {"void"})
+    expect(not settled, f"409 because of line {holder}, whose invoice was {own} before")
 
 
 def workspaces(invocation: Invocation) -> set[str]:

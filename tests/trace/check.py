@@ -14,6 +14,7 @@ from tests.proof import invariants
 from tests.proof.world import Violation
 from tests.trace.answers import Answers, workspaces
 from tests.trace.reader import NS_PER_MS, Trace, read
+from tests.trace.recorder import KINDS
 from tests.trace.timeline import timelines
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def check_stack(stack: LocalStack, folder: Path, without: Collection[str] = ()) 
     pages = dynamodb.get_paginator("scan").paginate(TableName=stack.deployment.table)
     table = {(item["pk"]["S"], item["sk"]["S"]): item for page in pages for item in page["Items"]}
     dynamodb.close()
-    invoices = {("invoice", one["id"]): one for one in stack.double.all_of("invoice")}
-    lost = [*_differing("table", trace.commits, table), *_differing("Stripe", trace.acts, invoices)]
+    account = {(kind, one["id"]): one for kind in KINDS for one in stack.double.all_of(kind)}
+    lost = [*differing("table", trace.commits, table), *differing("Stripe", trace.acts, account)]
     return check(trace, without=without, lost=lost)
 
 
@@ -107,11 +108,11 @@ def check(trace: Trace, *, without: Collection[str] = (), lost: Collection[str] 
 # --- is the trace complete? -----------------------------------------------------------------------
 
 
-def _differing(what: str, changes: list[Change], held: dict[tuple[str, str], Any]) -> Iterator[str]:
+def differing(what: str, changes: list[Change], held: dict[tuple[str, str], Any]) -> Iterator[str]:
     """The objects that are not what the recorded changes have made of them."""
     made = dict(chain.from_iterable(change.objects.items() for change in changes))
-    for key, now in held.items():
-        if made.get(key) != json.loads(json.dumps(now, default=str)):
+    for key in sorted(made.keys() | held.keys()):
+        if made.get(key) != json.loads(json.dumps(held.get(key), default=str)):
             yield f"{what} holds another {' '.join(key)} than was recorded"
 
 

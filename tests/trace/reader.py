@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from tests.proof.actors import Taken
 from tests.proof.memory_stripe import Reply
 from tests.proof.memory_table import Answer
+from tests.proof.product import PAUSE_MIN_MS
 from tests.proof.world import DynamoDb, NoReply, Publish, Result, Step, Stripe
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 NS_PER_MS = 1_000_000
+LEASE = b"#lease_until_ms <= :now"
+"""The condition of the write that takes a lease."""
 
 
 class Change(NamedTuple):
@@ -92,11 +95,12 @@ class Invocation:
 
     @property
     def last(self) -> Taken | None:
-        """Its calls as the explorer chains them."""
-        taken: Taken | None = None
+        """Its calls as the explorer chains them; a wait for another caller's lease takes as long as it does there."""
+        taken, waited_ms = None, 0
         for call in sorted(self.calls, key=lambda call: call.ended_ns):
             for step, result in call.steps():
-                taken = Taken(taken, step, result, call.ended_ns // NS_PER_MS)
+                taken = Taken(taken, step, result, call.ended_ns // NS_PER_MS + waited_ms)
+            waited_ms += PAUSE_MIN_MS * (call.status == 400 and LEASE in call.request)
         return taken
 
 
@@ -136,7 +140,10 @@ def _invocations(file: Path, names: Mapping[str, str]) -> Iterator[Invocation]:
             told = json.loads(fields[0])
             if function is None:
                 deployed = str(told["function_name"])
-                function = names.get(deployed) or deployed.rpartition("-")[0]  # a copy: tests/stories/functions.py
+                # Copies: tests/stories/functions.py. Others are not the product's.
+                function = names.get(deployed) or deployed.rpartition("-")[0]
+                if function not in names.values():
+                    return
                 continue
             if running:
                 yield running

@@ -137,7 +137,8 @@ def record_commits(folder: Path, dynamodb: Any) -> None:  # noqa: ANN401 - MiniS
 
     def note(table: str, event: str, old: Any, new: Any, *more: Any, **options: Any) -> Any:  # noqa: ANN401 - likewise
         key = new or old
-        changes.append([key["pk"]["S"], key["sk"]["S"], new])
+        if "pk" in key:  # the product's table; the reference provisioner has another
+            changes.append([key["pk"]["S"], key["sk"]["S"], new])
         return emit(table, event, old, new, *more, **options)
 
     async def carry_out(*request: Any) -> Any:  # noqa: ANN401 - likewise

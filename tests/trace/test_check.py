@@ -11,8 +11,8 @@ import pytest
 
 from tests.local.stack import LINES, LocalStack
 from tests.stories.world import eventually
-from tests.trace.check import check, checked_at_rest
-from tests.trace.reader import Change, Invocation, Trace, read
+from tests.trace.check import check, checked_at_rest, differing
+from tests.trace.reader import LEASE, Change, Invocation, Trace, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,6 +231,26 @@ def test_refusal_without_a_look_at_the_holder_is_found(run: Run) -> None:
     assert "409 without a look at the holder" in run.found()
 
 
+def test_refusal_after_a_wait_for_the_holders_lease_needs_no_look(run: Run) -> None:
+    """Who has the lease looks; in the explorer, too, such a call counts as slow."""
+    refused = run.invocation("create_line_request", 409)
+    call = next(call for call in refused.calls if not call.of_stripe)
+    request = b'{"Key": {"pk": {"S": "W#%s"}}, "ConditionExpression": "%s"}' % (run.workspace.encode(), LEASE)
+    lost = call._replace(
+        name="UpdateItem", request=request, status=400, response=b'{"__type": "#ConditionalCheckFailedException"}'
+    )
+    refused.calls = [lost, lost._replace(name="GetItem", status=200, response=b"{}", ended_ns=refused.began_ns + 9)]
+    refused.calls[0] = lost._replace(ended_ns=refused.began_ns + 5)
+    assert "409" not in run.found()
+
+
+def test_refusal_because_of_a_holder_that_had_paid_is_found(run: Run) -> None:
+    payment = run.trace.acts[act(run, "paid")]
+    before_ns = run.invocation("create_line_request", 409).began_ns
+    run.trace.acts[run.trace.acts.index(payment)] = payment._replace(began_ns=before_ns - 2, ended_ns=before_ns - 1)
+    assert "whose invoice was {'in_" in run.found()
+
+
 def test_replay_that_does_not_say_so_is_found(run: Run) -> None:
     replays = [one for one in run.trace.invocations if "Idempotency-Replayed" in (one.answer or {}).get("headers", {})]
     assert len(replays) == 1
@@ -283,6 +303,17 @@ def test_state_that_is_published_otherwise_than_stored_is_found(run: Run) -> Non
 def test_write_without_an_effect_is_found(run: Run) -> None:
     del run.trace.commits[run.commit(is_in("active"))]
     assert "TransactWriteItems was answered, and has changed nothing" in run.found()
+
+
+def test_change_that_is_missing_in_the_record_is_found(run: Run) -> None:
+    """Of an object that is there, of one that is there no more, and of one that was only recorded."""
+    one, two = ("invoice", "in_1"), ("invoice", "in_2")
+    changes = [Change(1, 2, {one: {"status": "draft"}}), Change(3, 4, {one: {"status": "open"}, two: None})]
+    assert list(differing("Stripe", changes, {one: {"status": "open"}})) == []
+    assert len(list(differing("Stripe", changes[:1], {one: {"status": "open"}}))) == 1
+    assert len(list(differing("Stripe", changes, {one: {"status": "open"}, two: {}}))) == 1
+    assert len(list(differing("Stripe", changes, {}))) == 1
+    assert list(differing("table", run.trace.commits[:1], {})) != []
 
 
 def test_report_has_the_calls_and_nothing_personal(run: Run) -> None:

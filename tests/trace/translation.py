@@ -13,6 +13,7 @@ from tests.proof import stage
 from tests.proof.memory_reversals import PAYMENT
 from tests.proof.memory_stripe import MemoryStripe, Thing
 from tests.proof.memory_table import Key, MemoryTable, Stored
+from tests.proof.tenants import FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,9 +145,9 @@ class Account:
         credited, total = found["pre_payment_credit_notes_amount"], found["total"]
         if credited < total:
             credited, total = 0, total - credited
-        names = ("id", "status", "customer", "currency", "hosted_invoice_url", "latest_revision", "amount_paid")
+        names = ("id", "status", "currency", "hosted_invoice_url", "latest_revision", "amount_paid")
         shown = {name: found[name] for name in (*names, "post_payment_credit_notes_amount")}
-        shown |= {"metadata": metadata, "pre_payment_credit_notes_amount": credited}
+        shown |= {"metadata": metadata, "pre_payment_credit_notes_amount": credited, "customer": FIRST.customer}
         return shown | {"lines": {"data": [{"amount": total}]}} | ({"copy_of": "another"} if copied else {})
 
 

@@ -32,11 +32,12 @@ PLANS = {
     "year": Plan("year", {"purchased_phone": (1, "phone_year"), "email": (1, "email_year")}),
 }
 BASES = {f"base_{name}": name for name in PLANS}
+SHARED = 2
 
 
 def bases(seed: int) -> list[str]:
-    """The base prices of a history; in every other one, two kinds of a plan share their add-on price."""
-    return [base for base in BASES if base != ("base_small" if seed % 2 else "base_any")]
+    """The base prices of a history; in every third, two kinds of a plan share their add-on price."""
+    return [base for base in BASES if base != ("base_small" if seed % 3 == SHARED else "base_any")]
 
 
 PRICES = {f"base_{name}": Price(plan.interval, 1, dict.fromkeys(CURRENCIES, 5000)) for name, plan in PLANS.items()} | {

@@ -18,7 +18,7 @@ from line_requests.operator.target import APPLY_BUDGET_S, Target, new_clock
 from line_requests.storage.table import TransactionCanceled
 
 app = App(name="line", help="Single line requests.", help_epilogue="")
-provisioning = App(name="provisioning", help="What provisioners say.", help_epilogue="")
+provisioning = App(name="provisioning", help="A provisioner's answers.", help_epilogue="")
 INVOICE = "in_"
 # As long as Stripe's own metadata.
 REFERENCE_MAX = 500
