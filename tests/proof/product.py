@@ -134,6 +134,11 @@ class Run:
         self._start_strand(strand)
         return future
 
+    @property
+    def strands(self) -> "Sequence[greenlet]":
+        """Each thing that it does at a time."""
+        return self._strands
+
     def join(self) -> None:
         """Waits for the strands that were begun."""
         while self.pending:

@@ -1,0 +1,438 @@
+"""What others can make of one line: its item, its key's record and its part of Stripe, by the contract's moves alone.
+
+The values are constructed, never made by the product's code. Times of others are all the same: no rule depends on them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Any, NamedTuple
+
+from tests.proof import memory_reversals, stage
+from tests.proof.expressions import Typed
+from tests.proof.invariants import attributes
+from tests.proof.memory_objects import Json
+from tests.proof.memory_stripe import MemoryStripe
+from tests.proof.memory_table import Stored
+from tests.proof.others_rules import broken
+from tests.proof.world import START_MS
+
+AT_MS = START_MS + 60_000
+AT_S = AT_MS // 1000
+# A lease that another caller holds, for longer than any handler waits.
+HELD_UNTIL_MS = AT_MS + 3_600_000
+REPUBLISH_MS = 600_000
+AMOUNT, PERIOD_END_S = 1350, 1_797_672_600
+# The other reasons take the path of `canceled`, only their cause differs.
+REASONS = ("canceled", "included")
+AWAITING = "awaiting_payment"
+HOLDING = {AWAITING, "provisioning", "active"}
+
+
+class Facet(NamedTuple):
+    """One line with all that is its own."""
+
+    line_id: str
+    item: Stored | None
+    record: Stored | None
+    account: MemoryStripe
+    """Its invoices, their keys, debits, refunds and pending items; nothing else."""
+    far: int = 0
+    """How many changes led here."""
+
+    @property
+    def line(self) -> Json:
+        """The item as plain values; empty without a line."""
+        return plain_of(self.item) if self.item else {}
+
+
+_plain: dict[int, Json] = {}
+
+
+def plain_of(stored: Stored) -> Json:
+    """An item as plain values, read once."""
+    known = _plain.get(stored.digest)
+    if known is None:
+        known = _plain[stored.digest] = attributes(stored.item)
+    return known
+
+
+def stored(item: Typed) -> Stored:
+    """An item with what tells it apart."""
+    return Stored(item, hash(json.dumps(item, sort_keys=True)))
+
+
+def typed(value: Any) -> Typed:  # noqa: ANN401 - any of JSON's types
+    """A plain value as DynamoDB has it."""
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, int):
+        return {"N": str(value)}
+    if isinstance(value, dict):
+        return {"M": {name: typed(inner) for name, inner in value.items()}}
+    return {"L": [typed(inner) for inner in value]} if isinstance(value, list) else {"S": value}
+
+
+# --- items ----------------------------------------------------------------------------------------
+
+
+def new_item(line_id: str, key_hash: str | None, *, free: bool) -> Typed:
+    """A line as it is requested: included, or to be paid."""
+    status = "provisioning" if free else AWAITING
+    line: Json = {
+        "pk": f"W#{stage.WORKSPACE}",
+        "sk": f"LINE#{line_id}",
+        "submission": {
+            "first_name": "Ada",
+            "last_name": "Lovelace",
+            "channel_type": "phone",
+            "line_type": "purchased",
+        },
+        "status": status,
+        "payment_status": "not_required" if free else AWAITING,
+        "created_at_ms": AT_MS,
+        "history": [{"at_ms": AT_MS, "status": status, "cause": "requested"}],
+        "stripe_key_version": 1,
+        "stripe_keyed_at_ms": AT_MS,
+        "amount_paid": 0,
+        "lease_until_ms": 0,
+        "next_poll_at_ms": 0,
+        "refund_due": False,
+        "due_at": AT_MS + (REPUBLISH_MS if free else 0),
+        "due_shard": "0",
+    }
+    if not free:
+        line |= {"charge": CHARGE, "op_status": AWAITING, "since_ms": AT_MS}
+    if key_hash is not None:
+        line["idempotency_key_hash"] = key_hash
+    return {name: typed(value) for name, value in line.items()}
+
+
+CHARGE: Json = {
+    "customer": stage.CUSTOMER,
+    "livemode": False,
+    "product": "prod_purchased_phone",
+    "currency": "usd",
+    "amount": AMOUNT,
+    "period": {"start_s": AT_S, "end_s": PERIOD_END_S},
+    "description": "Purchased phone line: Ada Lovelace",
+    "tax_behavior": "unspecified",
+    "automatic_tax": False,
+    "tax_rates": [],
+}
+
+
+def _moved(item: Typed, status: str, payment: str, cause: str, **more: object) -> Typed:
+    """The item after a move."""
+    change = typed({"at_ms": AT_MS, "status": status, "cause": cause})
+    after = {name: value for name, value in item.items() if name not in {"void_reason", "due_at", "due_shard"}}
+    after |= {"status": typed(status), "payment_status": typed(payment)}
+    after["history"] = {"L": [*item["history"]["L"], change]}
+    after |= {name: typed(value) for name, value in more.items()}
+    if status == "provisioning":
+        after |= {"due_at": typed(AT_MS + REPUBLISH_MS), "due_shard": typed("0")}
+    flagged = after["refund_due"]["BOOL"]
+    if flagged or status == "failed":
+        after |= {"op_status": typed("refund_due" if flagged else status), "since_ms": typed(AT_MS)}
+    else:
+        after.pop("op_status", None)
+        after.pop("since_ms", None)
+    return after
+
+
+def _awaiting(item: Typed) -> Iterator[tuple[Typed, int]]:
+    """The line still awaits its payment; how far its invoice, its reason and its lease have come meanwhile."""
+    for reached, steps in _progress(item):
+        for reason in ("", *(() if "void_reason" in item else REASONS)):
+            for lease in {item["lease_until_ms"]["N"], "0", str(HELD_UNTIL_MS)}:
+                after = reached | {"lease_until_ms": {"N": lease}}
+                after |= {"void_reason": typed(reason)} if reason else {}
+                yield after, steps + bool(reason) + (lease != item["lease_until_ms"]["N"])
+    # New keys at Stripe after a draft was deleted; others do that once.
+    if "payment_url" not in item and item["stripe_key_version"]["N"] == "1":
+        yield from ((reached, steps + 3) for reached, steps in _progress(_rotated(item)))
+
+
+def _rotated(item: Typed) -> Typed:
+    version = int(item["stripe_key_version"]["N"]) + 1
+    after = {name: value for name, value in item.items() if name != "invoice_id"}
+    return after | {"stripe_key_version": typed(version)}
+
+
+def _progress(item: Typed) -> Iterator[tuple[Typed, int]]:
+    yield item, 0
+    invoice_id = item.get("invoice_id", typed(invoice_name(_id_of(item), int(item["stripe_key_version"]["N"]))))
+    if "invoice_id" not in item:
+        yield item | {"invoice_id": invoice_id}, 1
+    if "payment_url" not in item:
+        url = typed(f"https://pay.example/{invoice_id['S']}")
+        yield item | {"invoice_id": invoice_id, "payment_url": url}, 2
+
+
+def _settled(item: Typed, depth: int) -> Iterator[tuple[Typed, int]]:
+    """The line after one or more moves."""
+    line = plain_of(stored(item))
+    after: list[Typed] = []
+    match line["status"]:
+        case "awaiting_payment":
+            if "invoice_id" in item:
+                url = line.get("payment_url", f"https://pay.example/{line['invoice_id']}")
+                after.append(_moved(item, "provisioning", "paid", "invoice_paid", payment_url=url))
+            reason = line.get("void_reason")
+            if reason == "included":
+                after.append(_moved(item, "provisioning", "not_required", "plan_includes_line"))
+            else:
+                after.append(_moved(item, "canceled", "canceled", reason or "invoice_voided"))
+        case "provisioning":
+            after.append(_moved(item, "active", line["payment_status"], "provisioned"))
+            after.append(_moved(item, "failed", line["payment_status"], "provisioning_failed"))
+        case "active":
+            after.append(_moved(item, "canceled", line["payment_status"], "released_by_client"))
+        case "failed":
+            due = line["payment_status"] == "paid"
+            after.append(_moved(item, "canceled", line["payment_status"], "released_by_client", refund_due=due))
+            if not any(change["cause"] == "retried_by_operator" for change in line["history"]):
+                after.append(_moved(item, "provisioning", line["payment_status"], "retried_by_operator"))
+    for moved in after:
+        yield moved, depth
+        yield from _settled(moved, depth + 10)
+
+
+def _items(item: Typed) -> Iterator[tuple[Typed, int]]:
+    """Everything that the item can have become."""
+    if item["status"]["S"] != AWAITING:
+        yield item, 0
+        yield from _settled(item, 10)
+        return
+    for waiting, far in _awaiting(item):
+        yield waiting, far
+        # The lease says nothing once the line has moved.
+        if waiting["lease_until_ms"] == item["lease_until_ms"]:
+            yield from _settled(waiting, far + 10)
+
+
+# --- records --------------------------------------------------------------------------------------
+
+
+def new_record(line: Json, answered: str | None) -> Typed:
+    """What is stored under the key of a request for a line."""
+    body = {"response_body": typed(answered)} if answered else {}
+    return body | {
+        "pk": typed(f"W#{stage.WORKSPACE}"),
+        "sk": typed(f"IDEMPOTENCY#{line['idempotency_key_hash']}"),
+        "line_id": typed(line["sk"].removeprefix("LINE#")),
+        "fingerprint": typed("831ba7e514c0e2519bde41bd72dab159f3eb0855a049293f82e5bedf339356c2"),
+    }
+
+
+def _answer_of(line: Json) -> str:
+    """The body of a 201 for the line as it is."""
+    waits = line["status"] == AWAITING
+    link = {"stripeInvoiceId": line["invoice_id"], "paymentLinkUrl": line["payment_url"]} if waits else {}
+    payment = {"paymentReason": "over_plan_limit", "paymentUrl": line.get("payment_url"), "expiresAt": None}
+    status = AWAITING if waits else "provisioning"
+    body = {"success": True, "status": status, "paymentRequired": waits, **(payment if waits else {})}
+    names = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone", "lineType": "purchased"}
+    told = {"_id": line["sk"].removeprefix("LINE#"), **names, "provisioningStatus": status}
+    return json.dumps(body | {"line": told | {"paymentStatus": line["payment_status"]} | link})
+
+
+def _records(line: Json, record: Stored | None) -> list[Stored | None]:
+    """What the line's key can have become."""
+    if line.get("idempotency_key_hash") is None:
+        return [None]
+    if record is not None and "response_body" in record.item:
+        return [record]
+    canceled = line["payment_status"] == "canceled"
+    answered = [] if canceled or is_half_made(line) else [stored(new_record(line, _answer_of(line)))]
+    if "charge" not in line:
+        return [*answered]
+    free: list[Stored | None] = [None] if canceled else [record or stored(new_record(line, None))]
+    if "payment_url" in line and line["status"] != AWAITING:
+        waiting = line | {"status": AWAITING, "payment_status": AWAITING}
+        answered.append(stored(new_record(line, _answer_of(waiting))))
+    return [*free, *answered]
+
+
+def is_half_made(line: Json) -> bool:
+    """Whether no link is stored for a line that awaits payment."""
+    return line["status"] == AWAITING and "payment_url" not in line
+
+
+# --- a line's part of Stripe ------------------------------------------------------------------------
+
+
+def invoice_name(line_id: str, version: int) -> str:
+    """What Stripe in memory calls an invoice that is created under the line's key."""
+    return f"in_{line_id}_invoice_v{version}"
+
+
+def part_of(stripe: MemoryStripe, line_id: str) -> MemoryStripe:
+    """What is a line's own in an account."""
+    invoices = {name: one for name, one in stripe.invoices.items() if one["metadata"].get("line_id") == line_id}
+    return MemoryStripe(
+        invoices=invoices,
+        pending_items={
+            name: one for name, one in stripe.pending_items.items() if one["metadata"].get("line_id") == line_id
+        },
+        keys={name: use for name, use in stripe.keys.items() if name.startswith(line_id)},
+        debits=frozenset(name for name in stripe.debits if name in invoices),
+        refunds={
+            name: one
+            for name, one in stripe.refunds.items()
+            if one["payment_intent"].removeprefix(memory_reversals.PAYMENT) in invoices
+        },
+    )
+
+
+def together(parts: list[MemoryStripe], rest: MemoryStripe) -> MemoryStripe:
+    """The account of these lines; events are what may come late."""
+    return replace(
+        rest,
+        invoices={name: one for part in parts for name, one in part.invoices.items()},
+        pending_items={name: one for part in parts for name, one in part.pending_items.items()},
+        keys={name: use for part in parts for name, use in part.keys.items()},
+        debits=frozenset(name for part in parts for name in part.debits),
+        refunds={name: one for part in parts for name, one in part.refunds.items()},
+        events=(),
+    )
+
+
+def _after(account: MemoryStripe, line: Json, version: int) -> Iterator[MemoryStripe]:
+    """One more thing at Stripe: a call of the product's for this line, a customer, a bank, a person."""
+    line_id, charge = line["sk"].removeprefix("LINE#"), line["charge"]
+    ours = {"metadata[workspace_id]": stage.WORKSPACE, "metadata[line_id]": line_id}
+    if not account.invoices:
+        params = {
+            "customer": charge["customer"],
+            "currency": charge["currency"],
+            "auto_advance": "false",
+            "collection_method": "charge_automatically",
+            "pending_invoice_items_behavior": "exclude",
+            "automatic_tax[enabled]": "false",
+        }
+        yield account.call("POST", "/v1/invoices", params | ours, f"{line_id}:invoice:v{version}", AT_S)[0]
+    for name, invoice in account.invoices.items():
+        if invoice["status"] == "draft" and not invoice["lines"]["data"]:
+            params = {
+                "customer": charge["customer"],
+                "invoice": name,
+                "price_data[currency]": charge["currency"],
+                "price_data[product]": charge["product"],
+                "price_data[unit_amount]": str(charge["amount"]),
+                "price_data[tax_behavior]": charge["tax_behavior"],
+                "quantity": "1",
+                "description": charge["description"],
+                "period[start]": str(charge["period"]["start_s"]),
+                "period[end]": str(charge["period"]["end_s"]),
+            }
+            yield account.call("POST", "/v1/invoiceitems", params | ours, f"{line_id}:item:v{version}", AT_S)[0]
+        elif invoice["status"] == "draft":
+            path, key = f"/v1/invoices/{name}/finalize", f"{line_id}:finalize:v{version}"
+            yield account.call("POST", path, {"auto_advance": "false"}, key, AT_S)[0]
+        if invoice["status"] == "open" and name not in account.debits:
+            yield account.start_debit(name)
+            yield account.write_off(name, AT_S)
+        yield account.end_debit(name, AT_S, succeeded=False)
+        yield account.pay(name, AT_S)
+        yield account.end_debit(name, AT_S, succeeded=True)
+        yield account.void(name, AT_S)
+        yield account.delete(name, AT_S)
+        if invoice["status"] == "paid" and not account.refunds:
+            yield memory_reversals.by_hand(account, name, AT_S)
+    yield replace(account, pending_items={})
+
+
+@cache
+def _accounts(line_id: str, charge: str, version: int, account: "_Account") -> list[tuple[MemoryStripe, int]]:
+    line = {"sk": f"LINE#{line_id}", "charge": json.loads(charge)}
+    found, layer, far = {account.stripe.digest: (account.stripe, 0)}, [account.stripe], 0
+    while layer:
+        far += 1
+        after = [replace(one, events=()) for stripe in layer for one in _after(stripe, line, version)]
+        layer = list({one.digest: one for one in after if one.digest not in found}.values())
+        found |= {one.digest: (one, far) for one in layer}
+    return list(found.values())
+
+
+class _Account:
+    """An account, by its content."""
+
+    def __init__(self, stripe: MemoryStripe) -> None:
+        self.stripe = stripe
+
+    def __hash__(self) -> int:
+        return self.stripe.digest
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Account) and other.stripe.digest == self.stripe.digest
+
+
+def accounts(line: Json, account: MemoryStripe) -> list[tuple[MemoryStripe, int]]:
+    """Everything that the line's part of Stripe can have become under its present keys."""
+    if "charge" not in line:
+        return [(account, 0)]
+    line_id, charge = line["sk"].removeprefix("LINE#"), json.dumps(line["charge"], sort_keys=True)
+    return _accounts(line_id, charge, line["stripe_key_version"], _Account(account))
+
+
+def _id_of(item: Typed) -> str:
+    return str(item["sk"]["S"]).removeprefix("LINE#")
+
+
+# --- all of a line ----------------------------------------------------------------------------------
+
+_facets: dict[tuple[str, int, int, int, str | None], list[Facet]] = {}
+
+
+def facets(now: Facet, key_hash: str | None) -> list[Facet]:
+    """Everything that others can have made of a line, the nearest first; the first is the line as it is."""
+    known = (
+        now.line_id,
+        item_digest(now),
+        now.record.digest if now.record else 0,
+        now.account.digest,
+        key_hash,
+    )
+    if known in _facets:
+        return _facets[known]
+    found: dict[tuple[int, int, int], Facet] = {}
+    begun: list[tuple[Typed, int]] = [(now.item.item, 0)] if now.item else []
+    if now.item is None:
+        begun = [(new_item(now.line_id, key_hash, free=free), 10) for free in (True, False)]
+        found[0, 0, 0] = now
+    for beginning, far in begun:
+        for item, more in _items(beginning):
+            for facet in _with(stored(item), beginning, now, far + more):
+                record = facet.record.digest if facet.record else 0
+                found.setdefault((item_digest(facet), record, facet.account.digest), facet)
+    _facets[known] = sorted(found.values(), key=lambda facet: facet.far)
+    return _facets[known]
+
+
+def _with(item: Stored, was: Typed, now: Facet, far: int) -> Iterator[Facet]:
+    """The line with each record and each part of Stripe that it may have; after two moves, with the nearest alone."""
+    line, moves = plain_of(item), len(item.item["history"]["L"]) - len(was["history"]["L"])
+    for record in _records(line, now.record):
+        for account, at_stripe in _reachable(line, plain_of(stored(was)), now.account):
+            facet = Facet(now.line_id, item, record, account, far + at_stripe + (record != now.record))
+            if broken(facet) is None:
+                yield facet
+                if moves > 1:
+                    return
+
+
+def item_digest(facet: Facet) -> int:
+    """Tells the items of facets apart; 0 without one."""
+    return facet.item.digest if facet.item else 0
+
+
+def _reachable(line: Json, was: Json, account: MemoryStripe) -> list[tuple[MemoryStripe, int]]:
+    first = accounts(was, account)
+    if line["stripe_key_version"] == was["stripe_key_version"]:
+        return first
+    gone = [(one, far) for one, far in first if not one.invoices]
+    return [(later, far + more) for one, far in gone for later, more in accounts(line, one)]
