@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tests.proof import mutants, observed, scenarios
+from tests.proof import mutants, observed, others_run, scenarios
 from tests.proof.explorer import Outcome
 from tests.proof.ledger import run as ledger
 
@@ -51,7 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--ledger", type=int, metavar="N", help="N histories of 24 months; with --mutants, its planted bugs"
     )
+    parser.add_argument("--others", action="store_true", help="each handler against any number of others")
     options = parser.parse_args(arguments)
+    if options.others:
+        return 0 if others_run.main(options.only, bounded=options.bounded, planted=options.mutants) else 1
     if options.ledger is not None:
         good = ledger.main(options.ledger)
         return 0 if good and (not options.mutants or ledger.plant_all()) else 1

@@ -5,8 +5,6 @@ for all of them, because these changes follow each other to no new one. A prefix
 that others could have led to, was looked at already. Breadth first, so that the first failure is a shortest one.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from collections import defaultdict, deque
@@ -17,7 +15,7 @@ from typing import NamedTuple
 from tests.proof.actors import Place
 from tests.proof.explorer import Move, State
 from tests.proof.explorer import Slot as Actor
-from tests.proof.invariants import attributes, safe
+from tests.proof.invariants import attributes, expect, safe
 from tests.proof.others_handlers import FOCUS, HANDLERS, Bench
 from tests.proof.others_places import continuation
 from tests.proof.others_rules import broken
@@ -27,8 +25,10 @@ from tests.proof.world import Crash, Pause, Result, Step, Violation, World
 SEED = 1
 # Past a lease, and past what a call may take.
 LATER_MS = (14_000, 25_000)
-SHOWN = ("status", "payment_status", "invoice_id", "void_reason", "lease_until_ms", "stripe_key_version")
-SHOWN += ("held", "unpaid", "lock", "line_id", "response_body")
+SHOWN = (
+    *("status", "payment_status", "invoice_id", "void_reason", "lease_until_ms", "stripe_key_version"),
+    *("held", "unpaid", "lock", "line_id", "response_body"),
+)
 
 
 class At(NamedTuple):
@@ -95,7 +95,7 @@ class _Run:
     def explore(self, beginnings: list[At], prefixes_max: int) -> None:
         for one in beginnings:
             self._add(one)
-        chance = random.Random(SEED)  # noqa: S311 - a sample
+        chance = random.Random(SEED)
         while depths := sorted(depth for depth, some in self._left.items() if some):
             if self.outcome.prefixes >= prefixes_max:
                 self.outcome.left = sum(map(len, self._left.values()))
@@ -171,12 +171,12 @@ class _Run:
         before = self._others.build(at.world, choice)
         after, result = _applied(step, before)
         try:
-            if (rule := stands(before)) is not None:
-                raise Violation(f"others may not leave this world: {rule}")
+            rule = stands(before)
+            expect(rule is None, f"others may not leave this world: {rule}")
             safe(before, after)
-            rules = [broken(self._others.facet_of(after, slot)) for slot in self._others.slots_in(after)]
-            if any(rules):
-                raise Violation(next(rule for rule in rules if rule))
+            for slot in self._others.slots_in(after):
+                rule = broken(self._others.facet_of(after, slot))
+                expect(rule is None, f"the step breaks a rule: {rule}")
             place = self._bench.cast.deliver(at.place, strand, result, after.now_ms)
             move = Move(0, strand, step, None, step.apply)
             states = [State(world, (Actor(where),)) for world, where in ((before, at.place), (after, place))]

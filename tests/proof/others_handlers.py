@@ -1,7 +1,5 @@
 """The calls that are looked at one by one, and the least worlds that each begins in."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,13 +8,13 @@ from tests.proof import memory_reversals, stage
 from tests.proof.actors import Call, Cast, Json, Lines, Script
 from tests.proof.expressions import Typed
 from tests.proof.observations import Observer
-from tests.proof.others_line import AT_MS, facets, invoice_name, new_item
+from tests.proof.others_account import AT_MS, AT_S, invoice_name
+from tests.proof.others_line import facets, new_item
 from tests.proof.others_worlds import WORKSPACE, Choice, Others, Slot, Standing
 from tests.proof.product import Product
 from tests.proof.world import World
 
 FOCUS, OTHER, THIRD = (f"01a2029be1a0{number}{number:011d}" for number in (1, 2, 3))
-AT_S = AT_MS // 1000
 
 
 def _hash(key: str) -> str:
@@ -68,9 +66,7 @@ HANDLERS: dict[str, Script] = {
     "poll": _call("poll", "get_line_request", lambda now_ms: stage.http(now_ms, line_id=FOCUS)),
     "cancel": _managed("cancel"),
     "payment_link": _managed("payment_link"),
-    "release": _call(
-        "release", "manage_line_request", lambda now_ms: stage.http(now_ms, line_id=FOCUS) | _RELEASE
-    ),
+    "release": _call("release", "manage_line_request", lambda now_ms: stage.http(now_ms, line_id=FOCUS) | _RELEASE),
     "webhook paid": _webhook("invoice.paid", _INVOICE),
     "webhook voided": _webhook("invoice.voided", _INVOICE),
     "webhook refunded": _webhook(
@@ -111,7 +107,10 @@ class Bench:
 
     def _snapshots(self, cap: int) -> dict[Standing, Typed]:
         """The subscription as it is stored, by what stands in it; everything else is constructed."""
-        return {Standing(ended): self._synced(cap, ended=ended).table.items[WORKSPACE].item["subscription"] for ended in (False, True)}
+        return {
+            Standing(ended): self._synced(cap, ended=ended).table.items[WORKSPACE].item["subscription"]
+            for ended in (False, True)
+        }
 
     def _synced(self, cap: int, *, ended: bool = False) -> World:
         stripe = self._empty.stripe.end(stage.SUBSCRIPTION, AT_S) if ended else self._empty.stripe
@@ -124,7 +123,10 @@ class Bench:
         now = others.now(empty)
         if others.creates:
             return [empty]
-        return [others.build(empty, self._with(now, status)) for status in BEGINS.get(name, ("awaiting_payment", "provisioning"))]
+        return [
+            others.build(empty, self._with(now, status))
+            for status in BEGINS.get(name, ("awaiting_payment", "provisioning"))
+        ]
 
     def _with(self, now: Choice, status: str) -> Choice:
         first = next(one for one in facets(now.lines[0], _hash("A")) if one.line.get("status") == status)

@@ -4,12 +4,10 @@ Two prefixes that ended alike go on alike, whatever led there. So that results o
 do not count, a variable counts only while it is live: read on some path before it is written again.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import dis
 import json
-from collections import Counter, deque
+from collections import deque
 from concurrent.futures import Future
 from functools import cache
 from types import CodeType, FrameType, FunctionType, MethodType
@@ -128,7 +126,7 @@ def _loops(instructions: list[dis.Instruction]) -> set[str]:
 # --- values -----------------------------------------------------------------------------------------
 
 
-def image(value: Any, inside: tuple[int, ...] = ()) -> object:  # noqa: ANN401, PLR0911 - any value
+def image(value: Any, inside: tuple[int, ...] = ()) -> object:  # noqa: ANN401 - any value
     """A value that is equal for values that product code cannot tell apart."""
     if value is None or isinstance(value, str | int | float | bytes):
         return value
@@ -137,22 +135,25 @@ def image(value: Any, inside: tuple[int, ...] = ()) -> object:  # noqa: ANN401, 
     inside = (*inside, id(value))
     if isinstance(value, list | tuple | deque):
         return [image(one, inside) for one in value]
-    if isinstance(value, dict | Counter):
+    if isinstance(value, dict):
         return sorted((str(name), repr(image(one, inside))) for name, one in value.items())
     if isinstance(value, set | frozenset):
         return sorted(repr(image(one, inside)) for one in value)
-    name = type(value).__qualname__
+    return type(value).__qualname__, _inner(value, inside)
+
+
+def _inner(value: Any, inside: tuple[int, ...]) -> object:  # noqa: ANN401, PLR0911 - any object
+    """What an object holds; of one that is not the product's own, nothing counts but its type."""
     if isinstance(value, Future):
-        return name, value.done() and (repr(value.exception()) if value.exception() else image(value.result(), inside))
+        return value.done() and (repr(value.exception()) if value.exception() else image(value.result(), inside))
     if isinstance(value, BaseException):
-        return name, str(value)
+        return str(value)
     if isinstance(value, MethodType):
         return value.__qualname__, image(value.__self__, inside)
     if isinstance(value, FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        return value.__qualname__, [image(one, inside) for one in cells]
+        return value.__qualname__, [image(cell.cell_contents, inside) for cell in value.__closure__ or ()]
     if dataclasses.is_dataclass(value):
-        return name, [image(getattr(value, one.name), inside) for one in dataclasses.fields(value)]
+        return [image(getattr(value, one.name), inside) for one in dataclasses.fields(value)]
     if type(value).__module__.startswith("line_requests"):
-        return name, image(getattr(value, "__dict__", None) or repr(value), inside)
-    return name
+        return image(getattr(value, "__dict__", None) or repr(value), inside)
+    return None

@@ -1,9 +1,7 @@
-"""The worlds that others can leave: every combination of what they can make of the lines that the invariants permit.
+"""The worlds that others can leave: every combination of lines that the invariants permit.
 
-Counts and lock are derived from the lines. A step sees only what it names: worlds that it cannot tell apart are grouped.
+Counts and lock are derived from the lines. A step sees only what it names; worlds that look alike to it are grouped.
 """
-
-from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +11,12 @@ from typing import NamedTuple
 
 from tests.proof import stage
 from tests.proof.expressions import Typed
-from tests.proof.invariants import Violation, safe
+from tests.proof.invariants import safe
 from tests.proof.memory_stripe import MemoryStripe
 from tests.proof.memory_table import Key, MemoryTable, Stored
-from tests.proof.others_line import AT_S, Facet, facets, item_digest, part_of, plain_of, stored, together, typed
-from tests.proof.world import DynamoDb, Step, Stripe, World
+from tests.proof.others_account import AT_S, part_of, together
+from tests.proof.others_line import Facet, facets, item_digest, plain_of, stored, typed
+from tests.proof.world import DynamoDb, Step, Stripe, Violation, World
 
 WORKSPACE: Key = (f"W#{stage.WORKSPACE}", "WORKSPACE")
 KIND = "purchased_phone"
@@ -32,7 +31,7 @@ class Slot(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """A subscription. Whether there is room under it is what the lines say: a larger plan is like a place given back."""
+    """A subscription. The lines say whether it has room: a larger plan is like a place given back."""
 
     ended: bool = False
 
