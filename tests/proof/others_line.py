@@ -139,31 +139,33 @@ def _moved(item: Typed, status: str, payment: str, cause: str, **more: object) -
 
 def _awaiting(item: Typed) -> Iterator[tuple[Typed, int]]:
     """The line still awaits its payment; how far its invoice, its reason and its lease have come meanwhile."""
+    leases = {item["lease_until_ms"]["N"], "0", str(HELD_UNTIL_MS)}
     for reached, steps in _progress(item):
         for reason in ("", *(() if "void_reason" in item else REASONS)):
-            for lease in {item["lease_until_ms"]["N"], "0", str(HELD_UNTIL_MS)}:
-                after = reached | {"lease_until_ms": {"N": lease}}
-                after |= {"void_reason": typed(reason)} if reason else {}
-                yield after, steps + bool(reason) + (lease != item["lease_until_ms"]["N"])
-    # New keys at Stripe after a draft was deleted; others do that once.
+            after = reached | ({"void_reason": typed(reason)} if reason else {})
+            yield from ((leased, steps + bool(reason) + far) for leased, far in _leased(after, leases))
+    # New keys at Stripe after a failure, or after a draft was deleted; others do that once.
     if "payment_url" not in item and item["stripe_key_version"]["N"] == "1":
-        yield from ((reached, steps + 3) for reached, steps in _progress(_rotated(item)))
+        kept = item | {"stripe_key_version": typed(2)}
+        forgotten = {name: value for name, value in kept.items() if name != "invoice_id"}
+        found = {stored(one).digest: (one, steps) for start in (kept, forgotten) for one, steps in _progress(start)}
+        for reached, steps in found.values():
+            yield from ((leased, steps + 3 + far) for leased, far in _leased(reached, leases))
 
 
-def _rotated(item: Typed) -> Typed:
-    version = int(item["stripe_key_version"]["N"]) + 1
-    after = {name: value for name, value in item.items() if name != "invoice_id"}
-    return after | {"stripe_key_version": typed(version)}
+def _leased(item: Typed, leases: set[str]) -> Iterator[tuple[Typed, int]]:
+    yield from ((item | {"lease_until_ms": {"N": one}}, one != item["lease_until_ms"]["N"]) for one in leases)
 
 
 def _progress(item: Typed) -> Iterator[tuple[Typed, int]]:
     yield item, 0
-    invoice_id = item.get("invoice_id", typed(invoice_name(_id_of(item), int(item["stripe_key_version"]["N"]))))
-    if "invoice_id" not in item:
-        yield item | {"invoice_id": invoice_id}, 1
-    if "payment_url" not in item:
-        url = typed(f"https://pay.example/{invoice_id['S']}")
-        yield item | {"invoice_id": invoice_id, "payment_url": url}, 2
+    versions = range(1, int(item["stripe_key_version"]["N"]) + 1)
+    names = [item["invoice_id"]] if "invoice_id" in item else [typed(invoice_name(_id_of(item), v)) for v in versions]
+    for name in names:
+        if "invoice_id" not in item:
+            yield item | {"invoice_id": name}, 1
+        if "payment_url" not in item:
+            yield item | {"invoice_id": name, "payment_url": typed(f"https://pay.example/{name['S']}")}, 2
 
 
 def _settled(item: Typed, depth: int) -> Iterator[tuple[Typed, int]]:
@@ -291,7 +293,7 @@ def facets(now: Facet, key_hash: str | None) -> list[Facet]:
 
 
 def _with(item: Stored, was: Typed, now: Facet, far: int) -> Iterator[Facet]:
-    """The line with each record and each part of Stripe that it may have; after two moves, with the nearest alone."""
+    """The line with each record and each part of Stripe that it may have; of these, after two moves, the nearest."""
     line, moves = plain_of(item), len(item.item["history"]["L"]) - len(was["history"]["L"])
     for record in _records(line, now.record):
         for account, at_stripe in _reachable(line, plain_of(stored(was)), now.account):
@@ -299,7 +301,7 @@ def _with(item: Stored, was: Typed, now: Facet, far: int) -> Iterator[Facet]:
             if broken(facet) is None:
                 yield facet
                 if moves > 1:
-                    return
+                    break
 
 
 def item_digest(facet: Facet) -> int:
@@ -311,5 +313,8 @@ def _reachable(line: Json, was: Json, account: MemoryStripe) -> list[tuple[Memor
     first = accounts(was, account)
     if line["stripe_key_version"] == was["stripe_key_version"]:
         return first
-    gone = [(one, far) for one, far in first if not one.invoices]
-    return [(later, far + more) for one, far in gone for later, more in accounts(line, one)]
+    found: dict[int, tuple[MemoryStripe, int]] = {}
+    for one, far in first:
+        for later, more in accounts(line, one):
+            found.setdefault(later.digest, (later, far + more))
+    return [*found.values()]
