@@ -2,12 +2,12 @@
 
 Others may do anything that the invariants permit between two steps, as often as they like: one change of theirs stands
 for all of them, because these changes follow each other to no new one. A prefix that goes on like another, from a world
-that others could have led to, was looked at already. Breadth first, so that the first failure is a shortest one.
+that others could have led to, was looked at already.
 """
 
 import random
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -40,7 +40,6 @@ class At(NamedTuple):
     """Whether time has passed in between."""
     faults: int = 0
     """How many of its own calls have failed."""
-    depth: int = 0
 
 
 @dataclass
@@ -88,7 +87,9 @@ class _Run:
         self.outcome = outcome
         self._bench, self._others = bench, others
         self._about = set[str]() if others.creates else {FOCUS}
-        self._left: dict[int, deque[At]] = defaultdict(deque)
+        self._left: dict[str, deque[At]] = defaultdict(deque)
+        """What to go on with, by the next step."""
+        self._taken = Counter[str]()
         self._known: dict[tuple[object, ...], list[Choice]] = {}
         self._continuations: dict[Place, int] = {}
 
@@ -96,14 +97,15 @@ class _Run:
         for one in beginnings:
             self._add(one)
         chance = random.Random(SEED)
-        while depths := sorted(depth for depth, some in self._left.items() if some):
+        while kinds := [kind for kind, some in self._left.items() if some]:
             if self.outcome.prefixes >= prefixes_max:
-                self.outcome.left = sum(map(len, self._left.values()))
+                self.outcome.left = sum(len(self._left[kind]) for kind in kinds)
                 return
-            # The shorter half of what may be looked at comes in order, the rest from all lengths alike.
-            in_order = self.outcome.prefixes < prefixes_max // 2
-            some = self._left[depths[0] if in_order else chance.choice(depths)]
-            if not in_order:
+            # Of the kind of next step that was looked at least: in turn the first and any.
+            kind = min(kinds, key=lambda one: self._taken[one])
+            self._taken[kind] += 1
+            some = self._left[kind]
+            if self._taken[kind] % 2 == 0:
                 some.rotate(chance.randrange(len(some)))
             at = some.popleft()
             self.outcome.prefixes += 1
@@ -117,7 +119,7 @@ class _Run:
         done = self._known.setdefault(key, [])
         if not any(self._others.covers(one, now) for one in done):
             done.append(now)
-            self._left[at.depth].append(at)
+            self._left[str(next(iter(at.place.pending.values())))].append(at)
 
     def _key(self, at: At) -> tuple[object, ...]:
         place = at.place
@@ -187,7 +189,7 @@ class _Run:
 
     def _go(self, at: At, strand: int, world: World, result: Result) -> None:
         place = self._bench.cast.deliver(at.place, strand, result, world.now_ms)
-        self._add(At(place, world, at.jumped, at.faults, at.depth + 1))
+        self._add(At(place, world, at.jumped, at.faults))
 
 
 def _applied(step: Step, before: World) -> tuple[World, Result]:

@@ -63,6 +63,7 @@ _RELEASE = {"routeKey": "DELETE /api/lines/{id}"}
 HANDLERS: dict[str, Script] = {
     "create": stage.create(),
     "create A": stage.create("A"),
+    "create A, capped": stage.create("A"),
     "poll": _call("poll", "get_line_request", lambda now_ms: stage.http(now_ms, line_id=FOCUS)),
     "cancel": _managed("cancel"),
     "payment_link": _managed("payment_link"),
@@ -77,7 +78,8 @@ HANDLERS: dict[str, Script] = {
     "not provisioned": _provisioned("failed"),
     "publish_changes": _published(),
 }
-CREATES = ("create", "create A")
+# A line that is requested is the third; with a cap of two it may be one too many.
+CAPS = {"create": 3, "create A": 3, "create A, capped": 2}
 # How the line that a handler is about begins, at the least.
 BEGINS: dict[str, tuple[str, ...]] = {
     "publish_changes": ("provisioning",),
@@ -100,9 +102,7 @@ class Bench:
     def others(self, name: str) -> Others:
         """Two lines of others beside the one that is requested, or beside the one that a handler is about."""
         slots = [Slot(FOCUS, _hash("A")), Slot(OTHER, _hash("B"))]
-        creates = name in CREATES
-        # The line that is requested is the third; with a cap of two it may be one too many.
-        cap = 2 if creates else 3
+        creates, cap = name in CAPS, CAPS.get(name, 3)
         return Others(tuple(slots if creates else [*slots, Slot(THIRD, None)]), creates, cap, self._snapshots(cap))
 
     def _snapshots(self, cap: int) -> dict[Standing, Typed]:

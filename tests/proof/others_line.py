@@ -147,8 +147,9 @@ def _awaiting(item: Typed) -> Iterator[tuple[Typed, int]]:
     # New keys at Stripe after a failure, or after a draft was deleted; others do that once.
     if "payment_url" not in item and item["stripe_key_version"]["N"] == "1":
         kept = item | {"stripe_key_version": typed(2)}
-        forgotten = {name: value for name, value in kept.items() if name != "invoice_id"}
-        found = {stored(one).digest: (one, steps) for start in (kept, forgotten) for one, steps in _progress(start)}
+        # With a reason to void, a deleted draft is not made again.
+        forgets = [] if "void_reason" in item else [{n: value for n, value in kept.items() if n != "invoice_id"}]
+        found = {stored(one).digest: (one, steps) for start in (kept, *forgets) for one, steps in _progress(start)}
         for reached, steps in found.values():
             yield from ((leased, steps + 3 + far) for leased, far in _leased(reached, leases))
 
@@ -293,15 +294,26 @@ def facets(now: Facet, key_hash: str | None) -> list[Facet]:
 
 
 def _with(item: Stored, was: Typed, now: Facet, far: int) -> Iterator[Facet]:
-    """The line with each record and each part of Stripe that it may have; of these, after two moves, the nearest."""
+    """The line with each record and each part of Stripe it may have; after two moves, the nearest."""
     line, moves = plain_of(item), len(item.item["history"]["L"]) - len(was["history"]["L"])
     for record in _records(line, now.record):
         for account, at_stripe in _reachable(line, plain_of(stored(was)), now.account):
             facet = Facet(now.line_id, item, record, account, far + at_stripe + (record != now.record))
-            if broken(facet) is None:
+            if broken(facet) is None and _follows(facet, was, now.account):
                 yield facet
                 if moves > 1:
                     break
+
+
+def _follows(facet: Facet, was: Typed, account: MemoryStripe) -> bool:
+    """Whether drafts are forgotten once they are deleted, stored while they exist, and created where none is stored."""
+    line, invoices = facet.line, facet.account.invoices
+    before, now = was.get("invoice_id", {}).get("S"), line.get("invoice_id")
+    newest = invoice_name(facet.line_id, line["stripe_key_version"])
+    earlier = now is not None and now != newest
+    if earlier and newest in invoices and newest not in account.invoices:
+        return False
+    return before == now or (before not in invoices and (not earlier or now in invoices))
 
 
 def item_digest(facet: Facet) -> int:

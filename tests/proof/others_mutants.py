@@ -25,7 +25,7 @@ MUTANTS = (
         "storage.capacity",
         '        conditions.append(_BELOW_CAP)\n        values["cap"] = allowance.cap\n    if line.awaiting:',
         "        pass\n    if line.awaiting:",
-        "create A",
+        "create A, capped",
     ),
     _bug(
         "a line awaits payment though a place was given back",

@@ -47,6 +47,13 @@ def _used(account: MemoryStripe, line_id: str, version: int) -> bool:
     return f"{line_id}:invoice:v{version}" in account.keys
 
 
+def _made(account: MemoryStripe, line_id: str, line: Json) -> bool:
+    """Whether the invoice that is stored was created under the key that it is named by."""
+    versions = range(1, line["stripe_key_version"] + 1)
+    names = {f"in_{line_id}_invoice_v{version}" for version in versions if _used(account, line_id, version)}
+    return line.get("invoice_id") in names
+
+
 def _unpaid(line_id: str, line: Json, account: MemoryStripe) -> list[tuple[bool, str]]:
     own = account.invoices.get(line.get("invoice_id", ""))
     rules = [
@@ -58,7 +65,7 @@ def _unpaid(line_id: str, line: Json, account: MemoryStripe) -> list[tuple[bool,
     ]
     if "invoice_id" in line:
         # One of earlier keys, too: a call that was given up may store it late, and the next look finds it gone.
-        made = any(_used(account, line_id, version + 1) for version in range(line["stripe_key_version"]))
+        made = _made(account, line_id, line)
         rules.append((own is not None or made, "its invoice was made"))
     if "payment_url" in line:
         rules.append((own is not None and own["status"] != "draft", "a link is of a finalized invoice"))
@@ -77,8 +84,8 @@ def _settled(line: Json, account: MemoryStripe) -> list[tuple[bool, str]]:
         own = others.pop(line.get("invoice_id", ""), None)
         rules.append((own is not None and own["status"] == "paid", "its own invoice is paid"))
     else:
-        made = any(_used(account, line_id, version + 1) for version in range(line["stripe_key_version"]))
-        rules.append((made, "its invoice can be created no more"))
+        version, stored = line["stripe_key_version"], _made(account, line_id, line)
+        rules.append((stored or _used(account, line_id, version), "its invoice can be created no more"))
         kept = "payment_url" not in line or line["invoice_id"] in account.invoices
         rules.append((kept, "an invoice with a link cannot be deleted"))
     rules += [(standing(one) == "void", "what it does not pay is void") for one in others.values()]
