@@ -309,9 +309,9 @@ def _follows(facet: Facet, was: Typed, account: MemoryStripe) -> bool:
     """Whether drafts are forgotten once they are deleted, stored while they exist, and created where none is stored."""
     line, invoices = facet.line, facet.account.invoices
     before, now = was.get("invoice_id", {}).get("S"), line.get("invoice_id")
-    newest = invoice_name(facet.line_id, line["stripe_key_version"])
-    earlier = now is not None and now != newest
-    if earlier and newest in invoices and newest not in account.invoices:
+    version = line["stripe_key_version"]
+    key, earlier = f"{facet.line_id}:invoice:v{version}", now not in {None, invoice_name(facet.line_id, version)}
+    if earlier and key in facet.account.keys and key not in account.keys:
         return False
     return before == now or (before not in invoices and (not earlier or now in invoices))
 
