@@ -12,6 +12,8 @@ PROVE_ARGS ?=
 MINUTES ?= 3
 # Years of made-up business for the ledger.
 HISTORIES ?= $(if $(FULL),2000,200)
+# Random walks with several faults.
+WALKS ?= $(if $(FULL),10000,1000)
 CLIENTS ?= 8
 
 UV := .uv/bin/uv
@@ -51,13 +53,16 @@ coverage: .venv/ready .venv-ministack/ready ## branch coverage of what runs besi
 	.venv/bin/pytest -n 2 --dist loadfile tests/{decision,edges,operator,races,store} --cov \
 		--ignore-glob='tests/operator/test_d*.py' --ignore=tests/operator/test_smoke.py
 
-prove: .venv/ready ## explore every interleaving with at most one fault, keep the books of made-up years, plant bugs and find them (FULL=1)
-	.venv/bin/python -m tests.proof $(PROVE_ARGS)
+# Ten minutes on two idle processors; with FULL=1, nightly, an hour.
+prove: .venv/ready ## explore every interleaving with at most one fault, take random walks with more, keep the books of made-up years, plant bugs and find them (FULL=1)
+	.venv/bin/python -m tests.proof $(if $(FULL),--full) $(PROVE_ARGS)
+	.venv/bin/python -m tests.proof --swarm $(WALKS)
 	.venv/bin/python -m tests.proof --ledger $(HISTORIES) --mutants
 
 # Nightly: two hours' worth, another sample each day. BASE=main: only mutants of the lines that differ from it.
-mutants: .venv/ready .venv-ministack/ready ## change the product by machine, and count which changes no test finds (BASE=main)
-	.venv/bin/python -m tests.mutation --seed $(or $(SEED),$(shell date +%j)) $(if $(BASE),--base $(BASE) --seconds 180,--seconds 7200)
+mutants: .venv/ready .venv-ministack/ready ## change the product by machine, and count which changes no test finds (BASE=main, SECONDS=180)
+	.venv/bin/python -m tests.mutation --seed $(or $(SEED),$(shell date +%j)) $(if $(BASE),--base $(BASE)) \
+		--seconds $(or $(SECONDS),$(if $(BASE),180,7200))
 
 assumptions: .venv/ready ## try what is believed of Stripe on a test account (STRIPE_API_KEY=sk_test_…)
 	.venv/bin/python -m tests.assumptions
@@ -80,7 +85,7 @@ bill: .venv/ready .venv-ministack/ready ## what an idle month costs at list pric
 load: .venv/ready .venv-ministack/ready ## a sustained mixed load on the local stack, judged at its end (MINUTES=3, CLIENTS=8)
 	.venv/bin/python -m tests.load $(MINUTES) $(CLIENTS)
 
-check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready ## lint, types, import directions, vocabulary, the template, the API description, advisories
+check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready ## lint, types, import directions, vocabulary, the template and how it is deployed, the API description, advisories
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -88,6 +93,7 @@ check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .ve
 	.venv/bin/pytest -q tests/shape/test_vocabulary.py
 	.venv/bin/openapi-spec-validator openapi.yaml
 	$(SAM) validate --lint
+	.venv/bin/pytest -q tests/vendor/check_deploy.py
 	.venv-sam/bin/cfn-lint --regions ALL_REGIONS --include-checks I --non-zero-exit-code informational template.yaml
 	mkdir -p build
 	.venv-ministack/bin/python tests/shape/translate.py < template.yaml > build/translated.json
@@ -131,18 +137,20 @@ lock: $(UV) ## move every locked requirement to its latest version
 VENDOR := build/vendor
 DYNAMODB_LOCAL := $(VENDOR)/dynamodb-local/DynamoDBOnLoopback.class
 STRIPE_MOCK := $(VENDOR)/bin/stripe-mock
+STRIPE_MOCK_MODULE := github.com/stripe/stripe-mock@v0.203.0
+STRIPE_OPENAPI := $(VENDOR)/stripe-openapi.json
 
 vendor: engines ## test on the vendors' own engines, and with generated clients (needs a JDK, Maven, Go; Node)
 	if command -v npm >/dev/null; then $(MAKE) clients; \
 		else echo "NOT RUN: tests/vendor/check_clients.py, because no npm was found"; fi
 
-engines: vendor-tools .venv/ready .venv-ministack/ready .venv-runtime/ready $(DYNAMODB_LOCAL) $(STRIPE_MOCK) build ## test on DynamoDB Local, stripe-mock and Lambda's emulator (needs a JDK, Maven, Go)
+engines: vendor-tools .venv/ready .venv-ministack/ready .venv-runtime/ready $(DYNAMODB_LOCAL) $(STRIPE_MOCK) $(STRIPE_OPENAPI) build ## test on DynamoDB Local, stripe-mock and Lambda's emulator (needs a JDK, Maven, Go)
 	cp .venv-sam/lib/python3.*/site-packages/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed s/aarch64/arm64/) $(VENDOR)/bin/aws-lambda-rie
 	chmod +x $(VENDOR)/bin/aws-lambda-rie
 # Not what a call costs: of a transaction DynamoDB Local counts the units of one item.
 	RACE_ACTS=24 .venv/bin/python -m tests.vendor.on_dynamodb_local .venv/bin/pytest tests/store tests/races \
 		--ignore=tests/store/test_costs.py
-	.venv/bin/pytest tests/vendor/check_stripe_requests.py tests/vendor/check_lambda_runtime.py
+	.venv/bin/pytest tests/vendor/check_stripe_requests.py tests/vendor/check_stripe_answers.py tests/vendor/check_lambda_runtime.py
 
 vendor-tools:
 	@missing=$$(for tool in javac mvn go; do command -v $$tool >/dev/null || printf ' %s' $$tool; done)
@@ -153,11 +161,16 @@ $(DYNAMODB_LOCAL): tests/vendor/pom.xml tests/vendor/DynamoDBOnLoopback.java | v
 	javac -cp '$(@D)/*' -d $(@D) tests/vendor/DynamoDBOnLoopback.java
 
 $(STRIPE_MOCK): | vendor-tools
-	GOBIN=$(abspath $(@D)) go install github.com/stripe/stripe-mock@v0.203.0
+	GOBIN=$(abspath $(@D)) go install $(STRIPE_MOCK_MODULE)
+
+$(STRIPE_OPENAPI): | $(STRIPE_MOCK)
+	go mod download $(STRIPE_MOCK_MODULE)
+	install -m 644 "$$(go env GOMODCACHE)/$(STRIPE_MOCK_MODULE)/embedded/openapi/spec3.json" $@
 
 # --- AWS ---
 
-SAM = SAM_CLI_TELEMETRY=0 PYTHON=$(PYTHON) .venv-sam/bin/sam
+# samconfig.toml expands the loops in its environment `default` alone.
+SAM = SAM_CLI_TELEMETRY=0 SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS=1 PYTHON=$(PYTHON) .venv-sam/bin/sam
 
 build: .venv-sam/ready ## what `make deploy` uploads, in .aws-sam/build
 	find functions -name __pycache__ -type d -prune -exec rm -rf {} +

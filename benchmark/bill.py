@@ -18,23 +18,27 @@ Json = dict[str, Any]
 Dollars = dict[str, float]
 Measured = tuple[float, float, float]  # seconds of the function, read units, write units
 
-# us-east-1, US dollars; the first price tier, without free tiers, taxes, data transfer and what Stripe takes.
-API_PER_MILLION = 1.00  # https://aws.amazon.com/api-gateway/pricing/ (HTTP API)
-LAMBDA_PER_MILLION = 0.20  # https://aws.amazon.com/lambda/pricing/
-LAMBDA_PER_GB_S = 0.0000133334  # arm64
-SNAPSHOT_CACHE_PER_GB_S = 0.0000015046  # SnapStart for Python, of each published version's memory
-SNAPSHOT_RESTORE_PER_GB = 0.0001397998
-WRITES_PER_MILLION = 0.625  # https://aws.amazon.com/dynamodb/pricing/on-demand/ ; Lambda reads streams for nothing
+# us-east-1, US dollars; the first price tier, without free tiers, taxes, data transfer and what Stripe takes. Of AWS's
+# price lists, by their names below, as published copies of October 2025 to September 2026 quote them:
+# https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/<name>/current/us-east-1/index.json
+API_PER_MILLION = 1.00  # AmazonApiGateway: HTTP API
+LAMBDA_PER_MILLION = 0.20  # AWSLambda: K7BX6567RJ67A2KE, arm64
+LAMBDA_PER_GB_S = 0.0000133334  # AWSLambda: 72SBSFWPMDTH8S3J, arm64
+SNAPSHOT_CACHE_PER_GB_S = 0.0000015046  # AWSLambda: WRKYMVM4XSRFFQ7B, of each published version's memory
+SNAPSHOT_RESTORE_PER_GB = 0.0001397998  # AWSLambda: W3GTWG4PTZMXZ4F2
+WRITES_PER_MILLION = 0.625  # AmazonDynamoDB; Lambda reads streams for nothing
 READS_PER_MILLION = 0.125
-EVENTS_PER_MILLION = 1.00  # https://aws.amazon.com/eventbridge/pricing/ ; schedules on the default bus are free
-QUEUE_PER_MILLION = 0.40  # https://aws.amazon.com/sqs/pricing/
-SECRET_MONTH, SECRET_READS_PER_MILLION = 0.40, 5.00  # https://aws.amazon.com/secrets-manager/pricing/
-KEYS_PER_MILLION = 3.00  # https://aws.amazon.com/kms/pricing/ ; AWS's own key of the table
-ALARM_METRIC_MONTH = 0.10  # https://aws.amazon.com/cloudwatch/pricing/ ; an alarm pays for each metric that it reads
+QUEUE_PER_MILLION = 0.40  # AWSQueueService: standard queues
+KEYS_PER_MILLION = 3.00  # awskms: 0.03 for 10,000; AWS's own key of the table
+ALARM_METRIC_MONTH = 0.10  # AmazonCloudWatch; an alarm pays for each metric that it reads
 COMPOSITE_ALARM_MONTH = 0.50
-DASHBOARD_MONTH = 3.00  # the first three of an account cost nothing
 LOGS_PER_GB = 0.50
-TRACES_PER_MILLION = 5.00  # https://aws.amazon.com/xray/pricing/
+TRACES_PER_MILLION = 5.00  # AWSXRay
+SECRET_MONTH = 0.40  # AWSSecretsManager
+# From the pricing pages alone.
+SECRET_READS_PER_MILLION = 5.00  # https://aws.amazon.com/secrets-manager/pricing/
+EVENTS_PER_MILLION = 1.00  # https://aws.amazon.com/eventbridge/pricing/ ; schedules on the default bus are free
+DASHBOARD_MONTH = 3.00  # https://aws.amazon.com/cloudwatch/pricing/ ; the first three of an account cost nothing
 
 HOUR_S = 3600
 MONTH_S = 730 * HOUR_S

@@ -63,6 +63,20 @@ def test_deploy_page_shows_the_bill(template: Json) -> None:
     assert f"${idle['with_snapshots']:.2f} a month, and ${idle['without_snapshots']:.2f} without" in page
 
 
+def test_readme_says_what_an_idle_month_costs_and_bill_prints_it(
+    template: Json, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bill.main()
+    printed = dict(re.findall(r"^(with|without) snapshots +([\d.]+)$", capsys.readouterr().out, re.MULTILINE))
+    idle = bill.idle(template)
+    assert printed == {name.partition("_")[0]: f"{dollars:.2f}" for name, dollars in idle.items()}
+    readme = " ".join((bill.ROOT / "README.md").read_text().split())
+    assert (
+        "an idle month costs about {with_snapshots:.0f} dollars, {without_snapshots:.0f} without".format(**idle)
+        in readme
+    )
+
+
 def test_every_alarm_costs_by_the_metrics_that_it_reads(template: Json) -> None:
     before = bill.idle_month(template)["alarms"]
     dollars = {

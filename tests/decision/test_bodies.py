@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from line_requests.api import responses
-from line_requests.domain.bodies import created_body, line_body
+from line_requests.domain.bodies import created_body, events_body, line_body, line_in_use_body, submission_body
 from line_requests.domain.ids import iso_utc
-from line_requests.domain.model import Line, PaymentStatus, Status
+from line_requests.domain.model import Change, Delivered, Line, PaymentStatus, ReasonCode, Status
 from line_requests.domain.submission import Kind
-from tests.decision.examples import HOUR_MS, NOW_MS, line, lines, payable
+from tests.decision.examples import HOUR_MS, NOW_MS, SUBMISSIONS, line, lines, payable
 
 LINE = {"_id", "firstName", "lastName", "channelType", "lineType", "provisioningStatus", "paymentStatus"}
 PAYABLE_LINE = LINE | {"stripeInvoiceId", "paymentLinkUrl"}
@@ -96,6 +96,99 @@ def test_status_body_repeats_both_statuses_of_line(given_line: Line, window_ms: 
     assert body["status"] == inner["provisioningStatus"] == given_line.status
     assert body["paymentStatus"] == inner["paymentStatus"] == given_line.payment_status
     assert body["paymentRequired"] is (given_line.payment_status == "awaiting_payment")
+
+
+def test_line_in_use_body_has_what_was_delivered_else_what_was_asked_for() -> None:
+    """[59]"""
+    history = (Change(NOW_MS, Status.PROVISIONING, "requested"), Change(NOW_MS + 7, Status.ACTIVE, "provisioned"))
+    active = line(Kind.BYON_PHONE, Status.ACTIVE, history=history)
+    body = {
+        "_id": active.id,
+        "workspaceId": "acme",
+        "firstName": "Ada",
+        "lastName": "Lovelace",
+        "phone": "+15550100200",
+        "email": "ada@example.com",
+        "isActive": True,
+        "provisioningStatus": "active",
+        "channelType": "phone",
+        "lineType": "byon",
+        "createdAt": "2026-11-22T00:00:00.000Z",
+        "updatedAt": "2026-11-22T00:00:00.007Z",
+    }
+    assert line_in_use_body(active) == body
+    delivered = replace(active, delivered=Delivered(phone="+15550100999", email="line@example.com"))
+    assert line_in_use_body(delivered) == body | {"phone": "+15550100999", "email": "line@example.com"}
+    assert line_in_use_body(line(Kind.EMAIL, Status.PROVISIONING))["isActive"] is False
+
+
+def test_events_body_tells_the_history_with_a_receipt_where_it_was_paid() -> None:
+    """[61]"""
+    url = "https://invoice.stripe.com/i/1"
+    failed = Change(NOW_MS + 2, Status.FAILED, "provisioning_failed", ReasonCode.REJECTED, "no such number")
+    settled = replace(
+        payable(),
+        status=Status.FAILED,
+        payment_status=PaymentStatus.PAID,
+        history=(
+            Change(NOW_MS, Status.AWAITING_PAYMENT, "requested"),
+            Change(NOW_MS + 1, Status.PROVISIONING, "invoice_paid"),
+            failed,
+        ),
+    )
+    usual = {"paymentStatus": "paid", "reasonCode": None, "reason": None, "invoiceUrl": url}
+    assert events_body(settled) == {
+        "success": True,
+        "events": [
+            usual
+            | {
+                "id": f"{settled.id}:1",
+                "at": "2026-11-22T00:00:00.000Z",
+                "status": "awaiting_payment",
+                "paymentStatus": "awaiting_payment",
+                "cause": "requested",
+            },
+            usual
+            | {
+                "id": f"{settled.id}:2",
+                "at": "2026-11-22T00:00:00.001Z",
+                "status": "provisioning",
+                "cause": "invoice_paid",
+            },
+            {
+                "id": f"{settled.id}:3",
+                "at": "2026-11-22T00:00:00.002Z",
+                "status": "failed",
+                "paymentStatus": "paid",
+                "cause": "provisioning_failed",
+                "reasonCode": "rejected",
+                "reason": "no such number",
+                "invoiceUrl": None,
+            },
+        ],
+    }
+
+
+def test_submission_body_has_all_that_was_asked_for() -> None:
+    """[48]"""
+    assert submission_body(SUBMISSIONS[Kind.BYON_PHONE]) == {
+        "firstName": "Ada",
+        "lastName": "Lovelace",
+        "channelType": "phone",
+        "lineType": "byon",
+        "email": "ada@example.com",
+        "phone": "+15550100200",
+        "zipcode": None,
+        "state": None,
+        "forwardCallsTo": None,
+        "profileImageUrl": None,
+    }
+
+
+def test_invoice_to_refund_is_the_second_payments_if_there_was_one() -> None:
+    """[56]"""
+    assert payable().invoice_to_refund == "in_1"
+    assert payable(refund_invoice_id="in_2").invoice_to_refund == "in_2"
 
 
 def test_bodies_have_null_payment_keys_while_invoice_is_not_finalized() -> None:

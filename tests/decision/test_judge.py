@@ -87,6 +87,12 @@ def test_judge_counts_unpaid_lines_of_the_kind_towards_its_places_and_all_toward
         assert judge(asked, Kind.EMAIL) == expected
 
 
+def test_judge_of_a_workspace_that_never_had_a_line_of_the_kind() -> None:
+    """[15][19] Nothing is counted yet."""
+    asked = workspace(held={}, unpaid={}, subscription=subscription(email=Allowance(1, cap=1)))
+    assert judge(asked, Kind.EMAIL) is None
+
+
 def expected(asked: Workspace, kind: Kind) -> AddOn | str | None:
     """The contract's rules, one line each."""
     current = asked.subscription

@@ -46,6 +46,7 @@ def subscribed(start: str, end: str, **changes: Any) -> Subscription:  # noqa: A
     [
         (1500, MONTH_S, "usd", 1500),
         (1500, 0, "usd", 0),
+        (10**9, 0, "usd", 0),
         (1500, -5, "usd", 0),
         (1, MONTH_S // 2, "usd", 1),  # half a cent is rounded up
         (1, MONTH_S // 2 - 1, "usd", 0),
@@ -61,6 +62,15 @@ def test_prorate_rounds_half_up_to_what_stripe_accepts(
     assert money.prorate(unit_amount, seconds, MONTH_S, currency) == amount
 
 
+@pytest.mark.parametrize(
+    ("currency", "step"),
+    [("isk", 100), ("ugx", 100), ("bhd", 10), ("jod", 10), ("kwd", 10), ("omr", 10), ("tnd", 10)],
+)
+def test_prorate_rounds_half_a_step_of_the_currency_up(currency: str, step: int) -> None:
+    """[51] The steps are Stripe's: https://docs.stripe.com/currencies#special-cases"""
+    assert money.prorate(7 * step + step // 2, MONTH_S, MONTH_S, currency) == 8 * step
+
+
 @given(st.integers(0, 10**6), st.integers(0, MONTH_S))
 def test_prorate_of_both_parts_is_within_one_unit_of_the_whole(unit_amount: int, seconds: int) -> None:
     """[51]"""
@@ -72,7 +82,9 @@ def test_prorate_of_both_parts_is_within_one_unit_of_the_whole(unit_amount: int,
     ("start", "end", "interval", "now", "expected"),
     [
         ("2026-01-31", "2026-02-28", "month", "2026-02-10", ("2026-01-31", "2026-02-28")),
+        ("2026-01-31", "2026-02-28", "month", "2026-02-28", ("2026-02-28", "2026-03-31")),
         ("2026-01-31", "2026-02-28", "month", "2026-03-01", ("2026-02-28", "2026-03-31")),
+        ("2026-01-31", "2026-02-28", "month", "2026-03-31", ("2026-03-31", "2026-04-30")),
         ("2026-01-31", "2026-02-28", "month", "2026-05-30", ("2026-04-30", "2026-05-31")),
         ("2026-01-05", "2026-01-12", "week", "2026-01-20", ("2026-01-19", "2026-01-26")),
         ("2024-02-29", "2025-02-28", "year", "2027-06-01", ("2027-02-28", "2028-02-29")),
@@ -106,6 +118,7 @@ def test_first_charge_in_a_trial_is_measured_by_the_interval_after_it() -> None:
 def test_first_charge_of_a_trial_that_has_ended_is_measured_by_its_own_period() -> None:
     """[51] Until the snapshot is refreshed it still says trialing."""
     trial = subscribed("2026-01-20", "2026-02-01", status="trialing")
+    assert money.first_charge(trial, 2800, "usd", at("2026-02-01"))[0] == 2800
     assert money.first_charge(trial, 2800, "usd", at("2026-02-15"))[0] == 1400
 
 
@@ -117,8 +130,19 @@ def test_shortage_starts_where_a_partly_charged_place_ends() -> None:
     short = money.shortage(Kind.EMAIL, 4, charged, until, NOW_S)
     assert short is not None
     assert short.from_s == (NOW_S + DAY_S, NOW_S)
+    last = money.shortage(Kind.EMAIL, 3, charged, until, NOW_S)
+    assert last is not None
+    assert last.from_s == (NOW_S + DAY_S,)
     left_s = until - NOW_S
     assert short.amount(1500, PERIOD, "usd") == money.prorate(1500, 2 * left_s - DAY_S, MONTH_S, "usd")
+
+
+def test_shortage_extends_the_place_that_is_charged_longest() -> None:
+    """[52] So that the least is charged."""
+    charged = (Coverage(NOW_S + DAY_S, 1), Coverage(NOW_S + 2 * DAY_S, 1))
+    short = money.shortage(Kind.EMAIL, 1, charged, PERIOD.end_s, NOW_S)
+    assert short is not None
+    assert short.from_s == (NOW_S + 2 * DAY_S,)
 
 
 def test_cover_extends_what_was_charged_for_part_of_the_period() -> None:
@@ -126,6 +150,7 @@ def test_cover_extends_what_was_charged_for_part_of_the_period() -> None:
     charged = money.cover((Coverage(10, 2), Coverage(20, 1)), 1, 30, replacing=[10])
     assert charged == (Coverage(10, 1), Coverage(20, 1), Coverage(30, 1))
     assert money.cover(charged, 2, 30) == (Coverage(10, 1), Coverage(20, 1), Coverage(30, 3))
+    assert money.cover((), 1, 30, replacing=[10]) == (Coverage(30, 1),)
     assert money.without_past(charged, 10) == (Coverage(20, 1), Coverage(30, 1))
 
 
@@ -172,6 +197,20 @@ def test_allowance_says_what_one_more_line_would_be_and_cost() -> None:
     foreign = replace(asked, subscription=replace(subscription(), currency="eur"))
     unpriced: Any = allowance_body(foreign, NOW_MS)
     assert unpriced["kinds"]["email"]["addOn"] is None
+
+
+def test_allowance_of_a_workspace_that_has_nothing() -> None:
+    """[62] Neither a subscription nor a line; or a plan without the kind."""
+    nothing = {"included": 0, "used": 0, "held": 0, "cap": None, "next": "forbidden", "addOn": None}
+    assert allowance_body(workspace(subscription=None, held={}, unpaid={}), NOW_MS) == {
+        "success": True,
+        "plan": None,
+        "subscriptionStatus": None,
+        "kinds": dict.fromkeys(Kind, nothing),
+    }
+    body: Any = allowance_body(workspace(held={}, unpaid={}, subscription=subscription(email=Allowance(2, 3))), NOW_MS)
+    offered = {"included": 2, "used": 0, "held": 0, "cap": 3, "next": "included", "addOn": None}
+    assert body["kinds"] == {"email": offered, "purchased_phone": nothing, "byon_phone": nothing}
 
 
 @pytest.mark.parametrize(("count", "text"), [(1, "month"), (3, "3 months")])

@@ -56,6 +56,7 @@ def with_emails(
         (with_emails(Allowance(1, cap=5), unpaid=1, paid=4), None),
         (with_emails(Allowance(1, cap=4), unpaid=3, paid=1), Standing(4, 2, "above_included")),
         (with_emails(Allowance(1, cap=1), unpaid=4, paid=1), Standing(5, 1, "above_cap")),
+        (with_emails(Allowance(1, cap=1), unpaid=2), Standing(2, 1, "above_included")),
         (with_emails(Allowance(1), unpaid=9, policy="bill"), None),
         (with_emails(Allowance(1, cap=4), unpaid=9, policy="bill"), Standing(9, 4, "above_cap")),
         (with_emails(None, unpaid=1, paid=1), Standing(2, 0, "kind_not_offered")),
@@ -65,6 +66,12 @@ def with_emails(
 def test_excess_of_one_kind(holder: Workspace, expected: Standing | None) -> None:
     """[54]"""
     assert excess(holder) == ({EMAIL: expected} if expected else {})
+
+
+def test_workspace_that_never_had_a_line_is_within_its_plan() -> None:
+    """[54] Nothing is counted yet."""
+    holder = workspace(held={}, unpaid={}, subscription=subscription(email=Allowance(2)))
+    assert standings(holder)[EMAIL] == Standing(0, 2, "within_plan")
 
 
 @pytest.mark.parametrize("ended", [subscription("canceled"), subscription("incomplete_expired"), None])

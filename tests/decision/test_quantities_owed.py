@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from line_requests.domain.decision import quantities_owed
-from line_requests.domain.prices import AddOn, Allowance, Amount
+from line_requests.domain.decision import owed_by_kind, quantities_owed
+from line_requests.domain.prices import AddOn, Allowance, Amount, Coverage
 from line_requests.domain.submission import Kind
-from tests.decision.examples import ADD_ONS, counts, subscription, workspace
+from tests.decision.examples import ADD_ONS, PERIOD, counts, subscription, workspace
 
 if TYPE_CHECKING:
     from line_requests.domain.model import Workspace
@@ -62,6 +62,26 @@ def test_quantities_owed_match_contract_formula(
     assert quantities_owed(of(held, allowances)) == owed
 
 
+def test_quantities_owed_of_a_workspace_that_never_had_a_line() -> None:
+    """[50] Nothing is counted yet; and what is not for sale is not owed."""
+    offered = subscription(email=Allowance(0, add_on=SHARED))
+    assert quantities_owed(workspace(held={}, unpaid={}, subscription=offered)) == {"price_shared": 0}
+    not_for_sale = subscription(email=Allowance(0))
+    assert owed_by_kind(workspace(held=counts(email=2), subscription=not_for_sale)) == {}
+    bill = replace(offered, excess="bill")
+    assert quantities_owed(workspace(held={}, unpaid={}, subscription=bill)) == {"price_shared": 0}
+
+
+def test_renewal_does_not_charge_a_place_that_is_charged_beyond_the_period() -> None:
+    """[52] One that is charged to the period's end is charged by the renewal."""
+    paid = workspace(held=counts(email=3), subscription=subscription(email=Allowance(0, add_on=SHARED)))
+    for until_s, owed in [(PERIOD.end_s, 3), (PERIOD.end_s + 1, 1)]:
+        charged = {Kind.EMAIL: (Coverage(until_s, 2),)}
+        assert quantities_owed(replace(paid, charged=charged)) == {"price_shared": owed}
+
+
 def test_quantities_owed_are_none_without_subscription() -> None:
     """[50]"""
-    assert quantities_owed(workspace(subscription=None, held=counts(email=2))) == {}
+    without = workspace(subscription=None, held=counts(email=2))
+    assert quantities_owed(without) == {}
+    assert owed_by_kind(without) == {}

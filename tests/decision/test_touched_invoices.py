@@ -19,7 +19,7 @@ from line_requests.domain.decision import (
     replaced_by,
     standing,
 )
-from line_requests.domain.model import PaymentStatus, Status, VoidReason
+from line_requests.domain.model import Change, PaymentStatus, Status, VoidReason
 from tests.decision.examples import HOUR_MS, NOW_MS, counts, invoice, line, payable, subscription, workspace
 
 if TYPE_CHECKING:
@@ -108,12 +108,33 @@ def test_payment_is_refunded_unless_it_is_the_one_payment_of_a_paid_line(
 
 
 @pytest.mark.parametrize(
+    ("payment_status", "statuses", "owes"),
+    [
+        (PaymentStatus.CANCELED, [Status.CANCELED], True),
+        (PaymentStatus.PAID, [Status.FAILED, Status.CANCELED], True),
+        (PaymentStatus.PAID, [Status.ACTIVE, Status.CANCELED], False),
+        (PaymentStatus.PAID, [Status.FAILED, Status.PROVISIONING], False),
+        (PaymentStatus.NOT_REQUIRED, [Status.FAILED, Status.CANCELED], False),
+    ],
+)
+def test_refund_is_owed_for_what_was_canceled_before_its_payment_or_released_because_it_failed(
+    payment_status: PaymentStatus,
+    statuses: list[Status],
+    owes: bool,  # noqa: FBT001 - a column
+) -> None:
+    """[55] Not for a line that an operator retried."""
+    history = tuple(Change(NOW_MS, status, "") for status in (Status.AWAITING_PAYMENT, *statuses))
+    assert line(status=statuses[-1], payment_status=payment_status, history=history).owes_refund is owes
+
+
+@pytest.mark.parametrize(
     ("status", "total", "credited", "counts_as"),
     [
         ("paid", 1500, 1500, "void"),
         ("uncollectible", 1500, 1500, "void"),
         ("paid", 1500, 1499, "paid"),
         ("open", 1500, 400, "open"),
+        ("paid", 1, 1, "void"),
         ("paid", 0, 0, "paid"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import given
 from line_requests.api.http import Request
 from line_requests.api.requests import read_action
 from line_requests.domain.errors import Invalid
-from tests.edges.test_validation import values
+from tests.edges.test_any_body import values
 
 ACTIONS = {"cancel": None, "payment_link": None}
 
@@ -24,6 +24,12 @@ def request_with(body: object) -> Request:
 def test_read_action_accepts_known_actions(name: str) -> None:
     """[41]"""
     assert read_action(request_with({"action": name, "other": [1]}), ACTIONS) == name
+
+
+@pytest.mark.parametrize("other", [[{}] * 200, [[]] * 200, {str(n): {} for n in range(200)}, "[" * 200])
+def test_wide_body_is_not_deep(other: object) -> None:
+    """[13] Only nesting counts, not the number of objects."""
+    assert read_action(request_with({"action": "cancel", "other": other}), ACTIONS) == "cancel"
 
 
 REFUSED: list[Any] = [

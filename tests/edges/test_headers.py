@@ -66,6 +66,11 @@ def test_503_names_the_kept_line_and_says_so_only_then() -> None:
     assert "Line-Request-Id" not in responses.failure(lost)["headers"]
     assert "Nothing was saved" in responses.failure(lost)["body"]
     assert "Nothing was saved" in responses.failure(errors.Contended())["body"]
+    overloaded = errors.TableUnavailable("ThrottlingException")
+    assert "Line-Request-Id" not in responses.failure(overloaded)["headers"]
+    overloaded.line_id = LINE_ID
+    assert responses.failure(overloaded)["headers"]["Line-Request-Id"] == LINE_ID
+    assert "was saved" in responses.failure(overloaded)["body"]
 
 
 BYON = {
@@ -102,7 +107,9 @@ def test_error_field_names_the_field_that_the_text_is_about(field: str, value: o
     body = json.dumps(BYON | {field: value}).encode()
     with pytest.raises(errors.Invalid) as refused:
         read_line_request(Request({}, "", {}, body, NOW_MS))
-    assert responses.failure(refused.value)["headers"]["Error-Field"] == field
+    answer = responses.failure(refused.value)
+    assert answer["headers"]["Error-Field"] == field
+    assert json.loads(answer["body"])["error"].startswith((field, "The idempotency key"))
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"{}" + b" " * 70_000])

@@ -15,6 +15,7 @@ from line_requests.domain.errors import (
     ReplayedFailure,
 )
 from line_requests.domain.model import PaymentStatus, Status
+from line_requests.flows.refunds import ROUNDS
 from tests.edges.reversals import (
     PRICE,
     canceled_then_paid,
@@ -30,6 +31,9 @@ from tests.edges.reversals import (
 from tests.support.shop import clock, of_type, together
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from line_requests.domain.model import Line
     from tests.support.shop import Shop
 
 
@@ -218,6 +222,55 @@ def test_stripes_refusal_of_a_refund_is_told(shop: Shop, monkeypatch: pytest.Mon
     monkeypatch.setattr(CreditNotes, "issue", refuse)
     with pytest.raises(BillingRejected, match="charge_disputed"):
         refund(shop, line)
+    assert shop.world.line(line).refund_due
+
+
+@pytest.fixture
+def refuse_after(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Callable[[Line, int], list[int]]:
+    """Has Stripe refuse so many credit notes, each because somebody refunded a dollar just before."""
+
+    def refuse(line: Line, number: int) -> list[int]:
+        issue, refused = CreditNotes.issue, list[int]()
+
+        def refusing(notes: CreditNotes, *args: Any, attempt: int) -> None:  # noqa: ANN401 - as they come
+            if len(refused) == number:
+                issue(notes, *args, attempt=attempt)
+                return
+            touch(shop, line, "refund", 100)
+            refused.append(attempt)
+            raise BillingRejected("charge_already_refunded")
+
+        monkeypatch.setattr(CreditNotes, "issue", refusing)
+        return refused
+
+    return refuse
+
+
+def test_refusal_is_not_the_end_while_what_is_left_changes(
+    shop: Shop, refuse_after: Callable[[Line, int], list[int]]
+) -> None:
+    """[55] What was given is told once."""
+    line = released(shop)
+    refused = refuse_after(line, 2)
+    refunded, given = shop.product.refunds.give_back(clock(), line)
+    assert refused == [1, 1]
+    assert not refunded.refund_due
+    assert [(invoice.id, credit.amount, sum(credit.refunds.values())) for invoice, credit in given] == [
+        (line.invoice_id, PRICE, PRICE - 200)
+    ]
+    assert refunds(shop) == [(100, "succeeded"), (100, "succeeded"), (PRICE - 200, "succeeded")]
+
+
+def test_refund_gives_up_when_what_is_left_keeps_changing(
+    shop: Shop, refuse_after: Callable[[Line, int], list[int]]
+) -> None:
+    """[55] The next command goes on."""
+    line = released(shop)
+    refused = refuse_after(line, 99)
+    with pytest.raises(BillingUnavailable, match="keeps changing") as trouble:
+        refund(shop, line)
+    assert trouble.value.line_id == line.id
+    assert len(refused) == ROUNDS
     assert shop.world.line(line).refund_due
 
 

@@ -1,44 +1,16 @@
-"""What a client may send: good bodies, bad bodies each with the field at fault, and generated ones."""
+"""What a client may send: good bodies, and bad bodies each with the field at fault."""
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from line_requests.api import requests
-from line_requests.api.http import Request
-from line_requests.domain.errors import Invalid
-from line_requests.domain.submission import VISIBLE, Submission
+from line_requests.domain.submission import VISIBLE
+from tests.edges.bodies import BYON, EMAIL, FIELDS, PHONE, line_of, read, refusal
 from tests.local.ministack import ROOT
-
-PHONE = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
-EMAIL = PHONE | {"channelType": "email", "email": "ada@example.com"}
-BYON = PHONE | {"lineType": "byon", "email": "ada@example.com", "phone": "+1 (555) 010-0200"}
-
-
-def request(body: bytes, key: str | None = None) -> Request:
-    return Request({"idempotency-key": key} if key is not None else {}, "", {}, body, 0)
-
-
-def read(body: object, key: str | None = None) -> tuple[Submission, str | None]:
-    return requests.read_line_request(request(body if isinstance(body, bytes) else json.dumps(body).encode(), key))
-
-
-def line_of(channel_type: str, line_type: str, **texts: str) -> Submission:
-    return Submission(first_name="Ada", last_name="Lovelace", channel_type=channel_type, line_type=line_type, **texts)
-
-
-def refusal(body: object, key: str | None = None) -> str:
-    with pytest.raises(Invalid) as refused:
-        read(body, key)
-    return str(refused.value)
-
 
 # --- accepted -------------------------------------------------------------------------------
 
@@ -296,21 +268,6 @@ def test_byte_order_mark_before_the_body_is_skipped() -> None:
     assert read(b"\xef\xbb\xbf" + json.dumps(PHONE).encode()) == read(PHONE)
 
 
-FIELDS = (
-    "firstName",
-    "lastName",
-    "channelType",
-    "lineType",
-    "email",
-    "phone",
-    "zipcode",
-    "state",
-    "forwardCallsTo",
-    "profileImageUrl",
-    "idempotencyKey",
-)
-
-
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("value", [7, 1.5, True, False, 0, [], {}, ["Ada"], {"a": "b"}])
 def test_documented_field_of_wrong_type_is_named(field: str, value: object) -> None:
@@ -366,108 +323,3 @@ def test_body_that_is_not_json_is_refused(body: bytes) -> None:
 def test_body_that_is_no_json_object_is_refused(body: object) -> None:
     """[13]"""
     assert refusal(json.dumps(body).encode()) == 'The body must be a JSON object, such as {"firstName": "Ada"}'
-
-
-ONE_KEY = "The request has more than one idempotency key; send one, without commas"
-
-# --- the idempotency key ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("header", "field", "key"),
-    [
-        ("k", ..., "k"),
-        (None, "k", "k"),
-        ("k", "k", "k"),
-        (" k ", "k", "k"),
-        ("k", None, "k"),
-        ("k", "  ", "k"),
-        ("", "k", "k"),
-        ("k, k", ..., "k"),
-        ("k,k,k", "k", "k"),
-        ("k,,", ..., "k"),
-        (" , ", ..., None),
-        (",".join(["x" * 255] * 3), ..., "x" * 255),
-        ("  ", ..., None),
-        (None, "", None),
-        (None, None, None),
-        ("x" * 255, ..., "x" * 255),
-        (None, "\N{GRINNING FACE}" * 255, "\N{GRINNING FACE}" * 255),
-    ],
-)
-def test_idempotency_key_is_read_from_header_or_body(header: str | None, field: object, key: str | None) -> None:
-    """[28]"""
-    body: dict[str, object] = dict(PHONE)
-    assert read(body if field is ... else body | {"idempotencyKey": field}, header)[1] == key
-
-
-@pytest.mark.parametrize(
-    ("header", "field", "error"),
-    [
-        ("a", "b", ONE_KEY),
-        ("a", "A", ONE_KEY),
-        ("a, b", ..., ONE_KEY),
-        ("a,a,b", ..., ONE_KEY),
-        ("a,a", "b", ONE_KEY),
-        ("x" * 256, None, "The idempotency key is longer than 255 characters; send a shorter one"),
-        (None, "x" * 256, "The idempotency key is longer than 255 characters; send a shorter one"),
-        ("a", 7, "idempotencyKey must be a string"),
-        ("\ud800", None, "The idempotency key is not valid Unicode; send another one"),
-    ],
-)
-def test_differing_or_malformed_idempotency_keys_are_refused(header: str | None, field: object, error: str) -> None:
-    """[28]"""
-    assert refusal(PHONE if field is ... else PHONE | {"idempotencyKey": field}, header) == error
-
-
-# --- generated bodies ------------------------------------------------------------------------------------
-
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
-documented = st.sampled_from([*FIELDS, "status", "_id"])
-plausible = st.sampled_from(["phone", "email", "byon", "purchased", "a@b.co", "5550100", "Ada", "", " ", None])
-
-
-@settings(max_examples=1000)
-@given(st.dictionaries(documented, plausible | values), st.none() | st.text(max_size=300))
-def test_any_object_is_read_or_refused_by_field(body: dict[str, object], key: str | None) -> None:
-    """[6][7][8][9][12][13]"""
-    named = "The"
-    try:
-        assert_sound(*read(body, key))
-    except Invalid as invalid:
-        named = str(invalid).split(maxsplit=1)[0]
-    assert named in {*FIELDS, "The"}
-
-
-def assert_sound(submission: Submission, key: str | None) -> None:
-    assert submission.first_name.strip() == submission.first_name != ""
-    assert (submission.channel_type, submission.line_type) in {
-        ("phone", "purchased"),
-        ("phone", "byon"),
-        ("email", "purchased"),
-    }
-    assert key is None or 0 < len(key) <= 255
-    submission.model_dump_json().encode()
-
-
-@given(values | st.just(PHONE), st.sampled_from(["utf-8", "utf-16", "latin-1"]))
-def test_any_json_in_any_encoding_is_read_or_refused(value: object, encoding: str) -> None:
-    """[13]"""
-    assert_read_or_refused(
-        json.dumps(value, ensure_ascii=False).encode(encoding, "surrogatepass" if encoding != "latin-1" else "replace")
-    )
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_are_read_or_refused(body: bytes) -> None:
-    """[13]"""
-    assert_read_or_refused(body)
-
-
-def assert_read_or_refused(body: bytes) -> None:
-    with suppress(Invalid):
-        requests.read_line_request(request(body))

@@ -94,6 +94,31 @@ def test_integration_page_names_every_status_and_error() -> None:
     assert set(re.findall(r"^\| (\d{3}) \|", text, re.MULTILINE)) == statuses
 
 
+def test_integration_page_explains_every_error_code() -> None:
+    """[64] In the table of errors."""
+    table = re.findall(r"^\| (?:\d{3}|none) \|.*$", (ROOT / "docs/integrate.md").read_text(), re.MULTILINE)
+    codes = yaml.safe_load((ROOT / "openapi.yaml").read_text())["components"]["schemas"]["ErrorCode"]["enum"]
+    assert set(codes) - {"invalid_signature"} == {code for code in codes if f"`{code}`" in "".join(table)}
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["retry", "click", "pays twice", "webhook is late", "long does a key live", "on 409", "on 503", "on 502"],
+)
+def test_integration_page_answers_what_integrators_ask(question: str) -> None:
+    asked = re.findall(r"^\*\*(.+\?)\*\* \S", (ROOT / "docs/integrate.md").read_text(), re.MULTILINE)
+    assert [text for text in asked if question in text]
+
+
+def test_every_file_of_the_examples_is_one_that_is_tested() -> None:
+    """The quickstarts run in test_quickstart.py, the provisioner and its carrier in test_provisioner.py."""
+    there = {str(path.relative_to(ROOT)) for path in ROOT.glob("examples/**/*") if path.is_file()}
+    quickstarts = {f"examples/quickstart/{name}" for name in ("curl.sh", "quickstart.py", "quickstart.ts")}
+    provisioner = {"carrier_double.py", "function/app.py", "function/carrier.py", "template.yaml"}
+    tested = quickstarts | {f"examples/provisioner/{name}" for name in provisioner}
+    assert {name for name in there if "__pycache__" not in name} == tested
+
+
 @pytest.mark.parametrize("page", [*PAGES, "llms.txt"])
 def test_page_links_to_files_that_are_there(page: str) -> None:
     assert missing_links(page) == []

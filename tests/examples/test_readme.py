@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from tests.examples.conftest import ROOT, Workspace, eventually
+from tests.local.__main__ import LINE
 from tests.support.markdown import assert_console, blocks, kinds, missing_links
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def test_readme_has_only_blocks_that_are_tested() -> None:
 def test_commands_of_readme_print_what_it_shows(workspace: Callable[..., Workspace]) -> None:
     """In one workspace, in the order of the page."""
     starter = workspace()
-    environment = {"API": starter.origin, "AUTH": starter.auth}
+    environment = {"API": starter.origin, "AUTH": starter.auth, "LINE": LINE}
     for text in blocks(README, "console"):
         assert_console(text, **environment)
     [line, _] = starter.http.get("/api/line-requests").json()["lines"]

@@ -9,6 +9,7 @@ from tests.load.memory import LARGEST_WORKER
 from tests.load.run import Result, run
 from tests.local.stack import LocalStack
 from tests.local.terminal import forget_deployment
+from tests.trace.check import checked_at_rest
 
 # A worker may still load what it needs first in the run's first third; after that it has seen everything.
 GROWTH_MAX = 1.15
@@ -18,11 +19,14 @@ SEED = 4711
 def main(minutes: float, clients: int) -> int:
     print(f"{minutes:g} minutes of {clients} clients on {os.cpu_count()} cores …", flush=True)
     forget_deployment()
-    with LocalStack() as stack:
+    with LocalStack(record=True) as stack:
         result = run(stack, seconds=minutes * 60, clients=clients, seed=SEED)
+        print("checking what was recorded …", flush=True)
+        checked = checked_at_rest(stack)
     print(f"\n{result.table()}\n\n{_memory(result)}\n")
     print(f"reconciled once more: {result.reconciled}")
-    wrong = result.seen["wrong"] + result.broken
+    print(checked or "trace: nothing is recorded on this system, which has no pidfd")
+    wrong = result.seen["wrong"] + result.broken + (checked.violations if checked else [])
     _, middle, last = result.memory.thirds(LARGEST_WORKER)
     if last > middle * GROWTH_MAX:
         wrong.append(f"{LARGEST_WORKER}: from {middle:.0f} to {last:.0f} MB")

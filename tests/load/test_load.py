@@ -6,14 +6,17 @@ import pytest
 
 from tests.load.run import run
 from tests.local.stack import LocalStack
+from tests.trace.check import checked_at_rest
 
 
 @pytest.mark.timeout(240)
 def test_mixed_load_gets_no_5xx_and_leaves_consistent_workspaces() -> None:
     """[13][19][24][26][29][31][47][50] On a stack of its own: others leave what fails in a run on purpose."""
-    with LocalStack() as stack:
+    with LocalStack(record=True) as stack:
         result = run(stack, seconds=3, clients=3, seed=1)
-    print(result.table())
+        checked = checked_at_rest(stack)
+    print(result.table(), checked, sep="\n")
+    assert checked is None or not checked.violations, "\n".join(checked.violations)
     assert result.seen["wrong"] == []
     assert result.broken == []
     assert result.reconciled["failed"] == 0

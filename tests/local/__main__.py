@@ -17,6 +17,7 @@ from tests.local.stack import LocalStack
 from tests.local.terminal import end_on_signals, forget_deployment
 
 USUAL_PORT = 3000
+LINE = '{"firstName":"Sales","lastName":"Line","channelType":"phone"}'
 
 
 def main() -> int:
@@ -48,8 +49,6 @@ def _port(keep: Keep | None) -> int:
 def _welcome(stack: LocalStack, keep: Keep | None) -> str:
     starter, *others = stack.demo.workspaces()
     call = 'curl -sS "$API/api/line-requests" -H "$AUTH"'
-    phone = '{"firstName":"Sales","lastName":"Line 1","channelType":"phone"}'
-    more = '{"firstName":"Sales","lastName":"Line 2","channelType":"phone"}'
     exports = " ".join(f"{name}={value}" for name, value in stack.ministack.aws_environment.items())
     keys = "\n".join(f"  {workspace.plan:<8} {workspace.api_key}" for workspace in (starter, *others))
     return f"""Line requests, all of it local: {stack.origin}
@@ -61,11 +60,11 @@ API keys, by plan
 {keys}
 
 To call the API from another terminal:
-  export API={stack.origin} AUTH='Authorization: Bearer {starter.api_key}'
+  export API={stack.origin} AUTH='Authorization: Bearer {starter.api_key}' LINE='{LINE}'
 An included line (201, provisioning, then active):
-  {call} -d '{phone}'
+  {call} -d "$LINE"
 One more than the plan includes (201, awaiting_payment, with a paymentUrl to pay at):
-  {call} -d '{more}'
+  {call} -d "$LINE"
 All lines of the workspace:
   {call}
 Webhooks, provisioning and faults as they are set now (the console changes them):

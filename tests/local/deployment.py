@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import marshal
 import os
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +176,16 @@ def _zip(folder: Path, under: str) -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive:
         for path in _sources(folder):
             archive.write(path, under + str(path.relative_to(folder)))
+            if path.suffix == ".py":
+                cached = Path(cache_from_source(str(path))).relative_to(folder)
+                archive.writestr(under + str(cached), _compiled(path))
     return buffer.getvalue()
+
+
+def _compiled(path: Path) -> bytes:
+    """What Python caches of a module, as never to be checked (PEP 552): no worker has to compile it again."""
+    code = SourceFileLoader(path.stem, str(path)).get_code(path.stem)
+    return MAGIC_NUMBER + (1).to_bytes(12, "little") + marshal.dumps(code)
 
 
 def _sources(folder: Path) -> Iterable[Path]:

@@ -41,13 +41,17 @@ def interpreter() -> Path:
 class MiniStack:
     """Start it with `start`, which returns at once; `wait_until_ready` before the first call; always `stop` it."""
 
-    def __init__(self, layer_packages: Path, port: int = 0, *, iam_decisions: Path | None = None) -> None:
+    def __init__(
+        self, layer_packages: Path, port: int = 0, *, iam_decisions: Path | None = None, record: bool = False
+    ) -> None:
         """Bind the port; 0 takes any free one.
 
-        With `iam_decisions` it refuses what a role does not allow, and writes each decision to that file.
+        With `iam_decisions` it refuses what a role does not allow, and writes each decision to that file. With `record`
+        everything that functions do is written to files in `trace`.
         """
         self.directory = Path(tempfile.gettempdir()) / f"line-requests-local-{secrets.token_hex(6)}"
         self.log = self.directory / "ministack.log"
+        self.trace = self.directory / "trace" if record else None
         self.seconds_ahead = self.directory / "seconds-ahead"
         self.session = boto3.Session(
             aws_access_key_id=ACCOUNT, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
@@ -73,6 +77,8 @@ class MiniStack:
             "PYTHONPATH": TIME_AHEAD,
             "WORKER_PYTHONPATH": f"{layer_packages}{os.pathsep}{TIME_AHEAD}",
         }
+        if self.trace:
+            self._environment["LOCAL_TRACE"] = str(self.trace)
         if iam_decisions:
             self._environment |= {"AUTH": "true", "IAM_DECISIONS": str(iam_decisions)}
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,6 +97,8 @@ class MiniStack:
 
     def start(self) -> None:
         self.directory.mkdir(mode=0o700)
+        if self.trace:
+            self.trace.mkdir()
         self.move_time(0)
         with self.log.open("wb") as log, self._socket:
             self._process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import select
 import subprocess
 import sys
@@ -45,6 +46,8 @@ def main() -> None:
     lambda_runtime.Worker._drain_stderr_bounded = _drain  # noqa: SLF001 - it has no setting
     # The clock may be moved by more than a day before the stream's reader comes round.
     dynamodb._STREAM_RETENTION_SECONDS = float("inf")  # noqa: SLF001 - it has no setting
+    if trace := os.environ.get("LOCAL_TRACE"):
+        runpy.run_path(str(Path(__file__).parents[1] / "trace/recorder.py"))["record_commits"](Path(trace), dynamodb)
     if log := os.environ.pop("IAM_DECISIONS", None):
         _record_decisions(Path(log))
     app.main()

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from importlib import import_module
+from pathlib import Path
 from typing import IO, Any
 
 PACKAGES = (
@@ -30,6 +31,8 @@ PACKAGES = (
     "stripe",
     "stripe._object_classes",
 )
+# Their descriptions stay in boto3's default session, whose clients the functions make.
+AWS_SERVICES = ("dynamodb", "secretsmanager", "events")
 
 
 def possible() -> bool:
@@ -130,4 +133,11 @@ if __name__ == "__main__":
     sys.path.pop(0)  # nothing here is a module of the functions'
     for package in PACKAGES:
         import_module(package)
-    runpy.run_path(serve(socket.socket(fileno=int(sys.argv[1]))), run_name="__main__")
+    for service in AWS_SERVICES:
+        # With these keys, which no call is made with, it looks for none.
+        boto3 = import_module("boto3")
+        boto3.client(service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
+    script = serve(socket.socket(fileno=int(sys.argv[1])))
+    if trace := os.environ.get("LOCAL_TRACE"):
+        runpy.run_path(str(Path(__file__).parents[1] / "trace/recorder.py"))["record_worker"](Path(trace))
+    runpy.run_path(script, run_name="__main__")

@@ -8,6 +8,7 @@ from tests.local.ministack import MiniStack
 
 if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 Json = dict[str, Any]
 Mode = Literal["auto", "manual"]
@@ -38,6 +39,7 @@ class Provisioner:
         self.mode: Mode = "auto"
         self._unanswered: dict[str, Json] = {}
         self._guard = threading.Lock()
+        self._handling = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True, name="provisioner")
 
@@ -45,8 +47,14 @@ class Provisioner:
         self._thread.start()
 
     def stop(self) -> None:
+        """Nothing is answered afterwards; the thread still waits for messages, at most a second."""
         self._stopping.set()
-        self._thread.join(timeout=3)
+        with self._handling:
+            return
+
+    def set_delay(self, seconds: int) -> None:
+        """How long a line that is requested from now on stays in provisioning, at least, in mode `auto`."""
+        self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes={"DelaySeconds": str(seconds)})
 
     def set_mode(self, mode: Mode) -> None:
         """Change the mode; lines that `manual` has left waiting are answered by `auto`."""
@@ -66,15 +74,19 @@ class Provisioner:
         while not self._stopping.is_set():
             try:
                 got = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=1)
-                messages = got.get("Messages", [])
-                heard = [json.loads(message["Body"])["detail"] for message in messages]
-                with self._guard:
-                    self._unanswered.update({told["lineId"]: told for told in heard})
-                self._answer_all()
-                for message in messages:
-                    self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+                with self._handling:
+                    if not self._stopping.is_set():
+                        self._handle(got.get("Messages", []))
             except Exception:  # noqa: BLE001 - MiniStack goes away when the stack stops; else the next round tries again
                 self._stopping.wait(0.2)
+
+    def _handle(self, messages: "list[MessageTypeDef]") -> None:
+        heard = [json.loads(message["Body"])["detail"] for message in messages]
+        with self._guard:
+            self._unanswered.update({told["lineId"]: told for told in heard})
+        self._answer_all()
+        for message in messages:
+            self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
 
     def _answer_all(self) -> None:
         if self.mode != "auto":

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from line_requests.billing.events import WEBHOOK_EVENTS
-from tests.local import control
+from tests.local import control, prefork
 from tests.local.demo import PRODUCT_API_KEY, Demo
 from tests.local.deployment import Deployment, deploy, layer_packages
 from tests.local.gateway import Gateway
@@ -32,6 +32,7 @@ from tests.local.stripe_double import StripeDouble
 from tests.local.stripe_double.clock import Clock as StripeClock
 from tests.local.stripe_double.webhooks import WebhookMode
 from tests.local.time_ahead import sitecustomize as time_ahead
+from tests.trace import recorder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -50,23 +51,25 @@ Json = dict[str, Any]
 class LocalStack:
     """The whole product on one origin, as a context manager; `ready` once everything is deployed and usable."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - independent settings, named at every call
         self,
         port: int = 0,
         *,
         iam_decisions: Path | None = None,
         keep: Keep | None = None,
+        record: bool = False,
         warm_up: "Iterable[tuple[str, str]]" = WARM_UP,
         progress: "Callable[[str], object]" = str,
     ) -> None:
         """Choose the port; 0 takes the one that was kept, or a free one.
 
         With `iam_decisions` IAM is enforced, and recorded in that file; with `keep` it goes on where another run has
-        stopped. `warm_up` are requests that are sent before the stack is ready, all at once. `progress` is told each
-        step of the start.
+        stopped; with `record` it writes down everything that happens, for tests.trace to check. `warm_up` are requests
+        that are sent before the stack is ready, all at once. `progress` is told each step of the start.
         """
         self._iam_decisions = iam_decisions
         self._keep = keep
+        self._record = record and prefork.possible()
         self._kept = keep.kept if keep else None
         self._seconds_ahead = self._kept.seconds_ahead if self._kept else 0
         self._progress = progress
@@ -176,7 +179,7 @@ class LocalStack:
         packages = layer_packages(self._progress)
         self._progress("Starting the local AWS…")
         with _bound("MiniStack's", kept.ministack_port if kept else 0) as port:
-            self.ministack = MiniStack(packages, port, iam_decisions=self._iam_decisions)
+            self.ministack = MiniStack(packages, port, iam_decisions=self._iam_decisions, record=self._record)
         self._undo.callback(self.ministack.stop)
         self.ministack.start()
         self.ministack.move_time(self._seconds_ahead)
@@ -191,6 +194,8 @@ class LocalStack:
                 state=kept.stripe if kept else None,
             )
         self.double.webhook_event_types = WEBHOOK_EVENTS
+        if self.ministack.trace:
+            self.double.on_act = recorder.record_acts(self.ministack.trace)
         self.double.start()
         self._undo.callback(self.double.stop)
         self.issuer = Issuer()

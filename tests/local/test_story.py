@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from tests.local.ministack import ROOT
-from tests.local.story import Story, run
+from tests.local.story import MONTH_S, Story, run
+from tests.local.stripe_double.periods import DAY_S, add_intervals
 from tests.local.test_process import ELSEWHERE, assert_nothing_is_left
 
 if TYPE_CHECKING:
@@ -49,6 +51,16 @@ def test_demo_tells_every_chapter_and_ends_by_itself(tmp_path: Path) -> None:
         assert chapter.startswith(f"{number}. {title}\n"), chapter
         assert f"  ✓ {fact}\n" in f"{chapter}\n"
     assert_nothing_is_left(tmp_path)
+
+
+def test_month_of_the_demo_shows_a_finished_renewal_whatever_the_date() -> None:
+    """Stripe finalizes a renewal's invoice after an hour; the console's button and docs/billing.md say the same."""
+    monthly = {"interval": "month", "interval_count": 1}
+    for day in range(4 * 366):
+        start_s = day * DAY_S
+        assert add_intervals(start_s, monthly, 1) + 3600 < start_s + MONTH_S
+    for page in ("tests/local/console/console.html", "docs/billing.md"):
+        assert re.findall(r"\b2[67]\d{5}\b", (ROOT / page).read_text()) == [str(MONTH_S)]
 
 
 @pytest.mark.parametrize(

@@ -1,63 +1,102 @@
 """`make mutants`: changes the product, one small change at a time, and counts the changes that no test finds."""
 
 import argparse
+import math
 import os
 import random
 import re
-import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
-from tests.mutation.killers import plant, stages_for, warm
+from tests.mutation.killers import slow_stages, tests_for, try_in_session, warm
 from tests.mutation.mutants import ROOT, Mutant, all_mutants
+from tests.mutation.session import OUT_OF_TIME, be_silent, limit_time, plant
 
 # One line each: a mutant's name, then ` # ` and why nobody could see it.
 EQUIVALENTS = ROOT / "tests" / "mutation" / "equivalents.txt"
-CPU_MAX_S = 120
+
+Stages = Sequence[tuple[str, Callable[[], None]]]
 
 
 class Trial:
     """Tries mutants until the time is over."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, processes: int) -> None:
         self.killed = 0
-        self.survivors: list[str] = []
-        self.sound: dict[str, bool] = {}
-        """Whether a stage that has found something finds nothing in the product as it is."""
+        self.survived = 0
+        self.unsound = set[str]()
+        """What finds something in the product as it is."""
+        self._sound: dict[str, bool] = {}
+        self._processes = processes
         self._end_s = time.monotonic() + seconds
         self._lock = Lock()
 
-    def attempt(self, mutant: Mutant) -> None:
-        """Tries one mutant, unless the time is over."""
-        for name, stage in stages_for(mutant.path):
-            if time.monotonic() > self._end_s:
+    def run(self, mutants: Sequence[Mutant], *, slowly: bool) -> None:
+        """First the tests, then what takes longer, for what they have not found."""
+        groups = defaultdict[tuple[str, ...], list[Mutant]](list)
+        for mutant in mutants:
+            groups[tests_for(mutant.path)].append(mutant)
+        left: list[tuple[Mutant, Stages]] = []
+        for files, group in groups.items():
+            for mutant, tested in self._with_tests(files, group):
+                stages = list(slow_stages(mutant.path, tested=tested, explore=slowly))
+                if stages:
+                    left.append((mutant, stages))
+                else:
+                    self._survives(mutant)
+        with ThreadPoolExecutor(self._processes) as pool:
+            list(pool.map(lambda one: self._slowly(*one), left))
+
+    def _with_tests(self, files: tuple[str, ...], group: Sequence[Mutant]) -> Iterator[tuple[Mutant, bool]]:
+        """Those that are not found, each with whether the tests were tried on it."""
+        if time.monotonic() > self._end_s:
+            return
+        named = {mutant.name: mutant for mutant in group}
+        for how, name in try_in_session(files, group, self._processes, self._end_s):
+            if how == "unsound":
+                self.unsound.add(name)
+            elif how == "killed":
+                self.killed += 1
+            else:
+                yield named[name], how == "survived"
+
+    def _slowly(self, mutant: Mutant, stages: Stages) -> None:
+        for name, stage in stages:
+            found = found_by(stage, mutant, self._end_s)
+            if found is None:
                 return
-            if found_by(stage, mutant) and self._is_sound(name, stage):
+            if found and self._is_sound(name, stage):
                 self.killed += 1
                 return
-        self.survivors.append(f"line {mutant.line}  {mutant.name}")
+        self._survives(mutant)
+
+    def _survives(self, mutant: Mutant) -> None:
+        self.survived += 1
+        print(f"SURVIVED line {mutant.line}  {mutant.name}", flush=True)
 
     def _is_sound(self, name: str, stage: Callable[[], None]) -> bool:
         with self._lock:
-            if name not in self.sound:
-                self.sound[name] = not found_by(stage, None)
-            return self.sound[name]
+            if name not in self._sound:
+                self._sound[name] = not found_by(stage, None)
+                self.unsound |= set() if self._sound[name] else {name}
+            return self._sound[name]
 
 
-def found_by(stage: Callable[[], None], mutant: Mutant | None) -> bool:
-    """Whether the stage finds something, in a process of its own; one that does not end has found it."""
+def found_by(stage: Callable[[], None], mutant: Mutant | None, end_s: float = math.inf) -> bool | None:
+    """Whether the stage finds something, in a process of its own; None when the time was over before.
+
+    A stage that does not end has found something.
+    """
     child = os.fork()
     if child == 0:
-        # Time that the processor spends on it, so that a busy machine makes no difference.
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_MAX_S, CPU_MAX_S))
-        silence = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(silence, stream)
         try:
+            limit_time(end_s)
+            be_silent()
             if mutant is not None:
                 plant(mutant)
             stage()
@@ -65,7 +104,7 @@ def found_by(stage: Callable[[], None], mutant: Mutant | None) -> bool:
             os._exit(1)
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    return status != 0
+    return {0: False, OUT_OF_TIME: None}.get(os.waitstatus_to_exitcode(status), True)
 
 
 def equivalents() -> dict[str, str]:
@@ -90,29 +129,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints killed / made; 0 when every mutant that was tried is killed."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--base", help="only mutants of lines that differ from this revision")
-    parser.add_argument("--only", default="", help="only mutants whose name contains this")
+    parser.add_argument("--only", nargs="+", default=[""], help="only mutants whose name contains one of these")
+    parser.add_argument("--quick", action="store_true", help="the tests only, without the explorer and the books")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no mutant after so many")
     parser.add_argument("--seed", type=int, default=1, help="decides which come first")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
-    made = [mutant for mutant in all_mutants() if options.only in mutant.name]
+    made = [mutant for mutant in all_mutants() if any(part in mutant.name for part in options.only)]
     if options.base:
         changed = changed_lines(options.base)
         made = [mutant for mutant in made if (str(mutant.path.relative_to(ROOT)), mutant.line) in changed]
     wanted = [mutant for mutant in made if mutant.name not in equivalents()]
     random.Random(options.seed).shuffle(wanted)
-    trial = Trial(options.seconds)
-    with warm(), ThreadPoolExecutor(options.processes) as pool:
-        list(pool.map(trial.attempt, wanted))
-    for survivor in sorted(trial.survivors):
-        print(f"SURVIVED {survivor}")
-    broken = [name for name, sound in trial.sound.items() if not sound]
-    for name in broken:
+    trial = Trial(options.seconds, options.processes)
+    with warm():
+        trial.run(wanted, slowly=not options.quick)
+    for name in sorted(trial.unsound):
         print(f"FAILS WITHOUT A MUTANT: {name}")
-    tried = trial.killed + len(trial.survivors)
+    tried = trial.killed + trial.survived
     left = f"{len(made) - len(wanted)} equivalent, {len(wanted) - tried} not tried (seed {options.seed})"
     print(f"killed {trial.killed} / made {tried}; {left}")
-    return 1 if trial.survivors or broken else 0
+    return 1 if trial.survived or trial.unsound else 0
 
 
 if __name__ == "__main__":

@@ -3,16 +3,15 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib.machinery import SourceFileLoader
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import CodeType
 
 from tests.local.ministack import MiniStack
 from tests.mutation.mutants import LAYER, ROOT, TEMPLATE, Mutant
+from tests.mutation.session import PLUGINS_OFF, Session, be_silent
 
-# The explorer finds the shortest failure first; most bugs of its own list are found within so many states.
-STATES_MAX = 2_500
+# The explorer finds the shortest failure first: many bugs within a few states, most bugs of its own list within 2,500.
+STATES_FIRST, STATES_MAX = 250, 2_500
 # Beside those that `make test` has time for.
 SCENARIOS = (
     "waiting/payment_link+pay",
@@ -27,7 +26,6 @@ SDKS = (
     *("aws_lambda_powertools", "boto3", "email_validator", "greenlet", "httpx", "hypothesis", "jwt", "pydantic"),
     *("pytest", "starlette", "stripe", "uvicorn", "yaml"),
 )
-PLUGINS_OFF = ("cacheprovider", "cov", "randomly", "schemathesis", "xdist")
 
 
 class Found(Exception):
@@ -38,53 +36,61 @@ def _tests(folder: str, names: str) -> list[str]:
     return [f"tests/{folder}/test_{name}.py" for name in names.split()]
 
 
-_STORE = (
-    "costs disturbances invoice_steps new_lines pages publishing release_by_client transitions workspaces_and_plans"
-)
 # By the longest beginning of a path: the tests that are fast enough; what runs over HTTP has no place here.
 TESTS: dict[str, list[str]] = {
-    "template.yaml": _tests("shape", "alarms api event_sources least_privilege permissions recovery template"),
+    "template.yaml": _tests("shape", "alarms api event_sources permissions recovery template"),
     f"{LAYER}/domain/": ["tests/decision"],
-    f"{LAYER}/domain/bodies.py": _tests("decision", "bodies"),
-    f"{LAYER}/domain/decision.py": _tests("decision", "judge next_move quantities_owed"),
-    f"{LAYER}/domain/errors.py": _tests("edges", "http headers"),
-    f"{LAYER}/domain/ids.py": _tests("edges", "validation"),
-    f"{LAYER}/domain/model.py": _tests("decision", "judge next_move records"),
-    f"{LAYER}/domain/money.py": _tests("decision", "money quantities_owed"),
+    f"{LAYER}/domain/bodies.py": _tests("decision", "bodies money"),
+    f"{LAYER}/domain/decision.py": _tests("decision", "judge next_move quantities_owed touched_invoices"),
+    f"{LAYER}/domain/errors.py": _tests("edges", "headers http progress"),
+    f"{LAYER}/domain/ids.py": _tests("decision", "ids"),
+    f"{LAYER}/domain/money.py": _tests("decision", "money"),
     f"{LAYER}/domain/over_plan.py": _tests("decision", "over_plan"),
-    f"{LAYER}/domain/prices.py": _tests("decision", "money records"),
     f"{LAYER}/domain/rate_limit.py": _tests("decision", "rate_limit"),
-    f"{LAYER}/domain/submission.py": _tests("edges", "validation request_declaration"),
-    f"{LAYER}/flows/": _tests("edges", "clocks_at_once refusals") + _tests("store", "publishing"),
-    f"{LAYER}/flows/create.py": _tests("edges", "refusals headers"),
-    f"{LAYER}/flows/provisioning.py": _tests("edges", "provisioning_results") + _tests("store", "release_by_client"),
-    f"{LAYER}/flows/publishing.py": _tests("edges", "workspace_events newer_release"),
-    f"{LAYER}/flows/subscriptions.py": _tests("edges", "base_prices") + _tests("decision", "subscription_choice"),
+    f"{LAYER}/domain/reversals.py": _tests("decision", "money_back"),
+    f"{LAYER}/domain/submission.py": _tests("edges", "any_body request_declaration validation"),
+    f"{LAYER}/flows/": [
+        *_tests("edges", "background_functions doors refusals"),
+        *_tests("races", "interrupted one_line_at_once"),
+    ],
+    f"{LAYER}/flows/add_ons.py": _tests("edges", "background_functions doors") + _tests("races", "counted_once"),
+    f"{LAYER}/flows/create.py": _tests("edges", "doors refusals") + _tests("races", "interrupted requests_at_once"),
+    f"{LAYER}/flows/event_feed.py": _tests("edges", "background_functions reconciler_backlog restored_table"),
+    f"{LAYER}/flows/extra_invoices.py": _tests("edges", "refunds reversals") + _tests("races", "interrupted"),
+    f"{LAYER}/flows/late.py": _tests("store", "operator_index"),
+    f"{LAYER}/flows/progress.py": _tests("edges", "progress"),
+    f"{LAYER}/flows/provisioning.py": _tests("edges", "background_functions doors")
+    + _tests("store", "release_by_client"),
+    f"{LAYER}/flows/publishing.py": _tests("edges", "background_functions newer_release workspace_events"),
+    f"{LAYER}/flows/reconciler.py": _tests("edges", "background_functions newer_release reconciler_backlog"),
+    f"{LAYER}/flows/refunds.py": _tests("edges", "refunds sent_outside"),
     f"{LAYER}/flows/reversals.py": _tests("edges", "refunds reversals"),
-    f"{LAYER}/flows/refunds.py": _tests("operator", "refund"),
-    f"{LAYER}/flows/late.py": _tests("store", "operator_index") + _tests("edges", "reconciler_backlog"),
-    f"{LAYER}/flows/reconciler.py": _tests("edges", "reconciler_backlog restored_table"),
-    f"{LAYER}/flows/event_feed.py": _tests("edges", "reconciler_backlog restored_table"),
-    f"{LAYER}/flows/webhook.py": _tests("edges", "webhook_signature secret"),
-    f"{LAYER}/storage/": _tests("store", _STORE),
-    f"{LAYER}/storage/records.py": _tests("decision", "records") + _tests("edges", "newer_release"),
-    f"{LAYER}/billing/": _tests("edges", "billing_errors refusals webhook_signature"),
-    f"{LAYER}/billing/reversals.py": _tests("edges", "refunds reversals"),
-    f"{LAYER}/billing/credit_notes.py": _tests("operator", "refund"),
-    f"{LAYER}/domain/reversals.py": _tests("edges", "refunds reversals"),
-    f"{LAYER}/storage/calls.py": _tests("edges", "aws_failures"),
-    f"{LAYER}/storage/imports.py": _tests("operator", "import"),
-    f"{LAYER}/storage/erasure.py": _tests("operator", "personal_data"),
-    f"{LAYER}/storage/operator_index.py": _tests("store", "operator_index pages"),
+    f"{LAYER}/flows/subscriptions.py": _tests("decision", "subscription_choice") + _tests("edges", "base_prices doors"),
+    f"{LAYER}/flows/webhook.py": _tests("edges", "background_functions hints reversals webhook_signature"),
+    f"{LAYER}/storage/": [
+        *_tests("decision", "rate_limit records"),
+        *_tests("edges", "aws_failures newer_release"),
+        "tests/store",
+        *_tests("operator", "import personal_data"),
+    ],
+    f"{LAYER}/billing/": _tests("edges", "base_prices billing_errors doors hints refusals webhook_signature"),
     f"{LAYER}/billing/catalogue.py": _tests("operator", "plans"),
-    f"{LAYER}/billing/setup.py": _tests("operator", "setup_stripe"),
+    f"{LAYER}/billing/credit_notes.py": _tests("edges", "refunds"),
+    f"{LAYER}/billing/events.py": _tests("edges", "hints reconciler_backlog"),
+    f"{LAYER}/billing/reversals.py": _tests("edges", "refunds reversals"),
+    f"{LAYER}/billing/setup.py": _tests("edges", "account_setup") + _tests("operator", "setup_stripe"),
+    f"{LAYER}/billing/subscriptions.py": [
+        *_tests("edges", "base_prices billing_errors doors"),
+        *_tests("races", "counted_once"),
+    ],
     f"{LAYER}/bus/": _tests("edges", "bus provisioning_results workspace_events"),
-    f"{LAYER}/api/": _tests("edges", "actions headers http refusals newer_release"),
-    f"{LAYER}/api/auth.py": _tests("edges", "auth"),
+    f"{LAYER}/api/": [
+        *_tests("decision", "bodies pagination"),
+        *_tests("edges", "actions doors headers http refusals any_body request_declaration validation"),
+    ],
+    f"{LAYER}/api/auth.py": _tests("edges", "auth doors"),
     f"{LAYER}/api/pagination.py": _tests("decision", "pagination"),
-    f"{LAYER}/api/requests.py": _tests("edges", "validation actions"),
-    "functions/": _tests("edges", "actions headers newer_release"),
-    "functions/provisioning_result/": _tests("edges", "provisioning_results newer_release"),
+    "functions/": _tests("edges", "background_functions doors newer_release"),
 }
 # What the made-up years have a say in: money.
 LEDGER = (
@@ -97,40 +103,53 @@ LEDGER = (
 )
 
 
-def stages_for(path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """What is tried on a mutant of this file, each in a process of its own; each raises if it finds something."""
+def tests_for(path: Path) -> tuple[str, ...]:
+    """The files of tests that are quick enough to be tried on every mutant of this file."""
     name = str(path.relative_to(ROOT))
-    files = TESTS[max((key for key in TESTS if name.startswith(key)), key=len)]
-    yield " ".join(files), lambda: _run_tests(files)
-    if path != TEMPLATE:
+    return tuple(TESTS[max((key for key in TESTS if name.startswith(key)), key=len)])
+
+
+def try_in_session(
+    files: Sequence[str], mutants: Sequence[Mutant], processes: int, end_s: float
+) -> Iterator[tuple[str, str]]:
+    """What comes of each mutant (killed, survived or not tried), and which tests find something without any."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        be_silent()
+        try:
+            with os.fdopen(writer, "w", buffering=1) as results:
+                session = Session(mutants, processes=processes, end_s=end_s, results=results)
+                with suppress(Found):
+                    _run_tests(files, session)
+                if not session.has_begun:
+                    print("unsound", *files, file=results)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as results:
+        for line in results:
+            how, _, name = line.rstrip("\n").partition(" ")
+            yield how, name
+    os.waitpid(child, 0)
+
+
+def slow_stages(path: Path, *, tested: bool, explore: bool) -> Iterator[tuple[str, Callable[[], None]]]:
+    """What is tried on a mutant that was not found so far, in a process of its own; it raises if it finds something."""
+    name = str(path.relative_to(ROOT))
+    if not tested:
+        yield " ".join(tests_for(path)), lambda: _run_tests(tests_for(path))
+    if path != TEMPLATE and explore:
         yield "explorer", _explore
-    if any(name == f"{LAYER}/{module}.py" for module in LEDGER):
-        yield "ledger", _live
+        if any(name == f"{LAYER}/{module}.py" for module in LEDGER):
+            yield "ledger", _live
 
 
-def plant(mutant: Mutant) -> None:
-    """Puts the mutant in the place of its file, for this process, which has not read it yet."""
-    read_text, get_code = Path.read_text, SourceFileLoader.get_code
-
-    def read_mutant(path: Path, encoding: str | None = None, errors: str | None = None) -> str:
-        return mutant.text() if path == mutant.path else read_text(path, encoding, errors)
-
-    def get_mutant(loader: SourceFileLoader, fullname: str) -> CodeType | None:
-        if Path(loader.path) != mutant.path:
-            return get_code(loader, fullname)
-        return compile(mutant.text(), loader.path, "exec", dont_inherit=True)
-
-    if mutant.path == TEMPLATE:
-        Path.read_text = read_mutant  # type: ignore[method-assign, assignment] # only in this process
-    else:
-        SourceFileLoader.get_code = get_mutant  # type: ignore[method-assign, assignment] # only in this process
-
-
-def _run_tests(files: Sequence[str]) -> None:
+def _run_tests(files: Sequence[str], *plugins: object) -> None:
     import pytest
 
-    plugins = [option for plugin in PLUGINS_OFF for option in ("-p", f"no:{plugin}")]
-    if pytest.main(["-q", "-x", "--assert=plain", *plugins, *files]) != 0:
+    off = [option for plugin in PLUGINS_OFF for option in ("-p", f"no:{plugin}")]
+    if pytest.main(["-q", "-x", "--assert=plain", *off, *files], plugins=plugins) != 0:
         raise Found
 
 
@@ -139,8 +158,9 @@ def _explore() -> None:
     from tests.proof.scenarios import BOUNDED
 
     laboratory = Laboratory()
-    if any(laboratory.explore(name, STATES_MAX).failure for name in (*BOUNDED, *SCENARIOS)):
-        raise Found
+    for states in (STATES_FIRST, STATES_MAX):
+        if any(laboratory.explore(name, states).failure for name in (*BOUNDED, *SCENARIOS)):
+            raise Found
 
 
 def _live() -> None:

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import accumulate, chain
 from pathlib import Path
 
@@ -37,6 +38,8 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 }
 # What these take decides nothing.
 SILENT = {"logger", "cast", "overload", "TypeVar", "ParamSpec"}
+# A constant that says how long something takes: a unit more is as good.
+DURATION = r"_?[A-Z_]+_M?S"
 # In the template: what decides what is allowed, retried, kept, filtered or told.
 DROPPED = (
     r"(FilterCriteria|RetryPolicy|EventInvokeConfig|DeadLetterConfig|RedrivePolicy|OnFailure|FunctionResponseTypes"
@@ -46,13 +49,43 @@ DROPPED = (
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where in a module something stands."""
+
+    where: str = "module"
+    """The function, class or resource that it is in."""
+    prefix: str = ""
+    function: str = ""
+    """The qualified name of the outermost function that runs it; empty for what runs at import."""
+    lines: range = range(0)
+    """Those of its statement, without the statements inside."""
+
+    def inside(self, node: ast.FunctionDef | ast.ClassDef) -> "Place":
+        name = f"{self.prefix}{node.name}"
+        if self.function:
+            return replace(self, where=node.name)
+        if isinstance(node, ast.ClassDef):
+            return replace(self, where=node.name, prefix=f"{name}.")
+        return replace(self, where=node.name, function=name)
+
+    def at(self, node: ast.AST) -> "Place":
+        if isinstance(node, ast.match_case):
+            node = node.pattern
+        elif not isinstance(node, ast.stmt):
+            return self
+        assert isinstance(node, ast.stmt | ast.pattern)
+        body = getattr(node, "body", None)
+        last = max(node.lineno, body[0].lineno - 1) if body else node.end_lineno
+        return replace(self, lines=range(node.lineno, (last or node.lineno) + 1))
+
+
+@dataclass(frozen=True)
 class Mutant:
     """One change: other text between two places of a file."""
 
     path: Path
     line: int
-    where: str
-    """The function, class or resource that it is in."""
+    place: Place
     start: int
     end: int
     after: str
@@ -61,11 +94,16 @@ class Mutant:
 
     def text(self) -> str:
         """The whole file with it."""
-        whole = self.path.read_bytes()
+        whole = _source(self.path)
         return (whole[: self.start] + self.after.encode() + whole[self.end :]).decode()
 
     def before(self) -> str:
-        return self.path.read_bytes()[self.start : self.end].decode()
+        return _source(self.path)[self.start : self.end].decode()
+
+
+@cache
+def _source(path: Path) -> bytes:
+    return path.read_bytes()
 
 
 def all_mutants() -> Iterator[Mutant]:
@@ -74,7 +112,7 @@ def all_mutants() -> Iterator[Mutant]:
     seen = Counter[str]()
     for mutant in chain(*map(of_module, files), of_template()):
         change = [re.sub(r"\s+", " ", text.strip())[:90] for text in (mutant.before(), mutant.after)]
-        name = f"{mutant.path.relative_to(ROOT)} {mutant.where}: {change[0]} -> {change[1] or 'nothing'}"
+        name = f"{mutant.path.relative_to(ROOT)} {mutant.place.where}: {change[0]} -> {change[1] or 'nothing'}"
         seen[name] += 1
         yield replace(mutant, name=name if seen[name] == 1 else f"{name} ({seen[name]})")
 
@@ -82,25 +120,26 @@ def all_mutants() -> Iterator[Mutant]:
 def of_module(path: Path) -> Iterator[Mutant]:
     """Mutants of one module."""
     starts = [0, *accumulate(map(len, path.read_bytes().splitlines(keepends=True)))]
-    for node, where in _nodes(ast.parse(path.read_bytes()), "module"):
+    for node, place in _nodes(ast.parse(path.read_bytes()), Place()):
         for target, after in _changes(node):
             assert target.end_lineno is not None
             assert target.end_col_offset is not None
             start = starts[target.lineno - 1] + target.col_offset
             end = starts[target.end_lineno - 1] + target.end_col_offset
-            yield Mutant(path, target.lineno, where, start, end, after)
+            yield Mutant(path, target.lineno, place, start, end, after)
 
 
-def _nodes(node: ast.AST, where: str) -> Iterator[tuple[ast.AST, str]]:
-    """The nodes that may be changed, outermost first, each with the function or class that it is in."""
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        where = node.name
+def _nodes(node: ast.AST, place: Place) -> Iterator[tuple[ast.AST, Place]]:
+    """The nodes that may be changed, outermost first, each with where it is."""
+    inside = place.inside(node) if isinstance(node, ast.FunctionDef | ast.ClassDef) else place
     for name, value in ast.iter_fields(node):
         for child in value if isinstance(value, list) else [value]:
             annotates = name in {"annotation", "returns", "decorator_list", "bases"}
             if isinstance(child, ast.AST) and not annotates and not _decides_nothing(child):
-                yield child, where
-                yield from _nodes(child, where)
+                # A function's defaults are made when it is defined.
+                at = (inside if name == "body" else replace(inside, function=place.function)).at(child)
+                yield child, at
+                yield from _nodes(child, at)
 
 
 def _decides_nothing(node: ast.AST) -> bool:
@@ -109,6 +148,8 @@ def _decides_nothing(node: ast.AST) -> bool:
             return True
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return True
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return re.fullmatch(DURATION, name) is not None
         case ast.Call(func=called) | ast.Expr(value=ast.Call(func=called)):
             return ast.unparse(called).partition(".")[0] in SILENT
     return False
@@ -149,17 +190,17 @@ def of_template() -> Iterator[Mutant]:
     """A permission, a filter, a retry, a dead-letter queue or an alarm less."""
     lines = TEMPLATE.read_bytes().splitlines(keepends=True)
     starts = [0, *accumulate(map(len, lines))]
-    where = ""
+    place = Place("")
     for number, line in enumerate(map(bytes.decode, lines)):
-        where = line.strip(" :\n") if re.match(r"  \w", line) else where
+        place = Place(line.strip(" :\n")) if re.match(r"  \w", line) else place
         if re.match(rf"\s*{DROPPED}", line):
             indent = len(line) - len(line.lstrip())
             block = re.compile(rb"\s*\n| {%d,}\S" % (indent + 1))
             end = next((n for n in range(number + 1, len(lines)) if not block.match(lines[n])), len(lines))
-            yield Mutant(TEMPLATE, number + 1, where, starts[number], starts[end], "")
+            yield Mutant(TEMPLATE, number + 1, place, starts[number], starts[end], "")
         if re.search(r"(Statement|Action): \[", line):
             for item in re.finditer(r"(?<=[\[ ])[*\w][\w:]*(, |(?=\]))", line):
                 if item[0].endswith(", ") or item.end() < len(line):
                     yield Mutant(
-                        TEMPLATE, number + 1, where, starts[number] + item.start(), starts[number] + item.end(), ""
+                        TEMPLATE, number + 1, place, starts[number] + item.start(), starts[number] + item.end(), ""
                     )

@@ -1,4 +1,7 @@
-"""Every command of the operators' pages: ours run on the local stack, AWS's are checked against botocore's models."""
+"""Every command of the operators' pages: ours run on the local stack, AWS's are checked against botocore's models.
+
+`make deploy` has its own check, tests/vendor/check_deploy.py.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +29,21 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLE = DOCS.parent / "lines.example.csv"
-PAGES = ("operate.md", "recover.md")
+PAGES = ("deploy.md", "operate.md", "recover.md", "upgrade.md")
 LINE, INVOICE, KEY = "01a201e51d611380de40ba3c", "in_1NabcDEF", "3f9a1c"
 # It writes to the operator's own shell.
 NOT_RUN = {"line-requests --install-completion"}
+# Of the AWS CLI itself: https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-options.html
+OPTIONS = {"query", "output"}
+# `--endpoint` would be taken for an option: https://docs.aws.amazon.com/cli/latest/reference/sns/subscribe.html
+RENAMED = {"notification-endpoint": "endpoint"}
 
 
 def commands(page: str, tool: str) -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line.startswith(f"{tool} ")]
+    """The page's commands of this tool, also behind a pipe or in a substitution."""
+    blocks = re.findall(r"```(?:sh|console aws)\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+    found = rf"(?:^|^\$ |\| |\$\()({tool} [^)\n]+)"
+    return [command for block in blocks for command in re.findall(found, block, re.MULTILINE)]
 
 
 @pytest.mark.timeout(400)
@@ -66,6 +75,7 @@ class World:
         self.workspace = f"acme-{self.customer[-8:].lower()}"
         self.names = {
             "prod": STACK_NAME,
+            "staging": STACK_NAME,
             "acme": self.workspace,
             "cus_123": self.customer,
             "plans.toml": str(plans),
@@ -114,11 +124,15 @@ def test_every_aws_command_of_a_page_exists_with_its_parameters(page: str) -> No
     """Nothing here is AWS, so they are not run."""
     for command in commands(page, "aws"):
         _, service, operation, *rest = shlex.split(command)
-        client = boto3.client(service, region_name="us-east-1")  # type: ignore[call-overload] # any service
+        client = boto3.client(service.removesuffix("api"), region_name="us-east-1")  # type: ignore[call-overload] # any service
+        if operation == "wait":
+            assert rest[0].replace("-", "_") in client.waiter_names, command
+            continue
         names = {xform_name(name, "-"): name for name in client.meta.service_model.operation_names}
         shape = client.meta.service_model.operation_model(names[operation]).input_shape
         given = {word.removeprefix("--").removeprefix("no-") for word in rest if word.startswith("--")}
-        assert given <= {xform_name(name, "-") for name in shape.members}, command
+        there = {xform_name(name, "-") for name in shape.members}
+        assert {RENAMED.get(name, name) for name in given - OPTIONS} <= there, command
 
 
 def test_pages_name_no_command_that_is_not_there() -> None:

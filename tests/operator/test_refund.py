@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from line_requests.operator import cli
 from tests.operator import lines
 
 if TYPE_CHECKING:
@@ -87,6 +88,30 @@ def test_payment_outside_stripe_has_to_be_sent_back_by_hand(
     view = console.json("line", "refund", line.id, "--yes")
     assert view["givenBack"][0]["outOfBand"] == usd(1500)
     assert view["note"] == "what was paid outside Stripe has to be sent back outside Stripe"
+
+
+def test_refund_that_was_sent_outside_stripe_is_recorded(console: Console, failed: Line, shop: Shop) -> None:
+    """[55]"""
+    arguments = ("line", "refund", failed.id, "--sent-outside", " bank transfer 4711 ")
+    recorded = [{"invoice": failed.invoice_id, "amount": usd(1500), "reference": "bank transfer 4711"}]
+    assert "Record as sent back outside Stripe what was paid for the failed line" in console.refused(*arguments)
+    view = console.json(*arguments, "--dry-run")
+    assert (view["status"], view["toRecord"]) == ("failed", recorded)
+    for _ in range(2):
+        view = console.json(*arguments, "--yes")
+        assert (view["status"], view["refundDue"], view["recorded"]) == ("canceled", False, recorded)
+    assert refunds_of(shop, failed) == []
+    shown = console.json("line", "show", failed.id)
+    assert [(one["cause"], one["id"]) for one in shown["reversals"]] == [("sent_outside_stripe", "bank transfer 4711")]
+    assert console.json("line", "list", "--refund-due") == []
+
+
+@pytest.mark.parametrize("reference", ["", "  ", "a\nb", "x" * 501])
+def test_reference_of_money_sent_outside_has_to_be_readable(console: Console, failed: Line, reference: str) -> None:
+    """[55]"""
+    assert cli.main(["line", "refund", failed.id, "--sent-outside", reference, "--yes"]) == cli.USAGE
+    assert "a reference is 1 to 500 printable characters" in console.capsys.readouterr().err
+    assert console.json("line", "show", failed.id)["status"] == "failed"
 
 
 def test_partly_paid_request_is_canceled(console: Console, deployment: Deployment, acme: str, shop: Shop) -> None:

@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 from line_requests.operator import smoke
-from tests.operator.test_doctor import FAULTS
+from tests.operator.faults import FAULTS
 
 if TYPE_CHECKING:
     from tests.operator.local import Local
@@ -17,6 +17,7 @@ def _smoke(local: Local) -> tuple[int, list[dict[str, Any]]]:
 
 
 def test_a_sound_deployment_passes_and_keeps_nothing(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert smoke.BUDGET_S < 60
     monkeypatch.setattr(smoke, "PROVISIONER_S", 30.0)  # a busy machine is no fault
     monkeypatch.setattr(smoke, "BUDGET_S", 110.0)
     before = {workspace.id for workspace in local.stores.workspaces.all()}

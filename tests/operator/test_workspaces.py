@@ -227,6 +227,24 @@ def test_sync_cancels_a_waiting_request_whose_subscription_ended(
     assert (history[-1]["status"], history[-1]["cause"]) == ("canceled", "subscription_ended")
 
 
+def test_sync_shows_what_would_change_and_writes_nothing(
+    shop: Shop, console: Console, deployment: Deployment, acme: str
+) -> None:
+    shop.cancel(console.json("workspace", "show", acme)["customer"])
+    stored = deployment.stores.workspaces.get(acme)
+    row = {"workspace": acme, "plan": "starter", "status": "active", "newPlan": "starter", "newStatus": "canceled"}
+    assert console.json("workspace", "sync", acme, "--dry-run") == row
+    assert console.json("workspace", "sync", "--all", "--dry-run") == [row | {"error": None}]
+    assert deployment.stores.workspaces.get(acme) == stored
+
+    deployment.stores.workspaces.insert("aaa", "cus_unknown", livemode=False)
+    code, view, said = console.incomplete("workspace", "sync", "--all", "--dry-run")
+    assert (code, said) == (1, "1 of 2 workspaces could not be compared")
+    assert view[0]["error"]
+    assert view[1] == row | {"error": None}
+    assert list(view[0]) == list(view[1])
+
+
 def test_sync_all_goes_on_after_a_workspace_that_fails(
     shop: Shop, console: Console, deployment: Deployment, acme: str
 ) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from tests.proof.memory_stripe import Reply
 from tests.proof.memory_table import Answer
 from tests.proof.product import Alarm, Alone, Delivery, Product, Run
+from tests.proof.tenants import tenant
 from tests.proof.world import Act, Crash, Pause, Result, Step, Stripe, Violation, World
 
 Json = dict[str, Any]
@@ -40,6 +41,8 @@ class Script:
 
     name: str
     lines: Callable[[], Lines]
+    skew_ms: int = 0
+    """How far the clock of its functions is ahead of the world's."""
 
 
 class Context:
@@ -293,7 +296,7 @@ def _unchecked(before: bool, step: Step, result: Result) -> bool:  # noqa: FBT00
 
 
 def _run_name(script: Script, results: Sequence[Given]) -> str:
-    return f"{script.name}/{len(results)}"
+    return f"{tenant().tag}{script.name}/{len(results)}"
 
 
 def _line(script: Script, results: tuple[Given, ...]) -> Line | None:

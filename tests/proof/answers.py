@@ -3,10 +3,11 @@
 import hashlib
 import json
 
-from tests.proof import stage
+from tests.proof import stage, workspace_events
 from tests.proof.actors import Json
 from tests.proof.facts import UNPAID, Facts, Seen, Told
 from tests.proof.invariants import expect, see
+from tests.proof.workspace_events import attributes
 from tests.proof.world import World
 
 LINE = {"_id", "firstName", "lastName", "channelType", "lineType", "provisioningStatus", "paymentStatus"}
@@ -32,6 +33,7 @@ def judge_answer(seen: Seen, world: World) -> None:
         "provisioning_result": _resulted,
         "reconciler": _reconciled,
         "line refund": _commanded,
+        "line refund --sent-outside": _commanded,
         "line retry": _commanded,
     }[seen.end.call.function]
     judge(seen, world)
@@ -273,10 +275,15 @@ def _streamed(seen: Seen, world: World) -> None:
     failed = _failures(seen)
     expect(not failed or seen.facts.trouble, f"records fail though nothing went wrong: {failed}")
     for record in seen.event["Records"]:
-        new = record["dynamodb"]["NewImage"]
-        event_id = f"{new['sk']['S'].removeprefix('LINE#')}:{len(new['history']['L'])}"
-        taken = record["dynamodb"]["SequenceNumber"] not in failed
-        expect(not taken or event_id in world.published, f"{event_id} counts as published, and is not")
+        new, old = record["dynamodb"]["NewImage"], record["dynamodb"].get("OldImage")
+        if new["sk"]["S"] == "WORKSPACE":
+            events = workspace_events.events(old and attributes(old), attributes(new))
+            event_ids = [facts["eventId"] for _, facts in events]
+        else:
+            event_ids = [f"{new['sk']['S'].removeprefix('LINE#')}:{len(new['history']['L'])}"]
+        if record["dynamodb"]["SequenceNumber"] not in failed:
+            untold = set(event_ids) - world.published
+            expect(not untold, f"{untold} counts as published, and is not")
 
 
 def _resulted(seen: Seen, world: World) -> None:

@@ -1,5 +1,5 @@
-"""Every interleaving of a scenario's actors, with at most one fault: breadth first, so that the first
-failure is a shortest one.
+"""Every interleaving of a scenario's actors, with at most so many faults as it allows: breadth first, so that the
+first failure is a shortest one.
 
 States that are equal go on equally, whatever led to them: each is visited once, and the number of
 interleavings that run through it is counted. A step that only reads what nobody writes is taken
@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 
 from tests.proof.actors import Call, Cast, Place, Script
 from tests.proof.world import STALL_MS, Act, DynamoDb, NoReply, Pause, Result, Step, Stripe, Violation, World
-
-NO_FAULT = "none"
 
 
 class Slot(NamedTuple):
@@ -28,11 +26,14 @@ class State(NamedTuple):
 
     world: World
     slots: tuple[Slot, ...]
-    fault: str | None = None
-    """The one that there was, or NO_FAULT."""
+    faults: tuple[str, ...] = ()
+    """Those that there were, in the order of their names."""
+    faults_left: int = 1
+    """How many more there may be."""
 
     def key(self) -> int:
-        return hash((self.world.digest, tuple((slot.place.key, slot.wake_ms) for slot in self.slots), self.fault))
+        slots = tuple((slot.place.key, slot.wake_ms) for slot in self.slots)
+        return hash((self.world.digest, slots, self.faults, self.faults_left))
 
 
 class Move(NamedTuple):
@@ -53,8 +54,8 @@ class Scenario:
     name: str
     world: World
     scripts: tuple[Script, ...]
-    fault: str | None = None
-    """NO_FAULT: there is none; None: there may be one."""
+    faults_max: int = 1
+    """How many there may be in one run."""
 
 
 @dataclass
@@ -72,8 +73,9 @@ class Outcome:
 
 def begin(scenario: Scenario, cast: Cast) -> State:
     """The state before the first step."""
-    slots = tuple(_at(cast.start(script, scenario.world.now_ms), scenario.world) for script in scenario.scripts)
-    return State(scenario.world, slots, scenario.fault)
+    world = scenario.world
+    slots = tuple(_at(cast.start(script, world.now_ms + script.skew_ms), world) for script in scenario.scripts)
+    return State(world, slots, faults_left=scenario.faults_max)
 
 
 def _at(place: Place, world: World) -> Slot:
@@ -94,7 +96,7 @@ def moves(state: State) -> tuple[State, list[Move]]:
     quiet = next((move for move in possible if move.step.quiet), None)
     if quiet is not None:
         possible = [quiet]
-    if state.fault is not None:
+    if not state.faults_left:
         return state, possible
     return state, possible + [fault for move in possible for fault in _faults(state, move)]
 
@@ -122,15 +124,17 @@ def take(state: State, move: Move, cast: Cast) -> State:
     """The state after a move."""
     slots, world = list(state.slots), state.world
     place = slots[move.actor].place
-    fault = move.fault or state.fault
+    faults, left = state.faults, state.faults_left
+    if move.fault is not None:
+        faults, left = tuple(sorted((*faults, move.fault))), left - 1
     if move.apply is None:
         slots[move.actor] = Slot(place, world.now_ms + STALL_MS)
-        return State(world, tuple(slots), fault)
+        return State(world, tuple(slots), faults, left)
     world, result = move.apply(world)
-    slots[move.actor] = _at(cast.deliver(place, move.strand, result, world.now_ms), world)
+    slots[move.actor] = _at(cast.deliver(place, move.strand, result, world.now_ms + place.script.skew_ms), world)
     if move.fault == "times out, and has its effect later":
         slots.append(_at(cast.start(_late(place, move.step), world.now_ms), world))
-    return State(world, tuple(slots), fault)
+    return State(world, tuple(slots), faults, left)
 
 
 def _late(place: Place, step: Step) -> Script:

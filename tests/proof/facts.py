@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from tests.proof.actors import Ended, Json, Taken
 from tests.proof.expressions import Typed
-from tests.proof.invariants import attributes
 from tests.proof.memory_stripe import Reply
 from tests.proof.memory_table import Answer
+from tests.proof.workspace_events import attributes
 from tests.proof.world import DynamoDb, NoReply, Publish, Stripe, Unprocessed
 
 # A call that took so long had no time left for Stripe, whose slowest answer may be awaited 4 s.

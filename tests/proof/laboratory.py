@@ -46,11 +46,15 @@ class Laboratory:
         lines = [f"{name}, {len(path)} steps"]
         try:
             for number, (move, before, after) in enumerate(tell(one, self.cast, path), 1):
-                lines.append(f"{number:4}  {_who(move, before)}: {move.step}{_fault(move)}")
-                lines += _answers(move, before, after)
+                lines += step_lines(number, move, before, after)
         except Violation as violation:
             lines.append(f"      {violation}")
         return "\n".join(lines)
+
+
+def step_lines(number: int, move: Move, before: State, after: State) -> list[str]:
+    """One step of a story, and what it made a handler answer."""
+    return [f"{number:4}  {_who(move, before)}: {move.step}{_fault(move)}", *_answers(move, before, after)]
 
 
 def _who(move: Move, state: State) -> str:

@@ -189,6 +189,7 @@ def line_for_item(item: Json) -> Json:
         "object": "line_item",
         "amount": item["amount"],
         "currency": item["currency"],
+        "description": item.get("description"),
         "quantity": 1,
         "period": item["period"],
         "metadata": item["metadata"],

@@ -43,6 +43,7 @@ def _add_item(stripe: MemoryStripe, _: str, params: Params, key: str, now_s: int
         "amount": int(params["price_data[unit_amount]"]),
         "currency": params["price_data[currency]"],
         "date": now_s,
+        "description": params.get("description"),
         "metadata": metadata(params),
         "period": {
             "start": int(params.get("period[start]", now_s)),

@@ -452,6 +452,20 @@ MUTANTS = (
         "released/refund-pending+refund",
     ),
     _bug(
+        "what was sent outside Stripe is forgotten",
+        "domain.reversals",
+        "if dispute.status == LOST) + self.sent_outside",
+        "if dispute.status == LOST)",
+        "released/refund-outside+reconcile",
+    ),
+    _bug(
+        "a line whose payment was sent outside Stripe may be retried",
+        "flows.refunds",
+        "            if _fails_paid(line):\n                # Released first",
+        "            if False:\n                # Released first",
+        "failed/refund-outside+retry",
+    ),
+    _bug(
         "a failed refund is ignored",
         "flows.reversals",
         "        refund_due = bool(kept)\n",
@@ -471,6 +485,13 @@ MUTANTS = (
         "        if _fails_paid(line):\n            # Released first",
         "        if False:\n            # Released first",
         "failed/refund+retry",
+    ),
+    _bug(
+        "an event about a workspace that the bus refuses counts as published",
+        "flows.publishing",
+        "if any(event in refused for event in events)]",
+        "if any(event in refused and event.detail_type == STATE_CHANGED for event in events)]",
+        "room/upgrade+stream",
     ),
     _bug(
         "reversals are heard from the webhook alone",

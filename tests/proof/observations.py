@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, NoReturn
 
+from tests.proof import workspace_events
 from tests.proof.actors import Cast, Context, Ended, Json, Taken
 from tests.proof.answers import judge_answer
 from tests.proof.explorer import Move, State
 from tests.proof.facts import Facts, Seen
-from tests.proof.invariants import attributes, expect, see
+from tests.proof.invariants import expect, see
 from tests.proof.memory_reversals import PAYMENT
 from tests.proof.memory_table import Stored
 from tests.proof.product import Alarm, Alone, Product
+from tests.proof.workspace_events import Event, attributes
 from tests.proof.world import DynamoDb, Publish, Step, Stripe, World
 
 # What a step must not do before the same call has raised this alarm about the line.
@@ -71,10 +73,10 @@ class Observer:
                         self._written(key[1], was, now, alarms, after.now_ms)
         elif isinstance(step, Stripe):
             if step.writes:
-                _requested(step, before)
+                requested(step, before)
         elif isinstance(step, Publish):
             for detail, name in zip(step.details, step.names, strict=True):
-                _published(detail, name, before)
+                published(detail, name, before)
 
     def _written(self, sk: str, was: Stored | None, now: Stored, alarms: tuple[Alarm, ...], now_ms: int) -> None:
         change = (was.digest if was else 0, now.digest)
@@ -103,7 +105,7 @@ class Observer:
             for name, detail in zip(step.names, step.details, strict=True)
         ]
         before, after = attributes(was.item) if was else None, attributes(now.item)
-        wanted = _line_events(before, after) if sk.startswith("LINE#") else _workspace_events(before, after)
+        wanted = _line_events(before, after) if sk.startswith("LINE#") else workspace_events.events(before, after)
         expect([name for name, _ in told] == [name for name, _ in wanted], f"the write of {sk} is published as {told}")
         for (_, detail), (_, facts) in zip(told, wanted, strict=True):
             wrong = {name: detail.get(name) for name, value in facts.items() if detail.get(name) != value}
@@ -190,7 +192,7 @@ def _justified(alarm: Alarm, facts: Facts, world: World) -> None:
 # --- what is asked of Stripe ----------------------------------------------------------------------
 
 
-def _requested(step: Stripe, world: World) -> None:
+def requested(step: Stripe, world: World) -> None:
     """Every charge is of a stored amount, for the line that it names, and nothing is prorated."""
     params = step.params
     if step.path.startswith("/v1/subscription_items"):
@@ -224,7 +226,7 @@ def _unknown(step: Step, line_id: str) -> NoReturn:
 # --- what is published ------------------------------------------------------------------------------
 
 
-def _published(detail: Mapping[str, Any], name: tuple[str, str], world: World) -> None:
+def published(detail: Mapping[str, Any], name: tuple[str, str], world: World) -> None:
     """A line's event is a state that the line is, or was, in."""
     if name != ("line-requests", "Line State Changed"):
         return
@@ -256,55 +258,11 @@ def _state(line: Json, sequence: int) -> Json:
     }
 
 
-Event = tuple[tuple[str, str], Json]
-
-
 def _line_events(before: Json | None, after: Json) -> list[Event]:
     count = len(after["history"])
     if before is not None and len(before["history"]) == count:
         return []
     return [(("line-requests", "Line State Changed"), _state(after, count))]
-
-
-def _workspace_events(before: Json | None, after: Json) -> list[Event]:
-    was, now = _plan_and_status(before), _plan_and_status(after)
-    workspace_id = after["pk"].removeprefix("W#")
-    events = list[Event]()
-    if was != now:
-        facts = {"workspaceId": workspace_id, "plan": now[0], "status": now[1]}
-        facts |= {"previousPlan": was[0], "previousStatus": was[1]}
-        events.append((("line-requests", "Workspace Subscription Changed"), facts))
-    earlier = _excess(before) if before else {}
-    for kind, excess in _excess(after).items():
-        if bool(excess) != bool(earlier.get(kind)):
-            facts = {"workspaceId": workspace_id, "kind": kind, "excess": excess}
-            events.append((("line-requests", "Workspace Over Plan"), facts))
-    return events
-
-
-def _plan_and_status(workspace: Json | None) -> tuple[str | None, str | None]:
-    subscription = (workspace or {}).get("subscription") or {}
-    return subscription.get("plan"), subscription.get("status")
-
-
-def _excess(workspace: Json) -> dict[str, int]:
-    """By kind: how many lines too many (contract 54). No scenario knows any other status than these."""
-    subscription = workspace.get("subscription")
-    if not subscription:
-        return {}
-    found: dict[str, int] = {}
-    for kind in ("purchased_phone", "byon_phone", "email"):
-        locked = workspace.get("lock_kind") == kind
-        settled = workspace["held"].get(kind, 0) - locked
-        unpaid = workspace["unpaid"].get(kind, 0) - locked
-        allowance = subscription.get("allowances", {}).get(kind)
-        if subscription["status"] == "canceled" or allowance is None:
-            found[kind] = settled
-        else:
-            cap = allowance.get("cap")
-            over_cap = settled - cap if cap is not None else 0
-            found[kind] = max(unpaid - allowance["included"], over_cap, 0)
-    return found
 
 
 def observed(product: Product, cast: Cast) -> Observer:

@@ -7,6 +7,7 @@ from tests.proof.actors import Call, Cast, Lines, Script
 from tests.proof.memory_objects import Json
 from tests.proof.mutants import MUTANTS as OTHERS
 from tests.proof.mutants import Mutant
+from tests.proof.tenants import tenant
 from tests.proof.world import Act, Result, World
 
 MANAGE = "api.change"
@@ -59,7 +60,7 @@ def garbled_batch() -> Script:
         if not lines:
             return None
         event_id = f"{stage.id_of(lines[0])}:{len(lines[0]['history']['L'])}"
-        return {"eventId": event_id, "workspaceId": stage.WORKSPACE, "lineId": stage.id_of(lines[0])}
+        return {"eventId": event_id, "workspaceId": tenant().workspace, "lineId": stage.id_of(lines[0])}
 
     def script() -> Lines:
         detail = yield Act("the provisioner has sent two results", stage.when(see))

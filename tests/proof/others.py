@@ -15,11 +15,12 @@ from typing import NamedTuple
 from tests.proof.actors import Place
 from tests.proof.explorer import Move, State
 from tests.proof.explorer import Slot as Actor
-from tests.proof.invariants import attributes, expect, safe
+from tests.proof.invariants import expect, safe
 from tests.proof.others_handlers import FOCUS, HANDLERS, Bench
 from tests.proof.others_places import continuation
 from tests.proof.others_rules import broken
 from tests.proof.others_worlds import WORKSPACE, Choice, Others, sight, stands
+from tests.proof.workspace_events import attributes
 from tests.proof.world import Crash, Pause, Result, Step, Violation, World
 
 SEED = 1

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from tests.proof import stage
 from tests.proof.expressions import Typed
-from tests.proof.invariants import attributes
 from tests.proof.memory_objects import Json
 from tests.proof.memory_stripe import MemoryStripe
 from tests.proof.memory_table import Stored
 from tests.proof.others_account import AT_MS, AT_S, accounts, invoice_name
 from tests.proof.others_rules import broken
+from tests.proof.workspace_events import attributes
 
 # A lease that another caller holds, for longer than any handler waits.
 HELD_UNTIL_MS = AT_MS + 3_600_000

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple, Self
@@ -42,6 +43,8 @@ FUNCTIONS = (
 )
 # A poll loop of many short pauses is the same loop with a few long ones; a pause may always be longer.
 PAUSE_MIN_MS = 4_000
+# A script whose name has this reads the items of a batch in an order that follows from its name.
+ANY_ORDER = "in any order"
 _ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "eu-central-1",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
@@ -160,6 +163,10 @@ class Run:
         finally:
             _current, self._caller = before, caller
 
+    def order_of(self, key: object) -> int:
+        """When an item of a batch is read: in the batch's order, or in one that the name has drawn."""
+        return zlib.crc32(f"{self.name} {key}".encode()) if ANY_ORDER in self.name else 0
+
     def draw(self) -> str:
         """A number that no other run draws, and that the same run draws again."""
         self._drawn += 1
@@ -230,7 +237,7 @@ def _batch_get(request: Mapping[str, Any]) -> dict[str, Any]:
     """A batch is no snapshot: one step for each of its items."""
     [(table, wanted)] = request["RequestItems"].items()
     found, left = [], []
-    for key in wanted["Keys"]:
+    for key in sorted(wanted["Keys"], key=current().order_of):
         result = current().ask(DynamoDb("GetItem", {"TableName": table, "Key": key}, of_batch=True))
         if isinstance(result, NoReply):
             raise ReadTimeoutError(endpoint_url="https://aws.example")
@@ -332,24 +339,32 @@ class Product:
         time = SimpleNamespace(monotonic=_monotonic_s, sleep=_sleep, time_ns=lambda: int(_monotonic_s() * 1e9))
         _replace(line_requests.clock, "time", time)
         # Back-off pauses take no time, so that chance plays no part.
-        _replace(line_requests.storage.table, "time", SimpleNamespace(sleep=lambda _: None))
+        impatient = partial(line_requests.storage.table.Table, sleep=lambda _: None)
+        _replace(line_requests.deployment, "Table", impatient)
         for module in (line_requests.flows.create, line_requests.flows.event_feed):
             _replace(module, "ThreadPoolExecutor", _Strands)
         _replace(line_requests.domain.ids, "secrets", SimpleNamespace(token_hex=lambda _size: current().draw()))
         self.deployment = _deployment(session)
         self.handlers = {name: self._handler(name) for name in FUNCTIONS}
         # The operator's commands, behind the console script.
-        self.handlers |= {"line refund": self._refund, "line retry": self._retry}
+        self.handlers |= {
+            "line refund": partial(self._refund, self.deployment.refunds.give_back),
+            "line refund --sent-outside": partial(self._refund, self._record_outside),
+            "line retry": self._retry,
+        }
         # Last, for it replaces only what `telemetry.alarm` logs through.
         _replace(line_requests.telemetry, "logger", SimpleNamespace(error=_log_alarm))
 
-    def _refund(self, event: Any, _context: object) -> Any:  # noqa: ANN401 - a line's names
+    def _record_outside(self, clock: Any, line: Any) -> Any:  # noqa: ANN401 - as `give_back`
+        return self.deployment.refunds.record_outside(clock, line, "bank transfer 4711")
+
+    def _refund(self, act: Callable[..., Any], event: Any, _context: object) -> Any:  # noqa: ANN401 - a line's names
         from line_requests.clock import Clock
         from line_requests.domain.errors import BillingUnavailable, NotInThisStatus
 
         line = self.deployment.stores.lines.get(event["workspace"], event["line"])
         try:
-            refunded, given = self.deployment.refunds.give_back(Clock.start(20.0), line)
+            refunded, given = act(Clock.start(20.0), line)
         except NotInThisStatus as refusal:
             return {"statusCode": 200, "body": str(refusal)}
         except BillingUnavailable as trouble:

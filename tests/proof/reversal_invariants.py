@@ -32,30 +32,39 @@ def owes_refund(line: Json) -> bool:
     return line["payment_status"] == "canceled"  # type: ignore[no-any-return] # JSON
 
 
-def kept(name: str, stripe: MemoryStripe) -> int:
-    """What was paid for a line and did not go back, as Stripe says."""
+def kept(name: str, line: Json, stripe: MemoryStripe) -> int:
+    """What was paid for a line and did not go back, as Stripe and its operator say."""
     invoices = [one["id"] for one in stripe.invoices.values() if one["metadata"].get("line_id") == name]
-    return sum(left(stripe, invoice_id) for invoice_id in invoices)
+    return sum(left(stripe, invoice_id, line) for invoice_id in invoices)
 
 
-def left(stripe: MemoryStripe, invoice_id: str) -> int:
-    """What was paid by an invoice and did not go back, as Stripe says."""
+def sent_outside(line: Json, invoice_id: str) -> int:
+    """What an operator has sent back of an invoice outside Stripe."""
+    return sum(int(one["amount"]) for one in line.get("reversals", ()) if one.get("invoice_id") == invoice_id)
+
+
+def left(stripe: MemoryStripe, invoice_id: str, line: Json) -> int:
+    """What was paid by an invoice and did not go back, as Stripe and the line's operator say."""
     went = sum(int(one["amount"]) for one in refunds_of(stripe, invoice_id) if one["status"] == "succeeded")
     invoice = amounts(stripe.invoices[invoice_id])
     noted = sum(int(one["total"]) for one in stripe.credit_notes.values() if one["invoice"] == invoice_id)
     # A person's credit note, of which nothing but its amount is known.
     other = int(invoice.get("post_payment_credit_notes_amount", 0)) - noted
-    return int(invoice["amount_paid"]) - went - other
+    # An operator who refunds at the same time sends it twice.
+    return max(0, int(invoice["amount_paid"]) - went - other - sent_outside(line, invoice_id))
 
 
 def reversals_heard(lines: dict[str, Json], world: World) -> None:
     """Once nothing is on its way: every flag is right, and everything was heard of once."""
     for name, line in lines.items():
-        if owes_refund(line) and bool(line.get("refund_due")) is not (kept(name, world.stripe) > 0):
-            left = kept(name, world.stripe)
+        left = kept(name, line, world.stripe)
+        if owes_refund(line) and bool(line.get("refund_due")) is not (left > 0):
             raise Violation(f"line {name} is canceled, {left} did not go back, its flag is {line.get('refund_due')}")
         notes = [one for one in world.stripe.credit_notes.values() if one["metadata"].get("line_id") == name]
-        if notes and line["status"] != "canceled":
+        sent = sum(sent_outside(line, one) for one in world.stripe.invoices)
+        if sent > sum(amounts(one)["amount_paid"] for one in world.stripe.invoices.values()):
+            raise Violation(f"{sent} was sent back outside Stripe for line {name}")
+        if (notes or sent) and line["status"] != "canceled":
             raise Violation(f"line {name} was refunded, and is {line['status']}")
         written = Counter((one["id"], one["cause"]) for one in line.get("reversals", ()))
         if any(count > 1 for count in written.values()):

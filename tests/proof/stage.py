@@ -4,7 +4,6 @@ import datetime
 import hashlib
 import hmac
 import json
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -15,14 +14,14 @@ from tests.proof.actors import Call, Cast, Json, Lines, Script
 from tests.proof.expressions import Typed
 from tests.proof.memory_stripe import MemoryStripe
 from tests.proof.product import WEBHOOK_SECRET, Alone, Product
-from tests.proof.world import Act, Result, World
+from tests.proof.tenants import FIRST, tenant
+from tests.proof.world import START_MS, Act, Result, World
 
-WORKSPACE, CUSTOMER, SUBSCRIPTION = "ws", "cus_1", "sub_1"
+WORKSPACE, CUSTOMER, SUBSCRIPTION, _ = FIRST
+API_KEY = FIRST.api_key
 SMALL, LARGE, MAIL = "price_small", "price_large", "price_mail"
 PLANS = {SMALL: "small", LARGE: "large", MAIL: "mail"}
 ADD_ONS = {"purchased_phone": "price_phone", "email": "price_email"}
-_BODY = f"tuco_{WORKSPACE}_{'a' * 32}"
-API_KEY = _BODY + f"{zlib.crc32(_BODY.encode()):08x}"
 DELIVERIES = 2
 PHONE: Json = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
 EMAIL: Json = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "email", "email": "ada@example.com"}
@@ -33,7 +32,7 @@ EMAIL: Json = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "email
 
 def http(now_ms: int, body: Json | None = None, *, line_id: str | None = None, key: str | None = None) -> Json:
     """A client's request as API Gateway passes it on."""
-    headers = {"authorization": f"Bearer {API_KEY}"} | ({"idempotency-key": key} if key else {})
+    headers = {"authorization": f"Bearer {tenant().api_key}"} | ({"idempotency-key": key} if key else {})
     return {
         "routeKey": f"{'GET' if body is None else 'POST'} /api/line-requests{'/{id}' if line_id else ''}",
         "headers": headers,
@@ -66,7 +65,8 @@ def queued(event: Json) -> Json:
 
 def lines(world: World) -> list[Typed]:
     """The stored lines, oldest first."""
-    return [world.table.items[key].item for key in sorted(world.table.items) if key[1].startswith("LINE#")]
+    items, owns = world.table.items, tenant().owns
+    return [items[key].item for key in sorted(items) if key[1].startswith("LINE#") and owns(key[0])]
 
 
 def id_of(line: Typed) -> str:
@@ -157,6 +157,22 @@ def _deliver(event: Json) -> Lines:
         answer = yield Call("stripe_webhook", lambda now_ms: delivery(event, now_ms))
         if answer["statusCode"] < 500:
             return
+
+
+def unheard(script: Script) -> Script:
+    """The same, and no webhook of it arrives."""
+
+    def lines() -> Lines:
+        inner, result = script.lines(), None
+        while True:
+            try:
+                line = inner.send(result)
+            except StopIteration:
+                return
+            lost = isinstance(line, Call) and line.function == "stripe_webhook"
+            result = {"statusCode": 500} if lost else (yield line)
+
+    return replace(script, name=f"{script.name}, webhook lost", lines=lines)
 
 
 def _at_stripe(
@@ -303,7 +319,11 @@ def upgrade() -> Script:
         return replace(world, stripe=world.stripe.change_plan(subject, SMALL, LARGE, world.now_ms // 1000))
 
     return _at_stripe(
-        "upgrade", "the customer takes the larger plan", lambda _: SUBSCRIPTION, act, "customer.subscription.updated"
+        "upgrade",
+        "the customer takes the larger plan",
+        lambda _: tenant().subscription,
+        act,
+        "customer.subscription.updated",
     )
 
 
@@ -314,7 +334,7 @@ def switch() -> Script:
     return _at_stripe(
         "switch to a plan without phones",
         "the customer takes a plan without phone lines",
-        lambda _: SUBSCRIPTION,
+        lambda _: tenant().subscription,
         act,
         "customer.subscription.updated",
     )
@@ -327,7 +347,7 @@ def end() -> Script:
     return _at_stripe(
         "subscription ends",
         "the subscription is canceled",
-        lambda _: SUBSCRIPTION,
+        lambda _: tenant().subscription,
         act,
         "customer.subscription.deleted",
     )
@@ -350,7 +370,12 @@ def provision(outcome: str = "succeeded") -> Script:
         for line in lines(world):
             if line["status"]["S"] == "provisioning":
                 event_id = f"{id_of(line)}:{len(line['history']['L'])}"
-                return {"eventId": event_id, "workspaceId": WORKSPACE, "lineId": id_of(line), "outcome": outcome}
+                return {
+                    "eventId": event_id,
+                    "workspaceId": tenant().workspace,
+                    "lineId": id_of(line),
+                    "outcome": outcome,
+                }
         return None
 
     def script() -> Lines:
@@ -400,7 +425,7 @@ def command(name: str, see: Callable[[World], str | None]) -> Script:
 
     def script() -> Lines:
         line_id = yield Act(f"an operator types {name}", when(see))
-        yield Call(name, lambda _: {"workspace": WORKSPACE, "line": line_id})
+        yield Call(name, lambda _: {"workspace": tenant().workspace, "line": line_id})
 
     return Script(name, script)
 
@@ -423,7 +448,10 @@ def refund_fails() -> Script:
     """The bank refuses a refund that had succeeded."""
 
     def find(world: World) -> str | None:
-        return next((name for name, one in world.stripe.refunds.items() if one["status"] == "succeeded"), None)
+        stripe, customer = world.stripe, tenant().customer
+        own = [name for name, invoice in stripe.invoices.items() if invoice["customer"] == customer]
+        refunds = [one for name in own for one in memory_reversals.refunds_of(stripe, name)]
+        return min((one["id"] for one in refunds if one["status"] == "succeeded"), default=None)
 
     def act(world: World, refund: str) -> World:
         return replace(world, stripe=memory_reversals.fail(world.stripe, refund, world.now_ms // 1000))
@@ -447,7 +475,15 @@ def stream(*, doubled: bool = False) -> Script:
 def records_of(world: World) -> Json | None:
     """What the stream delivers next."""
     numbered = [
-        {"eventSource": "aws:dynamodb", "dynamodb": {"SequenceNumber": f"{key[1]}.{number}", **record.images()}}
+        {
+            "eventSource": "aws:dynamodb",
+            # When it was written is told by the event, and judged nowhere.
+            "dynamodb": {
+                "SequenceNumber": f"{' '.join(key)}.{number}",
+                "ApproximateCreationDateTime": START_MS // 1000,
+                **record.images(),
+            },
+        }
         for key in sorted(world.stream)
         for number, record in enumerate(world.stream[key])
     ]
@@ -463,13 +499,13 @@ def empty(product: Product) -> World:
     from line_requests.domain.model import ApiKey
 
     world = World()
-    stripe = world.stripe.subscribe(SUBSCRIPTION, CUSTOMER, SMALL, world.now_ms // 1000 - 86_400 * 3)
+    stripe = world.stripe.subscribe(tenant().subscription, tenant().customer, SMALL, world.now_ms // 1000 - 86_400 * 3)
     alone = Alone("setup", replace(world, stripe=replace(stripe, events=())))
     stores = product.deployment.stores
 
     def prepare() -> None:
-        stores.workspaces.insert(WORKSPACE, CUSTOMER, livemode=False)
-        stores.api_keys.insert(WORKSPACE, ApiKey(sha256_hex(API_KEY), "proof", world.now_ms))
+        stores.workspaces.insert(tenant().workspace, tenant().customer, livemode=False)
+        stores.api_keys.insert(tenant().workspace, ApiKey(sha256_hex(tenant().api_key), "proof", world.now_ms))
 
     alone.start(prepare)
     return with_plans(product, alone.worlds[-1])
@@ -499,7 +535,7 @@ def with_plans(product: Product, world: World, *, included: int = 1, cap: int = 
             ]
         )
         clock = Clock(world.now_ms, 9.0)
-        deployment.lifecycle.subscriptions.refresh(deployment.billing(clock), WORKSPACE, world.now_ms)
+        deployment.lifecycle.subscriptions.refresh(deployment.billing(clock), tenant().workspace, world.now_ms)
 
     alone.start(apply)
     return alone.worlds[-1]
@@ -553,7 +589,7 @@ def unvoidable(cast: Cast, world: World) -> World:
 def renewed(cast: Cast, world: World) -> World:
     """A line of key A awaits its payment, and the subscription was renewed a minute ago."""
     world = waiting(cast, world)
-    renewed_s = int(world.stripe.next_period_s(SUBSCRIPTION))
+    renewed_s = int(world.stripe.next_period_s(tenant().subscription))
     world, _ = cast.play(reconcile(), replace(world, now_ms=(renewed_s - 60) * 1000))
     return replace(world, now_ms=(renewed_s + 60) * 1000, stripe=world.stripe.advance(renewed_s))
 

@@ -2,7 +2,7 @@
 
 A step is one DynamoDB call (of a batch: one item), one Stripe call, one publication, one pause, or
 one act of somebody in the world. Applying a step gives its result and the next world. What can go
-wrong with it is listed beside it: the explorer takes at most one of these per run.
+wrong with it is listed beside it.
 """
 
 import json
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from tests.proof import workspace_events
 from tests.proof.expressions import Typed
 from tests.proof.memory_stripe import MemoryStripe, Params, Reply
 from tests.proof.memory_table import Answer, Key, MemoryTable, Stored, canceled, key_of
@@ -59,15 +60,26 @@ class World:
         return replace(self, now_ms=self.now_ms + ms)
 
     def with_table(self, table: MemoryTable) -> "World":
-        """The world after a write; a line that changed its state leaves a stream record."""
+        """The world after a write; one that the stream's function has to publish leaves a stream record."""
         if table is self.table:
             return self
         stream = dict(self.stream)
         for key, stored in table.items.items():
             before = self.table.items.get(key)
-            if key[1].startswith("LINE#") and before is not stored and _moved(before, stored):
+            if before is stored:
+                continue
+            if key[1].startswith("LINE#") and _moved(before, stored):
                 stream[key] = (*stream.get(key, ()), Record(stored, before))
+            elif key[1] == "WORKSPACE" and workspace_events.events_of(before, stored):
+                record = Record(workspace_events.part(stored), before and workspace_events.part(before))
+                stream[key] = (*stream.get(key, ()), record)
         return replace(self, table=table, stream=stream)
+
+    def workspace_events(self) -> Iterator[str]:
+        """The ids of the events that the stream's records of workspaces come to."""
+        for key, records in self.stream.items():
+            for record in records if key[1] == "WORKSPACE" else ():
+                yield from (facts["eventId"] for _, facts in workspace_events.events_of(record.old, record.new))
 
 
 def _moved(before: Stored | None, after: Stored) -> bool:

@@ -1,6 +1,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -10,20 +11,6 @@ from tests.shape.cloudformation import Json, Translate
 
 ROOT = Path(__file__).parents[2]
 MINISTACK_PYTHON = os.environ.get("MINISTACK_PYTHON", str(ROOT / ".venv-ministack/bin/python"))
-
-
-@cache
-def _translate(template: str, **parameters: str) -> Json:
-    values = [f"{name}={value}" for name, value in parameters.items()]
-    done = subprocess.run(
-        [MINISTACK_PYTHON, str(ROOT / "tests/shape/translate.py"), *values],
-        input=template,
-        env={"AWS_DEFAULT_REGION": "eu-central-1"},
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    return json.loads(done.stdout, object_hook=_substituted)
 
 
 def _substituted(value: Json) -> Json:
@@ -38,14 +25,33 @@ def template_text() -> str:
 
 
 @pytest.fixture(scope="session")
-def translate() -> Translate:
+def translate() -> Iterator[Translate]:
     """The CloudFormation template that the transforms make of a template's text and its parameters' values."""
-    return _translate
+    # One process for all: to start it takes longer than to translate.
+    command = [MINISTACK_PYTHON, str(ROOT / "tests/shape/translate.py"), "--lines"]
+    with subprocess.Popen(
+        command,
+        env={"AWS_DEFAULT_REGION": "eu-central-1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        requests, answers = process.stdin, process.stdout
+        assert requests
+        assert answers
+
+        @cache
+        def translate(template: str, **parameters: str) -> Json:
+            print(json.dumps([template, parameters]), file=requests, flush=True)
+            return json.loads(answers.readline(), object_hook=_substituted)
+
+        yield translate
 
 
 @pytest.fixture(scope="session")
-def template(template_text: str) -> Json:
-    return _translate(template_text, AllowedOrigins="https://one.example,https://two.example")
+def template(translate: Translate, template_text: str) -> Json:
+    return translate(template_text, AllowedOrigins="https://one.example,https://two.example")
 
 
 @pytest.fixture(scope="session")

@@ -69,6 +69,22 @@ def test_dashboard_shows_every_metric_for_an_operator_of_its_own_stack(
     assert widget["metrics"][0] == ["LineRequests", "RefundDue", "service", "${AWS::StackName}"]
 
 
+def test_every_metric_of_the_dashboard_is_of_this_stack_alone(resources: Json) -> None:
+    """A dot repeats what the metric before has in this place, three dots all but the last."""
+    dashboard = resources["Dashboard"]["Properties"]
+    assert "${AWS::StackName}" in dashboard["DashboardName"]["Fn::Sub"]
+    shown = 0
+    for widget in json.loads(dashboard["DashboardBody"]["Fn::Sub"][0])["widgets"]:
+        before: list[str] = []
+        for metric in widget["properties"]["metrics"]:
+            names = [part for part in metric if isinstance(part, str)]
+            names = [*before[:-1], names[-1]] if names[0] == "..." else names
+            before = [before[at] if name == "." else name for at, name in enumerate(names)]
+            assert before[-1].startswith("${"), metric
+            shown += 1
+    assert shown > 30
+
+
 def test_metrics_and_their_alarms_are_of_one_stack(
     resources: Json, alarms: dict[str, Json], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,6 +107,13 @@ def test_alarms_always_exist_and_notify_only_where_there_is_a_topic(resources: J
         assert decided(properties["AlarmActions"], HasAlarmTopic=False) == {"Ref": "AWS::NoValue"}, name
 
 
+def test_only_what_stops_alarms_by_its_silence(alarms: dict[str, Json]) -> None:
+    """Everything else has no data points while all is well."""
+    missing = {name: properties["TreatMissingData"] for name, properties in alarms.items()}
+    stopped = {"ReconcilerSilentAlarm", "StreamStoppedAlarm"}
+    assert missing == {name: "breaching" if name in stopped else "notBreaching" for name in alarms}
+
+
 def test_every_alarm_says_what_to_do(alarms: dict[str, Json]) -> None:
     for name, properties in alarms.items():
         says = properties["AlarmDescription"]
@@ -108,7 +131,7 @@ def test_every_alarm_says_what_to_do(alarms: dict[str, Json]) -> None:
 def test_stream_records_that_are_given_up_alarm(alarms: dict[str, Json], metric: str, threshold: int) -> None:
     (found,) = of_metric(alarms, "AWS/Lambda", metric)
     assert dimensions(found) == {"EventSourceMappingUUID": {"Ref": "PublishChangesChanges"}}
-    assert (found["Threshold"], found["TreatMissingData"]) == (threshold, "notBreaching")
+    assert found["Threshold"] == threshold
 
 
 def test_stream_that_nobody_polls_alarms(alarms: dict[str, Json]) -> None:
@@ -116,7 +139,7 @@ def test_stream_that_nobody_polls_alarms(alarms: dict[str, Json]) -> None:
     (found,) = of_metric(alarms, "AWS/Lambda", "PolledEventCount")
     assert dimensions(found) == {"EventSourceMappingUUID": {"Ref": "PublishChangesChanges"}}
     assert (found["Statistic"], found["ComparisonOperator"]) == ("SampleCount", "LessThanThreshold")
-    assert (found["Threshold"], found["TreatMissingData"]) == (1, "breaching")
+    assert found["Threshold"] == 1
 
 
 def test_stream_that_is_late_alarms(alarms: dict[str, Json]) -> None:
@@ -159,7 +182,6 @@ def test_every_alarm_is_of_this_stack_alone(alarms: dict[str, Json]) -> None:
 def test_reconciler_that_does_not_run_alarms(alarms: dict[str, Json]) -> None:
     (found,) = of_metric(alarms, "AWS/Lambda", "Invocations")
     assert dimensions(found) == {"FunctionName": {"Ref": "Reconciler"}}
-    assert found["TreatMissingData"] == "breaching"
 
 
 def test_errors_of_the_reconciler_alarm(alarms: dict[str, Json]) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from line_requests.billing.client import API_VERSION
 from line_requests.billing.events import INVOICE_EVENTS, REVERSAL_EVENTS, SUBSCRIPTION_EVENTS
-from line_requests.operator import cli
 from tests.examples.conftest import Workspace, workspace
 from tests.shape.cloudformation import Json, of_type, statements
 
@@ -21,7 +20,6 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("**/*.md"))
 OPERATORS = ("deploy", "operate", "recover", "security", "upgrade")
-HERE = ("deploy", "security", "upgrade")  # the others' commands have tests of their own
 BILLING = ROOT / "layers/line_requests/billing"
 READS = {"list", "retrieve", "retrieve_current"}
 
@@ -71,9 +69,24 @@ def test_every_name_on_an_operators_page_exists(page: str, template: Json, templ
     assert [name for name in events if not re.search(rf"\b{name}\b", code)] == []
 
 
-def test_deploy_page_has_every_parameter_with_its_default(template: Json) -> None:
-    shown = {name: default.strip("`") for name, default, _ in rows("deploy", "parameter")}
-    assert shown == {name: str(given.get("Default", "")) for name, given in template["Parameters"].items()}
+def test_deploy_page_has_every_parameter_with_its_default_in_the_order_of_the_questions(template: Json) -> None:
+    shown = [(name, default.strip("`")) for name, default, _ in rows("deploy", "parameter")]
+    assert shown == [(name, str(given.get("Default", ""))) for name, given in template["Parameters"].items()]
+
+
+def words(said: str) -> set[str]:
+    """Its words without plurals and links; AlarmTopicArn is three."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\]\(.*?\)", "", said))
+    return {word.rstrip("s") for word in re.findall(r"[a-z]{3,}", apart.lower())}
+
+
+def test_meaning_of_a_parameter_on_the_deploy_page_is_that_of_the_template(template: Json) -> None:
+    """No other parameter's description shares more words with it, and it has no number that is not there."""
+    says = {name: f"{name} {given['Description']}" for name, given in template["Parameters"].items()}
+    for name, _, meaning in rows("deploy", "parameter"):
+        shared = {other: len(words(meaning) & words(text)) for other, text in says.items()}
+        assert shared[name] == max(shared.values()) > 0, (name, shared)
+        assert set(re.findall(r"(?<!step )\b\d+", meaning)) <= set(re.findall(r"\d+", says[name])), name
 
 
 def test_upgrade_page_has_every_way_to_move_traffic(template: Json) -> None:
@@ -117,18 +130,69 @@ def test_security_page_has_what_each_function_may_do(resources: Json) -> None:
     }
 
 
-# --- commands: run here, run elsewhere, or tagged as in need of AWS -------------------------------------
+# --- commands: run here or in tests/operator/test_docs.py, or tagged as in need of AWS ------------------
+
+# The test that runs or checks the blocks of a page, by their kind.
+TESTED_BY = {
+    ("README.md", "console"): "examples/test_readme.py",
+    ("README.md", "console after payment"): "examples/test_readme.py",
+    ("README.md", "console run"): "local/test_process.py",
+    ("README.md", "tree"): "examples/test_readme.py",
+    ("docs/add-a-field.md", "python"): "growth/test_add_a_field.py",
+    ("docs/add-a-field.md", "yaml"): "growth/test_add_a_field.py",
+    ("docs/add-a-kind.md", "python"): "growth/test_add_a_kind.py",
+    ("docs/add-a-kind.md", "yaml"): "growth/test_add_a_kind.py",
+    ("docs/billing.md", "console"): "stories/test_months.py",
+    ("docs/billing.md", "text"): "stories/test_months.py",
+    ("docs/deploy.md", "console"): "shape/test_docs.py",
+    ("docs/deploy.md", "sh"): "operator/test_docs.py",
+    ("docs/events.md", "json"): "edges/test_workspace_events.py",
+    ("docs/integrate.md", "console"): "examples/test_docs.py",
+    ("docs/integrate.md", "python"): "examples/test_docs.py",
+    ("docs/operate.md", "sh"): "operator/test_docs.py",
+    ("docs/provisioner.md", "json"): "examples/test_docs.py",
+    ("docs/provisioner.md", "python"): "examples/test_docs.py",
+    ("docs/recover.md", "sh"): "operator/test_docs.py",
+    ("docs/upgrade.md", "sh"): "operator/test_docs.py",
+}
+NOT_RUN = {("README.md", "console test"), ("README.md", "mermaid")}  # the suite itself, and a diagram
+NEED_AWS = """
+aws cloudformation describe-stacks
+aws secretsmanager create-secret
+aws secretsmanager put-secret-value
+aws sns create-topic
+aws sns subscribe
+cd examples/provisioner
+export
+git checkout
+make deploy
+read -rs
+sam deploy
+unset
+"""
 
 
-@pytest.mark.parametrize("page", HERE)
+def test_every_block_of_every_page_is_tested_or_needs_aws() -> None:
+    """By a test that names the page; the commands that need AWS are listed here."""
+    pages = {str(page.relative_to(ROOT)): page.read_text() for page in (ROOT / "README.md", *PAGES)}
+    fenced = {(page, kind) for page, text in pages.items() for kind in re.findall(r"^```(.+)$", text, re.MULTILINE)}
+    assert {block for block in fenced if block[1] != "console aws"} == {*TESTED_BY, *NOT_RUN}
+    for (page, _), test in TESTED_BY.items():
+        assert re.search(rf"\b{Path(page).stem}\b", (ROOT / "tests" / test).read_text()), (page, test)
+    tagged = re.findall(r"^```console aws\n(.*?)^```$", "".join(pages.values()), re.MULTILINE | re.DOTALL)
+    commands = re.findall(
+        r"(?:^\$ (?:\w+=\$\()?|\| )(?!printf)((?:aws \S+ |git |make |sam |cd |read )?\S+)",
+        "".join(tagged),
+        re.MULTILINE,
+    )
+    assert sorted(set(commands)) == NEED_AWS.split("\n")[1:-1]
+
+
+@pytest.mark.parametrize("page", OPERATORS)
 def test_every_block_is_of_a_kind_that_is_tested(page: str) -> None:
-    kinds = set(re.findall(r"^```(.+)$", text(page), re.MULTILINE))
-    assert kinds <= {"sh", "console", "console aws"}
+    assert set(re.findall(r"^```(.+)$", text(page), re.MULTILINE)) <= {"sh", "console", "console aws"}
     for block in blocks(page, "sh"):
-        for command in block.splitlines():
-            words = command.removeprefix("line-requests --stack prod ").split()
-            assert words[0] != "line-requests", command
-            cli.app.parse_args(words, exit_on_error=False, print_error=False)
+        assert all(line.split()[0] in {"line-requests", "aws", "jq"} for line in block.splitlines()), block
     for block in blocks(page, "console aws"):
         assert all(line.startswith("$ ") for line in block.splitlines()), block
 
@@ -143,7 +207,7 @@ def test_secrets_reach_no_arguments_and_no_history(tmp_path: Path) -> None:
     ]
     done = subprocess.run(
         ["bash", "-c", "set -o history\n" + "\n".join(commands) + "\nhistory"],
-        input="rk_test_1\nrk_test_2\nwhsec_2\n",
+        input="rk_test_0\nrk_test_1\nrk_test_2\nwhsec_2\n",
         env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "RECORD": str(tmp_path / "record")},
         capture_output=True,
         text=True,

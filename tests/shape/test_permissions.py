@@ -44,11 +44,13 @@ def test_function_may_do_only_what_it_does(resources: Json, function: str) -> No
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_function_reads_and_writes_only_its_partitions(resources: Json, function: str) -> None:
-    readable, writable = set[str](), set[str]()
+    readable, writable, on_table = set[str](), set[str](), set[str]()
     for actions, statement in statements(resources, function):
         if statement["Resource"] == TABLE:
+            on_table |= actions
             readable |= leading_keys(statement) if actions & READ else set()
             writable |= leading_keys(statement) if actions - READ else set()
+    assert on_table == {action for action in GRANTED[function] if action.startswith("dynamodb:")}
     assert readable == PARTITIONS[function]
     assert writable <= {"W#*", "RECONCILER"}
     assert ("RECONCILER" in writable) == (function == "Reconciler")
@@ -77,8 +79,8 @@ def test_secret_and_bus_grants_name_this_stacks_own(resources: Json) -> None:
 
 def test_only_the_reconciler_reads_the_indexes(resources: Json) -> None:
     indexes = [{"Fn::Sub": [f"${{Table}}/index/{name}", {"Table": TABLE}]} for name in ("due", "operator")]
-    granted = [(f, statement["Resource"]) for f in FUNCTIONS for _, statement in statements(resources, f)]
-    assert [(f, resource) for f, resource in granted if "/index/" in str(resource)] == [("Reconciler", indexes)]
+    granted = [(f, actions, one["Resource"]) for f in FUNCTIONS for actions, one in statements(resources, f)]
+    assert [grant for grant in granted if "/index/" in str(grant)] == [("Reconciler", {"dynamodb:Query"}, indexes)]
 
 
 def test_no_secret_is_in_the_template(template_text: str, resources: Json) -> None:

@@ -1,4 +1,8 @@
+from pathlib import Path
+
 from tests.shape.cloudformation import Json, decided, of_type
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_table_outlives_the_stack_and_can_be_restored(resources: Json) -> None:
@@ -51,3 +55,8 @@ def test_operator_is_told_what_no_payment_window_means(template: Json) -> None:
     assert "72 is recommended" in window["Description"]
     assert "With 0 it is never canceled" in window["Description"]
     assert "blocks every new request" in window["Description"]
+    page = " ".join((ROOT / "docs/deploy.md").read_text().split())
+    note = page.partition("**`PaymentWindowHours`.**")[2].partition("```")[0]
+    assert "until it is paid or canceled every new request of that workspace is answered 409" in note
+    assert "With 0 an unpaid request waits without limit, so an abandoned payment locks its workspace" in note
+    assert "Set 72 unless your clients rely on `expiresAt: null`" in note

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,32 +83,31 @@ def files(folders: tuple[str, ...], suffixes: set[str]) -> list[Path]:
     return sorted(path for path in found if path.suffix in suffixes and path.is_file() and path != Path(__file__))
 
 
-@cache
-def syntax(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+def syntax(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
 
 
-def functions(tree: ast.Module) -> Iterator[tuple[str, int]]:
+def functions(nodes: list[ast.AST]) -> Iterator[tuple[str, int]]:
     """Functions and classes, with their lines."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name, node.lineno
 
 
-def definitions(tree: ast.Module) -> Iterator[tuple[str, int]]:
+def definitions(nodes: list[ast.AST]) -> Iterator[tuple[str, int]]:
     """Functions, classes and fields of classes."""
-    yield from functions(tree)
-    for node in ast.walk(tree):
+    yield from functions(nodes)
+    for node in nodes:
         if isinstance(node, ast.ClassDef):
             for field in node.body:
                 if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                     yield field.target.id, field.lineno
 
 
-def names(tree: ast.Module) -> Iterator[tuple[str, int]]:
+def names(nodes: list[ast.AST]) -> Iterator[tuple[str, int]]:
     """All that a file gives a name to; what it only uses is named where it is defined."""
-    yield from definitions(tree)
-    for node in ast.walk(tree):
+    yield from definitions(nodes)
+    for node in nodes:
         match node:
             case ast.arg(arg=name) | ast.keyword(arg=str(name)):
                 yield name, node.lineno
@@ -123,11 +121,11 @@ def test_no_name_is_retired() -> None:
     product = {*files(("layers", "functions"), {".py"})}
     found = set[str]()
     for path in files(CODE, {".py"}):
-        tree = syntax(path)
-        bad = [(name, line, RETIRED[name]) for name, line in names(tree) if name in RETIRED]
-        bad += [(name, line, LOCAL_ONLY[name]) for name, line in definitions(tree) if name in LOCAL_ONLY]
+        nodes = syntax(path)
+        bad = [(name, line, RETIRED[name]) for name, line in names(nodes) if name in RETIRED]
+        bad += [(name, line, LOCAL_ONLY[name]) for name, line in definitions(nodes) if name in LOCAL_ONLY]
         if path in product:
-            bad += [(name, line, NO_FUNCTION[name]) for name, line in functions(tree) if name in NO_FUNCTION]
+            bad += [(name, line, NO_FUNCTION[name]) for name, line in functions(nodes) if name in NO_FUNCTION]
         found |= {f"{path.relative_to(ROOT)}:{line}: {name}, now {instead}" for name, line, instead in bad}
     assert not found, "\n".join(sorted(found))
 

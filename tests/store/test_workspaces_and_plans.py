@@ -133,6 +133,15 @@ def test_due_index_finds_what_is_due_and_nothing_else(world: World) -> None:
     assert due(world, NOW_MS + 2**40) == [Due("acme", None)], "the workspace's quantities"
 
 
+def test_line_of_which_nothing_is_due_any_more_leaves_the_due_index(world: World) -> None:
+    """[47]"""
+    world.workspace(purchased_phone=Allowance(1))
+    line = world.added(due_at_ms=NOW_MS)
+    world.lines.set_due(line, None)
+    assert due(world, NOW_MS) == []
+    assert world.line(line).due_at_ms is None
+
+
 def test_due_index_starts_with_the_longest_overdue(world: World) -> None:
     """[47]"""
     lines = [new_line(status=Status.AWAITING_PAYMENT, due_at_ms=NOW_MS - number % 7) for number in range(40)]

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+# What a text can tell a person to do next; the others are fixed by the contract, or name the field that is wrong.
+ADVICE = re.compile(r"\b(apply|ask|cancel|choose|fix|pay|read|release|retry|subscribe|wait)\b", re.IGNORECASE)
+WITH_ADVICE = {403, 409, 502, 503}
+
 OPENAPI = Path(__file__).parents[2] / "openapi.yaml"
 
 
@@ -38,6 +42,9 @@ def check(answer: httpx.Response) -> None:
     assert answer.headers["content-type"].split(";")[0] == "application/json", response
     problems = [error.message for error in _validator(method, path, str(answer.status_code)).iter_errors(answer.json())]
     assert not problems, f"{response}: {problems}"
+    if answer.status_code in WITH_ADVICE:
+        told = answer.json()
+        assert ADVICE.search(told.get("message") or told["error"]), f"no advice: {response}"
     headers = {name: _resolved(header) for name, header in described.get("headers", {}).items()}
     for name, header in headers.items():
         assert name in answer.headers or not header.get("required"), f"{name} is missing: {response}"

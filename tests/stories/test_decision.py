@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import stripe
 
 
-def test_included_line_is_provisioned_without_stripe_call(world: World, workspace: Workspace) -> None:
+def test_included_line_is_provisioned_without_stripe_call(workspace: Workspace) -> None:
     """[15] 201 provisioning, not_required, no Stripe call."""
-    calls = world.calls()
+    calls = workspace.calls()
     created = workspace.create()
     assert (created.status_code, created.json()) == (
         201,
@@ -69,10 +69,10 @@ def test_invoice_belongs_to_workspace_customer_and_names_the_line(workspace: Wor
     assert (invoice["amount_due"], invoice["currency"], invoice["auto_advance"]) == (amount, "usd", False)
 
 
-def test_paid_request_makes_three_stripe_calls(world: World, workspace: Workspace) -> None:
+def test_paid_request_makes_three_stripe_calls(workspace: Workspace) -> None:
     """[16] Create, item, finalize: one invoice."""
     workspace.included()
-    calls = world.calls()
+    calls = workspace.calls()
     assert workspace.create().status_code == 201
     made = [(call.method, re.sub(r"in_\w+", "{id}", call.path)) for call in calls()]
     assert made == [("POST", "/v1/invoices"), ("POST", "/v1/invoiceitems"), ("POST", "/v1/invoices/{id}/finalize")]
@@ -137,7 +137,7 @@ def test_line_type_that_plan_does_not_grant_is_forbidden(
     workspace = world.workspace(plan)
     for body in taken:
         workspace.included(body)
-    calls, before = world.calls(), workspace.lines()
+    calls, before = workspace.calls(), workspace.lines()
     refused = workspace.create(asked)
     body = refused.json()
     assert (refused.status_code, body["success"], body["status"]) == (403, False, "forbidden_line_type")

@@ -215,8 +215,7 @@ def test_poll_refreshes_hosted_url(world: World, workspace: Workspace) -> None:
     """[39] Stripe's hosted pages get new addresses: the poll answers and stores the current one."""
     line = workspace.awaiting()["line"]
     moved = f"{line['paymentLinkUrl']}-moved"
-    account = world.stack.double._account  # noqa: SLF001 - no public control moves a page
-    account.get("invoice", line["stripeInvoiceId"])["hosted_invoice_url"] = moved
+    world.stack.double.alter_invoice(line["stripeInvoiceId"], hosted_invoice_url=moved)
     body = consistent(workspace.get(line["_id"]))
     assert (body["paymentUrl"], body["line"]["paymentLinkUrl"]) == (moved, moved)
     assert workspace.line(line["_id"])["paymentLinkUrl"] == moved

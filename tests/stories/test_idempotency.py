@@ -54,6 +54,21 @@ def test_quoted_and_unicode_keys_in_the_header_are_kept_as_they_are(workspace: W
     assert fresh(create(key.strip("\"'") if key[0] in "\"'" else f"{key}2"))
 
 
+@pytest.mark.parametrize("values", [["k", "k"], ["k, k"], ["k,k,k"], ["k", "k, k"]])
+def test_header_that_a_proxy_doubled_is_one_key(workspace: Workspace, values: list[str]) -> None:
+    """[28] Sent twice or joined by commas: one line and one invoice; different values are 400."""
+    workspace.included()
+    first = workspace.create(key="k")
+
+    def create(*keys: str) -> httpx.Response:
+        headers = [("Authorization", f"Bearer {workspace.api_key}"), *(("Idempotency-Key", key) for key in keys)]
+        return workspace.world.send("POST", LINES, json=PHONE, headers=headers)
+
+    assert replayed(create(*values), first)
+    assert create(*values, "j").status_code == 400
+    assert (len(workspace.lines()), len(workspace.invoices())) == (2, 1)
+
+
 @pytest.mark.parametrize("key", [None, "", "   "])
 def test_blank_key_means_none(world: World, key: str | None) -> None:
     """[28] [32] Without a key two equal requests are two lines."""
@@ -64,10 +79,10 @@ def test_blank_key_means_none(world: World, key: str | None) -> None:
     assert len(workspace.lines()) == 3
 
 
-def test_included_request_replays_its_201(world: World, workspace: Workspace) -> None:
+def test_included_request_replays_its_201(workspace: Workspace) -> None:
     """[29] The original status and body; nothing is created, no Stripe call is made."""
     first = workspace.create(key="k")
-    calls = world.calls()
+    calls = workspace.calls()
     for _ in range(3):
         assert replayed(workspace.create(key="k"), first)
     eventually(lambda: workspace.status(first.json()["line"]["_id"]) == "active")

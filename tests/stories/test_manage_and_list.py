@@ -66,6 +66,9 @@ def test_action_on_settled_line_is_409(world: World, workspace: Workspace, actio
     eventually(lambda: workspace.status(line_id) == status)
     assert conflicts(workspace, line_id, action, status)
     assert workspace.status(line_id) == status
+    advice = "Read the line again." if action == "payment_link" else "Release it."
+    advice = "Wait until it is active or failed, then release it." if status == "provisioning" else advice
+    assert workspace.manage(line_id, action).json()["message"].endswith(f". {advice}")
 
 
 def test_cancel_of_paid_line_is_409_when_webhook_was_lost(world: World, workspace: Workspace) -> None:
@@ -266,6 +269,6 @@ def test_list_makes_no_stripe_call(world: World, workspace: Workspace) -> None:
     world.webhooks("drop")
     created = workspace.awaiting()
     world.pay(created["paymentUrl"])
-    calls = world.calls()
+    calls = workspace.calls()
     assert workspace.line(created["line"]["_id"]) == created["line"]
     assert calls() == []

@@ -12,8 +12,8 @@ import pytest
 from line_requests.storage.records import due_shard
 from tests.local.demo import ADD_ON_PRICES, BASE_PRICES
 from tests.local.ministack import ROOT
-from tests.local.stack import LocalStack
 from tests.stories.world import Workspace, World, eventually, world_on
+from tests.trace.check import checked_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ BASE, PHONE = BASE_PRICES["starter"], ADD_ON_PRICES["purchased_phone"]
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
     """A stack of their own: time in this process follows its clock until it stops."""
-    with LocalStack() as stack, world_on(stack) as world:
+    with checked_stack() as stack, world_on(stack) as world:
         yield world
 
 

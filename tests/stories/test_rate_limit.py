@@ -44,10 +44,10 @@ def test_only_create_counts_and_only_in_its_workspace(world: World, workspace: W
     assert other.create().status_code == 201
 
 
-def test_replays_count_and_429_changes_nothing(world: World, workspace: Workspace) -> None:
+def test_replays_count_and_429_changes_nothing(workspace: Workspace) -> None:
     """[35] A refused request does not extend the wait."""
     first = workspace.create(key="k")
-    calls = world.calls()
+    calls = workspace.calls()
     workspace.use_up()
     answers = together(8, lambda _: workspace.create(key="k"))
     assert 429 in {answer.status_code for answer in answers}

@@ -33,9 +33,9 @@ def refund(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
-    def run(line_id: str) -> Json:
+    def run(line_id: str, *options: str) -> Json:
         capsys.readouterr()
-        assert cli.main(["--stack", STACK_NAME, "--json", "line", "refund", line_id, "--yes"]) == cli.DONE
+        assert cli.main(["--stack", STACK_NAME, "--json", "line", "refund", line_id, "--yes", *options]) == cli.DONE
         view: Json = json.loads(capsys.readouterr().out)
         return view
 
@@ -98,6 +98,27 @@ def test_failed_paid_line_is_released_and_refunded_once(
     eventually(lambda: world.alarmed("Reversal", line_id))
     assert refund(line_id)["givenBack"]
     assert not stored(world, line_id).refund_due
+
+
+def test_refund_that_was_sent_outside_stripe_stays_settled(
+    world: World, workspace: Workspace, refund: Callable[..., Json]
+) -> None:
+    """[55] Neither the bank's refusal, heard once more, nor the reconciler sets the flag again."""
+    line_id, invoice_id = paid(world, workspace, "failed")
+    refund(line_id)
+    [note] = credit_notes(world, invoice_id)
+    world.stack.double.fail_refund(note["refunds"][0]["refund"])
+    eventually(lambda: stored(world, line_id).refund_due)
+    view = refund(line_id, "--sent-outside", "bank transfer 4711")
+    assert view["recorded"] == [
+        {"invoice": invoice_id, "amount": {"amount": 1500, "currency": "usd"}, "reference": "bank transfer 4711"}
+    ]
+    failure = next(event for event in world.stack.double.all_of("event") if event["type"] == "refund.failed")
+    world.stack.double.resend_event(failure["id"])
+    world.quiet()
+    world.reconcile()
+    assert not stored(world, line_id).refund_due
+    assert refund(line_id)["givenBack"] == []
 
 
 def test_refund_by_hand_clears_the_flag(world: World, workspace: Workspace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -212,6 +213,19 @@ class Workspace:
             assert len(answers) < 100, "a hundred requests in a row were allowed"
             answers.append(self.create({}))
         return answers
+
+    def calls(self) -> Callable[[], list[LoggedRequest]]:
+        """The calls that the product makes to Stripe about this workspace from now on; others may have late ones."""
+        calls = self.world.calls()
+        return lambda: [call for call in calls() if self.customer in (call.params.get("customer"), self._payer(call))]
+
+    def _payer(self, call: LoggedRequest) -> str:
+        """Whom the invoice belongs to that a call names; this customer for what names none."""
+        found = re.search(r"in_\w+", call.path)
+        named = [i for i in self.world.stack.double.all_of("invoice") if found and i["id"] == found[0]]
+        if named:
+            return str(named[0]["customer"])
+        return "another" if "customer" in call.params else self.customer
 
     def invoices(self) -> list[Json]:
         """The invoices of this workspace's lines at Stripe, newest first, in any state."""

@@ -1,7 +1,8 @@
-"""Random requests, dashboard actions and months: the double never breaks, amounts add up, periods are current."""
+"""Random requests, dashboard actions and months: the double never breaks, amounts add up, every act is told of."""
 
 from __future__ import annotations
 
+import copy
 import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import stripe
 from tests.local.stripe_double.dashboard import ACTIONS
 from tests.local.stripe_double.errors import ApiError
 from tests.stripe_double.shop import DAY
+from tests.trace.recorder import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +31,8 @@ class History:
     def __init__(self, shop: Shop, seed: int) -> None:
         self.shop, self.double, self.v1 = shop, shop.double, shop.v1
         self.chance = random.Random(seed)
+        self.told: dict[tuple[str, str], Any] = {}
+        self.double.on_act = self.note
         self.prices = [
             shop.price(amount, interval=interval) for amount in (0, 30, 3100) for interval in ("week", "month", "year")
         ]
@@ -47,6 +51,9 @@ class History:
             self.break_or_mend_card,
             self.force_status,
         ]
+
+    def note(self, _began_ns: int, changed: list[tuple[str, str, object]]) -> None:
+        self.told |= {(kind, name): copy.deepcopy(found) for kind, name, found in changed}
 
     def step(self) -> None:
         with suppress(stripe.InvalidRequestError, stripe.CardError, ApiError, IndexError):
@@ -148,6 +155,9 @@ class History:
             assert 0 <= invoice["amount_remaining"] <= invoice["amount_due"], invoice
             assert invoice["status"] != "paid" or invoice["amount_remaining"] == 0, invoice
             assert invoice["subtotal"] == sum(line["amount"] for line in invoice["lines"]["data"]), invoice
+        for kind in KINDS:
+            for found in self.double.all_of(kind):
+                assert self.told[kind, found["id"]] == found, "an act was not told of, or not all of it"
         for subscription in self.double.all_of("subscription"):
             for item in subscription["items"]["data"] if subscription["status"] in RUNNING else []:
                 assert item["current_period_start"] <= now < item["current_period_end"], subscription

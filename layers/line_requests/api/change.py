@@ -31,7 +31,9 @@ def _cancel(deployment: Deployment, clock: Clock, line: Line) -> Response:
     if line.awaiting:
         raise PaymentUnderWay(line, "A payment is under way; the request is canceled if it fails. Read the line again.")
     if line.status is not Status.CANCELED:
-        raise NotInThisStatus(line, f"A line in status {line.status} cannot be canceled. Release it once it is active.")
+        waiting = line.status is Status.PROVISIONING
+        instead = "Wait until it is active or failed, then release it" if waiting else "Release it"
+        raise NotInThisStatus(line, f"A line in status {line.status} cannot be canceled. {instead}.")
     return responses.line_status(line, deployment.settings.window_ms)
 
 

@@ -32,7 +32,7 @@ def read_submission(document: Mapping[str, Any]) -> Submission:
         first = error.errors(include_url=False, include_input=False)[0]
         text = str(first["ctx"]["error"])
         # Every such text begins with the field's name.
-        raise Invalid(text, text.split(maxsplit=1)[0]) from None
+        raise Invalid(text, text.partition(" ")[0]) from None
 
 
 def read_action(request: Request, actions: Mapping[str, object]) -> str:

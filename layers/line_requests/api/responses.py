@@ -140,7 +140,7 @@ def _in_progress(error: RequestInProgress) -> Response:
 
 
 def _rate_limited(error: RateLimited) -> Response:
-    body = {"error": "Rate limit exceeded", "retryAfterMs": error.retry_after_ms}
+    body = {"error": str(error), "retryAfterMs": error.retry_after_ms}
     return respond(429, body, Retry_After=str(math.ceil(error.retry_after_ms / 1000)))
 
 

@@ -56,7 +56,7 @@ class Reversals:
             # The customer was deleted; Stripe still shows the invoice.
             listed = [self._invoice(line.invoice_id)] if line.invoice_id else []
         return [
-            self._paid(invoice, line.id)
+            self._paid(invoice, line)
             for invoice in listed
             if (invoice.get("metadata") or {}).get("line_id") == line.id
             and invoice["status"] in {"open", "paid", "uncollectible"}
@@ -67,7 +67,7 @@ class Reversals:
             invoice: Json = self._client.v1.invoices.retrieve(invoice_id).to_dict()
         return invoice
 
-    def _paid(self, invoice: Json, line_id: str) -> PaidInvoice:
+    def _paid(self, invoice: Json, line: Line) -> PaidInvoice:
         by_card: dict[str, int] = {}
         for payment in self._list("/v1/invoice_payments", invoice=invoice["id"], status="paid"):
             if intent := _id(payment["payment"].get("payment_intent")):
@@ -82,18 +82,19 @@ class Reversals:
             credited_unpaid=invoice.get("pre_payment_credit_notes_amount") or 0,
             by_card=by_card,
             refunds=tuple(
-                Refund(one["id"], one["status"] or "", one["amount"], intent, ours=_is_ours(one, line_id))
+                Refund(one["id"], one["status"] or "", one["amount"], intent, ours=_is_ours(one, line.id))
                 for intent in by_card
                 for one in self._list("/v1/refunds", payment_intent=intent)
             ),
             credit_notes=tuple(
-                _credit_note(one, line_id) for one in self._list("/v1/credit_notes", invoice=invoice["id"])
+                _credit_note(one, line.id) for one in self._list("/v1/credit_notes", invoice=invoice["id"])
             ),
             disputes=tuple(
                 Dispute(one["id"], one["status"], one["amount"], intent)
                 for intent in by_card
                 for one in self._list("/v1/disputes", payment_intent=intent)
             ),
+            sent_outside=line.sent_outside(invoice["id"]),
         )
 
     def _list(self, path: str, **params: str) -> Iterator[Json]:

@@ -221,6 +221,10 @@ class Line:
         """The invoice whose payment `refund_due` is about."""
         return self.refund_invoice_id or self.invoice_id
 
+    def sent_outside(self, invoice_id: str) -> int:
+        """What an operator has sent back of an invoice's payment outside Stripe, in minor units."""
+        return sum(reversal.amount for reversal in self.reversals if reversal.invoice_id == invoice_id)
+
     @property
     def half_made(self) -> bool:
         """Whether its invoice is not finalized: no hosted URL is stored yet."""

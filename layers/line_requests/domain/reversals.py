@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 SUCCEEDED = "succeeded"
 REFUND_FAILED = frozenset({"failed", "canceled"})
 LOST = "lost"
+SENT_OUTSIDE = "sent_outside_stripe"
 
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
-    """A refund, dispute or credit note in one of its statuses, as it was heard of (contract 55)."""
+    """A refund, dispute or credit note in one of its statuses, or what was sent outside Stripe (contract 55)."""
 
     at_ms: int
     id: str
+    """Stripe's; of what was sent outside Stripe, the operator's reference."""
     cause: str
     """`refund_succeeded`, `dispute_needs_response`, `credit_note_issued`, …: the kind and Stripe's status."""
     amount: int
     currency: str
+    invoice_id: str | None = None
+    """Whose payment was sent back outside Stripe; of its own objects, Stripe knows the invoice."""
 
     @property
     def failed(self) -> bool:
@@ -34,7 +38,7 @@ class Refund:
     status: str
     amount: int
     payment_intent: str
-    ours: bool = False
+    ours: bool
     """Whether the operator's command made it."""
 
     @property
@@ -102,6 +106,8 @@ class PaidInvoice:
     refunds: tuple[Refund, ...] = ()
     credit_notes: tuple[CreditNote, ...] = ()
     disputes: tuple[Dispute, ...] = ()
+    sent_outside: int = 0
+    """What an operator has sent back outside Stripe."""
 
     @property
     def settled(self) -> int:
@@ -122,7 +128,7 @@ class PaidInvoice:
 
     @property
     def kept(self) -> int:
-        """What Stripe does not say to have gone back (contract 55)."""
+        """What neither Stripe nor an operator says to have gone back (contract 55)."""
         returned = sum(refund.amount for refund in self.refunds if refund.status == SUCCEEDED)
         return max(0, self.settled - returned - self._returned_otherwise)
 
@@ -135,7 +141,7 @@ class PaidInvoice:
     @property
     def _returned_otherwise(self) -> int:
         notes = sum(note.to_balance + note.out_of_band for note in self.credit_notes if note.counts)
-        return notes + sum(dispute.amount for dispute in self.disputes if dispute.status == LOST)
+        return notes + sum(dispute.amount for dispute in self.disputes if dispute.status == LOST) + self.sent_outside
 
     def credit(self) -> Credit | None:
         """Gives back what was paid, and takes off what is still owed; None when there is nothing left to do."""

@@ -27,8 +27,8 @@ FEED_SLICE_REVERSALS = 200
 # Events may become visible out of order: the last minute stays open, and five are read again.
 FEED_OPEN_S = 60
 FEED_OVERLAP_S = 300
-# Stripe's clock and ours may differ by this much.
-SKEW_S = 5
+# Two clocks, of ours or Stripe's, may differ by this much. A change is read again by the runs of a minute at most.
+SKEW_S = 60
 # From so many invoices on, lists of a hundred are cheaper than single reads.
 LIST_FROM = 20
 # As many as the table's client has connections, for work that reads only the table.

@@ -10,7 +10,7 @@ from line_requests.domain.errors import (
     ReplayedFailure,
 )
 from line_requests.domain.model import Line, PaymentStatus, Status, VoidReason
-from line_requests.domain.reversals import Credit, PaidInvoice
+from line_requests.domain.reversals import SENT_OUTSIDE, Credit, PaidInvoice, Reversal
 from line_requests.flows.leases import Until
 from line_requests.flows.lifecycle import Lifecycle
 from line_requests.flows.provisioning import release
@@ -57,6 +57,48 @@ class Refunds:
             line = self._lifecycle.cancel(clock, line, VoidReason.CANCELED)
         return self._lifecycle.reversals.sync(clock, line), given
 
+    def left_outside(self, clock: Clock, line: Line, reference: str) -> list[Reversal]:
+        """What an operator who has sent the money back outside Stripe would record; changes nothing.
+
+        Raises NotInThisStatus when nothing is left to send, or while the request awaits payment.
+        """
+        return self._outside(clock, line, reference)[0]
+
+    def record_outside(self, clock: Clock, line: Line, reference: str) -> tuple[Line, list[Reversal]]:
+        """Records that what is left was sent back outside Stripe, once for each reference; releases a failed line.
+
+        Returns the line and what is recorded under the reference. Raises as `left_outside`.
+        """
+        for _ in range(ROUNDS):
+            if known := [one for one in line.reversals if (one.id, one.cause) == (reference, SENT_OUTSIDE)]:
+                return line, known
+            sent, refund_due = self._outside(clock, line, reference)
+            if _fails_paid(line):
+                # Released first: a line that was refunded could still be provisioned again.
+                line = release(self._lines, line, clock.now_ms(), RELEASED_BY_OPERATOR)
+                continue
+            stored = self._lines.save_reversals(line, sent, refund_due=refund_due)
+            if stored is not None:
+                return self._lifecycle.reversals.sync(clock, stored), sent
+            line = self._lines.get(line.workspace_id, line.id) or line
+        raise BillingUnavailable("other callers keep changing the line", line_id=line.id)
+
+    def _outside(self, clock: Clock, line: Line, reference: str) -> tuple[list[Reversal], bool]:
+        """What was sent outside Stripe, and whether something else is still on its way."""
+        if line.awaiting:
+            raise NotInThisStatus(line, f"The line {line.id} awaits payment. Refund or cancel the request instead.")
+        invoices = _owed(line, self._lifecycle.connect(clock))
+        sent = [
+            Reversal(clock.now_ms(), reference, SENT_OUTSIDE, invoice.to_return, invoice.currency, invoice.id)
+            for invoice in invoices
+            if invoice.to_return
+        ]
+        if not sent:
+            raise NotInThisStatus(
+                line, f"Nothing is left to send for the line {line.id}: it went back, or is on its way."
+            )
+        return sent, any(invoice.kept > invoice.to_return for invoice in invoices)
+
 
 def _issue(line: Line, left: Left, billing: Billing) -> Left:
     """Issues what is left until nothing is; returns what was issued."""
@@ -85,6 +127,11 @@ def _fails_paid(line: Line) -> bool:
 
 
 def _left(line: Line, billing: Billing) -> Left:
+    return [(invoice, credit) for invoice in _owed(line, billing) if (credit := invoice.credit()) is not None]
+
+
+def _owed(line: Line, billing: Billing) -> list[PaidInvoice]:
+    """The invoices whose payment has to go back; raises NotInThisStatus when no refund is due."""
     invoices = billing.reversals.of_line(line)
     if line.awaiting:
         owed = [invoice for invoice in invoices if invoice.partly_paid or invoice.credited_in_full]
@@ -96,4 +143,4 @@ def _left(line: Line, billing: Billing) -> Left:
         owed = to_refund(line, invoices)
         if not (owed or line.refund_due or line.owes_refund):
             raise NotInThisStatus(line, f"The line {line.id} is {line.status}, and no refund of it is due.")
-    return [(invoice, credit) for invoice in owed if (credit := invoice.credit()) is not None]
+    return owed

@@ -6,7 +6,7 @@ from line_requests.clock import wall_time_ms
 from line_requests.domain.bodies import submission_body
 from line_requests.domain.model import ApiKey, Line, Workspace
 from line_requests.domain.prices import Plan
-from line_requests.domain.reversals import Credit, PaidInvoice
+from line_requests.domain.reversals import Credit, PaidInvoice, Reversal
 from line_requests.operator import commands
 from line_requests.operator.listing import Listed
 from line_requests.operator.refusal import Row
@@ -129,6 +129,22 @@ def refund_view(line: Line, left: Sequence[tuple[PaidInvoice, Credit]], *, done:
         view["note"] = "the refund is on its way: the flag is cleared when Stripe says that it succeeded"
     elif not given:
         view["note"] = "nothing is left to give back"
+    return view
+
+
+def outside_view(line: Line, sent: Sequence[Reversal], *, done: bool) -> Row:
+    """What is recorded as sent back outside Stripe, or would be, of each invoice."""
+    view: Row = {
+        "line": line.id,
+        "workspace": line.workspace_id,
+        "status": str(line.status),
+        "refundDue": line.refund_due,
+        "recorded" if done else "toRecord": [
+            {"invoice": one.invoice_id, "amount": Money(one.amount, one.currency), "reference": one.id} for one in sent
+        ],
+    }
+    if done and line.refund_due:
+        view["note"] = "something else is still due, or on its way at Stripe"
     return view
 
 

@@ -7,7 +7,6 @@ import pickle
 import re
 import secrets
 import sys
-import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -16,15 +15,19 @@ from typing import TYPE_CHECKING
 import stripe
 from starlette.responses import Response
 
+from .acts import Acts
 from .errors import ApiError, ApiResponse, Json, bad_request, json_response, rate_limited, server_error
 from .idempotency import Fault, FaultKind, Faults, IdempotencyKeys, RateLimiter
 from .params import check, parse_form
 from .routes import Route, find_route
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
 
     from .account import Account
+    from .acts import OnAct
 
 _KEY = re.compile(r"(sk|rk)_test_\w+")
 _HANG_POLL_S = 0.02
@@ -54,8 +57,9 @@ class Api:
         self.request_log: list[LoggedRequest] = []
         self.revoked_api_keys: set[str] = set()  # 401
         self.forbidden_api_keys: set[str] = set()  # 403, a restricted key without the scope
+        self.on_answer: Callable[[LoggedRequest, bytes], None] | None = None
         self._account = account
-        self._lock = threading.RLock()  # requests run on the server's one thread, controls on any
+        self._lock = Acts(account)
         self._hang_s = hang_s
         self._faults = Faults()
         self._keys = keys
@@ -78,6 +82,15 @@ class Api:
     @calls_per_second_per_endpoint.setter
     def calls_per_second_per_endpoint(self, limit: float | None) -> None:
         self._limiter.calls_per_second = limit
+
+    @property
+    def on_act(self) -> OnAct | None:
+        """Is told of every act that changed something, before the next one begins."""
+        return self._lock.on_act
+
+    @on_act.setter
+    def on_act(self, on_act: OnAct | None) -> None:
+        self._lock.on_act = on_act
 
     def reset_request_log(self) -> None:
         with self._lock:
@@ -126,6 +139,8 @@ class Api:
             response = server_error().response()
         call.status = response.status
         call.replayed = ("Idempotent-Replayed", "true") in response.headers
+        if self.on_answer is not None:
+            self.on_answer(call, response.body)
         if fault and fault.kind == "timeout_after":
             deadline = time.monotonic() + self._hang_s
             while not fault.released.is_set() and time.monotonic() < deadline:  # noqa: ASYNC110 - set by other threads

@@ -49,7 +49,14 @@ class Controls(Dashboard):
     def forget_invoice(self, invoice_id: str) -> None:
         """Make an invoice unknown from now on, as a key of another account would find it."""
         with self._lock:
-            del self._account.tables["invoice"][invoice_id]
+            self._account.note(self._account.tables["invoice"].pop(invoice_id))
+
+    def alter_invoice(self, invoice_id: str, **fields: object) -> None:
+        """Change an invoice against Stripe's rules, as only a race inside of Stripe can; no event tells of it."""
+        with self._lock:
+            invoice = self._account.get("invoice", invoice_id)
+            invoice.update(fields)
+            self._account.note(invoice)
 
     def forget_events(self) -> None:
         """Empty the feed, as a month does."""

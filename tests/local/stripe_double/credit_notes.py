@@ -215,7 +215,6 @@ def _line(account: Account, amount: int, given: Json, line: Json | None) -> Json
         "description": given.get("description") or (line and line["description"]),
         "discount_amount": 0,
         "discount_amounts": [],
-        "invoice_line_item": line and line["id"],
         "livemode": False,
         "metadata": {},
         "pretax_credit_amounts": [],
@@ -225,7 +224,7 @@ def _line(account: Account, amount: int, given: Json, line: Json | None) -> Json
         "type": given["type"],
         "unit_amount": None,
         "unit_amount_decimal": None,
-    }
+    } | ({"invoice_line_item": line["id"]} if line else {})
 
 
 def _line_tax(line: Json) -> int:

@@ -9,10 +9,10 @@ from . import credit_notes, invoice_states, invoices, payments, refunds
 from .errors import bad_request
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from .account import Account
+    from .acts import Acts
     from .errors import Json
 
 
@@ -20,7 +20,7 @@ class Dashboard:
     """Controls of one account's invoices; every method is thread-safe and refuses as Stripe would."""
 
     _account: Account
-    _lock: threading.RLock
+    _lock: Acts
 
     def touch_invoice(self, invoice_id: str, action: str, amount: int | None = None) -> Json:
         """Do one of `ACTIONS` to an invoice; return what it made or changed."""

@@ -63,12 +63,10 @@ def add_item(account: Account, fields: Json) -> Json:
         "customer_account": None,
         "date": account.now(),
         "discounts": [],
-        "frozen_fields": None,
         "invoice": None,
         "invoicing_rules": None,
         "net_amount": fields["amount"],
         "proration": False,
-        "proration_details": None,
         "quantity_decimal": str(fields["quantity"]),
         "test_clock": None,
     }
@@ -80,7 +78,7 @@ def add_item(account: Account, fields: Json) -> Json:
 
 def subscription_parent(subscription_id: str, item_id: str | None = None) -> Json:
     """Return what an item says about its subscription."""
-    details = {"subscription": subscription_id, "subscription_item": item_id}
+    details = {"subscription": subscription_id} | ({"subscription_item": item_id} if item_id else {})
     return {"subscription_details": details, "type": "subscription_details"}
 
 
@@ -136,7 +134,7 @@ def subscription_of(item: Json) -> str | None:
 
 def put_on_invoice(account: Account, item: Json, invoice: Json) -> None:
     """Attach an item to a draft as a line."""
-    subscription_item = item["parent"] and item["parent"]["subscription_details"]["subscription_item"]
+    subscription_item = item["parent"] and item["parent"]["subscription_details"].get("subscription_item")
     details = {
         "invoice_item": item["id"],
         "proration": item["proration"],

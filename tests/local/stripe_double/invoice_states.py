@@ -185,6 +185,7 @@ def _new_page(account: Account, invoice: Json, expires_at: int) -> None:
     account.pages[token] = Page(invoice["id"], expires_at)
     invoice["hosted_invoice_url"] = f"{account.url}/i/{token}"
     invoice["invoice_pdf"] = f"{account.url}/i/{token}/pdf"
+    account.note(invoice)
 
 
 def _require_status(invoice: Json, allowed: tuple[str, ...], action: str) -> None:

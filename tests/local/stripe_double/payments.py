@@ -62,6 +62,7 @@ def cancel_open(account: Account, invoice: Json) -> None:
         if payment["status"] == "open":
             payment["status"] = "canceled"
             payment["status_transitions"]["canceled_at"] = account.now()
+            account.note(payment)
             account.get("payment_intent", payment["payment"]["payment_intent"])["status"] = "canceled"
 
 

@@ -34,7 +34,6 @@ def create(account: Account, params: Json) -> Json:
         "balance_transaction": None,
         "charge": charge["id"],
         "currency": charge["currency"],
-        "destination_details": None,
         "metadata": merge_metadata({}, params.get("metadata")),
         "payment_intent": charge["payment_intent"],
         "reason": params.get("reason"),

@@ -127,6 +127,7 @@ def _finalize(account: Account, invoice: Json) -> None:
         finalize(account, {}, invoice["id"])
     except ApiError:
         invoice["auto_advance"] = False  # its event has told of it; somebody has to finalize it: assumed
+        account.note(invoice)
 
 
 def _come_due(account: Account, subscription: Json) -> None:

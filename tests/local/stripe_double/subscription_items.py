@@ -108,7 +108,6 @@ def add(account: Account, subscription: Json, given: Json, path: str) -> Json:
     item = account.add(
         "subscription_item",
         {
-            "billed_until": None,
             "billing_thresholds": None,
             "discounts": [],
             "metadata": merge_metadata({}, given.get("metadata")),

@@ -60,6 +60,7 @@ def end(account: Account, subscription: Json) -> None:
     for invoice in account.newest("invoice"):
         if invoice["customer"] == subscription["customer"] and invoice["status"] in ("draft", "open"):
             invoice |= {"auto_advance": False, "next_payment_attempt": None}
+            account.note(invoice)
     account.emit("customer.subscription.deleted", subscription)
 
 

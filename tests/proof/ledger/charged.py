@@ -13,7 +13,7 @@ class Pending(NamedTuple):
     """An invoice item of a charge in the middle of a period."""
 
     number: str
-    price: str
+    kind: str
 
 
 class Charged(NamedTuple):
@@ -36,7 +36,7 @@ class Wrong(NamedTuple):
 def charges_at(account: MemoryStripe) -> Iterator[Pending]:
     """The charges in the middle of periods, by number."""
     for item in _pending(account):
-        yield Pending(item["metadata"]["charge"], _price_of(item["product"]))
+        yield Pending(item["metadata"]["charge"], "email" if "email" in item["description"] else "purchased_phone")
 
 
 def _pending(account: MemoryStripe) -> Iterator[Json]:

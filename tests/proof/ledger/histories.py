@@ -40,6 +40,7 @@ class Life:
 
     def __init__(self, product: Product, seed: int) -> None:
         self._seed = seed
+        self._bases = plans.bases(seed)
         self.chance = random.Random(seed)
         self.it = Workspace(product, f"ledger {seed}", self.chance, FAULTS_PER_STEP, silent=self.chance.random() < 0.5)
         self._begin_s = self.it.now_s + self.chance.randrange(365 * DAY_S)
@@ -164,7 +165,7 @@ class Life:
         """A subscription, perhaps with a trial, perhaps in another currency."""
         self._subscriptions += 1
         trial_s = self.chance.choice([0, 0, 0, 14 * DAY_S, 30 * DAY_S + 5000])
-        base = self.chance.choice([*plans.BASES, "base_small", "base_large"])
+        base = self.chance.choice([*self._bases, self._bases[0], "base_large"])
         self.it.change(
             self.it.world.stripe.subscribe(
                 self._subscription,
@@ -223,7 +224,7 @@ class Life:
             return
         subscription = self.it.world.stripe.subscriptions[self._subscription]
         [before] = [i["price"]["id"] for i in subscription["items"]["data"] if i["price"]["id"] in plans.BASES]
-        after = self.chance.choice([base for base in plans.BASES if base != before])
+        after = self.chance.choice([base for base in self._bases if base != before])
         self.it.change(self.it.world.stripe.change_plan(self._subscription, before, after, self.it.now_s))
 
     def end(self) -> None:

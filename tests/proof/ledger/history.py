@@ -40,11 +40,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Reconcile:
-    """A completed reconcile; or one that failed, and the prices that it had reached by then."""
+    """A completed reconcile; or one that failed, with the kinds it charged and the prices it set by then."""
 
     at_s: int
     charged: frozenset[str] | None = None
     set: frozenset[str] | None = None
+    counted: bool = True
+    """Whether it read what the last renewal had charged."""
 
 
 @dataclass

@@ -3,8 +3,9 @@
 from tests.proof.mutants import Mutant
 
 
-def _bug(name: str, module: str, before: str, after: str) -> Mutant:
-    return Mutant(name, ((module, before, after),), ())
+def _bug(name: str, module: str, before: str, after: str, seed: int = 0) -> Mutant:
+    """`seed`: of a history that shows it."""
+    return Mutant(name, ((module, before, after),), (str(seed),))
 
 
 MUTANTS = (
@@ -93,6 +94,7 @@ MUTANTS = (
         "flows.add_ons",
         "due_at_ms = _period_end_ms(workspace.subscription)",
         "due_at_ms = None",
+        seed=4,
     ),
     _bug(
         "`bill` charges the rest of a period, too",
@@ -147,5 +149,20 @@ MUTANTS = (
         "domain.money",
         "    if now_s < period.end_s:\n        return period\n",
         "    return period\n",
+        seed=1,
+    ),
+    _bug(
+        "the first of the kinds that share a price gets all that a renewal charged",
+        "domain.money",
+        "        shares[kind] = min(quantity, count)\n",
+        "        shares[kind] = quantity\n",
+        seed=2,
+    ),
+    _bug(
+        "of the kinds that share a price the last one's quantity is set",
+        "domain.decision",
+        "owed[add_on.price] = owed.get(add_on.price, 0) + max(0, count - beyond)",
+        "owed[add_on.price] = max(0, count - beyond)",
+        seed=2,
     ),
 )

@@ -23,6 +23,7 @@ def charges(history: History) -> Iterator[Charge]:
     """Every charge, in the order of time."""
     covered: Covered = {line.kind: Counter() for line in history.lines.values()}
     quantities: dict[str, dict[str, int]] = {}
+    uncounted: list[tuple[int, dict[str, int]]] = []
     now: State | None = None
     for event in _timeline(history):
         if isinstance(event, Line):
@@ -35,16 +36,29 @@ def charges(history: History) -> Iterator[Charge]:
                 quantities = {}  # a new subscription, or another interval: Stripe charges what others put on it
             if renewed and event.status in CHARGED_STATUSES:
                 for price, places in quantities.items():
-                    for kind, count in places.items():
-                        covered[kind][event.period[1]] += count
+                    uncounted.append((event.period[1], places))
                     unit, seconds = history.unit_amounts[price][event.currency], event.period[1] - event.period[0]
                     total = sum(places.values())
                     yield Charge(f"renewal {price}", event.period, event.currency, unit * total, seconds * total)
             now = event
         elif now and now.status != "canceled":
+            for renewal in uncounted if event.counted else ():
+                _count(history, now.plan, event.at_s, renewal, covered)
+            uncounted = [] if event.counted else uncounted
             if now.status in CHARGED_STATUSES:
                 yield from _shortages(history, now, event, covered)
             quantities = _quantities(history, now, event, covered, quantities)
+
+
+def _count(history: History, plan: Plan, at_s: int, renewal: tuple[int, dict[str, int]], covered: Covered) -> None:
+    """A renewal's places are, for each kind of its price, what it owes when they are counted; the rest the first's."""
+    end_s, places = renewal
+    left = sum(places.values())
+    for kind in places:
+        count = min(left, _owed(history, plan, kind, at_s, plan.excess)) if kind in plan.grants else 0
+        covered[kind][end_s] += count
+        left -= count
+    covered[next(iter(places))][end_s] += left
 
 
 def _quantities(
@@ -116,7 +130,7 @@ def _shortages(history: History, now: State, event: Reconcile, covered: Covered)
     for kind, (_, price) in now.plan.grants.items():
         ends = sorted(covered.get(kind, Counter()).elements(), reverse=True)
         short = _owed(history, now.plan, kind, event.at_s, "keep") - sum(end >= end_s for end in ends)
-        if short <= 0 or (event.charged is not None and price not in event.charged):
+        if short <= 0 or (event.charged is not None and kind not in event.charged):
             continue
         partly = [end for end in ends if event.at_s < end < end_s][:short]
         starts = partly + [event.at_s] * (short - len(partly))

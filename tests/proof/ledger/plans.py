@@ -19,10 +19,12 @@ UNIT_AMOUNTS = {
         "phone_year": (14_999, 13_990, 22_000, 2_000_000, 46_100),
         "email": (701, 650, 999, 90_000, 2_150),
         "email_year": (7_010, 6_500, 9_990, 900_000, 21_500),
+        "any": (1_100, 1_050, 1_700, 155_000, 3_400),
     }.items()
 }
 PLANS = {
     "small": Plan("month", {"purchased_phone": (1, "phone"), "email": (1, "email")}),
+    "any": Plan("month", {"purchased_phone": (1, "any"), "email": (0, "any")}),
     "large": Plan("month", {"purchased_phone": (3, "phone_large"), "email": (2, "email")}),
     "full": Plan("month", {"purchased_phone": (0, "phone")}, first_charge="full"),
     "bill": Plan("month", {"purchased_phone": (1, "phone"), "email": (0, "email")}, excess="bill"),
@@ -30,6 +32,14 @@ PLANS = {
     "year": Plan("year", {"purchased_phone": (1, "phone_year"), "email": (1, "email_year")}),
 }
 BASES = {f"base_{name}": name for name in PLANS}
+SHARED = 2
+
+
+def bases(seed: int) -> list[str]:
+    """The base prices of a history; in every third, two kinds of a plan share their add-on price."""
+    return [base for base in BASES if base != ("base_small" if seed % 3 == SHARED else "base_any")]
+
+
 PRICES = {f"base_{name}": Price(plan.interval, 1, dict.fromkeys(CURRENCIES, 5000)) for name, plan in PLANS.items()} | {
     price: Price(plan.interval, 1, UNIT_AMOUNTS[price]) for plan in PLANS.values() for _, price in plan.grants.values()
 }

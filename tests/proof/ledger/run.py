@@ -33,8 +33,10 @@ def lived(seed: int) -> "Report":
 
 def hunted(name: str) -> tuple[str, str]:
     """Plants one bug in this process; what gave it away, or nothing."""
-    plant(next(mutant for mutant in MUTANTS if mutant.name == name))
-    for seed in range(SEEDS_PER_MUTANT):
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
+    plant(mutant)
+    first = [int(seed) for seed in mutant.scenarios]
+    for seed in [*first, *(seed for seed in range(SEEDS_PER_MUTANT) if seed not in first)]:
         report = lived(seed)
         if report.wrong.where:
             return name, f"seed {seed}: {report.wrong.where[0]}"

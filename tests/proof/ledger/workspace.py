@@ -26,8 +26,10 @@ class Progress(NamedTuple):
     """What of a reconcile's work can be seen at Stripe."""
 
     charges: dict[str, str]
-    """Prices by the number of the charge."""
+    """Kinds by the number of the charge."""
     quantities: dict[str, int]
+    counted: Any
+    """The last period whose renewal was counted, as stored."""
 
 
 class _Run(Alone):
@@ -197,11 +199,12 @@ class Workspace:
         return self.world.table.items[f"W#{stage.WORKSPACE}", "WORKSPACE"].item
 
     def _reached(self, before: Progress) -> history.Reconcile:
-        """A reconcile that failed: the prices that it began to charge, and those whose quantity it set."""
+        """A reconcile that failed: the kinds that it began to charge, and the prices whose quantity it set."""
         after = self._progress()
-        charged = {price for number, price in after.charges.items() if number not in before.charges}
-        changed = before.quantities.items() ^ after.quantities.items()
-        return history.Reconcile(self.now_s, frozenset(charged), frozenset(price for price, _ in changed))
+        charged = {kind for number, kind in after.charges.items() if number not in before.charges}
+        changed = {price for price, _ in before.quantities.items() ^ after.quantities.items()}
+        counted = before.counted != after.counted
+        return history.Reconcile(self.now_s, frozenset(charged), frozenset(changed), counted)
 
     def _progress(self) -> Progress:
         account = self.world.stripe
@@ -211,11 +214,12 @@ class Workspace:
             if subscription["status"] != "canceled"
             for item in subscription["items"]["data"]
         }
-        return Progress({charge.number: charge.price for charge in charges_at(account)} | self._stored(), quantities)
+        charges = {charge.number: charge.kind for charge in charges_at(account)}
+        return Progress(charges | self._stored(), quantities, self._item().get("counted"))
 
     def _stored(self) -> dict[str, str]:
         charge = self._item().get("pending_charge", {}).get("M")
-        return {charge["number"]["N"]: charge["product"]["S"].removeprefix("prod_")} if charge else {}
+        return {charge["number"]["N"]: charge["kind"]["S"]} if charge else {}
 
     # --- Stripe ---------------------------------------------------------------------------------
 

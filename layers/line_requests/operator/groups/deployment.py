@@ -26,7 +26,8 @@ def register(app: App) -> None:
 def doctor(*, target: Deployed) -> View:
     """Check the deployment, without changing anything; exits with 1 when it finds a fault.
 
-    Every fault names the command or page that fixes it.
+    Every fault names the command or page that fixes it. Set STRIPE_API_KEY to a key of your own, which may also read
+    webhook endpoints, the account and the customer portal.
     """
     patient = examination.Patient(target, wall_time_ms())
     rows: list[Row] = []
@@ -85,7 +86,8 @@ def smoke(
 ) -> View:
     """Prove the deployment from outside, on a workspace of its own that is removed again.
 
-    On a test-mode key with the paid story and its webhook. A provisioner hears of each line, and that it is given back.
+    With a test-mode key it also pays for a line and waits for the webhook; the key, your own in STRIPE_API_KEY, has to
+    write customers and subscriptions. The provisioner receives each line, and its release.
     """
     url = api_url or target.environment.get("API_URL")
     if not url:

@@ -9,6 +9,7 @@ from line_requests.bus.events import event_id
 from line_requests.clock import wall_time_ms
 from line_requests.domain.ids import parse_line_id
 from line_requests.domain.model import Line, Status
+from line_requests.flows.refunds import Refunds
 from line_requests.operator import commands, import_file, importing, listing, render, views
 from line_requests.operator.errors import one_line
 from line_requests.operator.groups.arguments import Deployed, Yes, confirm, read_file
@@ -17,13 +18,20 @@ from line_requests.operator.target import APPLY_BUDGET_S, Target, new_clock
 from line_requests.storage.table import TransactionCanceled
 
 app = App(name="line", help="Single line requests.", help_epilogue="")
-provisioning = App(name="provisioning", help="What provisioners say.", help_epilogue="")
+provisioning = App(name="provisioning", help="A provisioner's answers.", help_epilogue="")
 INVOICE = "in_"
+# As long as Stripe's own metadata.
+REFERENCE_MAX = 500
 
 
 def _check_line(_: type, text: str) -> None:
     if parse_line_id(text) is None and not text.startswith(INVOICE):
         raise ValueError(f"{text!r} is neither a line id, 24 hex digits, nor an invoice, in_...")
+
+
+def _check_reference(_: type, text: str | None) -> None:
+    if text is not None and (not text.strip() or len(text) > REFERENCE_MAX or not text.isprintable()):
+        raise ValueError(f"a reference is 1 to {REFERENCE_MAX} printable characters")
 
 
 LineId = Annotated[str, Parameter(help="The line's id, or its Stripe invoice.", validator=_check_line)]
@@ -126,15 +134,23 @@ def release(line: LineId, /, *, workspace: Workspace = None, yes: Yes = False, t
 Examples:
   line-requests line list --refund-due
   line-requests line refund 01a201e51d611380de40ba3c --dry-run
-  line-requests line refund 01a201e51d611380de40ba3c --yes"""
+  line-requests line refund 01a201e51d611380de40ba3c --yes
+  line-requests line refund 01a201e51d611380de40ba3c --sent-outside 'bank transfer 4711'"""
 )
-def refund(
+def refund(  # noqa: PLR0913 - the ways to refund
     line: LineId,
     /,
     *,
     workspace: Workspace = None,
     yes: Yes = False,
     dry_run: Annotated[bool, Parameter(negative="", help="Only show what would be given back.")] = False,
+    sent_outside: Annotated[
+        str | None,
+        Parameter(
+            help="You have sent the money yourself, because Stripe cannot: record that, with your reference.",
+            validator=_check_reference,
+        ),
+    ] = None,
     target: Deployed,
 ) -> View:
     """Give back what was paid for a line that cannot be had, as it was paid; again: only what is left.
@@ -143,15 +159,26 @@ def refund(
     """
     found, refunds = _find(target, line, workspace), target.deployment.refunds
     target.billing()
+    if sent_outside is not None:
+        return _record_outside(found, refunds, sent_outside.strip(), dry_run=dry_run, yes=yes)
     if dry_run:
         return views.refund_view(found, refunds.left(new_clock(), found), done=False)
-    question = f"Give back what was paid for the {found.status} line {found.id} of {found.workspace_id}?"
-    if found.status is Status.FAILED:
-        question += " It is released first."
-    confirm(question, yes=yes)
+    confirm(_question("Give back what", found), yes=yes)
     with render.status("Refunding"):
         refunded, given = refunds.give_back(new_clock(), found)
     return views.refund_view(refunded, given, done=True)
+
+
+def _record_outside(found: Line, refunds: Refunds, reference: str, *, dry_run: bool, yes: bool) -> View:
+    if dry_run:
+        return views.outside_view(found, refunds.left_outside(new_clock(), found, reference), done=False)
+    confirm(_question("Record as sent back outside Stripe what", found), yes=yes)
+    return views.outside_view(*refunds.record_outside(new_clock(), found, reference), done=True)
+
+
+def _question(what: str, found: Line) -> str:
+    released = " It is released first." if found.status is Status.FAILED else ""
+    return f"{what} was paid for the {found.status} line {found.id} of {found.workspace_id}?{released}"
 
 
 @app.command(

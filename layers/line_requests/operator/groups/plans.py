@@ -11,7 +11,7 @@ from line_requests.operator.plan_checks import Checked
 from line_requests.operator.refusal import Incomplete, Row, View
 from line_requests.operator.target import APPLY_BUDGET_S, Target, new_clock
 
-app = App(name="plans", help="What the base prices of subscriptions grant.", help_epilogue="")
+app = App(name="plans", help="Plans: the lines that a subscription's base price includes and allows.", help_epilogue="")
 
 
 def _check_file(_: type, text: str) -> None:

@@ -86,18 +86,25 @@ def unlink(workspace: WorkspaceId, organisation: Organisation, /, *, target: Dep
     return {"workspace": workspace, "unlinked": organisation}
 
 
-@app.command(help_epilogue="Examples:\n  line-requests workspace sync acme\n  line-requests workspace sync --all")
+@app.command(
+    help_epilogue="Examples:\n  line-requests workspace sync acme\n  line-requests workspace sync --all --dry-run"
+)
 def sync(
     workspace: Annotated[str | None, Parameter(help="The workspace's id.")] = None,
     /,
     *,
     every: Annotated[bool, Parameter(name="--all", negative="", help="Every workspace.")] = False,
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="Only show the plan and status that are stored, and the new ones.")
+    ] = False,
     target: Deployed,
 ) -> View:
-    """Read the subscription from Stripe."""
+    """Read the subscription from Stripe; a waiting request that need not be paid any more is included or canceled."""
     if (workspace is None) is not every:
         raise Refused("name one workspace, or all of them with --all")
-    return sync_all(target) if workspace is None else _shown(target, _sync(target, workspace))
+    if workspace is None:
+        return sync_all(target, dry_run=dry_run)
+    return _compared(target, workspace) if dry_run else _shown(target, _sync(target, workspace))
 
 
 @app.command(help_epilogue="Example:\n  line-requests workspace recount acme")
@@ -107,24 +114,37 @@ def recount(workspace: WorkspaceId, /, *, yes: Yes = False, target: Deployed) ->
     return _shown(target, counting.recount(target.deployment.stores, workspace, wall_time_ms()))
 
 
-def sync_all(target: Target) -> list[Row]:
-    """Syncs every workspace; one that fails stops nothing and is reported at the end."""
+def sync_all(target: Target, *, dry_run: bool = False) -> list[Row]:
+    """Syncs every workspace, or compares it; one that fails stops nothing and is reported at the end."""
     rows, failed = list[Row](), 0
     ids = sorted(render.count(target.deployment.stores.workspaces.ids(), "Reading the whole table"))
-    for workspace_id in render.track(ids, "Syncing workspaces"):
-        row: Row = {"workspace": workspace_id, "plan": None, "status": None, "error": None}
+    for workspace_id in render.track(ids, "Comparing workspaces" if dry_run else "Syncing workspaces"):
+        row: Row = {"workspace": workspace_id, "plan": None, "status": None}
+        row |= {"newPlan": None, "newStatus": None} if dry_run else {}
+        row["error"] = None
         try:
-            synced = _sync(target, workspace_id)
+            row |= _compared(target, workspace_id) if dry_run else _plan_and_status(_sync(target, workspace_id))
         except (Refused, LineRequestError) as error:
             failed += 1
             row["error"] = one_line(error)
-        else:
-            if synced.subscription is not None:
-                row |= {"plan": synced.subscription.plan, "status": synced.subscription.status}
         rows.append(row)
     if failed:
-        raise Incomplete(rows, f"{failed} of {len(rows)} workspaces could not be synced")
+        raise Incomplete(rows, f"{failed} of {len(rows)} workspaces could not be {'compared' if dry_run else 'synced'}")
     return rows
+
+
+def _plan_and_status(workspace: Workspace) -> Row:
+    subscription = workspace.subscription
+    return {"plan": subscription and subscription.plan, "status": subscription and subscription.status}
+
+
+def _compared(target: Target, workspace_id: str) -> Row:
+    """What is stored of the subscription and what Stripe says; nothing is written."""
+    deployment, billing = target.deployment, target.billing()
+    workspace = commands.workspace(deployment.stores.workspaces, workspace_id)
+    current = deployment.lifecycle.subscriptions.current(billing, workspace.customer)
+    new = {"newPlan": current and current.plan, "newStatus": current and current.status}
+    return {"workspace": workspace_id, **_plan_and_status(workspace), **new}
 
 
 def _sync(target: Target, workspace_id: str) -> Workspace:

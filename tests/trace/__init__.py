@@ -1,0 +1,1 @@
+"""Recorded runs of the local stack, checked against the explorer's invariants."""
