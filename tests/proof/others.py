@@ -92,7 +92,6 @@ class _Run:
         """What to go on with, by the next step."""
         self._taken = Counter[str]()
         self._known: dict[tuple[object, ...], list[Choice]] = {}
-        self._continuations: dict[Place, int] = {}
 
     def explore(self, beginnings: list[At], prefixes_max: int) -> None:
         for one in beginnings:
@@ -123,11 +122,11 @@ class _Run:
             self._left[str(next(iter(at.place.pending.values())))].append(at)
 
     def _key(self, at: At) -> tuple[object, ...]:
-        place = at.place
-        if place not in self._continuations:
-            assert place.run is not None, "a place is looked at when it is new"
-            self._continuations[place] = continuation(place, place.run)
-        return self._continuations[place], self._others.rest(at.world), at.jumped, at.faults
+        known, place = self._bench.continuations, at.place
+        if place not in known:
+            # One whose run was given up to save memory counts as itself.
+            known[place] = continuation(place, place.run) if place.run is not None else place.key
+        return known[place], self._others.rest(at.world), at.jumped, at.faults
 
     def _step(self, at: At, strand: int, step: Step) -> None:
         world = at.world

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.proof import memory_reversals, stage
-from tests.proof.actors import Call, Cast, Json, Lines, Script
+from tests.proof.actors import Call, Cast, Json, Lines, Place, Script
 from tests.proof.expressions import Typed
 from tests.proof.observations import Observer
 from tests.proof.others_account import AT_MS, AT_S, invoice_name
@@ -95,6 +95,8 @@ class Bench:
         self.product = Product()
         self.cast = Cast(self.product)
         self.observer = Observer(self.product)
+        self.continuations: dict[Place, int] = {}
+        """What each place goes on from."""
         self._empty = stage.busy(self.cast, stage.empty(self.product))
         feed = {"pk": {"S": "RECONCILER"}, "sk": {"S": "FEED"}, "watermark_s": {"N": str(AT_S - 120)}}
         self._empty = replace(self._empty, table=self._empty.table.with_item(("RECONCILER", "FEED"), feed))
