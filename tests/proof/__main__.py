@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tests.proof import mutants, releases, restores, scenarios, swarm_run
+from tests.proof import mutants, others_run, releases, restores, scenarios, swarm_run
 from tests.proof.explorer import Outcome
 from tests.proof.ledger import run as ledger
 from tests.proof.releases_breaks import BREAKS
@@ -68,21 +68,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--previous", metavar="RELEASE", help="mix the functions of this commit, or directory, with the present ones"
     )
-    options = parser.parse_args(arguments)
-    if options.ledger is not None:
-        good = ledger.main(options.ledger)
-        return 0 if good and (not options.mutants or ledger.plant_all()) else 1
-    if options.swarm is not None:
-        return 0 if swarm_run.main(options.swarm, options.seed) else 1
-    console = Console()
-    if options.previous:
-        return _two_releases(console, options)
-    if options.replay:
-        console.print(_replayed(options.replay), highlight=False, markup=False)
-        return 0
-    if options.mutant:
-        return _one_mutant(console, options.mutant)
-    return 0 if (_plant(console) if options.mutants else _prove(console, options)) else 1
+    parser.add_argument("--others", action="store_true", help="each handler against any number of others")
+    options, console = parser.parse_args(arguments), Console()
+    modes: Sequence[tuple[object, Callable[[], bool]]] = (
+        (options.others, lambda: others_run.main(options.only, bounded=options.bounded, planted=options.mutants)),
+        (options.ledger is not None, lambda: _keep_books(options)),
+        (options.swarm is not None, lambda: swarm_run.main(options.swarm, options.seed)),
+        (options.previous, lambda: _two_releases(console, options)),
+        (options.replay, lambda: _tell(console, _replayed(options.replay))),
+        (options.mutant, lambda: _tell(console, hunted(options.mutant, tell=True)[1])),
+        (options.mutants, lambda: _plant(console)),
+    )
+    run = next((run for wanted, run in modes if wanted), lambda: _prove(console, options))
+    return 0 if run() else 1
+
+
+def _keep_books(options: argparse.Namespace) -> bool:
+    return ledger.main(options.ledger) and (not options.mutants or ledger.plant_all())
+
+
+def _tell(console: Console, story: str) -> bool:
+    console.print(story or "not found", highlight=False, markup=False)
+    return bool(story)
 
 
 def _replayed(seed: str) -> str:
@@ -108,19 +115,17 @@ def _prove(console: Console, options: argparse.Namespace) -> bool:
     return good and (bool(options.only) or options.bounded or _plant(console))
 
 
-def _two_releases(console: Console, options: argparse.Namespace) -> int:
+def _two_releases(console: Console, options: argparse.Namespace) -> bool:
     """The previous release beside the present one."""
     try:
         with releases.release_of(options.previous) as release:
             if options.replay:
-                story = releases.TwoReleases(release).replay(options.replay)
-                console.print(story, highlight=False, markup=False)
-                return 0
+                return _tell(console, releases.TwoReleases(release).replay(options.replay))
             names = [name for name in releases.names(release.same, full=options.full) if options.only in name]
-            return 0 if _explore(console, names, full=True, previous=release) else 1
+            return _explore(console, names, full=True, previous=release)
     except Unusable as refusal:
-        console.print(str(refusal), highlight=False, markup=False)
-        return 2
+        _tell(console, str(refusal))
+        return False
 
 
 def _explore(console: Console, names: list[str], *, full: bool, previous: releases.Release | None = None) -> bool:
@@ -175,12 +180,6 @@ def _plant(console: Console) -> bool:
                 survivors.append(name)
     console.print(f"killed {len(names) - len(survivors)} / planted {len(names)}", highlight=False)
     return not survivors
-
-
-def _one_mutant(console: Console, name: str) -> int:
-    found = hunted(name, tell=True)[1]
-    console.print(found or "not found", highlight=False, markup=False)
-    return 0 if found else 1
 
 
 def _progress(console: Console) -> Progress:

@@ -14,7 +14,7 @@ from tests.proof.actors import Cast, Json, Place
 from tests.proof.explorer import Scenario, State
 from tests.proof.memory_table import MemoryTable
 from tests.proof.tenants import EVERYONE, Tenant, for_tenant, tenant
-from tests.proof.workspace_events import attributes
+from tests.proof.workspace_events import attributes_of
 from tests.proof.world import Violation, World
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ MOVES = {
     ("awaiting_payment", "canceled"),
     ("provisioning", "active"),
     ("provisioning", "failed"),
+    ("active", "canceled"),
     *reversal_invariants.MOVES,
 }
 # A process that crashed held a lease of two minutes at most.
@@ -118,7 +119,7 @@ def _see(table: MemoryTable, whose: Tenant) -> tuple[Json, dict[str, Json], dict
         if not whose.owns(pk) or sk.startswith("APIKEY#"):
             continue
         kind, _, name = sk.partition("#")
-        item = attributes(stored.item)
+        item = attributes_of(stored)
         if kind == "WORKSPACE":
             workspace = item
         else:

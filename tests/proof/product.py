@@ -125,11 +125,6 @@ class Run:
         return delivery.result
 
     @property
-    def strands(self) -> int:
-        """How many were begun."""
-        return len(self._strands)
-
-    @property
     def ended(self) -> bool:
         """Whether the first strand has its answer."""
         return self._strands[0].dead
@@ -146,6 +141,11 @@ class Run:
 
         self._start_strand(strand)
         return future
+
+    @property
+    def strands(self) -> "Sequence[greenlet]":
+        """Each thing that it does at a time."""
+        return self._strands
 
     def join(self) -> None:
         """Waits for the strands that were begun."""

@@ -208,4 +208,4 @@ class _Server:
         self.calls[number] = run, len(run.alarms)
         ended = run.ended
         answer, raised = run.answer if ended else (None, None)
-        return Stand(dict(run.pending), run.strands, run.alarms[told:], ended, answer, raised)
+        return Stand(dict(run.pending), len(run.strands), run.alarms[told:], ended, answer, raised)

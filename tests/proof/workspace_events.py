@@ -29,6 +29,18 @@ def attributes(item: Typed) -> Json:
     return {name: bare(plain(value)) for name, value in item.items()}
 
 
+def attributes_of(stored: Stored) -> Json:
+    """The same for a stored item, read once."""
+    if stored.digest not in _read:
+        if len(_read) > KNOWN_MAX:
+            _read.clear()
+        _read[stored.digest] = attributes(stored.item)
+    return _read[stored.digest]
+
+
+_read: dict[int, Json] = {}
+
+
 def events_of(before: Stored | None, after: Stored) -> tuple[Event, ...]:
     """The same for stored items, found out once."""
     digests = (before.digest if before else 0, after.digest)
