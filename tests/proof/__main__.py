@@ -125,7 +125,7 @@ def _two_releases(console: Console, options: argparse.Namespace) -> bool:
             return _explore(console, names, full=True, previous=release)
     except Unusable as refusal:
         _tell(console, str(refusal))
-        return False
+        raise SystemExit(2) from None
 
 
 def _explore(console: Console, names: list[str], *, full: bool, previous: releases.Release | None = None) -> bool:
