@@ -113,21 +113,28 @@ def _replay(seen: Seen, told: Told, facts: Facts, line: Json) -> None:
 
 
 def _forbidden(told: Told, facts: Facts) -> None:
-    workspace = facts.workspace
-    expect(workspace is not None, "403 without a look at the workspace")
-    subscription = (workspace or {}).get("subscription") or {}
-    active = subscription.get("status") in {"active", "trialing"}
+    expect(facts.workspaces, "403 without a look at the workspace")
     if told.body["status"] == "subscription_required":
-        expect(not active, "subscription_required, and the subscription is active")
+        lapsed = any(not _active(workspace) for workspace in facts.workspaces)
+        expect(lapsed, "subscription_required, and the subscription is active")
         expect(told.body["redirect"] == "/billing", "subscription_required without the way to billing")
     else:
-        expect(active, f"{told.body['status']}, and there is no active subscription")
-        full = any(
-            "cap" in allowance and (workspace or {})["held"].get(kind, 0) >= allowance["cap"]
-            for kind, allowance in subscription["allowances"].items()
-        )
-        lacking = any(kind not in subscription["allowances"] for kind in stage.ADD_ONS)
-        expect(full or lacking, "forbidden_line_type, and no kind is at its cap or missing")
+        expect(any(map(_active, facts.workspaces)), f"{told.body['status']}, and there is no active subscription")
+        none_left = any(_active(workspace) and _full_or_lacking(workspace) for workspace in facts.workspaces)
+        expect(none_left, "forbidden_line_type, and no kind is at its cap or missing")
+
+
+def _active(workspace: Json) -> bool:
+    return (workspace.get("subscription") or {}).get("status") in {"active", "trialing"}
+
+
+def _full_or_lacking(workspace: Json) -> bool:
+    allowances = workspace["subscription"]["allowances"]
+    full = any(
+        "cap" in allowance and workspace["held"].get(kind, 0) >= allowance["cap"]
+        for kind, allowance in allowances.items()
+    )
+    return full or any(kind not in allowances for kind in stage.ADD_ONS)
 
 
 def _waits(told: Told, facts: Facts, world: World) -> None:

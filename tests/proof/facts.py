@@ -66,7 +66,8 @@ class Facts:
         """Stripe has refused a request for good."""
         self.lines: dict[str, list[Json]] = {}
         """Each line as it was read, and as it was after its own updates."""
-        self.workspace: Json | None = None
+        self.workspaces: list[Json] = []
+        """The workspace, each time that it was read."""
         self.looks: dict[str, list[Look]] = {}
         """By line."""
         self.unknown: set[str] = set()
@@ -124,7 +125,7 @@ class Facts:
         if kind == "LINE" and "history" in item:  # the index has no more than keys
             self.lines.setdefault(name, []).append(item)
         elif kind == "WORKSPACE":
-            self.workspace = item
+            self.workspaces.append(item)
         elif kind == "IDEMPOTENCY" and "response_body" in item:
             (self.answered_keys if written else self.replayed_keys).add(name)
 

@@ -29,17 +29,29 @@ def attributes(item: Typed) -> Json:
     return {name: bare(plain(value)) for name, value in item.items()}
 
 
+def attributes_of(stored: Stored) -> Json:
+    """The same for a stored item, read once."""
+    if stored.digest not in _read:
+        if len(_read) > KNOWN_MAX:
+            _read.clear()
+        _read[stored.digest] = attributes(stored.item)
+    return _read[stored.digest]
+
+
+_read: dict[int, Json] = {}
+
+
 def events_of(before: Stored | None, after: Stored) -> tuple[Event, ...]:
     """The same for stored items, found out once."""
     digests = (before.digest if before else 0, after.digest)
-    if digests not in _known:
-        if len(_known) > KNOWN_MAX:
-            _known.clear()
-        _known[digests] = tuple(events(before and attributes(before.item), attributes(after.item)))
-    return _known[digests]
+    if digests not in _judged:
+        if len(_judged) > KNOWN_MAX:
+            _judged.clear()
+        _judged[digests] = tuple(events(before and attributes(before.item), attributes(after.item)))
+    return _judged[digests]
 
 
-_known: dict[tuple[int, int], tuple[Event, ...]] = {}
+_judged: dict[tuple[int, int], tuple[Event, ...]] = {}
 
 
 def part(stored: Stored) -> Stored:

@@ -1,0 +1,219 @@
+"""One call of a handler, every prefix of its run, against everything that any number of others can do in between.
+
+Others may do anything that the invariants permit between two steps, as often as they like: one change of theirs stands
+for all of them, because these changes follow each other to no new one. A prefix that goes on like another, from a world
+that others could have led to, was looked at already.
+"""
+
+import random
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from tests.proof.actors import Place
+from tests.proof.explorer import Move, State
+from tests.proof.explorer import Slot as Actor
+from tests.proof.invariants import expect, safe
+from tests.proof.others_handlers import FOCUS, HANDLERS, Bench
+from tests.proof.others_places import continuation
+from tests.proof.others_rules import broken
+from tests.proof.others_worlds import WORKSPACE, Choice, Others, sight, stands
+from tests.proof.workspace_events import attributes
+from tests.proof.world import Crash, Pause, Result, Step, Violation, World
+
+SEED = 1
+# Past a lease, and past what a call may take.
+LATER_MS = (14_000, 25_000)
+SHOWN = (
+    *("status", "payment_status", "invoice_id", "void_reason", "lease_until_ms", "stripe_key_version"),
+    *("held", "unpaid", "lock", "line_id", "response_body"),
+)
+
+
+class At(NamedTuple):
+    """How far a call has come, and the least world that it may be in by now."""
+
+    place: Place
+    world: World
+    jumped: bool = False
+    """Whether time has passed in between."""
+    faults: int = 0
+    """How many of its own calls have failed."""
+
+
+@dataclass
+class Outcome:
+    """What one handler met."""
+
+    handler: str
+    prefixes: int = 0
+    steps: int = 0
+    """Next steps, by what they can see."""
+    writes: int = 0
+    """Changes of others that these met."""
+    left: int = 0
+    """Prefixes that were found and not gone on with."""
+    seconds: float = 0
+    failure: str | None = None
+    told: list[str] = field(default_factory=list)
+
+    @property
+    def line(self) -> str:
+        """One row of the table."""
+        bound = f"sampled, {self.left:,} left" if self.left else "exhausted"
+        return f"{self.handler:17} {self.prefixes:8,} {self.steps:10,} {self.writes:12,} {self.seconds:6.0f} s  {bound}"
+
+
+def check(bench: Bench, name: str, prefixes_max: int) -> Outcome:
+    """Every prefix of a handler's run; beyond so many a seeded sample of them."""
+    others = bench.others(name)
+    run = _Run(bench, others, Outcome(name))
+    began = time.monotonic()
+    script = HANDLERS[name]
+    try:
+        run.explore(
+            [At(bench.cast.start(script, world.now_ms), world) for world in bench.beginnings(name, others)],
+            prefixes_max,
+        )
+    except Violation as violation:
+        run.outcome.failure = str(violation)
+    run.outcome.seconds = time.monotonic() - began
+    return run.outcome
+
+
+class _Run:
+    def __init__(self, bench: Bench, others: Others, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self._bench, self._others = bench, others
+        self._about = set[str]() if others.creates else {FOCUS}
+        self._left: dict[str, deque[At]] = defaultdict(deque)
+        """What to go on with, by the next step."""
+        self._taken = Counter[str]()
+        self._known: dict[tuple[object, ...], list[Choice]] = {}
+
+    def explore(self, beginnings: list[At], prefixes_max: int) -> None:
+        for one in beginnings:
+            self._add(one)
+        chance = random.Random(SEED)
+        while kinds := [kind for kind, some in self._left.items() if some]:
+            if self.outcome.prefixes >= prefixes_max:
+                self.outcome.left = sum(len(self._left[kind]) for kind in kinds)
+                return
+            # Of the kind of next step that was looked at least: in turn the first and any.
+            kind = min(kinds, key=lambda one: self._taken[one])
+            self._taken[kind] += 1
+            some = self._left[kind]
+            if self._taken[kind] % 2 == 0:
+                some.rotate(chance.randrange(len(some)))
+            at = some.popleft()
+            self.outcome.prefixes += 1
+            for strand, step in at.place.pending.items():
+                self._step(at, strand, step)
+
+    def _add(self, at: At) -> None:
+        if at.place.finished:
+            return
+        key, now = self._key(at), self._others.now(at.world)
+        done = self._known.setdefault(key, [])
+        if not any(self._others.covers(one, now) for one in done):
+            done.append(now)
+            self._left[str(next(iter(at.place.pending.values())))].append(at)
+
+    def _key(self, at: At) -> tuple[object, ...]:
+        known, place = self._bench.continuations, at.place
+        if place not in known:
+            # One whose run was given up to save memory counts as itself.
+            known[place] = continuation(place, place.run) if place.run is not None else place.key
+        return known[place], self._others.rest(at.world), at.jumped, at.faults
+
+    def _step(self, at: At, strand: int, step: Step) -> None:
+        world = at.world
+        if step.quiet or isinstance(step, Pause):
+            after = world.after(step.ms) if isinstance(step, Pause) else world
+            self._go(at, strand, after, step.apply(after)[1])
+            return
+        slots = self._others.slots_in(world)
+        made = {slot.line_id for slot in slots} - {slot.line_id for slot in self._others.slots}
+        seen = sight(step, slots, self._about | made, creates=self._others.creates)
+        groups = sorted(self._others.choices(world, seen).values(), key=lambda group: group[0].far)
+        effective = False
+        for number, group in enumerate(groups):
+            before = self._others.build(world, group[0])
+            after, result = _applied(step, before)
+            self.outcome.steps += 1
+            self.outcome.writes += len(group)
+            changed = after.digest != before.digest
+            for choice in group if changed else group[:1]:
+                self._judge(at, strand, step, choice)
+            self._go(at, strand, after, result)
+            if number == 0:
+                self._later(at, strand, after, result)
+            if number == 0 or (changed and not effective):
+                self._faults(at, strand, step, before)
+                effective |= changed
+
+    def _later(self, at: At, strand: int, world: World, result: Result) -> None:
+        """The same, and time passes before the next step."""
+        if not at.jumped:
+            for ms in LATER_MS:
+                self._go(at._replace(jumped=True), strand, world.after(ms), result)
+
+    def _faults(self, at: At, strand: int, step: Step, before: World) -> None:
+        """Its own call fails; a crash is a prefix that nothing follows."""
+        if at.faults:
+            return
+        for _, apply in step.faults():
+            after, result = apply(before)
+            if result is not Crash:
+                self._go(at._replace(faults=1), strand, _still(after), result)
+
+    def _judge(self, at: At, strand: int, step: Step, choice: Choice) -> None:
+        before = self._others.build(at.world, choice)
+        after, result = _applied(step, before)
+        try:
+            rule = stands(before)
+            expect(rule is None, f"others may not leave this world: {rule}")
+            safe(before, after)
+            for slot in self._others.slots_in(after):
+                rule = broken(self._others.facet_of(after, slot))
+                expect(rule is None, f"the step breaks a rule: {rule}")
+            place = self._bench.cast.deliver(at.place, strand, result, after.now_ms)
+            move = Move(0, strand, step, None, step.apply)
+            states = [State(world, (Actor(where),)) for world, where in ((before, at.place), (after, place))]
+            self._bench.observer.moved(states[0], move, states[1])
+        except Violation:
+            self.outcome.told = list(_told(at.place, step, before))
+            raise
+
+    def _go(self, at: At, strand: int, world: World, result: Result) -> None:
+        place = self._bench.cast.deliver(at.place, strand, result, world.now_ms)
+        self._add(At(place, world, at.jumped, at.faults))
+
+
+def _applied(step: Step, before: World) -> tuple[World, Result]:
+    after, result = step.apply(before)
+    return _still(after), result
+
+
+def _still(world: World) -> World:
+    """Without the stream's records and Stripe's events, which may always come later."""
+    if not world.stream and not world.stripe.events:
+        return world
+    return replace(world, stream={}, stripe=replace(world.stripe, events=()))
+
+
+def _told(place: Place, step: Step, world: World) -> Iterator[str]:
+    """The prefix of a run, and the world that its next step meets."""
+    steps, last = list[str](), place.last
+    while last is not None:
+        steps.append(f"  {last.step}")
+        last = last.before
+    yield from reversed(steps)
+    yield f"  then {step}, in the world:"
+    for (pk, sk), one in sorted(world.table.items.items()):
+        if pk == WORKSPACE[0] and not sk.startswith("APIKEY"):
+            item = attributes(one.item)
+            yield f"    {sk[:36]}: {', '.join(f'{name} {item[name]}' for name in SHOWN if name in item)}"
+    yield from (f"    {name}: {one['status']}" for name, one in world.stripe.invoices.items())

@@ -1,0 +1,135 @@
+"""The calls that are looked at one by one, and the least worlds that each begins in."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+from tests.proof import memory_reversals, stage
+from tests.proof.actors import Call, Cast, Json, Lines, Place, Script
+from tests.proof.expressions import Typed
+from tests.proof.observations import Observer
+from tests.proof.others_account import AT_MS, AT_S, invoice_name
+from tests.proof.others_line import facets, new_item
+from tests.proof.others_worlds import WORKSPACE, Choice, Others, Slot, Standing
+from tests.proof.product import Product
+from tests.proof.world import World
+
+FOCUS, OTHER, THIRD = (f"01a2029be1a0{number}{number:011d}" for number in (1, 2, 3))
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _call(name: str, function: str, event: Callable[[int], Json]) -> Script:
+    def lines() -> Lines:
+        yield Call(function, event)
+
+    return Script(name, lines)
+
+
+def _managed(action: str) -> Script:
+    return _call(action, "manage_line_request", lambda now_ms: stage.http(now_ms, {"action": action}, line_id=FOCUS))
+
+
+def _webhook(kind: str, subject: Json) -> Script:
+    event = {"id": "evt_stray", "object": "event", "type": kind, "livemode": False, "data": {"object": subject}}
+    return _call(f"webhook {kind}", "stripe_webhook", lambda now_ms: stage.delivery(event, now_ms))
+
+
+def _provisioned(outcome: str) -> Script:
+    detail = {"eventId": f"{FOCUS}:1", "workspaceId": stage.WORKSPACE, "lineId": FOCUS, "outcome": outcome}
+
+    def event(now_ms: int) -> Json:
+        return stage.queued({"id": "1", "detail": detail, "time": stage.at(now_ms)})
+
+    return _call(f"provisioning {outcome}", "provisioning_result", event)
+
+
+def _published() -> Script:
+    image = new_item(FOCUS, _hash("A"), free=True)
+    record = {"eventSource": "aws:dynamodb", "dynamodb": {"SequenceNumber": "1", "NewImage": image}}
+    return _call("stream", "publish_changes", lambda _: {"Records": [record]})
+
+
+_INVOICE: Json = {
+    "id": invoice_name(FOCUS, 1),
+    "object": "invoice",
+    "customer": stage.CUSTOMER,
+    "metadata": {"workspace_id": stage.WORKSPACE, "line_id": FOCUS},
+}
+_PAYMENT = memory_reversals.PAYMENT + invoice_name(FOCUS, 1)
+_RELEASE = {"routeKey": "DELETE /api/lines/{id}"}
+HANDLERS: dict[str, Script] = {
+    "create": stage.create(),
+    "create A": stage.create("A"),
+    "create A, capped": stage.create("A"),
+    "poll": _call("poll", "get_line_request", lambda now_ms: stage.http(now_ms, line_id=FOCUS)),
+    "cancel": _managed("cancel"),
+    "payment_link": _managed("payment_link"),
+    "release": _call("release", "manage_line_request", lambda now_ms: stage.http(now_ms, line_id=FOCUS) | _RELEASE),
+    "webhook paid": _webhook("invoice.paid", _INVOICE),
+    "webhook voided": _webhook("invoice.voided", _INVOICE),
+    "webhook refunded": _webhook(
+        "refund.created", {"id": "re_hand_0", "object": "refund", "payment_intent": _PAYMENT, "metadata": {}}
+    ),
+    "reconciler": stage.reconcile(),
+    "provisioned": _provisioned("succeeded"),
+    "not provisioned": _provisioned("failed"),
+    "publish_changes": _published(),
+}
+# A line that is requested is the third; with a cap of two it may be one too many.
+CAPS = {"create": 3, "create A": 3, "create A, capped": 2}
+# How the line that a handler is about begins, at the least.
+BEGINS: dict[str, tuple[str, ...]] = {
+    "publish_changes": ("provisioning",),
+    "provisioned": ("provisioning",),
+    "not provisioned": ("provisioning",),
+}
+
+
+class Bench:
+    """One process's product, and the worlds that its handlers begin in."""
+
+    def __init__(self) -> None:
+        self.product = Product()
+        self.cast = Cast(self.product)
+        self.observer = Observer(self.product)
+        self.continuations: dict[Place, int] = {}
+        """What each place goes on from."""
+        self._empty = stage.busy(self.cast, stage.empty(self.product))
+        feed = {"pk": {"S": "RECONCILER"}, "sk": {"S": "FEED"}, "watermark_s": {"N": str(AT_S - 120)}}
+        self._empty = replace(self._empty, table=self._empty.table.with_item(("RECONCILER", "FEED"), feed))
+
+    def others(self, name: str) -> Others:
+        """Two lines of others beside the one that is requested, or beside the one that a handler is about."""
+        slots = [Slot(FOCUS, _hash("A")), Slot(OTHER, _hash("B"))]
+        creates, cap = name in CAPS, CAPS.get(name, 3)
+        return Others(tuple(slots if creates else [*slots, Slot(THIRD, None)]), creates, cap, self._snapshots(cap))
+
+    def _snapshots(self, cap: int) -> dict[Standing, Typed]:
+        """The subscription as it is stored, by what stands in it; everything else is constructed."""
+        return {
+            Standing(ended): self._synced(cap, ended=ended).table.items[WORKSPACE].item["subscription"]
+            for ended in (False, True)
+        }
+
+    def _synced(self, cap: int, *, ended: bool = False) -> World:
+        stripe = self._empty.stripe.end(stage.SUBSCRIPTION, AT_S) if ended else self._empty.stripe
+        world = stage.with_plans(self.product, replace(self._empty, now_ms=AT_MS, stripe=stripe), cap=cap)
+        return replace(world, stripe=replace(world.stripe, events=()), stream={})
+
+    def beginnings(self, name: str, others: Others) -> list[World]:
+        """The least worlds: all that others can have done before the first step comes on top."""
+        empty = self._synced(others.cap)
+        now = others.now(empty)
+        if others.creates:
+            return [empty]
+        return [
+            others.build(empty, self._with(now, status))
+            for status in BEGINS.get(name, ("awaiting_payment", "provisioning"))
+        ]
+
+    def _with(self, now: Choice, status: str) -> Choice:
+        first = next(one for one in facets(now.lines[0], _hash("A")) if one.line.get("status") == status)
+        return now._replace(lines=(first, *now.lines[1:]))

@@ -1,0 +1,159 @@
+"""What a suspended run can still go on from: where its functions stand, and the values that they still read.
+
+Two prefixes that ended alike go on alike, whatever led there. So that results of the past that nothing reads any more
+do not count, a variable counts only while it is live: read on some path before it is written again.
+"""
+
+import dataclasses
+import dis
+import json
+from collections import deque
+from concurrent.futures import Future
+from functools import cache
+from types import CodeType, FrameType, FunctionType, MethodType
+from typing import Any
+
+from tests.proof.actors import Place
+from tests.proof.product import Run
+from tests.proof.world import DynamoDb, Publish, Step, Stripe
+
+# Of these the frames count; what is below the SDKs is decided by the step that waits, and by product.py's own frames.
+_COUNTED = ("line_requests", "functions.", "tests.proof.product")
+_ENDS = {"RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"}
+# A loop that has gone round so often goes on as it does.
+ROUNDS_COUNTED = 4
+
+
+def continuation(place: Place, run: Run) -> int:
+    """The same for runs that go on alike."""
+    frames = [_frames(strand.gr_frame) for strand in run.strands if not strand.dead]
+    waiting = tuple((strand, text_of(step), _rounds(place, step)) for strand, step in sorted(place.pending.items()))
+    last_ms = place.last.now_ms if place.last else place.began_ms
+    return hash((repr(frames), waiting, frozenset(place.alarms), place.began_ms, last_ms))
+
+
+def text_of(step: Step) -> str:
+    """All of a step."""
+    if isinstance(step, DynamoDb):
+        return f"{step.operation} {json.dumps(step.request, sort_keys=True, default=str)} {step.of_batch}"
+    if isinstance(step, Stripe):
+        return f"{step} {sorted(step.params.items())}"
+    return f"{step} {step.details}" if isinstance(step, Publish) else str(step)
+
+
+def _rounds(place: Place, step: Step) -> int:
+    """How often the call has done the same before, up to a few."""
+    count, last, what = 0, place.last, str(step)
+    while last is not None and count < ROUNDS_COUNTED:
+        count += str(last.step) == what
+        last = last.before
+    return count
+
+
+def _frames(frame: FrameType | None) -> list[object]:
+    found = list[object]()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(_COUNTED):
+            live, values = _live(frame.f_code, frame.f_lasti), frame.f_locals
+            found.append(
+                (frame.f_code.co_qualname, frame.f_lasti, [(n, image(values[n])) for n in live if n in values])
+            )
+        frame = frame.f_back
+    return found
+
+
+@cache
+def _live(code: CodeType, lasti: int) -> tuple[str, ...]:
+    """The variables that are still read from here on."""
+    by_offset = _analysed(code)
+    # A frame may stand in the cache entries behind its instruction.
+    return tuple(sorted(by_offset[max(offset for offset in by_offset if offset <= lasti)]))
+
+
+@cache
+def _analysed(code: CodeType) -> dict[int, frozenset[str]]:
+    """By instruction: the variables that are live after it."""
+    instructions = [one for one in dis.get_instructions(code) if one.opname != "CACHE"]
+    number_of = {one.offset: number for number, one in enumerate(instructions)}
+    after = [_successors(number, one, instructions, number_of, code) for number, one in enumerate(instructions)]
+    before: dict[int, list[int]] = {}
+    for number, successors in enumerate(after):
+        for successor in successors:
+            before.setdefault(successor, []).append(number)
+    # Closures and the variables of loops, whose place in their sequence nothing else shows, always count.
+    always = {*code.co_cellvars, *code.co_freevars, *_loops(instructions)}
+    live_in: list[frozenset[str]] = [frozenset()] * len(instructions)
+    left = deque(range(len(instructions) - 1, -1, -1))
+    while left:
+        number = left.popleft()
+        one, out = instructions[number], frozenset[str]().union(*(live_in[s] for s in after[number]))
+        if one.opname in {"STORE_FAST", "DELETE_FAST"}:
+            out -= {one.argval}
+        elif one.opname == "LOAD_FAST":
+            out |= {one.argval}
+        if out != live_in[number]:
+            live_in[number] = out
+            left.extend(before.get(number, ()))
+    return {
+        one.offset: frozenset(always).union(*(live_in[s] for s in after[number]))
+        for number, one in enumerate(instructions)
+    }
+
+
+def _successors(
+    number: int, one: dis.Instruction, instructions: list[dis.Instruction], number_of: dict[int, int], code: CodeType
+) -> list[int]:
+    found = [] if one.opname in _ENDS or number + 1 == len(instructions) else [number + 1]
+    if one.opcode in {*dis.hasjrel, *dis.hasjabs}:
+        found.append(number_of[one.argval])
+    found += [number_of[e.target] for e in dis.Bytecode(code).exception_entries if e.start <= one.offset < e.end]  # type: ignore[attr-defined] # since 3.11
+    return found
+
+
+def _loops(instructions: list[dis.Instruction]) -> set[str]:
+    found = set[str]()
+    for number, one in enumerate(instructions):
+        if one.opname == "FOR_ITER":
+            stores = number + 1
+            if instructions[stores].opname == "UNPACK_SEQUENCE":
+                stores += 1
+            while instructions[stores].opname == "STORE_FAST":
+                found.add(instructions[stores].argval)
+                stores += 1
+    return found
+
+
+# --- values -----------------------------------------------------------------------------------------
+
+
+def image(value: Any, inside: tuple[int, ...] = ()) -> object:  # noqa: ANN401 - any value
+    """A value that is equal for values that product code cannot tell apart."""
+    if value is None or isinstance(value, str | int | float | bytes):
+        return value
+    if id(value) in inside:
+        return "..."
+    inside = (*inside, id(value))
+    if isinstance(value, list | tuple | deque):
+        return [image(one, inside) for one in value]
+    if isinstance(value, dict):
+        return sorted((str(name), repr(image(one, inside))) for name, one in value.items())
+    if isinstance(value, set | frozenset):
+        return sorted(repr(image(one, inside)) for one in value)
+    return type(value).__qualname__, _inner(value, inside)
+
+
+def _inner(value: Any, inside: tuple[int, ...]) -> object:  # noqa: ANN401, PLR0911 - any object
+    """What an object holds; of one that is not the product's own, nothing counts but its type."""
+    if isinstance(value, Future):
+        return value.done() and (repr(value.exception()) if value.exception() else image(value.result(), inside))
+    if isinstance(value, BaseException):
+        return str(value)
+    if isinstance(value, MethodType):
+        return value.__qualname__, image(value.__self__, inside)
+    if isinstance(value, FunctionType):
+        return value.__qualname__, [image(cell.cell_contents, inside) for cell in value.__closure__ or ()]
+    if dataclasses.is_dataclass(value):
+        return [image(getattr(value, one.name), inside) for one in dataclasses.fields(value)]
+    if type(value).__module__.startswith("line_requests"):
+        return image(getattr(value, "__dict__", None) or repr(value), inside)
+    return None

@@ -1,0 +1,85 @@
+"""`python -m tests.proof --others`: each handler against any number of others, as a table; then what is planted."""
+
+import gc
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from tests.proof import mutants, others, others_contained, others_handlers, others_mutants
+
+T = TypeVar("T")
+
+# So many prefixes of each handler; `make test` has time for few.
+PREFIXES_MAX, PREFIXES_BOUNDED = 250, 4
+# A planted bug has to show within these.
+PREFIXES_PLANTED = 250
+
+
+def main(only: str, *, bounded: bool, planted: bool) -> bool:
+    """Prints the table; whether all holds and, if asked for, every planted bug was found."""
+    if planted:
+        return _plant(only)
+    names = [name for name in others_handlers.HANDLERS if only in name]
+    work = _bounded if bounded else _checked
+    print(f"{'handler':17} {'prefixes':>8} {'next steps':>10} {'writes':>12} {'time':>8}  within the scope")
+    failed = False
+    for outcome in [work(name) for name in names] if bounded else _in_processes(work, names):
+        print(outcome.line, flush=True)
+        if outcome.failure:
+            failed = True
+            print(f"\n{outcome.handler}:", *outcome.told, f"=> {outcome.failure}\n", sep="\n")
+    if only or bounded:
+        return not failed
+    outside = 0
+    for found in _in_processes(_contained, list(others_contained.SCENARIOS)):
+        outside += len(found.outside)
+        print(f"{found.scenario}: {found.worlds:,} worlds, {found.lines} sorts of lines, {len(found.outside)} outside")
+        print(*(f"  {one}" for one in found.outside), sep="\n", end="\n" if found.outside else "")
+    return not failed and not outside
+
+
+def _plant(only: str) -> bool:
+    names = [mutant.name for mutant in others_mutants.MUTANTS if only in mutant.name]
+    survivors = 0
+    for name, found in _in_processes(_hunted, names):
+        survivors += not found
+        print(f"{name}: {found or 'NOT FOUND'}", flush=True)
+    print(f"killed {len(names) - survivors} / planted {len(names)}")
+    return not survivors
+
+
+def _in_processes(work: Callable[[str], T], names: list[str]) -> Iterator[T]:
+    context = multiprocessing.get_context("fork")
+    with context.Pool(os.cpu_count(), maxtasksperchild=1) as pool:
+        yield from pool.imap_unordered(work, names)
+
+
+def _checked(name: str) -> others.Outcome:
+    gc.set_threshold(200_000, 50, 1_000)
+    return others.check(others_handlers.Bench(), name, PREFIXES_MAX)
+
+
+_bench: others_handlers.Bench | None = None
+
+
+def _bounded(name: str) -> others.Outcome:
+    global _bench  # noqa: PLW0603 - one product for each process
+    _bench = _bench or others_handlers.Bench()
+    return others.check(_bench, name, PREFIXES_BOUNDED)
+
+
+def _contained(name: str) -> others_contained.Contained:
+    return others_contained.contained(others_handlers.Bench(), name)
+
+
+def _hunted(name: str) -> tuple[str, str]:
+    """Plants one bug in this process; what gave it away, or nothing."""
+    mutant = next(mutant for mutant in others_mutants.MUTANTS if mutant.name == name)
+    mutants.plant(mutant)
+    bench = others_handlers.Bench()
+    for handler in mutant.scenarios:
+        outcome = others.check(bench, handler, PREFIXES_PLANTED)
+        if outcome.failure:
+            return name, f"{handler}, after {outcome.prefixes} prefixes: {outcome.failure}"
+    return name, ""

@@ -1,0 +1,372 @@
+"""The worlds that others can leave: every combination of lines that the invariants permit.
+
+Counts and lock are derived from the lines. A step sees only what it names; worlds that look alike to it are grouped.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import NamedTuple
+
+from tests.proof import stage
+from tests.proof.expressions import Typed
+from tests.proof.invariants import safe
+from tests.proof.memory_stripe import MemoryStripe
+from tests.proof.memory_table import Key, MemoryTable, Stored
+from tests.proof.others_account import AT_S, part_of, together
+from tests.proof.others_line import Facet, facets, item_digest, plain_of, stored, typed
+from tests.proof.world import DynamoDb, Step, Stripe, Violation, World
+
+WORKSPACE: Key = (f"W#{stage.WORKSPACE}", "WORKSPACE")
+KIND = "purchased_phone"
+INCLUDED = 1
+
+
+class Slot(NamedTuple):
+    """A line that may exist, and the key that it is requested with."""
+
+    line_id: str
+    key_hash: str | None
+
+
+class Standing(NamedTuple):
+    """A subscription. The lines say whether it has room: a larger plan is like a place given back."""
+
+    ended: bool = False
+
+    def later(self) -> Iterator["Standing"]:
+        """What it can become: it ends."""
+        yield self
+        if not self.ended:
+            yield Standing(ended=True)
+
+
+class Choice(NamedTuple):
+    """One world of others: a facet of each line, and the subscription as stored and as it is at Stripe."""
+
+    lines: tuple[Facet, ...]
+    stored: Standing
+    at_stripe: Standing
+    far: int
+
+    @property
+    def counts(self) -> tuple[int, int, str | None]:
+        """Held, unpaid, and who has the lock."""
+        held = sum(weight(facet).held for facet in self.lines)
+        unpaid = sum(weight(facet).unpaid for facet in self.lines)
+        return held, unpaid, next((facet.line_id for facet in self.lines if weight(facet).waiting), None)
+
+    def view(self, *, creates: bool) -> object:
+        """What the workspace says; of counts that decide alike, one is enough where no line is requested."""
+        held, unpaid, lock = self.counts
+        return (held, unpaid, lock, self.stored) if creates else (unpaid <= INCLUDED, lock, self.stored)
+
+
+class Weight(NamedTuple):
+    """What a line counts for."""
+
+    waiting: bool
+    held: bool
+    unpaid: bool
+    included: bool
+    waived: bool
+    """It is to be included, once its invoice is void."""
+
+
+_weights: dict[int, Weight] = {}
+
+
+def weight(facet: Facet) -> Weight:
+    """What the line counts for."""
+    digest = item_digest(facet)
+    if digest not in _weights:
+        line = facet.line
+        held = line.get("status") in {"awaiting_payment", "provisioning", "active"}
+        payment = line.get("payment_status")
+        waiting = line.get("status") == "awaiting_payment"
+        waived = waiting and line.get("void_reason") == "included"
+        free = held and payment == "not_required"
+        _weights[digest] = Weight(waiting, held, held and payment != "paid", free, waived)
+    return _weights[digest]
+
+
+def permitted(lines: Sequence[Facet], cap: int) -> bool:
+    """Whether these lines can stand together."""
+    weights = [weight(facet) for facet in lines]
+    records = [facet.record.item["sk"]["S"] for facet in lines if facet.record]
+    # The line itself is one of the unpaid, so its place cannot be taken by another.
+    waived = any(one.waived for one in weights) and sum(one.unpaid for one in weights) > INCLUDED
+    return (
+        not waived
+        and sum(one.waiting for one in weights) <= 1
+        and sum(one.held for one in weights) <= cap
+        and sum(one.included for one in weights) <= INCLUDED
+        and len(set(records)) == len(records)
+    )
+
+
+@dataclass
+class Others:
+    """Everybody but the handler that is looked at."""
+
+    slots: tuple[Slot, ...]
+    creates: bool
+    """Whether the handler requests a line."""
+    cap: int
+    snapshots: dict[Standing, Typed]
+    """The attribute `subscription` of the workspace, by what stands in it."""
+    made: int = 0
+    """Combinations that were put together."""
+    allowed: int = 0
+    """Those of them that are permitted."""
+
+    def __post_init__(self) -> None:
+        self._now_of, self._now = (0, 0), Choice((), Standing(), Standing(), 0)
+
+    # --- a world, taken apart ---------------------------------------------------------------------
+
+    def slots_in(self, world: World) -> list[Slot]:
+        """The lines that may exist, with those that the handler has made."""
+        known = {slot.line_id for slot in self.slots}
+        found = list(self.slots)
+        for (_, sk), one in world.table.items.items():
+            if sk.startswith("LINE#") and sk.removeprefix("LINE#") not in known:
+                found.append(Slot(sk.removeprefix("LINE#"), plain_of(one).get("idempotency_key_hash")))
+        return found
+
+    def facet_of(self, world: World, slot: Slot) -> Facet:
+        """A line as it is in a world."""
+        items = world.table.items
+        record = items.get((WORKSPACE[0], f"IDEMPOTENCY#{slot.key_hash}"))
+        if record is not None and record.item["line_id"]["S"] != slot.line_id:
+            record = None
+        return Facet(
+            slot.line_id, items.get((WORKSPACE[0], f"LINE#{slot.line_id}")), record, part_of(world.stripe, slot.line_id)
+        )
+
+    def now(self, world: World) -> Choice:
+        """The world as it is."""
+        known = (world.table.digest, world.stripe.digest)
+        if known != self._now_of:
+            self._now_of, self._now = known, self._taken_apart(world)
+        return self._now
+
+    def _taken_apart(self, world: World) -> Choice:
+        lines = tuple(self.facet_of(world, slot) for slot in self.slots_in(world))
+        return Choice(lines, stored_standing(world), stripe_standing(world.stripe), 0)
+
+    # --- what may come ----------------------------------------------------------------------------
+
+    def choices(self, world: World, seen: "Sight") -> dict[object, list[Choice]]:
+        """The worlds that others can leave, nearest first, by what a step sees of them.
+
+        Of lines that it does not touch, what they count for; one completion of each is enough where it does not see the
+        counts.
+        """
+        now, slots = self.now(world), self.slots_in(world)
+        full = [facets(facet, slot.key_hash) for facet, slot in zip(now.lines, slots, strict=True)]
+        at = [number for number, slot in enumerate(slots) if slot.line_id in seen.touched]
+        rest = [number for number in range(len(slots)) if number not in at]
+        completions = sorted(product(*(_coarse(full[number]) for number in rest)), key=lambda c: sum(f.far for f in c))
+        subscriptions = _pairs(now, seen)
+        groups: dict[object, dict[object, Choice]] = {}
+        for chosen in product(*(full[number] for number in at)):
+            for completion in completions:
+                self.made += 1
+                lines = _merged(len(slots), at, chosen, rest, completion)
+                if not permitted(lines, self.cap):
+                    continue
+                self.allowed += 1
+                far = sum(facet.far for facet in lines)
+                for as_stored, at_stripe, more in subscriptions:
+                    choice = Choice(lines, as_stored, at_stripe, far + more)
+                    same = (tuple(map(facet_key, chosen)), choice.view(creates=self.creates), at_stripe)
+                    group = groups.setdefault(seen.of(choice), {})
+                    if same not in group or group[same].far > choice.far:
+                        group[same] = choice
+                if not seen.workspace:
+                    break
+        return {key: sorted(group.values(), key=lambda one: one.far) for key, group in groups.items()}
+
+    def build(self, world: World, choice: Choice) -> World:
+        """The world with these lines."""
+        before = self.now(world)
+        changes: list[tuple[Key, Stored | None]] = []
+        records: dict[Key, Stored | None] = {}
+        for was, facet, slot in zip(before.lines, choice.lines, self.slots_in(world), strict=True):
+            if facet.item is not None and facet.item is not was.item:
+                changes.append(((WORKSPACE[0], f"LINE#{facet.line_id}"), facet.item))
+            if facet.record is not was.record:
+                key = (WORKSPACE[0], f"IDEMPOTENCY#{slot.key_hash}")
+                records[key] = facet.record or records.get(key)
+        changes += [(key, record) for key, record in records.items() if world.table.items.get(key) != record]
+        if (choice.counts, choice.stored) != (before.counts, before.stored):
+            changes.append((WORKSPACE, self._workspace(world, choice, before)))
+        parts = [facet.account for facet in choice.lines]
+        stripe = together(parts, _subscribed(world.stripe, before.at_stripe, choice.at_stripe))
+        return replace(world, table=world.table.with_stored(changes), stripe=stripe, stream={})
+
+    def covers(self, before: Choice, after: Choice) -> bool:
+        """Whether others can have led from one world to the other: then what follows it was looked at already."""
+        hashes = dict(self.slots)
+        return (
+            len(before.lines) == len(after.lines)
+            and after.stored in before.stored.later()
+            and after.at_stripe in before.at_stripe.later()
+            and all(
+                facet_key(now) in _keys_of(facets(was, hashes.get(was.line_id, was.line.get("idempotency_key_hash"))))
+                for was, now in zip(before.lines, after.lines, strict=True)
+            )
+        )
+
+    def rest(self, world: World) -> int:
+        """What others do not change of a world."""
+        kept = {
+            name: value
+            for name, value in world.table.items[WORKSPACE].item.items()
+            if name not in {"lock", "lock_kind", "held", "unpaid", "subscription", "revision"}
+        }
+        lines = [slot.line_id for slot in self.slots_in(world)]
+        others = [one.digest for key, one in world.table.items.items() if key[0] != WORKSPACE[0]]
+        return hash((json.dumps(kept, sort_keys=True), tuple(lines), world.now_ms, world.published, frozenset(others)))
+
+    def _workspace(self, world: World, choice: Choice, before: Choice) -> Stored:
+        held, unpaid, lock = choice.counts
+        item = {n: v for n, v in world.table.items[WORKSPACE].item.items() if n not in {"lock", "lock_kind"}}
+        item |= {"held": typed({KIND: held}), "unpaid": typed({KIND: unpaid})}
+        item |= {"lock": typed(lock), "lock_kind": typed(KIND)} if lock else {}
+        if choice.stored != before.stored:
+            revision = int(item["revision"]["N"]) + 1
+            item |= {"subscription": self.snapshots[choice.stored], "revision": typed(revision)}
+        return stored(item)
+
+
+def stands(world: World) -> str | None:
+    """The invariant that a world breaks by itself; None: it keeps all."""
+    same = replace(world, table=MemoryTable(dict(world.table.items), world.table.digest ^ 1))
+    try:
+        safe(same, world)
+    except Violation as violation:
+        return str(violation)
+    return None
+
+
+def _pairs(now: Choice, seen: "Sight") -> list[tuple[Standing, Standing, int]]:
+    """The subscription as stored and as it is at Stripe: what is stored was true once."""
+    found = [
+        (as_stored, at_stripe, (at_stripe != now.at_stripe) + (as_stored != now.stored))
+        for at_stripe in now.at_stripe.later()
+        for as_stored in now.stored.later()
+        if at_stripe in as_stored.later()
+        and (seen.subscription or seen.workspace or at_stripe == now.at_stripe)
+        and (seen.workspace or as_stored == now.stored)
+    ]
+    if seen.subscription:
+        return found
+    nearest: dict[Standing, tuple[Standing, Standing, int]] = {}
+    for pair in sorted(found, key=lambda one: one[2]):
+        nearest.setdefault(pair[0], pair)
+    return [*nearest.values()]
+
+
+def _merged(
+    count: int, at: list[int], chosen: tuple[Facet, ...], rest: list[int], completion: tuple[Facet, ...]
+) -> tuple[Facet, ...]:
+    lines: list[Facet | None] = [None] * count
+    for number, facet in (*zip(at, chosen, strict=True), *zip(rest, completion, strict=True)):
+        lines[number] = facet
+    return tuple(facet for facet in lines if facet is not None)
+
+
+def facet_key(facet: Facet) -> tuple[int, int, int]:
+    return item_digest(facet), facet.record.digest if facet.record else 0, facet.account.digest
+
+
+_known_keys: dict[int, set[tuple[int, int, int]]] = {}
+
+
+def _keys_of(found: list[Facet]) -> set[tuple[int, int, int]]:
+    if id(found) not in _known_keys:
+        _known_keys[id(found)] = {facet_key(facet) for facet in found}
+    return _known_keys[id(found)]
+
+
+_known_coarse: dict[int, list[Facet]] = {}
+
+
+def _coarse(found: list[Facet]) -> list[Facet]:
+    """The line as it is, and the nearest facet of each sort that counts for something else."""
+    if id(found) not in _known_coarse:
+        nearest: dict[object, Facet] = {}
+        for facet in found:
+            nearest.setdefault((weight(facet), bool(facet.record), bool(facet.item)), facet)
+        _known_coarse[id(found)] = [*nearest.values()]
+    return _known_coarse[id(found)]
+
+
+def stored_standing(world: World) -> Standing:
+    """The subscription as the workspace has it."""
+    return Standing(plain_of(world.table.items[WORKSPACE])["subscription"]["status"] == "canceled")
+
+
+def stripe_standing(stripe: MemoryStripe) -> Standing:
+    """The subscription as it is at Stripe."""
+    return Standing(stripe.subscriptions[stage.SUBSCRIPTION]["status"] == "canceled")
+
+
+def _subscribed(stripe: MemoryStripe, before: Standing, after: Standing) -> MemoryStripe:
+    return stripe.end(stage.SUBSCRIPTION, AT_S) if after.ended and not before.ended else stripe
+
+
+# --- what a step sees -------------------------------------------------------------------------------
+
+
+class Sight(NamedTuple):
+    """What a step depends on."""
+
+    touched: set[str]
+    """Lines of which all counts."""
+    workspace: bool = False
+    """Whether it sees what the workspace counts."""
+    subscription: bool = False
+    """Whether it sees the subscription at Stripe."""
+    of: Callable[[Choice], object] = lambda _: 0
+    """What tells worlds apart for it."""
+
+
+def sight(step: Step, slots: Sequence[Slot], about: set[str], *, creates: bool) -> Sight:
+    """What of a world a step depends on; `about`: the lines that a list or a query is about."""
+    ids = [slot.line_id for slot in slots]
+    if isinstance(step, DynamoDb) and step.keys:
+        return _of_items(step, slots, creates=creates)
+    if isinstance(step, DynamoDb):
+        # An index shows what is due of the line that the run is about.
+        at = [number for number, line_id in enumerate(ids) if line_id in about]
+        return Sight(about & set(ids), of=lambda c: tuple(item_digest(c.lines[number]) for number in at))
+    if isinstance(step, Stripe):
+        text = f"{step.path} {step.params.get('metadata[line_id]', '')} {step.params.get('payment_intent', '')}"
+        named = [number for number, line_id in enumerate(ids) if line_id in text]
+        subscription = "subscription" in step.path
+        if named or subscription:
+            return Sight(
+                {ids[number] for number in named},
+                subscription=subscription,
+                of=lambda c: (*(c.lines[number].account.digest for number in named), subscription and c.at_stripe),
+            )
+        return Sight(about & set(ids), of=lambda c: tuple(facet.account.digest for facet in c.lines))
+    return Sight(set())
+
+
+def _of_items(step: DynamoDb, slots: Sequence[Slot], *, creates: bool) -> Sight:
+    names = {sk for _, sk in step.keys}
+    lines = [number for number, slot in enumerate(slots) if f"LINE#{slot.line_id}" in names]
+    keyed = [number for number, slot in enumerate(slots) if f"IDEMPOTENCY#{slot.key_hash}" in names]
+    workspace = "WORKSPACE" in names
+
+    def of(choice: Choice) -> object:
+        records = tuple(choice.lines[n].record.digest if choice.lines[n].record else 0 for n in keyed)  # type: ignore[union-attr] # just looked at
+        met = tuple(item_digest(choice.lines[number]) for number in lines)
+        return met, records, choice.view(creates=creates) if workspace else None
+
+    return Sight({slots[number].line_id for number in (*lines, *keyed)}, workspace, of=of)
