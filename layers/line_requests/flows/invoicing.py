@@ -109,7 +109,7 @@ class Invoicing:
                 line, invoice = self.save_invoice_id(line, earlier) if earlier is not None else (line, None)
             if invoice is None or line.invoice_id is None:
                 return line, DELETED
-        return line, self._invoices.void_or_delete(self.refetch_if_replayed(invoice))
+        return line, self._invoices.void_or_delete(invoice)
 
     def _reread(self, line: Line) -> Line:
         return self._lines.get(line.workspace_id, line.id) or line
