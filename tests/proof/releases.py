@@ -210,8 +210,12 @@ def names(same: frozenset[str], *, full: bool) -> Iterator[str]:
         for mix in mixes(name):
             if full:
                 yield from (PREVIOUS + mix, mix)[: 1 if beginning in same else 2]
-            elif mix.count(PREVIOUS) == 1 and not set(pair.split("+")) <= LONG:
+            elif mix.count(PREVIOUS) == 1 and not _long(beginning, set(pair.split("+"))):
                 yield PREVIOUS + mix + ("" if name in FAULTY else FAULTLESS)
+
+
+def _long(beginning: str, actors: set[str]) -> bool:
+    return actors <= LONG or (beginning == "refusing" and "insistent-A" in actors)
 
 
 def hunted(mutant: Mutant, states_max: int, *, tell: bool) -> str:
