@@ -11,7 +11,7 @@ from tests.proof import mutants, others, others_contained, others_handlers, othe
 T = TypeVar("T")
 
 # So many prefixes of each handler; `make test` has time for few.
-PREFIXES_MAX, PREFIXES_BOUNDED = 250, 4
+PREFIXES_MAX, PREFIXES_BOUNDED = 200, 4
 # A planted bug has to show within these.
 PREFIXES_PLANTED = 250
 
