@@ -54,10 +54,14 @@ coverage: .venv/ready .venv-ministack/ready ## branch coverage of what runs besi
 		--ignore-glob='tests/operator/test_d*.py' --ignore=tests/operator/test_smoke.py
 
 # Ten minutes on two idle processors; with FULL=1, nightly, an hour.
-prove: .venv/ready ## explore every interleaving with at most one fault, take random walks with more, keep the books of made-up years, plant bugs and find them (FULL=1)
+prove: .venv/ready ## explore every interleaving with at most one fault, take random walks with more, keep the books of made-up years, plant bugs and find them (FULL=1; PREVIOUS=commit: beside that release)
+ifdef PREVIOUS
+	.venv/bin/python -m tests.proof --previous $(PREVIOUS) $(if $(FULL),--full) $(PROVE_ARGS)
+else
 	.venv/bin/python -m tests.proof $(if $(FULL),--full) $(PROVE_ARGS)
 	.venv/bin/python -m tests.proof --swarm $(WALKS)
 	.venv/bin/python -m tests.proof --ledger $(HISTORIES) --mutants
+endif
 
 # Nightly: two hours' worth, another sample each day. BASE=main: only mutants of the lines that differ from it.
 mutants: .venv/ready .venv-ministack/ready ## change the product by machine, and count which changes no test finds (BASE=main, SECONDS=180)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from line_requests.domain import decision
 from line_requests.domain.model import Status
 from line_requests.domain.submission import Kind
@@ -29,7 +31,8 @@ def test_reconciler_learns_of_lost_event_after_a_run_whose_clock_was_ahead(shop:
     assert subscription.status == "canceled"
 
 
-def test_draft_created_after_its_line_was_canceled_is_deleted(shop: Shop) -> None:
+@pytest.mark.parametrize("earlier", [None, "in_deleted"])
+def test_draft_created_after_its_line_was_canceled_is_deleted(shop: Shop, earlier: str | None) -> None:
     """[24] A caller whose lease ended early, by another's clock, still creates its draft."""
     workspace = shop.workspace(0)
     submission, now_ms = SUBMISSIONS[Kind.PURCHASED_PHONE], clock().now_ms()
@@ -38,6 +41,8 @@ def test_draft_created_after_its_line_was_canceled_is_deleted(shop: Shop) -> Non
     charge = decision.charge_for(workspace, submission, add_on, now_ms)
     line = shop.world.added(status=Status.AWAITING_PAYMENT, charge=charge, stripe_keyed_at_ms=now_ms)
     invoicing = Invoicing(shop.world.lines, shop.product.billing(clock()), clock())
+    if earlier is not None:
+        assert shop.world.lines.save_invoice(line, earlier) is not None
     assert shop.world.lines.cancel(line, "canceled", now_ms).status is Status.CANCELED
     invoicing.build(line, None)
     assert shop.line_invoices() == []

@@ -78,6 +78,13 @@ def test_malformed_delivered_is_refused_by_name_without_its_value(value: object)
     assert not {"415", "ada", "xxx"} & {part for part in ("415", "ada", "xxx") if part in str(refused.value)}
 
 
+@pytest.mark.parametrize("detail", [None, [], "succeeded", 7])
+def test_detail_that_is_no_object_is_refused_by_name(detail: object) -> None:
+    """[48]"""
+    with pytest.raises(Invalid, match=r"malformed detail$"):
+        ProvisioningResult.parse(detail)
+
+
 @given(json_values)
 def test_delivered_on_a_failure_is_ignored_whatever_it_is(value: object) -> None:
     """[60]"""

@@ -45,12 +45,19 @@ class Memory:
             leader = next((pid for pid, parent in _processes() if parent == os.getpid() and _is_ministack(pid)), None)
             if leader is None:
                 continue
-            workers = [(_is_reconciler(pid), _megabytes(pid)) for pid, parent in _processes() if parent == leader]
+            workers = [(_is_reconciler(pid), _megabytes(pid)) for pid in _workers(leader)]
             self.samples[STACK].append(_megabytes(os.getpid()))
             self.samples[MINISTACK].append(_megabytes(leader))
             self.samples[LARGEST_WORKER].append(max((size for other, size in workers if not other), default=0))
             self.samples[RECONCILER].append(max((size for reconciler, size in workers if reconciler), default=0))
             self.workers.append(len(workers))
+
+
+def _workers(leader: int) -> list[int]:
+    """Children of MiniStack, and of the process among them that others are forked from."""
+    processes = _processes()
+    forkers = {pid for pid, parent in processes if parent == leader and b"prefork.py" in _read(pid, "cmdline")}
+    return [pid for pid, parent in processes if parent in {leader, *forkers} and pid not in forkers]
 
 
 def _processes() -> list[tuple[int, int]]:
@@ -69,7 +76,10 @@ def _is_ministack(pid: int) -> bool:
 
 
 def _is_reconciler(pid: int) -> bool:
-    return b"-Reconciler-" in _read(pid, "environ")
+    try:
+        return "-Reconciler-" in str(Path(f"/proc/{pid}/cwd").readlink())
+    except OSError:  # it has just ended
+        return False
 
 
 def _read(pid: int, name: str) -> bytes:

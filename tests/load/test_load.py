@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.load.memory import LARGEST_WORKER
 from tests.load.run import run
 from tests.local.stack import LocalStack
 from tests.trace.check import checked_at_rest
@@ -21,3 +22,5 @@ def test_mixed_load_gets_no_5xx_and_leaves_consistent_workspaces() -> None:
     assert result.broken == []
     assert result.reconciled["failed"] == 0
     assert len(result.seen["lines"]) >= 3, "hardly a load"
+    assert max(result.memory.workers) >= 4, "workers whose memory is not watched"
+    assert max(result.memory.samples[LARGEST_WORKER]) > 10

@@ -42,7 +42,8 @@ class Trial:
         for mutant in mutants:
             groups[tests_for(mutant.path)].append(mutant)
         left: list[tuple[Mutant, Stages]] = []
-        for files, group in groups.items():
+        # What needs the fewest tests first, so that a short trial tries something.
+        for files, group in sorted(groups.items(), key=lambda one: len(one[0])):
             for mutant, tested in self._with_tests(files, group):
                 stages = list(slow_stages(mutant.path, tested=tested, explore=slowly))
                 if stages:

@@ -52,6 +52,23 @@ def test_every_planted_fault_is_found_by_name_and_gone_with_it(local: Local) -> 
     assert wrong == {}
 
 
+def test_checks_beyond_the_functions_key_are_made_with_the_operators_or_skipped(
+    local: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The functions' key has no scope for the account, webhook endpoints and the portal: docs/deploy.md."""
+    names = {"Stripe account", "webhook endpoint", "webhook events", "webhook version", "customer portal"}
+    checks = [check for check in CHECKS if check.name in names]
+
+    def results() -> set[tuple[str, bool]]:
+        patient = doctor.Patient(Target(STACK_NAME), wall_time_ms())
+        return {(one.result, "STRIPE_API_KEY" in one.detail) for one in doctor.examine(patient, checks)}
+
+    with FAULTS["key scopes"](local):
+        assert results() == {("ok", False)}
+        monkeypatch.delenv("STRIPE_API_KEY")
+        assert results() == {("skipped", True)}
+
+
 def test_many_subscriptions_are_read_by_the_page(local: Local) -> None:
     """1,000 workspaces are 10 calls, not 1,000; `make bench` says how long that takes."""
     made = next(one for one in local.stores.workspaces.all() if one.id.startswith("starter"))

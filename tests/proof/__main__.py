@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tests.proof import mutants, others_run, scenarios, swarm_run
+from tests.proof import mutants, others_run, releases, restores, scenarios, swarm_run
 from tests.proof.explorer import Outcome
 from tests.proof.ledger import run as ledger
+from tests.proof.releases_breaks import BREAKS
+from tests.proof.releases_peer import Unusable
 from tests.proof.swarm_mutants import PLANTED
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--full",
         action="store_true",
-        help=f"exhaust scenarios of more than {STATES_BRIEF:,} states, and two faults in those of FAULTS_TWO",
+        help=f"exhaust scenarios of more than {STATES_BRIEF:,} states, take two faults in those of FAULTS_TWO, "
+        "and pairs in every restore and mix of releases",
     )
     parser.add_argument("--swarm", type=int, metavar="N", help="N random walks with several faults")
     parser.add_argument("--seed", type=int, default=1, help="of the random walks")
@@ -62,22 +65,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--ledger", type=int, metavar="N", help="N histories of 24 months; with --mutants, its planted bugs"
     )
+    parser.add_argument(
+        "--previous", metavar="RELEASE", help="mix the functions of this commit, or directory, with the present ones"
+    )
     parser.add_argument("--others", action="store_true", help="each handler against any number of others")
-    options = parser.parse_args(arguments)
-    if options.others:
-        return 0 if others_run.main(options.only, bounded=options.bounded, planted=options.mutants) else 1
-    if options.ledger is not None:
-        good = ledger.main(options.ledger)
-        return 0 if good and (not options.mutants or ledger.plant_all()) else 1
-    if options.swarm is not None:
-        return 0 if swarm_run.main(options.swarm, options.seed) else 1
-    console = Console()
-    if options.replay:
-        console.print(_replayed(options.replay), highlight=False, markup=False)
-        return 0
-    if options.mutant:
-        return _one_mutant(console, options.mutant)
-    return 0 if (_plant(console) if options.mutants else _prove(console, options)) else 1
+    options, console = parser.parse_args(arguments), Console()
+    modes: Sequence[tuple[object, Callable[[], bool]]] = (
+        (options.others, lambda: others_run.main(options.only, bounded=options.bounded, planted=options.mutants)),
+        (options.ledger is not None, lambda: _keep_books(options)),
+        (options.swarm is not None, lambda: swarm_run.main(options.swarm, options.seed)),
+        (options.previous, lambda: _two_releases(console, options)),
+        (options.replay, lambda: _tell(console, _replayed(options.replay))),
+        (options.mutant, lambda: _tell(console, hunted(options.mutant, tell=True)[1])),
+        (options.mutants, lambda: _plant(console)),
+    )
+    run = next((run for wanted, run in modes if wanted), lambda: _prove(console, options))
+    return 0 if run() else 1
+
+
+def _keep_books(options: argparse.Namespace) -> bool:
+    return ledger.main(options.ledger) and (not options.mutants or ledger.plant_all())
+
+
+def _tell(console: Console, story: str) -> bool:
+    console.print(story or "not found", highlight=False, markup=False)
+    return bool(story)
 
 
 def _replayed(seed: str) -> str:
@@ -90,8 +102,9 @@ def _replayed(seed: str) -> str:
 
 def _prove(console: Console, options: argparse.Namespace) -> bool:
     # The longest first, or one processor is left with them at the end.
+    every = (*scenarios.names(full=options.full), *restores.names(full=options.full))
     names = sorted(
-        scenarios.BOUNDED if options.bounded else scenarios.names(full=options.full),
+        scenarios.BOUNDED if options.bounded else every,
         key=lambda name: "reconcile" not in name,
     )
     good = _explore(
@@ -102,29 +115,47 @@ def _prove(console: Console, options: argparse.Namespace) -> bool:
     return good and (bool(options.only) or options.bounded or _plant(console))
 
 
-def _explore(console: Console, names: list[str], *, full: bool) -> bool:
+def _two_releases(console: Console, options: argparse.Namespace) -> bool:
+    """The previous release beside the present one."""
+    try:
+        with releases.release_of(options.previous) as release:
+            if options.replay:
+                return _tell(console, releases.TwoReleases(release).replay(options.replay))
+            names = [name for name in releases.names(release.same, full=options.full) if options.only in name]
+            return _explore(console, names, full=True, previous=release)
+    except Unusable as refusal:
+        _tell(console, str(refusal))
+        raise SystemExit(2) from None
+
+
+def _explore(console: Console, names: list[str], *, full: bool, previous: releases.Release | None = None) -> bool:
     """Explores scenarios in all processors; prints what they came to."""
     states_max = STATES_MAX if full else STATES_BRIEF
     began, reports = time.monotonic(), list[Report]()
     with _progress(console) as progress:
         task = progress.add_task("scenarios", total=len(names))
-        for report in _in_processes(partial(explored, states_max=states_max), names):
+        explore = partial(explored, states_max=states_max, previous=previous)
+        for report in _in_processes(explore, names):
             reports.append(report)
             progress.advance(task)
             if not console.is_terminal and len(reports) % LINE_EVERY == 0:
                 print(f"{len(reports)} of {len(names)} scenarios, {time.monotonic() - began:.0f} s", flush=True)
-            if report.outcome.failure:
+            if report.outcome.excuse:
+                progress.print(f"{report.outcome.scenario}: {report.outcome.excuse}: {report.outcome.failure}")
+            elif report.outcome.failure:
                 progress.print(report.story, highlight=False, markup=False)
             elif full and not report.outcome.exhausted:
                 progress.print(f"{report.outcome.scenario}: not exhausted, {report.outcome.states:,} states")
     seconds = time.monotonic() - began
     outcomes = [report.outcome for report in reports]
     steps, runs = sum(o.steps for o in outcomes), sum(report.runs for report in reports)
-    failed = [o for o in outcomes if o.failure]
+    failed = [o for o in outcomes if o.failure and not o.excuse]
+    excused = [o for o in outcomes if o.excuse]
     left = [o for o in outcomes if not o.exhausted and not o.failure]
     console.print(
-        f"{len(outcomes)} scenarios, {len(outcomes) - len(left) - len(failed)} exhausted, "
-        f"{len(left)} {'not' if full else f'to {states_max:,} states'}, {len(failed)} failed\n"
+        f"{len(outcomes)} scenarios, {len(outcomes) - len(left) - len(failed) - len(excused)} exhausted, "
+        f"{len(left)} {'not' if full else f'to {states_max:,} states'}, {len(failed)} failed"
+        f"{f', {len(excused)} not judged' if excused else ''}\n"
         f"{sum(o.schedules for o in outcomes):.3g} interleavings by {sum(o.states for o in outcomes):,} states and "
         f"{steps:,} steps; handlers were run {runs:,} times\n"
         f"{seconds:.0f} s: {steps / seconds:,.0f} steps and {runs / seconds:,.0f} runs of handlers per second",
@@ -139,7 +170,7 @@ def _explore(console: Console, names: list[str], *, full: bool) -> bool:
 def _plant(console: Console) -> bool:
     """Every planted bug has to be found."""
     survivors = []
-    names = [mutant.name for mutant in PLANTED]
+    names = [mutant.name for mutant in (*PLANTED, *restores.MUTANTS, *BREAKS)]
     with _progress(console) as progress:
         task = progress.add_task("planted bugs", total=len(names))
         for name, found in _in_processes(hunted, names, tasks_per_process=1):
@@ -149,12 +180,6 @@ def _plant(console: Console) -> bool:
                 survivors.append(name)
     console.print(f"killed {len(names) - len(survivors)} / planted {len(names)}", highlight=False)
     return not survivors
-
-
-def _one_mutant(console: Console, name: str) -> int:
-    found = hunted(name, tell=True)[1]
-    console.print(found or "not found", highlight=False, markup=False)
-    return 0 if found else 1
 
 
 def _progress(console: Console) -> Progress:
@@ -177,13 +202,13 @@ def _in_processes(
         yield from pool.imap_unordered(work, names)
 
 
-def explored(name: str, states_max: int = STATES_MAX) -> Report:
-    """Explores one scenario in this process."""
+def explored(name: str, states_max: int = STATES_MAX, previous: releases.Release | None = None) -> Report:
+    """Explores one scenario in this process; with a previous release, one of two releases."""
     from tests.proof.laboratory import Laboratory
 
     gc.set_threshold(200_000, 50, 1_000)  # what is kept is kept to the end: not to be looked through every moment
     global _laboratory  # noqa: PLW0603 - what one scenario has found out about an actor, the next one knows
-    _laboratory = _laboratory or Laboratory()
+    _laboratory = _laboratory or (releases.TwoReleases(previous) if previous else Laboratory())
     began, runs = time.monotonic(), _laboratory.cast.runs
     outcome = _laboratory.explore(name, states_max)
     story = _laboratory.story(outcome) if outcome.failure else ""
@@ -195,7 +220,10 @@ _laboratory: "Laboratory | None" = None
 
 def hunted(name: str, *, tell: bool = False) -> tuple[str, str]:
     """Plants one bug in this process; what gave it away, or nothing."""
-    mutant = next(mutant for mutant in PLANTED if mutant.name == name)
+    planted = next((mutant for mutant in BREAKS if mutant.name == name), None)
+    if planted is not None:
+        return name, releases.hunted(planted, STATES_MAX, tell=tell)
+    mutant = next(mutant for mutant in (*PLANTED, *restores.MUTANTS) if mutant.name == name)
     mutants.plant(mutant)
     if mutant.scenarios[0].startswith(swarm_run.NAME):
         return name, swarm_run.hunt(mutant.scenarios[0], story=tell)

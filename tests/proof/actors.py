@@ -29,6 +29,8 @@ class Call:
 
     function: str
     event: Callable[[int], Json]
+    release: str = ""
+    """Whose function it is: empty, or a prefix of the product's handlers."""
 
 
 Line = Call | Act | Pause
@@ -142,6 +144,8 @@ class Cast:
         self._waiting: deque[Place] = deque()
         self.runs = 0
         """How often a handler was run."""
+        self.raised: list[Alarm] = []
+        """The alarms of what was played last."""
         self.judge: Callable[[Alone, Ended], None] | None = None
         """Judges each call that is played."""
 
@@ -248,7 +252,7 @@ class Cast:
 
         def handle() -> Json:
             try:
-                answer = self._product.handlers[line.function](event, Context())
+                answer = self._product.handlers[line.release + line.function](event, Context())
             except Exception as error:  # noqa: BLE001 - no client waits for it: Lambda takes note of the error
                 return {"raised": repr(error), "crashed": True}
             answer = answer if isinstance(answer, dict) else {"answer": answer}
@@ -262,12 +266,14 @@ class Cast:
         """The whole script at once, with nobody beside it; every step is judged by what it changes."""
         results: list[Given] = []
         answers: list[Json] = []
+        self.raised = []
         while (line := _line(script, tuple(results))) is not None:
             if isinstance(line, Call):
                 alone = Alone(_run_name(script, results), world)
                 alone.start(self._handling(line, world.now_ms))
                 worlds, result = alone.worlds, alone.answer
                 answers.append(result)
+                self.raised += alone.alarms
                 if self.judge is not None:
                     self.judge(alone, _ended(line, alone))
             else:

@@ -68,6 +68,8 @@ class Outcome:
     schedules: int = 0
     exhausted: bool = False
     failure: str | None = None
+    excuse: str | None = None
+    """Why the failure is not counted."""
     path: list[int] = field(default_factory=list)
 
 

@@ -57,7 +57,7 @@ class Outcome:
     """Prefixes that were found and not gone on with."""
     seconds: float = 0
     failure: str | None = None
-    told: list[str] = field(default_factory=list)
+    story: list[str] = field(default_factory=list)
 
     @property
     def line(self) -> str:
@@ -91,7 +91,7 @@ class _Run:
         self._left: dict[str, deque[At]] = defaultdict(deque)
         """What to go on with, by the next step."""
         self._taken = Counter[str]()
-        self._known: dict[tuple[object, ...], list[Choice]] = {}
+        self._choices: dict[tuple[object, ...], list[Choice]] = {}
 
     def explore(self, beginnings: list[At], prefixes_max: int) -> None:
         for one in beginnings:
@@ -116,7 +116,7 @@ class _Run:
         if at.place.finished:
             return
         key, now = self._key(at), self._others.now(at.world)
-        done = self._known.setdefault(key, [])
+        done = self._choices.setdefault(key, [])
         if not any(self._others.covers(one, now) for one in done):
             done.append(now)
             self._left[str(next(iter(at.place.pending.values())))].append(at)
@@ -184,7 +184,7 @@ class _Run:
             states = [State(world, (Actor(where),)) for world, where in ((before, at.place), (after, place))]
             self._bench.observer.moved(states[0], move, states[1])
         except Violation:
-            self.outcome.told = list(_told(at.place, step, before))
+            self.outcome.story = list(_story(at.place, step, before))
             raise
 
     def _go(self, at: At, strand: int, world: World, result: Result) -> None:
@@ -204,7 +204,7 @@ def _still(world: World) -> World:
     return replace(world, stream={}, stripe=replace(world.stripe, events=()))
 
 
-def _told(place: Place, step: Step, world: World) -> Iterator[str]:
+def _story(place: Place, step: Step, world: World) -> Iterator[str]:
     """The prefix of a run, and the world that its next step meets."""
     steps, last = list[str](), place.last
     while last is not None:

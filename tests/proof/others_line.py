@@ -1,6 +1,6 @@
 """What others can make of one line: its item, its key's record and its part of Stripe, by the contract's moves alone.
 
-The values are constructed, never made by the product's code. Times of others are all the same: no rule depends on them.
+The values are constructed, never made by the product's code. Times of others are equal: no rule depends on them.
 """
 
 import json
@@ -73,7 +73,7 @@ def typed(value: Any) -> Typed:  # noqa: ANN401 - any of JSON's types
 # --- items ----------------------------------------------------------------------------------------
 
 
-def new_item(line_id: str, key_hash: str | None, *, free: bool) -> Typed:
+def new_item(line_id: str, idempotency_key_hash: str | None, *, free: bool) -> Typed:
     """A line as it is requested: included, or to be paid."""
     status = "provisioning" if free else AWAITING
     line: Json = {
@@ -100,8 +100,8 @@ def new_item(line_id: str, key_hash: str | None, *, free: bool) -> Typed:
     }
     if not free:
         line |= {"charge": CHARGE, "op_status": AWAITING, "since_ms": AT_MS}
-    if key_hash is not None:
-        line["idempotency_key_hash"] = key_hash
+    if idempotency_key_hash is not None:
+        line["idempotency_key_hash"] = idempotency_key_hash
     return {name: typed(value) for name, value in line.items()}
 
 
@@ -268,21 +268,21 @@ def _id_of(item: Typed) -> str:
 _facets: dict[tuple[str, int, int, int, str | None], list[Facet]] = {}
 
 
-def facets(now: Facet, key_hash: str | None) -> list[Facet]:
+def facets(now: Facet, idempotency_key_hash: str | None) -> list[Facet]:
     """Everything that others can have made of a line, the nearest first; the first is the line as it is."""
     known = (
         now.line_id,
         item_digest(now),
         now.record.digest if now.record else 0,
         now.account.digest,
-        key_hash,
+        idempotency_key_hash,
     )
     if known in _facets:
         return _facets[known]
     found: dict[tuple[int, int, int], Facet] = {}
     begun: list[tuple[Typed, int]] = [(now.item.item, 0)] if now.item else []
     if now.item is None:
-        begun = [(new_item(now.line_id, key_hash, free=free), 10) for free in (True, False)]
+        begun = [(new_item(now.line_id, idempotency_key_hash, free=free), 10) for free in (True, False)]
         found[0, 0, 0] = now
     for beginning, far in begun:
         for item, more in _items(beginning):

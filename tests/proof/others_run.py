@@ -28,7 +28,7 @@ def main(only: str, *, bounded: bool, planted: bool) -> bool:
         print(outcome.line, flush=True)
         if outcome.failure:
             failed = True
-            print(f"\n{outcome.handler}:", *outcome.told, f"=> {outcome.failure}\n", sep="\n")
+            print(f"\n{outcome.handler}:", *outcome.story, f"=> {outcome.failure}\n", sep="\n")
     if only or bounded:
         return not failed
     outside = 0

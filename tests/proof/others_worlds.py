@@ -27,7 +27,7 @@ class Slot(NamedTuple):
     """A line that may exist, and the key that it is requested with."""
 
     line_id: str
-    key_hash: str | None
+    idempotency_key_hash: str | None
 
 
 class Standing(NamedTuple):
@@ -138,7 +138,7 @@ class Others:
     def facet_of(self, world: World, slot: Slot) -> Facet:
         """A line as it is in a world."""
         items = world.table.items
-        record = items.get((WORKSPACE[0], f"IDEMPOTENCY#{slot.key_hash}"))
+        record = items.get((WORKSPACE[0], f"IDEMPOTENCY#{slot.idempotency_key_hash}"))
         if record is not None and record.item["line_id"]["S"] != slot.line_id:
             record = None
         return Facet(
@@ -165,7 +165,7 @@ class Others:
         counts.
         """
         now, slots = self.now(world), self.slots_in(world)
-        full = [facets(facet, slot.key_hash) for facet, slot in zip(now.lines, slots, strict=True)]
+        full = [facets(facet, slot.idempotency_key_hash) for facet, slot in zip(now.lines, slots, strict=True)]
         at = [number for number, slot in enumerate(slots) if slot.line_id in seen.touched]
         rest = [number for number in range(len(slots)) if number not in at]
         completions = sorted(product(*(_coarse(full[number]) for number in rest)), key=lambda c: sum(f.far for f in c))
@@ -198,7 +198,7 @@ class Others:
             if facet.item is not None and facet.item is not was.item:
                 changes.append(((WORKSPACE[0], f"LINE#{facet.line_id}"), facet.item))
             if facet.record is not was.record:
-                key = (WORKSPACE[0], f"IDEMPOTENCY#{slot.key_hash}")
+                key = (WORKSPACE[0], f"IDEMPOTENCY#{slot.idempotency_key_hash}")
                 records[key] = facet.record or records.get(key)
         changes += [(key, record) for key, record in records.items() if world.table.items.get(key) != record]
         if (choice.counts, choice.stored) != (before.counts, before.stored):
@@ -361,7 +361,7 @@ def sight(step: Step, slots: Sequence[Slot], about: set[str], *, creates: bool) 
 def _of_items(step: DynamoDb, slots: Sequence[Slot], *, creates: bool) -> Sight:
     names = {sk for _, sk in step.keys}
     lines = [number for number, slot in enumerate(slots) if f"LINE#{slot.line_id}" in names]
-    keyed = [number for number, slot in enumerate(slots) if f"IDEMPOTENCY#{slot.key_hash}" in names]
+    keyed = [number for number, slot in enumerate(slots) if f"IDEMPOTENCY#{slot.idempotency_key_hash}" in names]
     workspace = "WORKSPACE" in names
 
     def of(choice: Choice) -> object:

@@ -124,6 +124,11 @@ class Run:
         self.now_ms = delivery.now_ms
         return delivery.result
 
+    @property
+    def ended(self) -> bool:
+        """Whether the first strand has its answer."""
+        return self._strands[0].dead
+
     def beside(self, call: Callable[[], Any]) -> "Future[Any]":
         """Begins another strand."""
         future: Future[Any] = Future()
@@ -315,11 +320,15 @@ class _Strands:
 
 
 class Product:
-    """The handlers and the modules behind them, on simulated ground; one for each process."""
+    """The handlers and the modules behind them, on simulated ground; one for each process.
 
-    def __init__(self) -> None:
+    `root` is the tree that they are imported from.
+    """
+
+    def __init__(self, root: Path = ROOT) -> None:
         os.environ.update(_ENVIRONMENT)
-        sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "layers")) if path not in sys.path]
+        self._root = root
+        sys.path[:0] = [str(root), str(root / "layers")]
         import line_requests.clock
         import line_requests.deployment
         import line_requests.domain.ids
@@ -386,6 +395,7 @@ class Product:
     def _handler(self, name: str) -> Callable[[Any, Any], Any]:
         """The function's handler, on the simulated deployment."""
         module = importlib.import_module(f"functions.{name}.app")
+        assert Path(str(module.__file__)).is_relative_to(self._root), f"{self._root} has no function {name}"
         _replace(module, "DEPLOYMENT", self.deployment)
         handler: Callable[[Any, Any], Any] = module.handler
         return handler

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations_with_replacement
 
-from tests.proof import observed, stage
+from tests.proof import observed, restores, stage
 from tests.proof.actors import Cast, Script
 from tests.proof.explorer import Scenario, State, begin, moves, take
+from tests.proof.invariants import RESTORED
 from tests.proof.product import Product
 from tests.proof.world import Stripe, World
 
@@ -55,6 +56,7 @@ ACTORS: dict[str, Script] = {
     "stream": stage.stream(),
     "stream-doubled": stage.stream(doubled=True),
     **observed.ACTORS,
+    **restores.ACTORS,
 }
 CREATORS = ("create", "create-email", "create-A", "create-B", "insistent-A")
 AT_STRIPE = ("pay", "pay-doubled", "pay-unheard", "debit", "debit-fails", "void", "write-off", "late-webhook")
@@ -334,7 +336,8 @@ class Beginnings:
 
     def __getitem__(self, name: str) -> World:
         if name not in self._made:
-            world = self._make(name)
+            restored = name.startswith(RESTORED)
+            world = self._restored(name.removeprefix(RESTORED)) if restored else self._make(name)
             # But for long histories, which begin with nothing at all.
             world = world if name == "fresh" else stage.busy(self._cast, world)
             # A stale index shows what it showed when the scenario began.
@@ -360,6 +363,9 @@ class Beginnings:
                 world = stage.full(self._cast, empty)
                 return replace(world, stripe=replace(world.stripe, refusing="/v1/invoiceitems"))
         raise KeyError(name)
+
+    def _restored(self, name: str) -> World:
+        return restores.restored(self._cast, stage.empty(self._product), name)
 
     def _capped(self, empty: World) -> World:
         """A paid line holds one of two places, and a new plan includes two."""

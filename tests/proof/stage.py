@@ -175,7 +175,7 @@ def unheard(script: Script) -> Script:
     return replace(script, name=f"{script.name}, webhook lost", lines=lines)
 
 
-def _at_stripe(
+def at_stripe(
     name: str, what: str, find: Callable[[World], str | None], act: Callable[[World, str], World], *kinds: str
 ) -> Script:
     """Somebody acts at Stripe as soon as there is something to act on; Stripe delivers these events."""
@@ -209,35 +209,35 @@ def _pay(world: World, invoice: str) -> World:
 
 def pay(*, delivered: int = 1) -> Script:
     name = ("pay, webhook lost", "pay", "pay, webhook doubled")[delivered]
-    return _at_stripe(name, "the customer pays", _open, _pay, *["invoice.paid"] * delivered)
+    return at_stripe(name, "the customer pays", _open, _pay, *["invoice.paid"] * delivered)
 
 
 def void() -> Script:
     def act(world: World, invoice: str) -> World:
         return replace(world, stripe=world.stripe.void(invoice, world.now_ms // 1000))
 
-    return _at_stripe("void at Stripe", "an operator voids the invoice at Stripe", _open, act, "invoice.voided")
+    return at_stripe("void at Stripe", "an operator voids the invoice at Stripe", _open, act, "invoice.voided")
 
 
 def delete_draft() -> Script:
     def act(world: World, invoice: str) -> World:
         return replace(world, stripe=world.stripe.delete(invoice, world.now_ms // 1000))
 
-    return _at_stripe("draft deleted", "an operator deletes the draft at Stripe", _draft, act, "invoice.deleted")
+    return at_stripe("draft deleted", "an operator deletes the draft at Stripe", _draft, act, "invoice.deleted")
 
 
 def add_item() -> Script:
     def act(world: World, invoice: str) -> World:
         return replace(world, stripe=world.stripe.add_item(invoice, world.now_ms // 1000))
 
-    return _at_stripe("item added", "an operator adds an item of their own to the draft at Stripe", _draft, act)
+    return at_stripe("item added", "an operator adds an item of their own to the draft at Stripe", _draft, act)
 
 
 def write_off() -> Script:
     def act(world: World, invoice: str) -> World:
         return replace(world, stripe=world.stripe.write_off(invoice, world.now_ms // 1000))
 
-    return _at_stripe("write off", "an operator marks the invoice uncollectible", _open, act)
+    return at_stripe("write off", "an operator marks the invoice uncollectible", _open, act)
 
 
 def _by_hand(name: str, what: str, act: Callable[[MemoryStripe, str, int], MemoryStripe], *kinds: str) -> Script:
@@ -246,7 +246,7 @@ def _by_hand(name: str, what: str, act: Callable[[MemoryStripe, str, int], Memor
     def effect(world: World, invoice: str) -> World:
         return replace(world, stripe=act(world.stripe, invoice, world.now_ms // 1000))
 
-    return _at_stripe(name, what, _open, effect, *kinds)
+    return at_stripe(name, what, _open, effect, *kinds)
 
 
 def pay_part() -> Script:
@@ -318,7 +318,7 @@ def upgrade() -> Script:
     def act(world: World, subject: str) -> World:
         return replace(world, stripe=world.stripe.change_plan(subject, SMALL, LARGE, world.now_ms // 1000))
 
-    return _at_stripe(
+    return at_stripe(
         "upgrade",
         "the customer takes the larger plan",
         lambda _: tenant().subscription,
@@ -331,7 +331,7 @@ def switch() -> Script:
     def act(world: World, subject: str) -> World:
         return replace(world, stripe=world.stripe.change_plan(subject, SMALL, MAIL, world.now_ms // 1000))
 
-    return _at_stripe(
+    return at_stripe(
         "switch to a plan without phones",
         "the customer takes a plan without phone lines",
         lambda _: tenant().subscription,
@@ -344,7 +344,7 @@ def end() -> Script:
     def act(world: World, subject: str) -> World:
         return replace(world, stripe=world.stripe.end(subject, world.now_ms // 1000))
 
-    return _at_stripe(
+    return at_stripe(
         "subscription ends",
         "the subscription is canceled",
         lambda _: tenant().subscription,
@@ -441,7 +441,7 @@ def refund_by_hand(status: str = "succeeded", *, delivered: int = 1) -> Script:
         return replace(world, stripe=memory_reversals.by_hand(world.stripe, invoice, world.now_ms // 1000, status))
 
     name = f"refund by hand, {status}{'' if delivered else ', webhook lost'}"
-    return _at_stripe(name, "a person refunds the payment at Stripe", find, act, *["refund.created"] * delivered)
+    return at_stripe(name, "a person refunds the payment at Stripe", find, act, *["refund.created"] * delivered)
 
 
 def refund_fails() -> Script:
@@ -456,7 +456,7 @@ def refund_fails() -> Script:
     def act(world: World, refund: str) -> World:
         return replace(world, stripe=memory_reversals.fail(world.stripe, refund, world.now_ms // 1000))
 
-    return _at_stripe("refund fails", "the bank refuses the refund", find, act, "refund.failed")
+    return at_stripe("refund fails", "the bank refuses the refund", find, act, "refund.failed")
 
 
 def stream(*, doubled: bool = False) -> Script:

@@ -44,14 +44,14 @@ _read: dict[int, Json] = {}
 def events_of(before: Stored | None, after: Stored) -> tuple[Event, ...]:
     """The same for stored items, found out once."""
     digests = (before.digest if before else 0, after.digest)
-    if digests not in _known:
-        if len(_known) > KNOWN_MAX:
-            _known.clear()
-        _known[digests] = tuple(events(before and attributes(before.item), attributes(after.item)))
-    return _known[digests]
+    if digests not in _judged:
+        if len(_judged) > KNOWN_MAX:
+            _judged.clear()
+        _judged[digests] = tuple(events(before and attributes(before.item), attributes(after.item)))
+    return _judged[digests]
 
 
-_known: dict[tuple[int, int], tuple[Event, ...]] = {}
+_judged: dict[tuple[int, int], tuple[Event, ...]] = {}
 
 
 def part(stored: Stored) -> Stored:

@@ -7,12 +7,13 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from tests.proof import observations, stage
+from tests.proof import observations
 from tests.proof.actors import Call, Ended
 from tests.proof.answers import judge_answer
 from tests.proof.facts import Seen
 from tests.proof.invariants import expect, invoices_of, see
 from tests.proof.memory_reversals import PAYMENT
+from tests.proof.tenants import FIRST
 from tests.proof.world import Publish, Stripe, Violation, World
 from tests.trace.reader import NS_PER_MS
 from tests.trace.timeline import payments
@@ -61,7 +62,7 @@ class Answers:
                 assert isinstance(step, Publish)
                 for detail, name in zip(step.details, step.names, strict=True):
                     if timeline := self._timelines.get(detail.get("workspaceId", "")):
-                        told = {**detail, "workspaceId": stage.WORKSPACE}
+                        told = {**detail, "workspaceId": FIRST.workspace}
                         observations.published(told, name, timeline.at(call.began_ns))
             elif call.name.startswith("POST "):
                 self._judge_request(call)
@@ -72,7 +73,7 @@ class Answers:
         params = dict(step.params)
         workspace_id = self._workspace_of.get(params.get("metadata[line_id]", ""), "")
         if params.get("metadata[workspace_id]") == workspace_id:
-            params["metadata[workspace_id]"] = stage.WORKSPACE
+            params["metadata[workspace_id]"] = FIRST.workspace
         if "payment_intent" in params:
             params["payment_intent"] = PAYMENT + self._invoice_of.get(params["payment_intent"], "")
         timeline = self._timelines.get(workspace_id)

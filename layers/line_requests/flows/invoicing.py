@@ -77,11 +77,11 @@ class Invoicing:
     def save_invoice_id(self, line: Line, invoice: Invoice) -> tuple[Line, Invoice]:
         """Stores the invoice's id; an id that another caller stored first wins."""
         line = self._lines.save_invoice(line, invoice.id) or self._reread(line)
+        if not line.awaiting and invoice.status == "draft" and invoice.id != line.invoice_id:
+            # Settled while this draft was created by a caller whose lease had ended: no one else knows of it.
+            return line, self._invoices.void_or_delete(self.refetch_if_replayed(invoice))
         if line.invoice_id not in {None, invoice.id}:
             return line, self._invoices.retrieve(line.invoice_id or "")
-        if line.invoice_id is None and not line.awaiting:
-            # Canceled while this draft was created, by a caller whose lease had ended: no one else knows of it.
-            return line, self._invoices.void_or_delete(invoice)
         return line, self.refetch_if_replayed(invoice)
 
     def refetch_if_replayed(self, invoice: Invoice) -> Invoice:

@@ -1,11 +1,13 @@
 """The doctor's checks of the Stripe account and of the secret."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from itertools import islice
 
 from line_requests.billing.client import API_VERSION, PAGE
 from line_requests.billing.subscriptions import StripeSubscription
 from line_requests.domain import decision
+from line_requests.domain.errors import BillingMisconfigured
 from line_requests.domain.model import ENDED, Workspace
 from line_requests.domain.prices import Amount
 from line_requests.operator.doctor import Check, Patient, Skipped, few
@@ -16,6 +18,21 @@ API_KEYS, SIGNING_SECRET = ("sk_", "rk_"), "whsec_"
 INVOICES_SINCE_S = 30 * 86_400
 # From so many workspaces on, pages of a hundred subscriptions take fewer calls.
 LIST_FROM = 20
+
+
+def _beyond_the_functions_key(run: Callable[[Patient], Iterator[str]]) -> Callable[[Patient], Iterator[str]]:
+    """A check that is skipped when the functions' key may not make it and the operator has set none."""
+
+    @wraps(run)
+    def run_or_skip(patient: Patient) -> Iterator[str]:
+        try:
+            yield from run(patient)
+        except BillingMisconfigured as error:
+            if patient.target.environment.get("STRIPE_API_KEY"):
+                raise
+            raise Skipped("set STRIPE_API_KEY to a key of your own: docs/deploy.md, step 1") from error
+
+    return run_or_skip
 
 
 def _secret(patient: Patient) -> Iterator[str]:
@@ -29,8 +46,9 @@ def _secret(patient: Patient) -> Iterator[str]:
         yield "the secret has no webhook_secrets: whsec_..."
 
 
+@_beyond_the_functions_key
 def _account(patient: Patient) -> Iterator[str]:
-    account, charges = patient.product_billing.setup.account()
+    account, charges = patient.billing.setup.account()
     if not charges:
         yield f"the account {account} may not charge yet"
 
@@ -47,6 +65,7 @@ def _scopes(patient: Patient) -> Iterator[str]:
         yield f"the key may not read {scope}"
 
 
+@_beyond_the_functions_key
 def _webhook(patient: Patient) -> Iterator[str]:
     url = patient.target.environment.get("WEBHOOK_URL")
     if not url:
@@ -56,18 +75,21 @@ def _webhook(patient: Patient) -> Iterator[str]:
         yield f"no enabled webhook endpoint of {url}"
 
 
+@_beyond_the_functions_key
 def _webhook_events(patient: Patient) -> Iterator[str]:
     for endpoint in patient.billing.setup.webhook_endpoints(patient.target.environment.get("WEBHOOK_URL") or ""):
         if endpoint.missing_events:
             yield f"the webhook endpoint {endpoint.id} does not send {', '.join(endpoint.missing_events)}"
 
 
+@_beyond_the_functions_key
 def _webhook_version(patient: Patient) -> Iterator[str]:
     for endpoint in patient.billing.setup.webhook_endpoints(patient.target.environment.get("WEBHOOK_URL") or ""):
         if endpoint.api_version != API_VERSION:
             yield f"the webhook endpoint {endpoint.id} is of version {endpoint.api_version}, not {API_VERSION}"
 
 
+@_beyond_the_functions_key
 def _portal(patient: Patient) -> Iterator[str]:
     updates = patient.billing.setup.portal_updates()
     if updates is None:
