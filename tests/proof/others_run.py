@@ -27,9 +27,7 @@ def main(only: str, *, bounded: bool, planted: bool) -> bool:
         return _plant(only)
     names = [name for name in others_handlers.HANDLERS if only in name]
     work = _bounded if bounded else _checked
-    print(
-        f"{'handler':17} {'prefixes':>8} {'next steps':>10} {'writes':>12} {'made':>12} {'permitted':>12} {'time':>8}  within the scope"
-    )
+    print(HEADER)
     failed = False
     for outcome in [work(name) for name in names] if bounded else _in_processes(work, names):
         print(outcome.line, flush=True)
