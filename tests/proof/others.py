@@ -53,6 +53,10 @@ class Outcome:
     """Next steps, by what they can see."""
     writes: int = 0
     """Changes of others that these met."""
+    made: int = 0
+    """Combinations of lines that were put together for them."""
+    permitted: int = 0
+    """Those of them that the invariants permit."""
     left: int = 0
     """Prefixes that were found and not gone on with."""
     seconds: float = 0
@@ -63,7 +67,8 @@ class Outcome:
     def line(self) -> str:
         """One row of the table."""
         bound = f"sampled, {self.left:,} left" if self.left else "exhausted"
-        return f"{self.handler:17} {self.prefixes:8,} {self.steps:10,} {self.writes:12,} {self.seconds:6.0f} s  {bound}"
+        numbers = f"{self.prefixes:8,} {self.steps:10,} {self.writes:12,} {self.made:12,} {self.permitted:12,}"
+        return f"{self.handler:17} {numbers} {self.seconds:6.0f} s  {bound}"
 
 
 def check(bench: Bench, name: str, prefixes_max: int) -> Outcome:
@@ -79,6 +84,7 @@ def check(bench: Bench, name: str, prefixes_max: int) -> Outcome:
         )
     except Violation as violation:
         run.outcome.failure = str(violation)
+    run.outcome.made, run.outcome.permitted = others.made, others.allowed
     run.outcome.seconds = time.monotonic() - began
     return run.outcome
 

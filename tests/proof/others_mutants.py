@@ -11,7 +11,7 @@ MUTANTS = (
         "storage.capacity",
         'conditions = ["#revision = :revision", "attribute_not_exists(#lock)"]',
         'conditions = ["#revision = :revision"]',
-        "create A",
+        "create",
     ),
     _bug(
         "a new line does not ask for the subscription's revision",
@@ -25,7 +25,7 @@ MUTANTS = (
         "storage.capacity",
         '        conditions.append(_BELOW_CAP)\n        values["cap"] = allowance.cap\n    if line.awaiting:',
         "        pass\n    if line.awaiting:",
-        "create A, capped",
+        "create, capped",
     ),
     _bug(
         "a line awaits payment though a place was given back",
@@ -62,14 +62,6 @@ MUTANTS = (
         'condition = "attribute_not_exists(#invoice_id) OR #invoice_id = :invoice"\n        return',
         'condition = "attribute_exists(#pk)"\n        return',
         "cancel",
-        "poll",
-    ),
-    _bug(
-        "new keys at Stripe do not ask for the version",
-        "storage._transitions",
-        '            {"one": 1, "now": now_ms, "version": line.stripe_key_version},\n'
-        '            "#stripe_key_version = :version",\n',
-        '            {"one": 1, "now": now_ms},\n            "attribute_exists(#pk)",\n',
         "poll",
     ),
     _bug(
