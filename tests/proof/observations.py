@@ -4,6 +4,7 @@ A call is a function of what it was given, so its answer and its alarms belong t
 of this is kept in a state: what is observed makes no state more.
 """
 
+import json
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, NoReturn
@@ -193,8 +194,11 @@ def _justified(alarm: Alarm, facts: Facts, world: World) -> None:
 
 
 def requested(step: Stripe, world: World) -> None:
-    """Every charge is of a stored amount, for the line that it names, and nothing is prorated."""
+    """Every charge is of a stored amount, for the line that it names; its key is its own; nothing is prorated."""
     params = step.params
+    used = world.stripe.keys.get(step.key or "")
+    own = used is None or (used.path, used.params) == (step.path, json.dumps(sorted(params.items())))
+    expect(own, f"{step} has the key of another request")
     if step.path.startswith("/v1/subscription_items"):
         prorated = params.get("proration_behavior")
         expect(prorated == "none", f"{step} has proration_behavior {prorated}")
