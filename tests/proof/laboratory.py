@@ -2,10 +2,11 @@
 
 from tests.proof.actors import Cast
 from tests.proof.explorer import Explorer, Move, Outcome, Scenario, State, tell
-from tests.proof.invariants import Settled, safe
+from tests.proof.invariants import safe
 from tests.proof.observations import observed
 from tests.proof.product import Product
 from tests.proof.scenarios import Beginnings, scenario
+from tests.proof.settled import Settled
 from tests.proof.world import Violation, World
 
 

@@ -18,12 +18,12 @@ from tests.growth import trees
 from tests.proof import mutants, scenarios
 from tests.proof.actors import Call, Cast, Json, Lines, Script
 from tests.proof.explorer import Outcome, Scenario, State
-from tests.proof.invariants import Settled
 from tests.proof.laboratory import Laboratory
 from tests.proof.mutants import Mutant
 from tests.proof.product import Product
 from tests.proof.releases_peer import PREVIOUS, Peer, Unusable
 from tests.proof.scenarios import scenario
+from tests.proof.settled import Settled
 from tests.proof.world import Violation, World
 
 # The end of a name: its actors meet each other, and no fault.
