@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from tests.proof import stage
+from tests.proof import beginnings, stage
 from tests.proof.actors import Call, Json, Lines, Script
 from tests.proof.invariants import safe, see
 from tests.proof.laboratory import Laboratory
@@ -233,7 +233,7 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def reconcile(self) -> None:
-        self.world = stage.drain_stream(self.cast, self.world.after(150_000))
+        self.world = beginnings.drain_stream(self.cast, self.world.after(150_000))
         self.world, [answer] = self.cast.play(stage.reconcile(), self.world, safe)
         assert not answer["failed"], answer
         for name, line in self.model.lines.items():

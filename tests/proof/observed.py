@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tests.proof import stage
+from tests.proof import beginnings, stage
 from tests.proof.actors import Call, Cast, Lines, Script
 from tests.proof.memory_objects import Json
 from tests.proof.mutants import MUTANTS as OTHERS
@@ -87,8 +87,8 @@ NAMES = (
 
 def canceled(cast: Cast, empty: World) -> World:
     """A line that awaited its payment was canceled, and its invoice is void."""
-    world, _ = cast.play(stage.manage("cancel"), stage.waiting(cast, empty))
-    return stage.drain_stream(cast, world).after(60_000)
+    world, _ = cast.play(stage.manage("cancel"), beginnings.waiting(cast, empty))
+    return beginnings.drain_stream(cast, world).after(60_000)
 
 
 MUTANTS = (

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.proof import memory_reversals, stage
+from tests.proof import beginnings, memory_reversals, stage
 from tests.proof.actors import Call, Cast, Json, Lines, Place, Script
 from tests.proof.expressions import Typed
 from tests.proof.observations import Observer
@@ -97,7 +97,7 @@ class Bench:
         self.observer = Observer(self.product)
         self.continuations: dict[Place, int] = {}
         """What each place goes on from."""
-        self._empty = stage.busy(self.cast, stage.empty(self.product))
+        self._empty = beginnings.busy(self.cast, beginnings.empty(self.product))
         feed = {"pk": {"S": "RECONCILER"}, "sk": {"S": "FEED"}, "watermark_s": {"N": str(AT_S - 120)}}
         self._empty = replace(self._empty, table=self._empty.table.with_item(("RECONCILER", "FEED"), feed))
 
@@ -116,7 +116,7 @@ class Bench:
 
     def _synced(self, cap: int, *, ended: bool = False) -> World:
         stripe = self._empty.stripe.end(stage.SUBSCRIPTION, AT_S) if ended else self._empty.stripe
-        world = stage.with_plans(self.product, replace(self._empty, now_ms=AT_MS, stripe=stripe), cap=cap)
+        world = beginnings.with_plans(self.product, replace(self._empty, now_ms=AT_MS, stripe=stripe), cap=cap)
         return replace(world, stripe=replace(world.stripe, events=()), stream={})
 
     def beginnings(self, name: str, others: Others) -> list[World]:

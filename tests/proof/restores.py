@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import combinations
 
-from tests.proof import stage
+from tests.proof import beginnings, stage
 from tests.proof.actors import Cast, Script
 from tests.proof.invariants import RESTORED
 from tests.proof.mutants import Mutant
@@ -45,18 +45,18 @@ def lost(world: World) -> dict[str, str]:
 ACTORS = {"pay-lost": pay_lost(), "pay-lost-unheard": pay_lost(delivered=0)}
 # Where each story begins, what happens in it, and how many moments its table has.
 STORIES: dict[str, tuple[Callable[[Cast, World], World], tuple[Script, ...], int]] = {
-    "paid": (stage.full, (stage.create("A"), stage.pay(), stage.provision(), stage.reconcile()), 10),
-    "unheard": (stage.full, (stage.create("A"), stage.pay(delivered=0)), 5),
-    "unpaid": (stage.full, (stage.create("A"),), 5),
-    "canceled": (stage.full, (stage.create("A"), stage.manage("cancel")), 8),
-    "upgraded": (stage.full, (stage.create("A"), stage.upgrade()), 9),
-    "ended": (stage.full, (stage.create("A"), stage.end()), 9),
+    "paid": (beginnings.full, (stage.create("A"), stage.pay(), stage.provision(), stage.reconcile()), 10),
+    "unheard": (beginnings.full, (stage.create("A"), stage.pay(delivered=0)), 5),
+    "unpaid": (beginnings.full, (stage.create("A"),), 5),
+    "canceled": (beginnings.full, (stage.create("A"), stage.manage("cancel")), 8),
+    "upgraded": (beginnings.full, (stage.create("A"), stage.upgrade()), 9),
+    "ended": (beginnings.full, (stage.create("A"), stage.end()), 9),
     "refunded": (
-        stage.failed_line,
+        beginnings.failed_line,
         (stage.release(), stage.command("line refund", stage.flagged), stage.reconcile()),
         8,
     ),
-    "renewed": (stage.renewed, (stage.pay(), stage.reconcile()), 9),
+    "renewed": (beginnings.renewed, (stage.pay(), stage.reconcile()), 9),
 }
 
 
@@ -73,7 +73,7 @@ def restored(cast: Cast, empty: World, name: str) -> World:
 
     for script in scripts:
         world, _ = cast.play(script, world, passed)
-        world = stage.drain_stream(cast, world)
+        world = beginnings.drain_stream(cast, world)
     if len(tables) != moments:
         raise Violation(f"the story {story} has {len(tables)} moments: say so in {__name__}")
     return replace(world.after(AGES_MS[age]), table=tables[int(number)], stream={})

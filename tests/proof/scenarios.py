@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations_with_replacement
 
-from tests.proof import observed, restores, stage
+from tests.proof import beginnings, observed, restores, stage
 from tests.proof.actors import Cast, Script
 from tests.proof.explorer import Scenario, State, begin, moves, take
 from tests.proof.invariants import RESTORED
@@ -67,15 +67,15 @@ ANYTIME = ("upgrade", "end", "reconcile")
 PROVISIONING = ("provisioned", "not-provisioned", "stream", "stream-doubled")
 # Beginnings that are played from an empty world.
 PLAYED = {
-    "full": stage.full,
-    "waiting": stage.waiting,
-    "touched": stage.waiting,
-    "provisioning": stage.provisioning,
-    "unvoidable": stage.unvoidable,
-    "renewed": stage.renewed,
-    "failed": stage.failed_line,
-    "released": stage.released_line,
-    "late": stage.paid_after_cancel,
+    "full": beginnings.full,
+    "waiting": beginnings.waiting,
+    "touched": beginnings.waiting,
+    "provisioning": beginnings.provisioning,
+    "unvoidable": beginnings.unvoidable,
+    "renewed": beginnings.renewed,
+    "failed": beginnings.failed_line,
+    "released": beginnings.released_line,
+    "late": beginnings.paid_after_cancel,
     "canceled": observed.canceled,
 }
 REFUNDS = (
@@ -339,13 +339,13 @@ class Beginnings:
             restored = name.startswith(RESTORED)
             world = self._restored(name.removeprefix(RESTORED)) if restored else self._make(name)
             # But for long histories, which begin with nothing at all.
-            world = world if name == "fresh" else stage.busy(self._cast, world)
+            world = world if name == "fresh" else beginnings.busy(self._cast, world)
             # A stale index shows what it showed when the scenario began.
             self._made[name] = replace(world, stream={}, indexed=world.table)
         return self._made[name]
 
     def _make(self, name: str) -> World:
-        empty = stage.empty(self._product)
+        empty = beginnings.empty(self._product)
         beginning, _, made = name.partition("-")
         if beginning in PLAYED:
             return PLAYED[beginning](self._cast, empty)
@@ -357,29 +357,29 @@ class Beginnings:
             case "old":
                 return self._half_made(empty, {"asked": 0, "draft": 1, "item": 2, "final": 3}[made])
             case "missing":
-                world = stage.waiting(self._cast, empty)
+                world = beginnings.waiting(self._cast, empty)
                 return replace(world, stripe=replace(world.stripe, invoices={}))
             case "refusing":
-                world = stage.full(self._cast, empty)
+                world = beginnings.full(self._cast, empty)
                 return replace(world, stripe=replace(world.stripe, refusing="/v1/invoiceitems"))
         raise KeyError(name)
 
     def _restored(self, name: str) -> World:
-        return restores.restored(self._cast, stage.empty(self._product), name)
+        return restores.restored(self._cast, beginnings.empty(self._product), name)
 
     def _capped(self, empty: World) -> World:
         """A paid line holds one of two places, and a new plan includes two."""
-        world = stage.with_plans(self._product, empty, included=0)
-        world = stage.played(self._cast, world, [stage.create(), stage.pay()])
-        world = stage.played(self._cast, stage.drain_stream(self._cast, world), [stage.provision()])
-        return stage.with_plans(self._product, stage.settled(self._cast, world), included=2, cap=2)
+        world = beginnings.with_plans(self._product, empty, included=0)
+        world = beginnings.played(self._cast, world, [stage.create(), stage.pay()])
+        world = beginnings.played(self._cast, beginnings.drain_stream(self._cast, world), [stage.provision()])
+        return beginnings.with_plans(self._product, beginnings.settled(self._cast, world), included=2, cap=2)
 
     def _half_made(self, empty: World, posts: int) -> World:
         """A request of key A that crashed a day ago, after so many of Stripe's steps."""
-        state = begin(Scenario("", stage.full(self._cast, empty), (stage.create("A"),)), self._cast)
+        state = begin(Scenario("", beginnings.full(self._cast, empty), (stage.create("A"),)), self._cast)
         while not state.faults:
             state, posts = self._towards(state, posts)
-        return stage.drain_stream(self._cast, state.world.after(25 * HOUR_MS))
+        return beginnings.drain_stream(self._cast, state.world.after(25 * HOUR_MS))
 
     def _towards(self, state: State, posts: int) -> tuple[State, int]:
         now, possible = moves(state)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tests.proof import reversal_invariants, stage
+from tests.proof import beginnings, reversal_invariants, stage
 from tests.proof.actors import Cast, Json, Place
 from tests.proof.explorer import Scenario, State
 from tests.proof.invariants import (
@@ -87,12 +87,12 @@ class Settled:
     def _reconciled(self, world: World) -> World:
         began = (world.digest, tenant())
         due = set(world.workspace_events())
-        world = stage.drain_stream(self._cast, world.after(LEASES_MS))
+        world = beginnings.drain_stream(self._cast, world.after(LEASES_MS))
         world, answers = self._cast.play(stage.reconcile(), world)
         self._raised[began] = self._cast.raised
         expect(_lost_sight(world) or not answers[0].get("failed"), f"the reconciler fails: {answers[0]}")
         due |= set(world.workspace_events())
-        world = stage.drain_stream(self._cast, world)
+        world = beginnings.drain_stream(self._cast, world)
         expect(due <= world.published, f"no event was published for {due - world.published}")
         if (world.digest, tenant()) not in self._ended:
             _settled(see(world), world)
