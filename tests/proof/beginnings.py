@@ -6,6 +6,7 @@ from functools import partial
 
 from tests.proof import memory_dashboard
 from tests.proof.actors import Call, Cast, Json, Lines, Script
+from tests.proof.people import pay
 from tests.proof.product import Alone, Product
 from tests.proof.stage import (
     ADD_ONS,
@@ -15,7 +16,6 @@ from tests.proof.stage import (
     create,
     invoice_of,
     manage,
-    pay,
     payable,
     provision,
     reconcile,

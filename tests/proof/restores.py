@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import combinations
 
-from tests.proof import beginnings, stage
+from tests.proof import beginnings, people, stage
 from tests.proof.actors import Cast, Script
 from tests.proof.invariants import RESTORED
 from tests.proof.mutants import Mutant
@@ -27,7 +27,7 @@ def pay_lost(*, delivered: int = 1) -> Script:
 
     name = ("pay a lost line, webhook lost", "pay a lost line")[delivered]
     what = "the customer pays the invoice of a lost line"
-    return stage.at_stripe(name, what, _open_and_lost, act, *["invoice.paid"] * delivered)
+    return people.at_stripe(name, what, _open_and_lost, act, *["invoice.paid"] * delivered)
 
 
 def _open_and_lost(world: World) -> str | None:
@@ -45,18 +45,18 @@ def lost(world: World) -> dict[str, str]:
 ACTORS = {"pay-lost": pay_lost(), "pay-lost-unheard": pay_lost(delivered=0)}
 # Where each story begins, what happens in it, and how many moments its table has.
 STORIES: dict[str, tuple[Callable[[Cast, World], World], tuple[Script, ...], int]] = {
-    "paid": (beginnings.full, (stage.create("A"), stage.pay(), stage.provision(), stage.reconcile()), 10),
-    "unheard": (beginnings.full, (stage.create("A"), stage.pay(delivered=0)), 5),
+    "paid": (beginnings.full, (stage.create("A"), people.pay(), stage.provision(), stage.reconcile()), 10),
+    "unheard": (beginnings.full, (stage.create("A"), people.pay(delivered=0)), 5),
     "unpaid": (beginnings.full, (stage.create("A"),), 5),
     "canceled": (beginnings.full, (stage.create("A"), stage.manage("cancel")), 8),
-    "upgraded": (beginnings.full, (stage.create("A"), stage.upgrade()), 9),
-    "ended": (beginnings.full, (stage.create("A"), stage.end()), 9),
+    "upgraded": (beginnings.full, (stage.create("A"), people.upgrade()), 9),
+    "ended": (beginnings.full, (stage.create("A"), people.end()), 9),
     "refunded": (
         beginnings.failed_line,
         (stage.release(), stage.command("line refund", stage.flagged), stage.reconcile()),
         8,
     ),
-    "renewed": (beginnings.renewed, (stage.pay(), stage.reconcile()), 9),
+    "renewed": (beginnings.renewed, (people.pay(), stage.reconcile()), 9),
 }
 
 

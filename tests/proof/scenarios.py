@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations_with_replacement
 
-from tests.proof import beginnings, observed, restores, stage
+from tests.proof import beginnings, observed, people, restores, stage
 from tests.proof.actors import Cast, Script
 from tests.proof.explorer import Scenario, State, begin, moves, take
 from tests.proof.invariants import RESTORED
@@ -21,36 +21,36 @@ ACTORS: dict[str, Script] = {
     "poll": stage.poll(),
     "cancel": stage.manage("cancel"),
     "payment_link": stage.manage("payment_link"),
-    "pay": stage.pay(),
-    "pay-doubled": stage.pay(delivered=2),
-    "pay-unheard": stage.pay(delivered=0),
-    "debit": stage.debit(),
-    "debit-fails": stage.debit(succeeds=False),
-    "late-webhook": stage.stray_webhook(),
-    "void": stage.void(),
-    "delete-draft": stage.delete_draft(),
-    "add-item": stage.add_item(),
-    "write-off": stage.write_off(),
-    "part": stage.pay_part(),
-    "copy": stage.copy_and_pay(),
-    "copy-unheard": stage.copy_and_pay(delivered=0),
-    "revise": stage.revise(),
-    "revise-unheard": stage.revise(delivered=0),
-    "credit": stage.credit(),
-    "upgrade": stage.upgrade(),
-    "switch": stage.switch(),
-    "end": stage.end(),
-    "end-unheard": stage.unheard(stage.end()),
+    "pay": people.pay(),
+    "pay-doubled": people.pay(delivered=2),
+    "pay-unheard": people.pay(delivered=0),
+    "debit": people.debit(),
+    "debit-fails": people.debit(succeeds=False),
+    "late-webhook": people.stray_webhook(),
+    "void": people.void(),
+    "delete-draft": people.delete_draft(),
+    "add-item": people.add_item(),
+    "write-off": people.write_off(),
+    "part": people.pay_part(),
+    "copy": people.copy_and_pay(),
+    "copy-unheard": people.copy_and_pay(delivered=0),
+    "revise": people.revise(),
+    "revise-unheard": people.revise(delivered=0),
+    "credit": people.credit(),
+    "upgrade": people.upgrade(),
+    "switch": people.switch(),
+    "end": people.end(),
+    "end-unheard": people.unheard(people.end()),
     "reconcile": stage.reconcile(),
     "reconcile-ahead": replace(stage.reconcile(), name="reconcile, clock +30 s", skew_ms=30_000),
     "release": stage.release(),
     "retry": stage.command("line retry", stage.failed),
     "refund": stage.command("line refund", stage.flagged),
     "refund-outside": stage.command("line refund --sent-outside", stage.flagged),
-    "refund-by-hand": stage.refund_by_hand(),
-    "refund-unheard": stage.refund_by_hand(delivered=0),
-    "refund-pending": stage.refund_by_hand("pending"),
-    "refund-fails": stage.refund_fails(),
+    "refund-by-hand": people.refund_by_hand(),
+    "refund-unheard": people.refund_by_hand(delivered=0),
+    "refund-pending": people.refund_by_hand("pending"),
+    "refund-fails": people.refund_fails(),
     "provisioned": stage.provision(),
     "not-provisioned": stage.provision("failed"),
     "stream": stage.stream(),
@@ -370,7 +370,7 @@ class Beginnings:
     def _capped(self, empty: World) -> World:
         """A paid line holds one of two places, and a new plan includes two."""
         world = beginnings.with_plans(self._product, empty, included=0)
-        world = beginnings.played(self._cast, world, [stage.create(), stage.pay()])
+        world = beginnings.played(self._cast, world, [stage.create(), people.pay()])
         world = beginnings.played(self._cast, beginnings.drain_stream(self._cast, world), [stage.provision()])
         return beginnings.with_plans(self._product, beginnings.settled(self._cast, world), included=2, cap=2)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TypeVar
 
-from tests.proof import restores, stage
+from tests.proof import people, restores, stage
 from tests.proof.actors import Call, Json, Line, Lines, Script
 from tests.proof.product import ANY_ORDER
 from tests.proof.scenarios import ACTORS, ANYTIME, PAIRS
@@ -84,7 +84,7 @@ def _actor(rng: Random, number: int, name: str, who: Tenant) -> Actor:
     clock = f"clock {skew_ms / 1000:+g} s" if skew_ms else ""
     order = ANY_ORDER if rng.random() < 0.5 else ""
     label = ", ".join(filter(None, (f"{number}. {script.name}{of}", clock, times, order)))
-    played = stage.unheard(script) if times == "webhooks lost" else script
+    played = people.unheard(script) if times == "webhooks lost" else script
     return Actor(label, lambda: _lines(played, who, shift_ms), skew_ms, who, script)
 
 
