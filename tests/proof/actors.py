@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from tests.proof.memory_stripe import Reply
 from tests.proof.memory_table import Answer
-from tests.proof.product import Alarm, Alone, Delivery, Product, Run
+from tests.proof.product import Product
+from tests.proof.runs import Alarm, Alone, Delivery, Run
 from tests.proof.tenants import tenant
 from tests.proof.world import Act, Crash, Pause, Result, Step, Stripe, Violation, World
 

@@ -7,7 +7,8 @@ from functools import partial
 from tests.proof import memory_dashboard
 from tests.proof.actors import Call, Cast, Json, Lines, Script
 from tests.proof.people import pay
-from tests.proof.product import Alone, Product
+from tests.proof.product import Product
+from tests.proof.runs import Alone
 from tests.proof.stage import (
     ADD_ONS,
     LARGE,

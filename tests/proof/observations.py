@@ -17,7 +17,8 @@ from tests.proof.facts import Facts, Seen
 from tests.proof.invariants import expect, see
 from tests.proof.memory_reversals import PAYMENT
 from tests.proof.memory_table import Stored
-from tests.proof.product import Alarm, Alone, Product
+from tests.proof.product import Product
+from tests.proof.runs import Alarm, Alone
 from tests.proof.workspace_events import Event, attributes
 from tests.proof.world import DynamoDb, Publish, Step, Stripe, World
 

@@ -14,11 +14,11 @@ from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any
 
 from tests.proof.actors import Place
-from tests.proof.product import Run
+from tests.proof.runs import Run
 from tests.proof.world import DynamoDb, Publish, Step, Stripe
 
-# Of these the frames count; what is below the SDKs is decided by the step that waits, and by product.py's own frames.
-_COUNTED = ("line_requests", "functions.", "tests.proof.product")
+# Of these the frames count; what is below the SDKs is decided by the step that waits, and by the proof's own frames.
+_COUNTED = ("line_requests", "functions.", "tests.proof.product", "tests.proof.runs")
 _ENDS = {"RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"}
 # A loop that has gone round so often goes on as it does.
 ROUNDS_COUNTED = 4

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from tests.proof.actors import Context, Json
 from tests.proof.explorer import Outcome
-from tests.proof.product import FUNCTIONS, Alarm, Delivery, Product, Run, current
+from tests.proof.product import FUNCTIONS, Product
+from tests.proof.runs import Alarm, Delivery, Run, current
 from tests.proof.world import Step, World
 
 PREVIOUS = "previous:"

@@ -25,7 +25,7 @@ from tests.proof.tenants import EVERYONE, Tenant, for_tenant, tenant
 from tests.proof.world import World
 
 if TYPE_CHECKING:
-    from tests.proof.product import Alarm
+    from tests.proof.runs import Alarm
 
 # A process that crashed held a lease of two minutes at most.
 LEASES_MS = 150_000

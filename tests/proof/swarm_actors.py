@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tests.proof import people, restores, stage
 from tests.proof.actors import Call, Json, Line, Lines, Script
-from tests.proof.product import ANY_ORDER
+from tests.proof.runs import ANY_ORDER
 from tests.proof.scenarios import ACTORS, ANYTIME, PAIRS
 from tests.proof.tenants import EVERYONE, FIRST, SECOND, Tenant, for_tenant
 from tests.proof.world import Act, Pause, Result, World

@@ -11,7 +11,8 @@ from tests.proof.ledger import history, plans
 from tests.proof.ledger.charged import charges_at
 from tests.proof.memory_billing import period_of
 from tests.proof.memory_stripe import MemoryStripe
-from tests.proof.product import Alone, Product
+from tests.proof.product import Product
+from tests.proof.runs import Alone
 from tests.proof.world import Crash, Pause, Result, Step, Stripe, World
 
 # A crash keeps the quantities' lease for two minutes.
