@@ -221,7 +221,7 @@ def _after_revision(revision: Invoice) -> Move:
             return MarkPaid()
         case "gone":
             return ReportMissing()
-        case "draft":  # Somebody works on it; Stripe names only finalized revisions.
+        case "draft":  # A person works on it; Stripe names only finalized revisions.
             return AwaitPayment()
         case _:
             return FollowRevision()

@@ -55,7 +55,7 @@ class ExtraInvoices:
             return
         due_at_ms = clock.now_ms()
         if original.partly_paid:
-            # Once at each look of the reconciler, ever less often: nothing else shows that somebody has to refund it.
+            # Once at each look of the reconciler, ever less often: nothing else shows that it has to be refunded.
             alarm("PartiallyPaid", "a replaced invoice is partly paid", line_id=line.id, invoice=original.id)
             due_at_ms = recheck_at_ms(due_at_ms, since_ms=line.history[-1].at_ms)
         self._lines.set_due(line, due_at_ms)

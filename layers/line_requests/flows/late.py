@@ -1,4 +1,4 @@
-"""What has waited too long for somebody else, as the reconciler reports it and the doctor finds it."""
+"""What has waited too long for a customer or a provisioner, as the reconciler reports it and the doctor finds it."""
 
 from itertools import islice
 

@@ -94,7 +94,7 @@ class Patient:
 
     @cached_property
     def open_lines(self) -> list[Line]:
-        """The lines that wait for somebody, whole."""
+        """The lines that need attention, whole."""
         ids = [
             (scanned.workspace_id, scanned.line.id)
             for scanned in self._scanned

@@ -81,7 +81,7 @@ class OperatorIndex:
             yield from records.readable(_scanned, [item])
 
     def repair(self, record: Line | Workspace) -> None:
-        """Sets the entry of what an older release or somebody else wrote, unless it has moved on."""
+        """Sets the entry of what an older release or an operator wrote, unless it has moved on."""
         if isinstance(record, Line):
             wanted = records.operator_entry(record, late=True)
             condition, values = "size(#history) = :sequence", Item(sequence=record.sequence)

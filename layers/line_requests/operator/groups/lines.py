@@ -67,7 +67,7 @@ def list_lines(  # noqa: PLR0913 - the filters
     limit: Annotated[int, Parameter(help="At most so many.", validator=validators.Number(gte=1))] = listing.PAGE,
     target: Deployed,
 ) -> View:
-    """List the lines that need somebody: unpaid, failed, to be refunded, or late in provisioning.
+    """List the lines that need attention: unpaid, failed, to be refunded, or late in provisioning.
 
     Lines in any status are listed for one workspace, or with --all.
     """
