@@ -50,7 +50,7 @@ test: .venv/ready .venv-ministack/ready ## run every test (PYTEST_ARGS="-k word"
 
 # To trace doubles what a test costs; the stack's functions and the explorer run in processes of their own.
 coverage: .venv/ready .venv-ministack/ready ## branch coverage of what runs beside the stack, with its floor
-	.venv/bin/pytest -n 2 --dist loadfile tests/{decision,edges,operator,races,store} --cov \
+	.venv/bin/pytest -n 2 --dist loadfile tests/{decision,edges,operator,store} --cov \
 		--ignore-glob='tests/operator/test_d*.py' --ignore=tests/operator/test_smoke.py
 
 # Ten minutes on two idle processors; with FULL=1, nightly, an hour.
@@ -89,7 +89,7 @@ bill: .venv/ready .venv-ministack/ready ## what an idle month costs at list pric
 load: .venv/ready .venv-ministack/ready ## a sustained mixed load on the local stack, judged at its end (MINUTES=3, CLIENTS=8)
 	.venv/bin/python -m tests.load $(MINUTES) $(CLIENTS)
 
-check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready ## lint, types, import directions, vocabulary, the template and how it is deployed, the API description, advisories
+check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready ## lint, types, import directions, vocabulary, the template, the API description, advisories
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -97,7 +97,6 @@ check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .ve
 	.venv/bin/pytest -q tests/shape/test_vocabulary.py
 	.venv/bin/openapi-spec-validator openapi.yaml
 	$(SAM) validate --lint
-	.venv/bin/pytest -q tests/vendor/check_deploy.py
 	.venv-sam/bin/cfn-lint --regions ALL_REGIONS --include-checks I --non-zero-exit-code informational template.yaml
 	mkdir -p build
 	.venv-ministack/bin/python tests/shape/translate.py < template.yaml > build/translated.json
@@ -144,17 +143,18 @@ STRIPE_MOCK := $(VENDOR)/bin/stripe-mock
 STRIPE_MOCK_MODULE := github.com/stripe/stripe-mock@v0.203.0
 STRIPE_OPENAPI := $(VENDOR)/stripe-openapi.json
 
-vendor: engines ## test on the vendors' own engines, and with generated clients (needs a JDK, Maven, Go; Node)
+vendor: engines $(STRIPE_OPENAPI) ## also: the double's answers, SAM's guided deployment, generated clients (needs a JDK, Maven, Go; Node)
+	.venv/bin/pytest tests/vendor/check_stripe_answers.py tests/vendor/check_deploy.py
 	if command -v npm >/dev/null; then $(MAKE) clients; \
 		else echo "NOT RUN: tests/vendor/check_clients.py, because no npm was found"; fi
 
-engines: vendor-tools .venv/ready .venv-ministack/ready .venv-runtime/ready $(DYNAMODB_LOCAL) $(STRIPE_MOCK) $(STRIPE_OPENAPI) build ## test on DynamoDB Local, stripe-mock and Lambda's emulator (needs a JDK, Maven, Go)
+engines: vendor-tools .venv/ready .venv-ministack/ready .venv-runtime/ready $(DYNAMODB_LOCAL) $(STRIPE_MOCK) build ## test on DynamoDB Local, stripe-mock and Lambda's emulator (needs a JDK, Maven, Go)
 	cp .venv-sam/lib/python3.*/site-packages/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed s/aarch64/arm64/) $(VENDOR)/bin/aws-lambda-rie
 	chmod +x $(VENDOR)/bin/aws-lambda-rie
 # Not what a call costs: of a transaction DynamoDB Local counts the units of one item.
 	RACE_ACTS=24 .venv/bin/python -m tests.vendor.on_dynamodb_local .venv/bin/pytest tests/store tests/races \
 		--ignore=tests/store/test_costs.py
-	.venv/bin/pytest tests/vendor/check_stripe_requests.py tests/vendor/check_stripe_answers.py tests/vendor/check_lambda_runtime.py
+	.venv/bin/pytest tests/vendor/check_stripe_requests.py tests/vendor/check_lambda_runtime.py
 
 vendor-tools:
 	@missing=$$(for tool in javac mvn go; do command -v $$tool >/dev/null || printf ' %s' $$tool; done)

@@ -16,7 +16,7 @@ HEADER = (
 )
 
 # So many prefixes of each handler; `make test` has time for few.
-PREFIXES_MAX, PREFIXES_BOUNDED = 200, 4
+PREFIXES_MAX, PREFIXES_BOUNDED = 200, 2
 # A planted bug has to show within these.
 PREFIXES_PLANTED = 250
 

@@ -27,7 +27,7 @@ WRITES = {"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"}
 # Of the calls before a violation, in its report.
 SHOWN = 12
 # A stack that has written nothing for so long rests; a function may wait that long for a double that hangs.
-REST_S, REST_WITHIN_S = 1.0, 60
+REST_S, REST_WITHIN_S = 3.0, 60
 _SHOWN_MS = 60_000
 
 
