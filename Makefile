@@ -53,7 +53,7 @@ coverage: .venv/ready .venv-ministack/ready ## branch coverage of what runs besi
 	.venv/bin/pytest -n 2 --dist loadfile tests/{decision,edges,operator,store} --cov \
 		--ignore-glob='tests/operator/test_d*.py' --ignore=tests/operator/test_smoke.py
 
-# Ten minutes on two idle processors; with FULL=1, nightly, an hour.
+# About 18 minutes on two idle processors, ten of them for the ledger (HISTORIES=50); with FULL=1, nightly.
 prove: .venv/ready ## explore every interleaving with at most one fault, take random walks with more, keep the books of made-up years, plant bugs and find them (FULL=1; PREVIOUS=commit: beside that release)
 ifdef PREVIOUS
 	.venv/bin/python -m tests.proof --previous $(PREVIOUS) $(if $(FULL),--full) $(PROVE_ARGS)
