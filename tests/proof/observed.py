@@ -5,8 +5,8 @@ from dataclasses import replace
 from tests.proof import beginnings, stage
 from tests.proof.actors import Call, Cast, Lines, Script
 from tests.proof.memory_objects import Json
-from tests.proof.mutants import MUTANTS as OTHERS
 from tests.proof.mutants import Mutant
+from tests.proof.planted import MUTANTS as OTHERS
 from tests.proof.tenants import tenant
 from tests.proof.world import Act, Result, World
 
