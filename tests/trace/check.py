@@ -28,7 +28,7 @@ WRITES = {"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"}
 SHOWN = 12
 # A stack that has written nothing for so long rests; a function may wait that long for a double that hangs.
 REST_S, REST_WITHIN_S = 1.0, 60
-_SHOWN_MS = 60_000
+_SHOWN_MS, _SHOWN_BYTES = 60_000, 2_000
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def checked_at_rest(stack: LocalStack, *, without: Collection[str] = ()) -> Chec
     checked = None
     # What is written while it is checked is in the table and not in what was read.
     while checked is None or _size(stack.ministack.trace) != size:
-        assert time.monotonic() < deadline, "the stack does not come to rest"
+        assert time.monotonic() < deadline, f"the stack does not come to rest:\n{_last_events(stack.ministack.trace)}"
         while (now := _size(stack.ministack.trace)) != size:
             size = now
             time.sleep(REST_S)
@@ -77,6 +77,13 @@ def checked_at_rest(stack: LocalStack, *, without: Collection[str] = ()) -> Chec
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
+
+
+def _last_events(folder: Path) -> str:
+    """What each function was called with last, the newest below."""
+    events = [line for file in folder.glob("worker-*") for line in file.read_bytes().splitlines() if line[:5] == b"event"]
+    events.sort(key=lambda line: int(line.split(b"\t", 2)[1]))
+    return "\n".join(line[:_SHOWN_BYTES].decode(errors="replace") for line in events[-SHOWN:])
 
 
 def check_stack(stack: LocalStack, folder: Path, without: Collection[str] = ()) -> Checked:
