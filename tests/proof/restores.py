@@ -116,4 +116,11 @@ MUTANTS = (
         "FEED_MAX_S = DAY_S // 48\n",
         "restored-hour-paid-0/reconcile",
     ),
+    Mutant.of(
+        "what was charged after the backup is charged again",
+        "flows.add_ons",
+        "made = billing.subscriptions.charges_after(workspace, subscription.period.start_s)",
+        "made = []",
+        "restored-day-renewed-0/reconcile",
+    ),
 )

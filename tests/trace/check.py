@@ -58,17 +58,19 @@ def checked_stack(*, without: Collection[str] = ()) -> Iterator[LocalStack]:
         assert checked is None or not checked.violations, "\n".join(checked.violations)
 
 
-def checked_at_rest(stack: LocalStack, *, without: Collection[str] = ()) -> Checked | None:
+def checked_at_rest(
+    stack: LocalStack, *, without: Collection[str] = (), within_s: float = REST_WITHIN_S
+) -> Checked | None:
     """Everything that this stack has recorded, once it rests; None: it has recorded nothing."""
     if stack.ministack.trace is None:
         return None
     stack.double.flush()
-    size, deadline = -1, time.monotonic() + REST_WITHIN_S
+    size, deadline = -1, time.monotonic() + within_s
     checked = None
     # What is written while it is checked is in the table and not in what was read.
     while checked is None or _size(stack.ministack.trace) != size:
-        assert time.monotonic() < deadline, f"the stack does not come to rest:\n{_last_events(stack.ministack.trace)}"
         while (now := _size(stack.ministack.trace)) != size:
+            assert time.monotonic() < deadline, f"it does not come to rest:\n{_last_events(stack.ministack.trace)}"
             size = now
             time.sleep(REST_S)
         checked = check_stack(stack, stack.ministack.trace, without)
@@ -80,10 +82,12 @@ def _size(folder: Path) -> int:
 
 
 def _last_events(folder: Path) -> str:
-    """What each function was called with last, the newest below."""
-    events = [line for file in folder.glob("worker-*") for line in file.read_bytes().splitlines() if line[:5] == b"event"]
-    events.sort(key=lambda line: int(line.split(b"\t", 2)[1]))
-    return "\n".join(line[:_SHOWN_BYTES].decode(errors="replace") for line in events[-SHOWN:])
+    """What functions were called with last, the newest below."""
+    lines = chain.from_iterable(file.read_bytes().splitlines() for file in folder.glob("worker-*"))
+    events = sorted(
+        (line.split(b"\t") for line in lines if line.startswith(b"event")), key=lambda fields: int(fields[1])
+    )
+    return "\n".join(fields[2][:_SHOWN_BYTES].decode(errors="replace") for fields in events[-SHOWN:])
 
 
 def check_stack(stack: LocalStack, folder: Path, without: Collection[str] = ()) -> Checked:
