@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 import stripe
+from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ReadTimeoutError
 from requests.structures import CaseInsensitiveDict
 
@@ -42,6 +43,7 @@ FUNCTIONS = (
 )
 # A poll loop of many short pauses is the same loop with a few long ones; a pause may always be longer.
 PAUSE_MIN_MS = 4_000
+VALUES_KNOWN_MAX = 100_000
 _ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "eu-central-1",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
@@ -140,6 +142,23 @@ def _count_alarm(*, name: str, value: float, **_: object) -> AbstractContextMana
     return nullcontext()
 
 
+class _Deserializer:
+    """boto3's, but reads an attribute of a stored item once: it never changes."""
+
+    def __init__(self) -> None:
+        self._boto3 = TypeDeserializer()
+        self._known: dict[int, tuple[Any, Any]] = {}
+
+    def deserialize(self, value: Any) -> Any:  # noqa: ANN401 - as boto3 declares it
+        known = self._known.get(id(value))
+        if known is None:
+            if len(self._known) > VALUES_KNOWN_MAX:
+                self._known.clear()
+            # The value is kept, too: nothing else may have its id meanwhile.
+            known = self._known[id(value)] = (value, self._boto3.deserialize(value))
+        return known[1]
+
+
 class _Strands:
     """What intake and reconciler take for a thread pool."""
 
@@ -191,6 +210,7 @@ class Product:
         # Back-off pauses take no time, so that chance plays no part.
         impatient = partial(line_requests.storage.table.Table, sleep=lambda _: None)
         _replace(line_requests.deployment, "Table", impatient)
+        _replace(line_requests.storage.table, "_deserializer", _Deserializer())
         for module in (line_requests.flows.create, line_requests.flows.event_feed):
             _replace(module, "ThreadPoolExecutor", _Strands)
         _replace(line_requests.domain.ids, "secrets", SimpleNamespace(token_hex=lambda _size: current().draw()))
