@@ -1,5 +1,6 @@
 """Runs histories in all processors, and the ledger's planted bugs."""
 
+import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,7 @@ def lived(seed: int) -> "Report":
     from tests.proof.ledger import histories
     from tests.proof.product import Product
 
+    gc.set_threshold(200_000, 50, 1_000)
     global _product  # noqa: PLW0603 - made once per process, for it replaces parts of the modules
     _product = _product or Product()
     return histories.lived(_product, seed)
