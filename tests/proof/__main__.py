@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests.proof import mutants, others_run, releases, restores, scenarios, swarm_run
 from tests.proof.explorer import Outcome
 from tests.proof.ledger import run as ledger
+from tests.proof.product import warm
 from tests.proof.releases_breaks import BREAKS
 from tests.proof.releases_peer import Unusable
 from tests.proof.swarm_mutants import PLANTED
@@ -196,6 +197,7 @@ def _progress(console: Console) -> Progress:
 def _in_processes(
     work: Callable[[str], T], names: list[str], tasks_per_process: int = TASKS_PER_PROCESS
 ) -> Iterator[T]:
+    warm()
     # Forked before the product is imported: a planted bug has to be there first.
     context = multiprocessing.get_context("fork")
     with context.Pool(os.cpu_count(), maxtasksperchild=tasks_per_process) as pool:

@@ -12,7 +12,7 @@ import sys
 import urllib.parse
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
@@ -45,6 +45,8 @@ FUNCTIONS = (
 PAUSE_MIN_MS = 4_000
 VALUES_KNOWN_MAX = 100_000
 _ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "id",
+    "AWS_SECRET_ACCESS_KEY": "secret",
     "AWS_DEFAULT_REGION": "eu-central-1",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
     "POWERTOOLS_METRICS_NAMESPACE": "LineRequests",
@@ -179,6 +181,21 @@ class _Strands:
 # --- the product --------------------------------------------------------------------------------
 
 
+@cache
+def warm() -> boto3.Session:
+    """Loads what is not the product's and takes long; called before processes are forked, each of them has it."""
+    for module in ("aws_lambda_powertools.metrics", "jwt.algorithms", "pydantic.dataclasses", "pydantic.type_adapter"):
+        importlib.import_module(module)
+    os.environ.update(_ENVIRONMENT)
+    boto3.setup_default_session()
+    session = boto3.DEFAULT_SESSION
+    assert session is not None
+    for service in ("dynamodb", "events", "secretsmanager"):
+        session.events.register(f"creating-client-class.{service}", _give_class)
+        session.client(service)
+    return session
+
+
 class Product:
     """The handlers and the modules behind them, on simulated ground; one for each process.
 
@@ -186,7 +203,7 @@ class Product:
     """
 
     def __init__(self, root: Path = ROOT) -> None:
-        os.environ.update(_ENVIRONMENT)
+        session = warm()
         self._root = root
         sys.path[:0] = [str(root), str(root / "layers")]
         import line_requests.clock
@@ -198,9 +215,6 @@ class Product:
         import line_requests.storage.table
         import line_requests.telemetry
 
-        session = boto3.Session("id", "secret", region_name="eu-central-1")
-        for service in ("dynamodb", "events", "secretsmanager"):
-            session.events.register(f"creating-client-class.{service}", _give_class)
         # Two shards of the index stand for all: what matters is which of them comes first.
         _replace(line_requests.storage.records, "DUE_SHARDS", 2)
         _replace(line_requests.telemetry, "single_metric", _count_alarm)

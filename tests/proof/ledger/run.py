@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tests.proof.ledger.mutants import MUTANTS
 from tests.proof.mutants import plant
+from tests.proof.product import warm
 
 if TYPE_CHECKING:
     from tests.proof.ledger.histories import Report
@@ -71,6 +72,7 @@ def plant_all() -> bool:
 
 
 def _in_processes(work: Callable[[U], T], subjects: Iterable[U], tasks_per_process: int | None) -> Iterator[T]:
+    warm()
     # Forked before the product is imported: a planted bug has to be there first.
     with multiprocessing.get_context("fork").Pool(os.cpu_count(), maxtasksperchild=tasks_per_process) as pool:
         yield from pool.imap_unordered(work, subjects)
