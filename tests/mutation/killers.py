@@ -73,14 +73,16 @@ TESTS: dict[str, list[str]] = {
         "tests/store",
         *_tests("operator", "import personal_data"),
     ],
-    f"{LAYER}/billing/": _tests("edges", "base_prices billing_errors doors hints refusals webhook_signature"),
-    f"{LAYER}/billing/catalogue.py": _tests("operator", "plans"),
-    f"{LAYER}/billing/credit_notes.py": _tests("edges", "refunds"),
-    f"{LAYER}/billing/events.py": _tests("edges", "hints reconciler_backlog"),
-    f"{LAYER}/billing/reversals.py": _tests("edges", "refunds reversals"),
-    f"{LAYER}/billing/setup.py": _tests("edges", "account_setup") + _tests("operator", "setup_stripe"),
+    f"{LAYER}/billing/": _tests(
+        "edges", "base_prices billing_errors doors hints refusals stripe_calls webhook_signature"
+    ),
+    f"{LAYER}/billing/catalogue.py": _tests("edges", "stripe_calls") + _tests("operator", "plans"),
+    f"{LAYER}/billing/credit_notes.py": _tests("edges", "refunds stripe_calls"),
+    f"{LAYER}/billing/events.py": _tests("edges", "hints reconciler_backlog stripe_calls"),
+    f"{LAYER}/billing/reversals.py": _tests("edges", "refunds reversals stripe_calls"),
+    f"{LAYER}/billing/setup.py": _tests("edges", "account_setup stripe_calls") + _tests("operator", "setup_stripe"),
     f"{LAYER}/billing/subscriptions.py": [
-        *_tests("edges", "base_prices billing_errors doors"),
+        *_tests("edges", "base_prices billing_errors doors stripe_calls"),
         *_tests("races", "counted_once"),
     ],
     f"{LAYER}/bus/": _tests("edges", "bus provisioning_results workspace_events"),
