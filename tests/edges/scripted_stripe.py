@@ -87,3 +87,8 @@ def an_invoice(status: str) -> Json:
         "hosted_invoice_url": "https://invoice.stripe.com/i/1",
         "lines": {"object": "list", "data": [], "has_more": False, "url": "/v1/invoices/in_1/lines"},
     }
+
+
+def listed(*data: Json) -> Json:
+    """A list of Stripe's that has no further page."""
+    return {"object": "list", "data": list(data), "has_more": False, "url": "/v1/things"}

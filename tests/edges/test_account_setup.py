@@ -8,6 +8,7 @@ import pytest
 
 from line_requests.billing.events import WEBHOOK_EVENTS
 from line_requests.billing.setup import WebhookEndpoint
+from tests.edges.scripted_stripe import listed
 
 if TYPE_CHECKING:
     from tests.edges.scripted_stripe import ScriptedStripe
@@ -29,10 +30,6 @@ SCOPES = {
     "Products": "/v1/products",
     "Events": "/v1/events",
 }
-
-
-def listed(*data: Json) -> Json:
-    return {"object": "list", "data": list(data), "has_more": False, "url": "/v1/things"}
 
 
 def endpoint(**changes: object) -> Json:

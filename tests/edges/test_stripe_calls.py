@@ -20,7 +20,7 @@ from line_requests.domain.prices import PendingCharge, Period
 from line_requests.domain.reversals import Credit, PaidInvoice, Refund
 from line_requests.domain.submission import Kind
 from tests.decision.examples import CHARGE, LINE_ID, NOW_MS, PERIOD, line, workspace
-from tests.edges.scripted_stripe import an_invoice
+from tests.edges.scripted_stripe import an_invoice, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,15 +88,13 @@ OWED_ITEM = {
 WORKSPACE = workspace()
 SUB_ITEM = StripeItem("si_1", 2, ours=True)
 PAID = PaidInvoice("in_1", "paid", "usd", 1500, 1500, 0, 0, {"pi_1": 1500})
-REFUNDED = replace(PAID, refunds=(Refund("re_0", "failed", 9, "pi_1", ours=True), Refund("re", "", 9, "pi", ours=True)))
+REFUNDED = replace(
+    PAID, refunds=tuple(Refund("re_1", "failed", 9, intent, ours=True) for intent in ("pi_1", "pi_1", "pi"))
+)
 
 
 def issue(invoice: PaidInvoice, credit: Credit) -> Callable[[Billing], None]:
     return lambda billing: billing.credit_notes.issue(LINE, invoice, credit, attempt=3)
-
-
-def listed(*data: Json) -> Json:
-    return {"object": "list", "data": list(data), "has_more": False, "url": "/v1/things"}
 
 
 def types(names: Sequence[str], of: str = "types") -> Form:
@@ -334,7 +332,7 @@ def test_call_sends_exactly_these_parameters(stripe: ScriptedStripe, name: str) 
         ("item", f"{LINE_ID}:item:v1"),
         ("finalize", f"{LINE_ID}:finalize:v1"),
         ("charge", "acme:charge:7"),
-        ("refund", f"{LINE_ID}:refund:pi_1:1:1500:v3"),
+        ("refund", f"{LINE_ID}:refund:pi_1:2:1500:v3"),
         ("credit note of one payment", f"{LINE_ID}:credit_note:in_1:0:d56ec2a3f45cbfef:v3"),
     ],
 )

@@ -74,15 +74,15 @@ TESTS: dict[str, list[str]] = {
         *_tests("operator", "import personal_data"),
     ],
     f"{LAYER}/billing/": _tests(
-        "edges", "base_prices billing_errors doors hints refusals stripe_calls webhook_signature"
+        "edges", "base_prices billing_errors doors hints refusals stripe_calls stripe_reads webhook_signature"
     ),
-    f"{LAYER}/billing/catalogue.py": _tests("edges", "stripe_calls") + _tests("operator", "plans"),
+    f"{LAYER}/billing/catalogue.py": _tests("edges", "stripe_calls subscription_reads") + _tests("operator", "plans"),
     f"{LAYER}/billing/credit_notes.py": _tests("edges", "refunds stripe_calls"),
     f"{LAYER}/billing/events.py": _tests("edges", "hints reconciler_backlog stripe_calls"),
-    f"{LAYER}/billing/reversals.py": _tests("edges", "refunds reversals stripe_calls"),
+    f"{LAYER}/billing/reversals.py": _tests("edges", "refunds reversals stripe_calls stripe_reads"),
     f"{LAYER}/billing/setup.py": _tests("edges", "account_setup stripe_calls") + _tests("operator", "setup_stripe"),
     f"{LAYER}/billing/subscriptions.py": [
-        *_tests("edges", "base_prices billing_errors doors stripe_calls"),
+        *_tests("edges", "base_prices billing_errors doors stripe_calls subscription_reads"),
         *_tests("races", "counted_once"),
     ],
     f"{LAYER}/bus/": _tests("edges", "bus provisioning_results workspace_events"),
