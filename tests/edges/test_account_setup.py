@@ -67,6 +67,15 @@ def test_endpoints_are_those_of_the_deployments_address(stripe: ScriptedStripe) 
     ]
 
 
+def test_what_setup_makes_is_returned(stripe: ScriptedStripe) -> None:
+    """[43] Stripe tells an endpoint's secret only when it makes the endpoint."""
+    made = WebhookEndpoint("we_1", URL, frozenset({"invoice.paid"}), "2026-10-28.endive", enabled=True)
+    stripe.answer(200, endpoint(secret="whsec_1"))
+    assert stripe.billing().setup.create_webhook_endpoint(URL) == (made, "whsec_1")
+    assert stripe.billing().setup.update_webhook_endpoint("we_1") == made
+    assert stripe.billing().setup.create_customer("Ada") == "we_1", "the id, whatever the object is"
+
+
 @pytest.mark.parametrize("charges", [True, False])
 def test_account_says_whether_it_may_charge(stripe: ScriptedStripe, *, charges: bool) -> None:
     stripe.answer(200, {"id": "acct_1", "object": "account", "charges_enabled": charges})

@@ -341,3 +341,24 @@ def test_idempotency_key_stays_as_earlier_releases_made_it(stripe: ScriptedStrip
     stripe.answer(200, OBJECT)
     OBJECTS[name][0](stripe.billing())
     assert [made for _, _, made in stripe.calls] == [key]
+
+
+def test_refunds_of_several_payments_are_made_before_the_credit_note_that_names_them(stripe: ScriptedStripe) -> None:
+    """[55] `refund_amount` is for one charge."""
+    for number in (1, 2):
+        stripe.answer(200, {"id": f"re_{number}", "object": "refund"})
+    stripe.answer(200, {"id": "cn_1", "object": "credit_note"})
+    issue(PAID, Credit(1500, {"pi_1": 900, "pi_2": 500}, linked={"re_0": 100}))(stripe.billing())
+    refunds = {"re_0": 100, "re_1": 900, "re_2": 500}
+    linked = [
+        {f"refunds[{n}][refund]": k, f"refunds[{n}][amount_refunded]": str(v)}
+        for n, (k, v) in enumerate(refunds.items())
+    ]
+    assert stripe.sent == [
+        ("POST /v1/refunds", {"payment_intent": "pi_1", "amount": "900", **METADATA}),
+        ("POST /v1/refunds", {"payment_intent": "pi_2", "amount": "500", **METADATA}),
+        (
+            "POST /v1/credit_notes",
+            {"invoice": "in_1", "amount": "1500", **METADATA, **linked[0], **linked[1], **linked[2]},
+        ),
+    ]

@@ -236,6 +236,7 @@ def test_product_and_tax_rate_are_usable_while_they_are_active(stripe: ScriptedS
     stripe.answers.clear()
     stripe.refuse(404, "resource_missing")
     assert (catalogue.product_active("x_1"), catalogue.tax_rate_active("x_1")) == (False, False)
+    assert catalogue.price("x_1") is None
 
 
 @pytest.mark.parametrize("livemode", [True, False])
