@@ -54,7 +54,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         form = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         url = urlsplit(self.path)
-        self.server.sent.append((f"{self.command} {url.path}", dict(parse_qsl(form or url.query))))
+        self.server.sent.append(
+            (f"{self.command} {url.path}", dict(parse_qsl(form or url.query, keep_blank_values=True)))
+        )
         self.server.calls.append((self.command, self.path, self.headers.get("Idempotency-Key")))
         answers = self.server.answers
         status, body, headers = answers.popleft() if len(answers) > 1 else answers[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,7 +46,9 @@ INVOICE: Json = {
 def test_invoice_is_read_field_by_field(stripe: ScriptedStripe) -> None:
     """[39][56]"""
     stripe.answer(200, INVOICE)
-    assert stripe.billing().invoices.retrieve("in_1") == Invoice(
+    invoices = stripe.billing().invoices
+    read = invoices.retrieve("in_1")
+    assert read == Invoice(
         id="in_1",
         status="open",
         workspace_id="acme",
@@ -57,6 +60,10 @@ def test_invoice_is_read_field_by_field(stripe: ScriptedStripe) -> None:
         revises="in_0",
         latest_revision="in_2",
     )
+    assert [invoices.create_draft(line()), invoices.finalize(line(), "in_1"), invoices.void_or_delete(read)] == [
+        read
+    ] * 3
+    assert invoices.void_or_delete(replace(read, status="draft")) == Invoice("in_1", "gone")
 
 
 @pytest.mark.parametrize("absent", [{}, dict.fromkeys(INVOICE.keys() - {"id", "object", "lines"})])
@@ -66,13 +73,22 @@ def test_invoice_without_fields_is_read(stripe: ScriptedStripe, absent: Json) ->
     assert stripe.billing().invoices.retrieve("in_1") == Invoice("in_1", "")
 
 
-@pytest.mark.parametrize(("notes", "status"), [((1000, 500), "void"), ((1000, 499), "paid"), ((None, 1500), "void")])
+@pytest.mark.parametrize(
+    ("total", "notes", "status"),
+    [
+        (1500, (1000, 500), "void"),
+        (1500, (1000, 499), "paid"),
+        (1500, (None, 1500), "void"),
+        (None, (1, None), "paid"),
+        (1, (None, None), "paid"),
+    ],
+)
 def test_invoice_that_was_credited_in_full_is_void(
-    stripe: ScriptedStripe, notes: tuple[int | None, int | None], status: str
+    stripe: ScriptedStripe, total: int | None, notes: tuple[int | None, int | None], status: str
 ) -> None:
     """[56]"""
-    names = ("pre_payment_credit_notes_amount", "post_payment_credit_notes_amount")
-    stripe.answer(200, BARE_INVOICE | {"status": "paid", "total": 1500} | dict(zip(names, notes, strict=True)))
+    names = ("total", "pre_payment_credit_notes_amount", "post_payment_credit_notes_amount")
+    stripe.answer(200, BARE_INVOICE | {"status": "paid"} | dict(zip(names, (total, *notes), strict=True)))
     assert stripe.billing().invoices.retrieve("in_1").status == status
 
 
@@ -99,6 +115,7 @@ def test_revisions_without_end_are_left_after_ten(stripe: ScriptedStripe) -> Non
         (("draft", "paid", "open"), "in_1"),
         (("void", "open", "uncollectible", "draft"), "in_2"),
         (("draft", "open"), "in_1"),
+        (("uncollectible", "paid"), "in_1"),
         (("void", "draft"), "in_1"),
         (("void",), "in_0"),
         ((), None),

@@ -76,6 +76,7 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/billing/": _tests("edges", "stripe_calls billing_errors stripe_reads webhook_signature"),
     f"{LAYER}/billing/catalogue.py": _tests("edges", "subscription_reads stripe_calls"),
     f"{LAYER}/billing/credit_notes.py": _tests("edges", "stripe_calls"),
+    f"{LAYER}/billing/customers.py": _tests("edges", "subscription_reads billing_errors"),
     f"{LAYER}/billing/events.py": _tests("edges", "hints stripe_calls webhook_signature"),
     f"{LAYER}/billing/reversals.py": _tests("edges", "stripe_reads stripe_calls"),
     f"{LAYER}/billing/setup.py": _tests("edges", "account_setup stripe_calls"),
