@@ -82,12 +82,12 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/billing/setup.py": _tests("edges", "account_setup stripe_calls"),
     f"{LAYER}/billing/subscriptions.py": _tests("edges", "stripe_calls subscription_reads billing_errors"),
     f"{LAYER}/bus/": _tests("edges", "bus provisioning_results workspace_events"),
-    f"{LAYER}/api/": [
-        *_tests("decision", "bodies pagination"),
-        *_tests("edges", "http headers actions any_body request_declaration validation doors refusals"),
-    ],
-    f"{LAYER}/api/auth.py": _tests("edges", "auth doors"),
-    f"{LAYER}/api/pagination.py": _tests("decision", "pagination"),
+    f"{LAYER}/api/": _tests("edges", "http headers doors refusals"),
+    f"{LAYER}/api/auth.py": _tests("edges", "auth"),
+    f"{LAYER}/api/http.py": _tests("edges", "http any_body"),
+    f"{LAYER}/api/pagination.py": _tests("decision", "pagination") + _tests("edges", "headers"),
+    f"{LAYER}/api/requests.py": _tests("edges", "headers actions any_body request_declaration validation"),
+    f"{LAYER}/api/responses.py": [*_tests("decision", "bodies"), *_tests("edges", "http headers doors")],
     "functions/": _tests("edges", "background_functions doors newer_release"),
 }
 # What the made-up years have a say in: money.
