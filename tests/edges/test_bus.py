@@ -118,6 +118,22 @@ def test_publish_splits_large_events_below_put_events_limit(client: EventBridgeC
     eventbridge.assert_no_pending_responses()
 
 
+@pytest.mark.parametrize(
+    ("sizes", "requests"),
+    [
+        ([], []),
+        ([250_000], [(0, 1)]),
+        ([100_000, 100_000], [(0, 2)]),
+        ([100_000, 100_001], [(0, 1), (1, 2)]),
+        ([150_000, 150_000, 50_000], [(0, 1), (1, 3)]),
+        ([1] * 11, [(0, 10), (10, 11)]),
+    ],
+)
+def test_events_are_split_by_number_and_size(sizes: list[int], requests: list[tuple[int, int]]) -> None:
+    """[48]"""
+    assert list(bus._batches(sizes)) == requests  # noqa: SLF001 - the limits are exact here only
+
+
 def test_publish_sends_ten_events_a_request_and_returns_refused_lines(
     client: EventBridgeClient, eventbridge: Stubber
 ) -> None:
