@@ -215,6 +215,7 @@ def test_provisioning_result_is_read_with_its_reason() -> None:
         == "provisioning_failed"
     )
     assert len(ProvisioningResult.parse(RESULT | {"reason": "x" * 5000}).reason) == 256
+    assert ProvisioningResult.parse(RESULT | {"reason": "no \ud800"}).reason == "no ?"
 
 
 @pytest.mark.parametrize("field", RESULT)
