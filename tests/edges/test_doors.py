@@ -99,8 +99,10 @@ def test_included_line_from_request_to_release(client: Client) -> None:
     assert client.ok(GET, line_id)["line"] == created["line"]
     assert client.refused(RELEASE, line_id) == (409, "not_in_this_status")
     assert client.refused(MANAGE, line_id, {"action": "cancel"}) == (409, "not_in_this_status")
+    assert "Wait until" in client.ok(MANAGE, line_id, {"action": "cancel"}, status=409)["message"]
     assert client.ok(MANAGE, line_id, {"action": "payment_link"})["status"] == "provisioning"
     client.world.lines.mark_active(client.line(line_id), wall_time_ms())
+    assert "Wait until" not in client.ok(MANAGE, line_id, {"action": "cancel"}, status=409)["message"]
     assert client.refused(MANAGE, line_id, {"action": "payment_link"}) == (409, "not_in_this_status")
     assert [line["isActive"] for line in client.ok(IN_USE)["lines"]] == [True]
     assert client.ok(RELEASE, line_id)["status"] == "canceled"
