@@ -84,6 +84,8 @@ OWED_ITEM = {
     "period[end]": str(PERIOD.end_s),
     "metadata[workspace_id]": "acme",
     "metadata[charge]": "7",
+    "metadata[kind]": "byon_phone",
+    "metadata[places]": "1",
 }
 WORKSPACE = workspace()
 SUB_ITEM = StripeItem("si_1", 2, ours=True)
@@ -175,7 +177,7 @@ OBJECTS: dict[str, tuple[Callable[[Billing], object], str, Form]] = {
             WORKSPACE, replace(OWED, from_s=(1, 2), tax_rates=("txr_1", "txr_2"))
         ),
         "POST /v1/invoiceitems",
-        OWED_ITEM | TAX_RATES | {"description": "2 byon phone lines"},
+        OWED_ITEM | TAX_RATES | {"description": "2 byon phone lines", "metadata[places]": "2"},
     ),
     "credit note of one payment": (
         issue(PAID, Credit(1500, {"pi_1": 900}, to_balance=400, out_of_band=200)),
@@ -285,6 +287,11 @@ LISTS: dict[str, tuple[Callable[[Billing], object], str, Form]] = {
     ),
     "charge's item": (
         lambda billing: billing.subscriptions.has_item(WORKSPACE, replace(OWED, stored_at_ms=86_407_000)),
+        "GET /v1/invoiceitems",
+        {"customer": "cus_acme", "created[gte]": "7", "limit": "100"},
+    ),
+    "charges": (
+        lambda billing: billing.subscriptions.charges_after(WORKSPACE, 86_407),
         "GET /v1/invoiceitems",
         {"customer": "cus_acme", "created[gte]": "7", "limit": "100"},
     ),

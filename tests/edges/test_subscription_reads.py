@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from line_requests.billing.catalogue import StripePrice
-from line_requests.billing.subscriptions import StripeItem, StripeSubscription
+from line_requests.billing.subscriptions import StripeCharge, StripeItem, StripeSubscription
 from line_requests.domain.errors import BillingMisconfigured, BillingRefused
 from line_requests.domain.prices import Amount, Period
+from line_requests.domain.submission import Kind
 from tests.decision.examples import workspace
 from tests.edges.scripted_stripe import listed
 from tests.edges.test_stripe_calls import OWED
@@ -138,6 +139,20 @@ def test_item_of_a_charge_is_found_by_its_metadata(
     """[51]"""
     stripe.answer(200, listed({"id": "ii_1", "metadata": {}}, {"id": "ii_2", "metadata": metadata}))
     assert stripe.billing().subscriptions.has_item(workspace(), OWED) is found
+
+
+def test_charges_that_the_workspace_does_not_know_are_read_in_their_order(stripe: ScriptedStripe) -> None:
+    """[52]"""
+
+    def item(number: int, **changes: str) -> Json:
+        ours = {"workspace_id": "acme", "charge": str(number), "kind": "email", "places": str(2 * number)}
+        return {"id": f"ii_{number}", "metadata": ours | changes, "period": {"start": 3, "end": 9}, "date": 5}
+
+    foreign = [item(11, workspace_id="another"), item(12, kind="fax"), {"id": "ii_13", "metadata": None}]
+    by_hand = {"id": "ii_14", "metadata": {"workspace_id": "acme"}}
+    stripe.answer(200, listed(item(9), *foreign, by_hand, item(8), item(7)))
+    charges = stripe.billing().subscriptions.charges_after(workspace(charge_number=7), 86_407)
+    assert charges == [StripeCharge(8, Kind.EMAIL, 16, 9, 5), StripeCharge(9, Kind.EMAIL, 18, 9, 5)]
 
 
 # --- the catalogue --------------------------------------------------------------------------------
