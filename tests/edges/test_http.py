@@ -106,6 +106,12 @@ def test_failure_answers_each_error_as_the_contract_says(error: Exception, statu
     assert response["headers"]["Content-Type"] == "application/json"
 
 
+def test_record_of_a_newer_release_alarms(capsys: pytest.CaptureFixture[str]) -> None:
+    """[34]"""
+    responses.failure(errors.UnreadableRecord("W#acme LINE#1: status"))
+    assert '"UnreadableRecord":[1.0]' in capsys.readouterr().out
+
+
 TROUBLE = [errors.BillingUnavailable, errors.BillingMisconfigured, errors.InvoiceMissing, errors.ReplayedFailure]
 
 
@@ -127,9 +133,16 @@ def test_failure_answers_503_with_retry_after_and_no_detail_when_stripe_is_unava
 
 
 @pytest.mark.parametrize("error", [KeyError("secret"), RuntimeError("ada@example.com")])
-def test_failure_answers_plain_500_for_unexpected_error(error: Exception) -> None:
+def test_failure_logs_an_unexpected_error_and_answers_plain_500(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """[45][64]"""
+    logged: list[str] = []
+    monkeypatch.setattr(responses.logger, "exception", logged.append)
+    responses.failure(errors.Unauthorized())
+    assert logged == []
     response = responses.failure(error)
+    assert logged == ["unexpected error"]
     assert (response["statusCode"], response["headers"]["Error-Code"]) == (500, "internal_error")
     assert body_of(response) == {"error": "Internal server error"}
 
