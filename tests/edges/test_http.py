@@ -14,6 +14,7 @@ from line_requests.domain.bodies import created_body
 from line_requests.domain.model import Status
 from line_requests.domain.submission import Kind
 from line_requests.storage.table import IndexMissing
+from line_requests.telemetry import logger
 from tests.decision.examples import line, payable
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def test_failure_logs_an_unexpected_error_and_answers_plain_500(
 ) -> None:
     """[45][64]"""
     logged: list[str] = []
-    monkeypatch.setattr(responses.logger, "exception", logged.append)
+    monkeypatch.setattr(logger, "exception", logged.append)
     responses.failure(errors.Unauthorized())
     assert logged == []
     response = responses.failure(error)
@@ -160,9 +161,27 @@ def test_line_status_has_retry_after_while_line_still_changes(status: Status) ->
     """[36][40]"""
     response = responses.line_status(line(status=status), 0)
     assert response["statusCode"] == 200
-    assert body_of(response)["status"] == status
+    assert (body_of(response)["success"], body_of(response)["status"]) == (True, status)
     changing = status in {Status.AWAITING_PAYMENT, Status.PROVISIONING}
     assert ("Retry-After" in response["headers"]) is changing
+
+
+def test_payment_link_and_page_have_exactly_these_keys() -> None:
+    """[41][42]"""
+    link = responses.payment_link(payable())
+    assert (link["statusCode"], body_of(link)) == (
+        200,
+        {
+            "success": True,
+            "status": "awaiting_payment",
+            "paymentUrl": "https://invoice.stripe.com/i/1",
+            "invoiceId": "in_1",
+            "reused": True,
+        },
+    )
+    page = responses.page([payable()], "next")
+    shown = created_body(payable(), 0)["line"]
+    assert (page["statusCode"], body_of(page)) == (200, {"success": True, "lines": [shown], "nextCursor": "next"})
 
 
 def test_respond_sends_a_frozen_body_unchanged() -> None:
