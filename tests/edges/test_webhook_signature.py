@@ -172,7 +172,8 @@ def test_any_unsigned_header_and_body_is_refused(header: str, body: bytes) -> No
 
 
 @pytest.mark.parametrize(
-    "secret", [{}, both(), both(""), both("", ""), {"webhook_secrets": NEW}, {"webhook_secrets": None}]
+    "secret",
+    [{}, both(), both(""), both(" ", ""), *({"webhook_secrets": found} for found in (NEW, None, [None], [0]))],
 )
 def test_every_delivery_is_refused_without_a_secret(secret: dict[str, Any]) -> None:
     """[43]"""

@@ -43,8 +43,8 @@ class StripeSubscription:
     status: str
     created_s: int
     items: Mapping[str, StripeItem]
-    currency: str = ""
-    anchor_s: int = 0
+    currency: str
+    anchor_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +153,8 @@ class Subscriptions:
             "description": f"{len(charge.from_s)} {charge.kind.words} line{'s' if len(charge.from_s) > 1 else ''}",
             "period": {"start": charge.period.start_s, "end": charge.period.end_s},
             "metadata": _charge_metadata(workspace, charge),
+            "tax_rates": list(charge.tax_rates),
         }
-        if charge.tax_rates:
-            params["tax_rates"] = list(charge.tax_rates)
         with stripe_errors():
             self._client.v1.invoice_items.create(params, {"idempotency_key": f"{workspace.id}:charge:{charge.number}"})
 
