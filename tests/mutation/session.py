@@ -28,6 +28,10 @@ CPU_MAX_S = 120
 WAIT_MAX_S = 600
 # Of a property: what breaks it breaks it soon.
 EXAMPLES, PROPERTY = 30, "_hypothesis_internal_use_settings"
+# Not to shrink an example: that it exists is enough.
+PHASES = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+# Whose caches are emptied for a mutant; to read the SDKs' data again takes a second.
+PRODUCT = "line_requests"
 PLUGINS_OFF = ("cacheprovider", "cov", "randomly", "schemathesis", "xdist")
 FOUND, NOT_FOUND, NOT_PUT, OUT_OF_TIME = 1, 0, 3, 4
 
@@ -62,7 +66,7 @@ class Session:
             if isinstance(one, FunctionType):
                 functions[one.__code__.co_filename, one.__code__.co_qualname].append(one)
         _close_connections(objects)
-        self._caches = [one for one in objects if isinstance(one, type(_cached))]
+        self._caches = [one for one in objects if isinstance(one, type(_cached)) and one.__module__.startswith(PRODUCT)]
         del objects
         gc.freeze()
         running: dict[int, str] = {}
@@ -81,7 +85,7 @@ class Session:
         for item in items:
             test = getattr(item, "obj", None)
             if usual := getattr(test, PROPERTY, None):
-                setattr(test, PROPERTY, hypothesis.settings(usual, max_examples=EXAMPLES))
+                setattr(test, PROPERTY, hypothesis.settings(usual, max_examples=EXAMPLES, phases=PHASES))
         watch = coverage.Coverage(
             data_file=None, config_file=False, source=[str(ROOT / "layers"), str(ROOT / "functions")]
         )

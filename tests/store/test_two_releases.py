@@ -101,7 +101,8 @@ def test_unknown_kinds_of_a_workspace_are_ignored_and_kept(world: World) -> None
     change(
         world,
         workspace_key("acme"),
-        "SET #held.#fax = :two, #subscription.#allowances.#fax = :fax, #lock_kind = :kind, #colour = :blue",
+        "SET #held.#fax = :two, #unpaid.#fax = :two, #charged.#fax = :two, #subscription.#allowances.#fax = :fax,"
+        " #lock_kind = :kind, #colour = :blue",
         two=2,
         fax={"included": 3},
         kind="fax",
@@ -156,6 +157,14 @@ def test_pages_go_on_behind_lines_of_a_newer_release(world: World, lines: list[L
         if before is None:
             break
     assert (found, before) == ([lines[1].id], None)
+
+
+def test_scan_goes_on_behind_lines_of_a_newer_release(
+    world: World, lines: list[Line], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """[53]"""
+    assert [found.line.id for found in world.stores.operator.scan() if found.line] == [lines[1].id]
+    assert alarms(capsys) == 2
 
 
 def test_single_line_of_a_newer_release_is_an_error_of_its_own(world: World, lines: list[Line]) -> None:
