@@ -101,6 +101,7 @@ def test_new_workspace_is_due_when_its_operator_says(world: World) -> None:
     assert world.workspaces.insert("acme", "cus_acme", livemode=False)
     assert world.workspaces.insert("beta", "cus_beta", livemode=False, due_at_ms=NOW_MS)
     assert [world.workspaces.is_due(name, NOW_MS) for name in ("acme", "beta")] == [False, True]
+    assert "subscription" not in world.raw(world.now())
     assert world.due.page(int(due_shard("beta")), NOW_MS) == ([Due("beta", None)], None)
     assert world.workspaces.lease_quantities("beta", NOW_MS) is not None
 

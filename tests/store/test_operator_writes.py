@@ -13,7 +13,7 @@ from line_requests.domain.prices import Allowance, Counted, Coverage
 from line_requests.domain.submission import Kind
 from line_requests.storage import lines as line_store
 from line_requests.storage.erasure import Erasure, is_erased
-from line_requests.storage.imports import Imports
+from line_requests.storage.imports import LINES_MAX, Imports
 from line_requests.storage.table import ConditionFailed, TransactionCanceled
 from tests.decision.examples import ADD_ONS, NOW_MS
 from tests.store.test_pages import fill
@@ -129,6 +129,7 @@ def imported(payment_status: PaymentStatus) -> Line:
 
 def test_import_counts_its_lines_and_charges_the_paid_ones_only(world: World) -> None:
     """[50][52]"""
+    assert LINES_MAX + 1 == 100, "with the workspace, what DynamoDB takes"
     imports = Imports(world.table)
     seen = world.workspace(email=FOR_SALE)
     assert imports.hold("acme", NOW_MS, NOW_MS + 9)
