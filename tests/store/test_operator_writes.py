@@ -140,6 +140,7 @@ def test_import_counts_its_lines_and_charges_the_paid_ones_only(world: World) ->
     after = world.now()
     assert (after.held, after.unpaid, after.charged, after.counted) == ({EMAIL: 2}, {EMAIL: 2}, {}, None)
     assert after.quantities_revision == seen.quantities_revision + 1
+    assert "counted" not in world.raw(after)
     paid, counted = imported(PaymentStatus.PAID), Counted("sub_1", 5)
     imports.insert([paid], charged_until_s=5, counted=counted, held_until_ms=NOW_MS + 9)
     after = world.now()
