@@ -233,7 +233,9 @@ def test_attributes_of_items_never_change_and_repeat_no_key() -> None:
         "since_ms": 0,
     }
     assert records.subscription_item(Subscription("sub_1", "active")) == {"id": "sub_1", "status": "active"}
-    assert records.plan_item(Plan("starter", ("price_1",), {Kind.EMAIL: Allowance(1)})) == {
+    plan = Plan("starter", ("price_1",), {Kind.EMAIL: Allowance(1)})
+    assert records.plan(stored(records.plan_item(plan))) == plan
+    assert records.plan_item(plan) == {
         **records.plan_key("starter"),
         "base_prices": ["price_1"],
         "allowances": {"email": {"included": 1}},
