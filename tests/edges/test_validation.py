@@ -27,7 +27,8 @@ def test_phone_line_type_defaults_to_purchased(line_type: dict[str, Any]) -> Non
 
 
 def test_byon_line_keeps_phone_and_email() -> None:
-    """[8][9]"""
+    """[8][9] Frozen, so that it has a hash."""
+    assert hash(read(BYON)[0]) == hash(read(BYON)[0])
     assert read(BYON)[0] == line_of("phone", "byon", email="ada@example.com", phone="+1 (555) 010-0200")
 
 
