@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from line_requests.domain import model
+from line_requests.domain.decision import Next
 from line_requests.domain.errors import UnreadableRecord
 from line_requests.domain.ids import sha256_hex
 from line_requests.domain.model import (
@@ -180,13 +181,14 @@ def test_keys_of_items_never_change() -> None:
     )
 
 
-def test_words_in_items_never_change() -> None:
-    """[36][60]"""
-    assert {of.__name__: " ".join(of) for of in (Status, PaymentStatus, VoidReason, ReasonCode, Kind)} == {
+def test_words_in_items_and_answers_never_change() -> None:
+    """[36][60][62]"""
+    assert {of.__name__: " ".join(of) for of in (Status, PaymentStatus, VoidReason, ReasonCode, Next, Kind)} == {
         "Status": "awaiting_payment provisioning active failed canceled",
         "PaymentStatus": "not_required awaiting_payment paid canceled",
         "VoidReason": "canceled included expired subscription_ended not_on_plan billing_refused",
         "ReasonCode": "unavailable address_required identity_required rejected other",
+        "Next": "included payable forbidden locked",
         "Kind": "purchased_phone byon_phone email",
     }
     assert (records.REFUND_ENTRY, records.WORKSPACE_ENTRY) == ("refund_due", "workspace")
