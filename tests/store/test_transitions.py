@@ -34,11 +34,6 @@ def awaiting(world: World, idempotency_key_hash: str | None = None) -> Line:
     return world.added(status=Status.AWAITING_PAYMENT, idempotency_key_hash=idempotency_key_hash)
 
 
-def awaiting_again(world: World) -> Line:
-    """One line more, waiting for its payment."""
-    return world.added(status=Status.AWAITING_PAYMENT)
-
-
 def assert_moved(world: World, before: Line, after: Line, into: tuple[Status, PaymentStatus], cause: str) -> None:
     assert (after.status, after.payment_status) == into
     assert after.history[:-1] == before.history, "[49]"
@@ -88,7 +83,8 @@ def test_forgotten_original_leaves_a_provisioning_line_due_for_its_provisioner(w
     world.lines.forget_replaced(paid)
     forgotten = world.line(paid)
     assert (forgotten.replaced_invoice_id, forgotten.due_at_ms) == (None, LATER_MS + REPUBLISH_AFTER_MS)
-    again = world.lines.mark_paid(awaiting_again(world), LATER_MS, invoice_id="in_4", url=None, replaced="in_3")
+    waiting = world.added(status=Status.AWAITING_PAYMENT)
+    again = world.lines.mark_paid(waiting, LATER_MS, invoice_id="in_4", url=None, replaced="in_3")
     world.lines.forget_replaced(replace(again, replaced_invoice_id="in_1"))
     assert world.line(again) == again, "another one is to be settled"
 
@@ -233,10 +229,9 @@ def test_cancel_keeps_another_line_s_idempotency_record(world: World) -> None:
 def test_mark_active_ends_the_reconciler_s_checks(world: World) -> None:
     """[48][49]"""
     world.workspace()
-    line = world.added()
+    line = world.added(due_at_ms=NOW_MS)
     active = world.lines.mark_active(line, LATER_MS)
     assert_moved(world, line, active, (Status.ACTIVE, PaymentStatus.NOT_REQUIRED), "provisioned")
-    assert active.due_at_ms is None
     assert not {"due_at", "due_shard"} & world.raw(active).keys()
     assert world.counts()[0] == counts(purchased_phone=1)
 
@@ -381,8 +376,7 @@ def test_reversals_are_saved_on_the_line_as_it_was_read_only(world: World, invoi
     assert saved == replace(line, reversals=(first,), refund_due=True) == world.line(line)
     stale = [
         line,
-        replace(saved, reversals=()),
-        replace(saved, reversals=(first, first)),
+        *(replace(saved, reversals=other) for other in ((), (first, first))),
         replace(saved, refund_due=False),
         replace(saved, invoice_id="in_2"),
         replace(saved, invoice_id=None if invoice_id else "in_1"),
