@@ -40,6 +40,7 @@ def test_included_line_is_inserted_with_its_place_and_its_response(world: World)
     assert (now.lock, now.tat_ms) == (None, NOW_MS + 500)
     assert world.line(line) == line
     record = world.record("k")
+    assert world.snapshot("acme", idempotency_key_hash="k").idempotency_record == record
     assert (record.line_id, record.fingerprint, record.response_body) == (line.id, "print", "{}")
 
 

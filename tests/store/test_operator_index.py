@@ -85,11 +85,14 @@ def test_refund_that_stripe_reports_leaves_the_index_and_a_failed_one_returns(wo
     """[55]"""
     world.workspace(email=Allowance(0, cap=9, add_on=ADD_ONS[Kind.EMAIL]))
     line = world.lines.mark_active(world.paid(Kind.EMAIL), LATER_MS)
+    world.wire.watch()
     for refund_due, expected in ((True, ("refund_due", LATER_MS)), (False, None), (True, ("refund_due", LATER_MS))):
         saved = world.lines.save_reversals(line, [], refund_due=refund_due)
         assert saved is not None
         line = saved
         assert entry(world, line) == expected
+    updates = [call.get("UpdateExpression", "") for _, call in world.wire.calls]
+    assert not any(update.endswith("REMOVE ") for update in updates), "DynamoDB refuses an empty clause"
     world.lines.save_reversals(line, [], refund_due=False)
     world.lines.set_due(line, LATER_MS)
     assert entry(world, line) is None, "a line that was read before does not bring its entry back"

@@ -116,7 +116,10 @@ def test_unknown_kinds_of_a_workspace_are_ignored_and_kept(world: World) -> None
 def test_unknown_kinds_of_earlier_limits_are_ignored(world: World) -> None:
     """[54]"""
     world.workspace(email=Allowance(1))
+    world.wire.watch()
     limited = world.subscribe("acme", "past_due")
+    updates = [call.get("UpdateExpression", "") for _, call in world.wire.calls]
+    assert not any(update.endswith("REMOVE ") for update in updates), "DynamoDB refuses an empty clause"
     change(world, workspace_key("acme"), "SET #excess_basis.#allowances.#fax = :fax", fax={"included": 3})
     assert world.now() == limited
 
