@@ -47,6 +47,7 @@ def test_entry_follows_each_transition_of_a_paid_line(world: World) -> None:
     assert entry(world, line) == ("awaiting_payment", line.history[-1].at_ms)
     line = world.lines.mark_paid(line, LATER_MS, invoice_id="in_1", url=None)
     assert entry(world, line) is None
+    assert not {"op_status", "since_ms"} & world.raw(line).keys()
     world.lines.set_due(line, LATER_MS + DAY_MS, late=True)
     assert entry(world, line) == ("provisioning", LATER_MS)
     line = world.lines.mark_failed(line, "no number", LATER_MS + 1)

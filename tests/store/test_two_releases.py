@@ -117,9 +117,11 @@ def test_unknown_kinds_of_earlier_limits_are_ignored(world: World) -> None:
     """[54]"""
     world.workspace(email=Allowance(1))
     world.wire.watch()
+    world.subscribe("acme", email=Allowance(1))
     limited = world.subscribe("acme", "past_due")
     updates = [call.get("UpdateExpression", "") for _, call in world.wire.calls]
     assert not any(update.endswith("REMOVE ") for update in updates), "DynamoDB refuses an empty clause"
+    assert all(update.count("#excess_basis") <= 1 for update in updates), "and one attribute in two clauses"
     change(world, workspace_key("acme"), "SET #excess_basis.#allowances.#fax = :fax", fax={"included": 3})
     assert world.now() == limited
 
