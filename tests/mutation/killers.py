@@ -41,7 +41,7 @@ TESTS: dict[str, list[str]] = {
     "template.yaml": _tests("shape", "alarms api event_sources permissions recovery template"),
     f"{LAYER}/domain/": ["tests/decision"],
     f"{LAYER}/domain/bodies.py": _tests("decision", "bodies money"),
-    f"{LAYER}/domain/decision.py": _tests("decision", "judge next_move quantities_owed touched_invoices"),
+    f"{LAYER}/domain/decision.py": _tests("decision", "judge money next_move quantities_owed touched_invoices"),
     f"{LAYER}/domain/errors.py": _tests("edges", "headers http progress"),
     f"{LAYER}/domain/ids.py": _tests("decision", "ids"),
     f"{LAYER}/domain/money.py": _tests("decision", "money"),
