@@ -117,6 +117,23 @@ def test_revision_of_an_earlier_invoice_makes_the_line_s_own_be_read(bench: Benc
     assert after.invoice_id == "in_4"
 
 
+def test_revision_that_another_caller_follows_first_is_followed_once(bench: Bench) -> None:
+    """[56]"""
+    line, lines = bench.line(), bench.world.lines
+    bench.invoices["in_1"] = replace(OPEN, id="in_2", revises="in_1")
+    bench.meanwhile["retrieve"] = lambda: lines.follow_revision(line, "in_2", "https://pay/2")
+    assert bench.advance(line).invoice_id == "in_2"
+
+
+def test_draft_of_a_revision_is_not_the_line_s_invoice(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """[56] A person works on it; its link and its parts are not stored."""
+    line = bench.line()
+    bench.invoices["in_1"] = replace(OPEN, id="in_2", revises="in_1", status="draft", url="https://2", amount_paid=5)
+    after = bench.advance(line)
+    assert (after.invoice_id, after.payment_url, after.amount_paid) == ("in_1", OPEN.url, 0)
+    assert alarms(capsys) == []
+
+
 def test_event_that_needs_stripe_does_not_wait_for_a_lease(bench: Bench) -> None:
     """[44] Its holder does what is needed."""
     line = bench.line(lease_until_ms=NOW_MS + 1_000, void_reason=VoidReason.CANCELED)
