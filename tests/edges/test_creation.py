@@ -108,7 +108,8 @@ def test_included_request_is_one_write_that_counts_it() -> None:
     answer = made.create()
     [(line, record, limit)] = made.inserted
     assert made.did == ["insert"]
-    assert answer == Created(json.dumps(created_body(line, 0)))
+    assert answer.body == json.dumps(created_body(line, 0))
+    assert (answer.replayed, answer.mismatch) == (False, False)
     assert (record, limit) == (IdempotencyRecord(line.id, PRINT, answer.body), LIMIT)
     assert (line.status, line.payment_status) == (Status.PROVISIONING, PaymentStatus.NOT_REQUIRED)
     assert (line.charge, line.lease_until_ms, line.due_at_ms) == (None, 0, NOW_MS + REPUBLISH_AFTER_MS)
