@@ -166,6 +166,13 @@ def test_event_whose_ids_cannot_be_ours_reads_nothing(
     assert world.wire.operations == {}
 
 
+def test_subscription_of_a_customer_of_others_costs_one_read(unreachable: Deployment, world: World) -> None:
+    """[45]"""
+    world.wire.watch()
+    unreachable.webhook.apply(clock(1.0), hint("customer.subscription.updated", customer="cus_another"))
+    assert world.wire.operations == {"GetItem": 1}
+
+
 def test_event_about_an_unknown_line_of_a_customer_of_ours_alarms(
     unreachable: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
