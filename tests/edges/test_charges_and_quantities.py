@@ -97,6 +97,21 @@ def test_places_are_charged_to_the_period_end_and_then_renewed(shop: Shop) -> No
     assert len(charges(shop)) == 1
 
 
+def test_places_that_a_renewal_has_charged_already_are_not_charged_again(shop: Shop) -> None:
+    """[52] Such as those of a subscription that had the add-on before its workspace was made."""
+    subscription = subscribed(shop)
+    price = add_on_price(subscription)
+    shop.stripe.v1.subscription_items.create({"subscription": subscription.id, "price": price, "quantity": 2})
+    month_ms = subscription.period.end_s * 1000 - wall_time_ms() + DAY_MS
+    shop.double.advance(month_ms // 1000)
+    paid(shop, places=2)
+    workspace, changed = settle(shop, later_ms=month_ms)
+    assert workspace is not None
+    assert workspace.subscription is not None
+    assert changed == 0
+    assert workspace.charged == {PHONE: (Coverage(workspace.subscription.period.end_s, 2),)}
+
+
 def test_places_given_back_are_no_longer_on_the_subscription(shop: Shop) -> None:
     """[50]"""
     price = add_on_price(subscribed(shop))

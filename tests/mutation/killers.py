@@ -57,6 +57,7 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/flows/create.py": _tests("edges", "doors refusals") + _tests("races", "interrupted requests_at_once"),
     f"{LAYER}/flows/event_feed.py": _tests("edges", "background_functions reconciler_backlog restored_table"),
     f"{LAYER}/flows/extra_invoices.py": _tests("edges", "refunds reversals") + _tests("races", "interrupted"),
+    f"{LAYER}/flows/lifecycle.py": _tests("edges", "advance doors refusals") + _tests("races", "interrupted"),
     f"{LAYER}/flows/late.py": _tests("store", "operator_index"),
     f"{LAYER}/flows/progress.py": _tests("edges", "progress"),
     f"{LAYER}/flows/provisioning.py": _tests("edges", "background_functions doors")
