@@ -54,10 +54,12 @@ TESTS: dict[str, list[str]] = {
         *_tests("races", "interrupted one_line_at_once"),
     ],
     f"{LAYER}/flows/add_ons.py": _tests("edges", "charges_and_quantities refusals restored_table"),
-    f"{LAYER}/flows/create.py": _tests("edges", "doors refusals") + _tests("races", "interrupted requests_at_once"),
+    f"{LAYER}/flows/create.py": [
+        *_tests("edges", "doors refusals"),
+        *_tests("races", "counted_once interrupted requests_at_once"),
+    ],
     f"{LAYER}/flows/event_feed.py": _tests("edges", "background_functions reconciler_backlog restored_table"),
     f"{LAYER}/flows/extra_invoices.py": _tests("edges", "refunds reversals") + _tests("races", "interrupted"),
-    f"{LAYER}/flows/lifecycle.py": _tests("edges", "advance doors refusals") + _tests("races", "interrupted"),
     f"{LAYER}/flows/late.py": _tests("store", "operator_index"),
     f"{LAYER}/flows/progress.py": _tests("edges", "progress"),
     f"{LAYER}/flows/provisioning.py": _tests("edges", "background_functions doors")
