@@ -120,8 +120,10 @@ def test_places_given_back_are_no_longer_on_the_subscription(shop: Shop) -> None
     for left in (1, 0):
         line = next(line for line in shop.consistent() if line.status is Status.PROVISIONING)
         shop.world.lines.release(shop.world.lines.mark_active(line, wall_time_ms()), "operator", wall_time_ms())
+        before = len(shop.double.request_log)
         assert settle(shop)[1] == 1
         assert quantities(shop).get(price, 0) == left
+        assert not [call for call in shop.double.request_log[before:] if "invoiceitems" in call.path], "none is short"
     assert len(charges(shop)) == 1
 
 

@@ -58,7 +58,7 @@ TESTS: dict[str, list[str]] = {
         *_tests("edges", "doors refusals"),
         *_tests("races", "counted_once interrupted requests_at_once"),
     ],
-    f"{LAYER}/flows/event_feed.py": _tests("edges", "background_functions reconciler_backlog restored_table"),
+    f"{LAYER}/flows/event_feed.py": _tests("edges", "event_feed reconciler_backlog"),
     f"{LAYER}/flows/extra_invoices.py": _tests("edges", "refunds reversals") + _tests("races", "interrupted"),
     f"{LAYER}/flows/late.py": _tests("store", "operator_index"),
     f"{LAYER}/flows/progress.py": _tests("edges", "progress"),
