@@ -54,10 +54,7 @@ TESTS: dict[str, list[str]] = {
         *_tests("races", "interrupted one_line_at_once"),
     ],
     f"{LAYER}/flows/add_ons.py": _tests("edges", "charges_and_quantities refusals restored_table"),
-    f"{LAYER}/flows/create.py": [
-        *_tests("edges", "doors refusals"),
-        *_tests("races", "counted_once interrupted requests_at_once"),
-    ],
+    f"{LAYER}/flows/create.py": _tests("edges", "creation"),
     f"{LAYER}/flows/event_feed.py": _tests("edges", "event_feed reconciler_backlog"),
     f"{LAYER}/flows/extra_invoices.py": _tests("edges", "refunds reversals") + _tests("races", "interrupted"),
     f"{LAYER}/flows/late.py": _tests("store", "operator_index"),
