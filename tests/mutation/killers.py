@@ -65,7 +65,7 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/flows/reconciler.py": _tests("edges", "background_functions newer_release reconciler_backlog"),
     f"{LAYER}/flows/refunds.py": _tests("edges", "refunds sent_outside"),
     f"{LAYER}/flows/reversals.py": _tests("edges", "refunds reversals"),
-    f"{LAYER}/flows/subscriptions.py": _tests("decision", "subscription_choice") + _tests("edges", "base_prices doors"),
+    f"{LAYER}/flows/subscriptions.py": _tests("decision", "subscription_choice") + _tests("edges", "subscription_sync"),
     f"{LAYER}/flows/webhook.py": _tests("edges", "background_functions hints reversals webhook_signature"),
     f"{LAYER}/storage/": [
         *_tests("decision", "rate_limit records"),
