@@ -69,7 +69,7 @@ class Lifecycle:
 
     def finalize_new(self, clock: Clock, line: Line) -> Line:
         """Builds the invoice of a line that the caller has just written with its lease; raises as `advance`."""
-        return self._pass(clock, line, new=True)
+        return self._pass(clock, line)
 
     def apply(self, clock: Clock, line: Line, invoice: Invoice, workspace: Workspace | None = None) -> Line:
         """Without a lease: writes what an invoice that was just fetched settles, else returns the line as it is.
@@ -146,15 +146,12 @@ class Lifecycle:
 
     # --- one leased pass ------------------------------------------------------------------------
 
-    def _pass(self, clock: Clock, line: Line, *, new: bool = False, throttled: bool = False) -> Line:
-        """Takes every step within the lease; gives the lease back when Stripe fails.
-
-        `new`: nothing can have happened at Stripe yet, so nothing is read first.
-        """
+    def _pass(self, clock: Clock, line: Line, *, throttled: bool = False) -> Line:
+        """Takes every step within the lease; gives the lease back when Stripe fails."""
         limit = clock.limited((line.lease_until_ms - clock.now_ms()) / 1000 - leases.LEASE_MARGIN_S)
         try:
             billing = self.connect(limit)
-            invoice = None if new else self._read(clock, line, billing)
+            invoice = self._read(clock, line, billing)
             return self._take_steps(clock, line, invoice, Invoicing(self._lines, billing, limit))
         except BillingUnavailable as trouble:
             trouble.line_id = line.id
