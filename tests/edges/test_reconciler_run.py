@@ -166,7 +166,7 @@ def test_line_gets_what_its_state_needs(
     run = Run(monkeypatch, line)
     run.refused = [line]
     run.run()
-    assert run.of("advance", "replaced", "recheck", "late payment", "due", "publish") == [
+    assert run.of("advance", "replaced", "recheck", "late payment", "due", "publish", "settle") == [
         (name, line.id, *rest) for name, *rest in did
     ]
 
