@@ -64,7 +64,7 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/flows/publishing.py": _tests("edges", "background_functions newer_release workspace_events"),
     f"{LAYER}/flows/reconciler.py": _tests("edges", "reconciler_run"),
     f"{LAYER}/flows/refunds.py": _tests("edges", "refunds sent_outside"),
-    f"{LAYER}/flows/reversals.py": _tests("edges", "refunds reversals"),
+    f"{LAYER}/flows/reversals.py": _tests("edges", "reversal_sync"),
     f"{LAYER}/flows/subscriptions.py": _tests("decision", "subscription_choice") + _tests("edges", "subscription_sync"),
     f"{LAYER}/flows/webhook.py": _tests("edges", "webhook_events webhook_signature"),
     f"{LAYER}/storage/": [
