@@ -45,12 +45,19 @@ class Bench:
         """What others do during the next call of a name."""
         self.unvoidable = False
         self.lifecycle = Lifecycle(world.stores, self._connect, window_ms)
+        self._take_lease, self._leases = world.lines.take_lease, 0
+        world.lines.take_lease = self._counted  # type: ignore[method-assign]
         self.lifecycle.subscriptions = self  # type: ignore[assignment] # counts the reads
         world.workspace(purchased_phone=Allowance(0, cap=9, add_on=ADD_ON))
 
     def _connect(self, clock: Clock) -> Any:  # noqa: ANN401 - as much of it as is called
         self.clocks.append(clock)
         return SimpleNamespace(invoices=self)
+
+    def _counted(self, line: Line, **options: Any) -> Line | None:  # noqa: ANN401 - those of `take_lease`
+        self._leases += 1
+        assert self._leases < 99, "it tries without an end"
+        return self._take_lease(line, **options)
 
     def _called(self, name: str, *what: str) -> None:
         self.calls.append(" ".join((name, *what)))

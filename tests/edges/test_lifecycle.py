@@ -116,7 +116,32 @@ def test_invoice_of_forgotten_keys_is_found(bench: Bench, *, known: bool) -> Non
     line = bench.line(DRAFT, invoice_id="in_1" if known else None)
     made = bench.advance(line, now(24 * HOUR_MS))
     assert (made.invoice_id, made.payment_url, made.stripe_key_version) == ("in_1", OPEN.url, 2)
-    assert bench.calls == ["retrieve in_1", "retrieve in_1", "finalize in_1"] if known else ["find", "finalize in_1"]
+    found = ["retrieve in_1", "retrieve in_1"] if known else ["find"]
+    assert bench.calls == [*found, "finalize in_1"]
+
+
+def test_keys_that_another_caller_replaced_are_taken_from_it(bench: Bench) -> None:
+    """[33][57]"""
+    line, lines = bench.line(DRAFT), bench.world.lines
+    bench.meanwhile["retrieve"] = lambda: lines.rotate_stripe_keys(line, NOW_MS + 24 * HOUR_MS)
+    made = bench.advance(line, now(24 * HOUR_MS))
+    assert (made.stripe_key_version, made.payment_url) == (2, OPEN.url)
+
+
+def test_draft_that_another_caller_replaces_is_replaced_once(bench: Bench) -> None:
+    """[16][33]"""
+    line, lines = bench.line(replace(DRAFT, id="in_0")), bench.world.lines
+    del bench.invoices["in_0"]
+    bench.meanwhile["find"] = lambda: lines.rotate_stripe_keys(line, NOW_MS, forget_invoice=True)
+    made = bench.advance(line)
+    assert (made.stripe_key_version, made.invoice_id) == (2, "in_1")
+
+
+def test_draft_with_other_items_is_replaced(bench: Bench) -> None:
+    """[16][33]"""
+    made = bench.advance(bench.line(replace(DRAFT, id="in_0", items=(*OPEN.items, ("usd", 1)))))
+    assert bench.calls[:2] == ["retrieve in_0", "void in_0"]
+    assert (made.invoice_id, made.payment_url) == ("in_1", OPEN.url)
 
 
 def test_replayed_answer_is_read_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

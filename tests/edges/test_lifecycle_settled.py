@@ -9,6 +9,8 @@ import pytest
 
 from line_requests.domain.errors import (
     BillingMisconfigured,
+    BillingRefused,
+    BillingRejected,
     BillingUnavailable,
     InvoiceMissing,
 )
@@ -105,11 +107,14 @@ def test_event_that_needs_stripe_does_not_wait_for_a_lease(bench: Bench) -> None
     assert bench.calls == []
 
 
-def test_paid_copy_of_a_canceled_line_is_flagged(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    """[44][55]"""
+@pytest.mark.parametrize("seen_waiting", [True, False])
+def test_payment_of_a_canceled_line_is_flagged(
+    bench: Bench, capsys: pytest.CaptureFixture[str], *, seen_waiting: bool
+) -> None:
+    """[44][55] Also when the caller has not seen the cancel."""
     line = bench.line()
     canceled = bench.world.lines.cancel(line, "canceled", NOW_MS)
-    after = bench.lifecycle.apply(now(), canceled, replace(OPEN, status="paid"))
+    after = bench.lifecycle.apply(now(), line if seen_waiting else canceled, replace(OPEN, status="paid"))
     assert (after.status, bench.world.line(line).refund_due) == (Status.CANCELED, True)
     assert alarms(capsys) == ["RefundDue"]
 
@@ -160,6 +165,26 @@ def test_cancel_waits_for_the_lease_and_voids(bench: Bench, *, lease: bool) -> N
     assert (canceled.status, bool(at.waited_s)) == (Status.CANCELED, lease)
     assert bench.invoices["in_1"].status == "void"
     assert bench.lifecycle.cancel(now(), canceled, VoidReason.CANCELED) == canceled
+
+
+@pytest.mark.parametrize(
+    ("trouble", "earlier", "calls"),
+    [
+        (None, None, ["create", "void in_1"]),
+        (BillingRefused("no product"), None, ["create"]),
+        (BillingRejected("no tax"), None, ["create", "find"]),
+        (BillingRejected("no tax"), OPEN, ["create", "find", "void in_1"]),
+    ],
+)
+def test_cancel_finds_a_draft_whose_id_was_lost_by_making_it_again(
+    bench: Bench, trouble: Exception | None, earlier: Invoice | None, calls: list[str]
+) -> None:
+    """[27][41] Stripe answers the same call with the same draft."""
+    line = bench.line(None)
+    bench.invoices = {"in_1": earlier} if earlier else {}
+    bench.trouble = {"create": [trouble]} if trouble else {}
+    assert bench.lifecycle.cancel(now(), line, VoidReason.CANCELED).status is Status.CANCELED
+    assert [call for call in bench.calls if call != "pending"] == calls
 
 
 # --- Stripe fails -------------------------------------------------------------------------------

@@ -1,209 +1,269 @@
-"""One run of the reconciler, without a table: in which order it works, and what it does with each sort of line."""
+"""What a run of the reconciler does with each thing that is due, and when it is due again."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests.domain.errors import BillingRefused
-from line_requests.domain.model import Change, Line, PaymentStatus, Status, Workspace
+from line_requests.domain.errors import BillingRefused, BillingUnavailable
+from line_requests.domain.model import Line, PaymentStatus, Status
 from line_requests.flows import reconciler
-from line_requests.flows.extra_invoices import RECHECK_MAX_MS
-from line_requests.flows.leases import Until
 from line_requests.flows.reconciler import Reconciler
 from line_requests.storage.due import Due
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
-from tests.decision.examples import NOW_MS, workspace
+from line_requests.storage.records import DUE_SHARDS
+from tests.decision import examples
+from tests.decision.examples import LINE_ID, NOW_MS
 from tests.support.shop import WaitingClock
-from tests.support.world import new_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
 
-AT_MS = NOW_MS + 60_000  # The minute decides which shard comes first: here the second.
 DAY_MS = 86_400_000
+FIRST = NOW_MS // 60_000 % DUE_SHARDS
 
 
+@dataclass
 class Run:
-    """A run with its table, its bus and its lifecycle, which keep what they are asked."""
+    """One run, whose stores, lifecycle and bus only note what they are told."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *lines: Line, budget_s: float = 60.0) -> None:
-        self.at = WaitingClock(AT_MS, budget_s)
-        self.lines = {line.id: line for line in lines}
-        self.pages: dict[int, list[list[Due]]] = {2: [[Due("acme", line.id) for line in lines]]}
-        self.page_takes_s = 0.0
-        self.did: list[tuple[Any, ...]] = []
-        self.trouble: dict[str, Exception] = {}
-        self.refused: list[Line] = []
-        self.settled: Workspace | None = workspace()
-        monkeypatch.setattr(reconciler, "EventFeed", lambda *_: self)
-        monkeypatch.setattr(reconciler, "report_late", lambda _, now_ms: self._do("late", now_ms))
+    lines: list[Line] = field(default_factory=list)
+    workspaces: list[str] = field(default_factory=list)
+    pages: int = 1
+    trouble: Exception | None = None
+    refused: list[Line] = field(default_factory=list)
+    late_ms: int = 0
+    budget_s: float = 60.0
+    known: bool = True
+    broken: bool = False
+    """Whether the feed and the index fail."""
+    fed: int = 0
+    did: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.clock = WaitingClock(NOW_MS + self.late_ms, self.budget_s)
 
     def run(self) -> dict[str, int]:
-        stub: Any = self
-        lifecycle: Any = SimpleNamespace(
-            advance=lambda _, line, until: self._do("advance", line.id, until),
+        stub: Any = SimpleNamespace(
+            due=self,
+            lines=self,
+            workspaces=self,
+            connect=lambda _: SimpleNamespace(events=self),
             extra_invoices=SimpleNamespace(
-                void_replaced=lambda _, line: self._do("replaced", line.id),
-                check_late_payment=lambda _, line: self._do("late payment", line.id),
+                void_replaced=lambda _, line: self.note("void", line),
+                check_late_payment=lambda _, line: self.note("check", line),
             ),
-            reversals=SimpleNamespace(recheck=lambda _, line: self._do("recheck", line.id)),
-            connect=lambda _: "billing",
-            add_ons=self,
-            end_if_unneeded=lambda _, seen: self._do("end", seen.id),
+            reversals=SimpleNamespace(recheck=lambda _, line: self.note("recheck", line)),
+            add_ons=SimpleNamespace(settle=self.settle),
+            advance=lambda _, line, __: self.note("advance", line),
+            end_if_unneeded=lambda _, workspace: self.did.append(("end", workspace)),
         )
-        stores: Any = SimpleNamespace(lines=self, due=self)
-        return Reconciler(stores, lifecycle, stub, self.at).run()
+        bus: Any = SimpleNamespace(publish=self.publish)
+        return {name: number for name, number in Reconciler(stub, stub, bus, self.clock).run().items() if number}
 
-    def of(self, *names: str) -> list[tuple[Any, ...]]:
-        return [one for one in self.did if one[0] in names]
+    def between(self, **_: int) -> Iterator[Any]:
+        self.fed += 1
+        if self.broken:
+            raise RuntimeError
+        return iter(())
 
-    def _do(self, *what: Any) -> None:  # noqa: ANN401 - a name and what belongs to it
-        self.did.append(what)
-        if trouble := self.trouble.get(what[0]):
-            raise trouble
+    def note(self, what: str, line: Line) -> None:
+        self.did.append((what, line.id))
+        if self.trouble:
+            raise self.trouble
 
-    def follow(self) -> None:
-        self._do("feed")
+    def settle(self, _: object, workspace_id: str, now_ms: int) -> tuple[str | None, int]:
+        self.did.append(("settle", workspace_id, now_ms))
+        return (workspace_id if self.known else None), 2
 
-    def page(self, shard: int, now_ms: int, start: int | None) -> tuple[list[Due], int | None]:
-        self._do("page", shard, now_ms, start)
-        self.at.waited_s.append(self.page_takes_s)
-        pages, number = self.pages.get(shard, [[]]), start or 0
-        return pages[number], number + 1 if number + 1 < len(pages) else None
-
-    def get_many(self, ids: Iterable[tuple[str, str]]) -> list[Line]:
-        return [self.lines[line_id] for workspace_id, line_id in ids if workspace_id == "acme" and line_id]
-
-    def set_due(self, line: Line, at_ms: int | None, *, late: bool = False) -> None:
-        self._do("due", line.id, at_ms, late)
-
-    def publish(self, lines: Sequence[Line]) -> list[Line]:
-        self._do("publish", *(line.id for line in lines))
+    def publish(self, lines: list[Line]) -> list[Line]:
+        self.did.append(("publish", *[line.id for line in lines]))
         return self.refused
 
-    def settle(self, billing: str, workspace_id: str, now_ms: int) -> tuple[Workspace | None, int]:
-        self._do("settle", billing, workspace_id, now_ms)
-        return self.settled, 3
+    def page(self, shard: int, until_ms: int, start: int | None) -> tuple[list[Due], int | None]:
+        self.did.append(("page", shard, until_ms, start))
+        assert len(self.did) < 999, "it does not end"
+        if self.broken:
+            raise RuntimeError
+        if shard != FIRST:
+            return [], None
+        number = start or 0
+        due = [Due("acme", line.id) for line in self.lines] + [Due(name, None) for name in self.workspaces]
+        return due, number + 1 if number + 1 < self.pages else None
+
+    def get_many(self, ids: Iterable[tuple[str, str]]) -> list[Line]:
+        wanted = {line_id for _, line_id in ids}
+        return [line for line in self.lines if line.id in wanted]
+
+    def set_due(self, line: Line, at_ms: int | None, *, late: bool = False) -> None:
+        self.did.append(("due", line.id, at_ms, late))
+
+    def watermark_s(self) -> int:
+        return self.clock.now_ms() // 1000 - 1
+
+    def of(self, *names: str) -> list[Any]:
+        return [one for one in self.did if one[0] in names]
+
+    def beside(self, *names: str) -> list[Any]:
+        return [one for one in self.did if one[0] not in names]
 
 
-def since(at_ms: int, status: Status = Status.PROVISIONING, **changes: Any) -> Line:  # noqa: ANN401 - any of a line's fields
-    """A line that has been in the status since then."""
-    history = (Change(1, Status.AWAITING_PAYMENT, "requested"), Change(at_ms, status, "then"))
-    return new_line(status=status, history=history, **changes)
+@pytest.fixture(autouse=True)
+def late(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    reported: list[int] = []
+    monkeypatch.setattr(reconciler, "report_late", lambda _, now_ms: reported.append(now_ms))
+    return reported
 
 
-def test_run_follows_the_feed_then_each_shard_then_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """[47] Another shard comes first each minute."""
-    run = Run(monkeypatch)
-    assert run.run() == {"events": 0, "lines": 0, "republished": 0, "quantities": 0, "failed": 0}
-    pages = [("page", shard, AT_MS, None) for shard in (1, 2, 3, 0)]
-    assert run.did == [("feed",), *pages, ("late", AT_MS)]
+def line(status: Status, payment: PaymentStatus = PaymentStatus.NOT_REQUIRED, **changes: Any) -> Line:  # noqa: ANN401 - any of its fields
+    return examples.line(status=status, payment_status=payment, **changes)
 
 
-@pytest.mark.parametrize("name", ["feed", "late", "republish", "due"])
-def test_failure_is_named_and_stops_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
-) -> None:
-    """[47]"""
-    run = Run(monkeypatch, since(AT_MS))
-    run.trouble = {{"republish": "publish", "due": "page"}.get(name, name): RuntimeError()}
-    failed = 4 if name == "due" else 1
-    assert run.run()["failed"] == failed
-    assert len(run.of("feed", "page", "late")) == 6
-    subjects = [record.subject for record in caplog.records if hasattr(record, "subject")]
-    assert subjects == [name] * 2 * failed, "each is logged and alarmed"
-
-
-@pytest.mark.parametrize(("budget_s", "in_time"), [(0.0, False), (1.0, True)])
-def test_run_without_time_alarms(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], budget_s: float, *, in_time: bool
-) -> None:
-    """[47]"""
-    run = Run(monkeypatch, budget_s=budget_s)
-    run.run()
-    assert bool(run.did) is in_time
-    assert capsys.readouterr().out.count('"ReconcilerBacklog":[1.0]') == (not in_time)
-
-
-@pytest.mark.parametrize(("page_takes_s", "pages"), [(0.0, 3), (29.5, 3), (30.0, 2), (60.0, 1)])
-def test_shard_is_worked_through_page_by_page_while_time_is_left(
-    monkeypatch: pytest.MonkeyPatch, page_takes_s: float, pages: int
-) -> None:
-    """[47] What the run postpones is not due again in it."""
-    run = Run(monkeypatch)
-    run.pages = {1: [[], [], []]}
-    run.page_takes_s = page_takes_s
-    run.run()
-    assert run.of("page")[:pages] == [("page", 1, AT_MS, start) for start in (None, 1, 2)[:pages]]
-    assert len(run.of("page")) == (pages + 3 if page_takes_s == 0 else pages)
-
-
-CANCELED: dict[str, Any] = {"status": Status.CANCELED, "payment_status": PaymentStatus.CANCELED}
+AWAITING = line(Status.AWAITING_PAYMENT, PaymentStatus.AWAITING_PAYMENT)
+PROVISIONING = line(Status.PROVISIONING)
+REPLACED = {"replaced_invoice_id": "in_0"}
 
 
 @pytest.mark.parametrize(
-    ("line", "did"),
+    ("due", "did"),
     [
-        (new_line(status=Status.AWAITING_PAYMENT), [("advance", Until.CHECKED)]),
-        (new_line(status=Status.ACTIVE, replaced_invoice_id="in_0"), [("replaced",)]),
-        (since(AT_MS - REPUBLISH_AFTER_MS + 1, replaced_invoice_id="in_0"), [("replaced",)]),
-        (since(AT_MS - REPUBLISH_AFTER_MS, replaced_invoice_id="in_0"), [("replaced",), ("publish",)]),
-        (new_line(**CANCELED, refund_due=True), [("recheck",)]),
-        (since(AT_MS, refund_due=True), [("publish",)]),
-        (new_line(**CANCELED), [("late payment",)]),
-        (new_line(status=Status.ACTIVE), [("due", None, False)]),
-        (since(AT_MS), [("publish",)]),
+        (AWAITING, [("advance", LINE_ID)]),
+        (line(Status.ACTIVE, PaymentStatus.PAID, **REPLACED), [("void", LINE_ID)]),
+        (line(Status.CANCELED, PaymentStatus.PAID, refund_due=True), [("recheck", LINE_ID)]),
+        (line(Status.CANCELED, PaymentStatus.CANCELED), [("check", LINE_ID)]),
+        (line(Status.CANCELED, PaymentStatus.CANCELED, refund_due=True), [("recheck", LINE_ID)]),
+        (line(Status.ACTIVE), [("due", LINE_ID, None, False)]),
+        (PROVISIONING, [("publish", LINE_ID), ("due", LINE_ID, NOW_MS + REPUBLISH_AFTER_MS, True)]),
+        (
+            line(Status.PROVISIONING, PaymentStatus.PAID, refund_due=True),
+            [("publish", LINE_ID), ("due", LINE_ID, NOW_MS + REPUBLISH_AFTER_MS, True)],
+        ),
+        (line(Status.PROVISIONING, PaymentStatus.PAID, **REPLACED), [("void", LINE_ID)]),
     ],
 )
-def test_line_gets_what_its_state_needs(
-    monkeypatch: pytest.MonkeyPatch, line: Line, did: list[tuple[Any, ...]]
-) -> None:
-    """[47][48][56]"""
-    run = Run(monkeypatch, line)
-    run.refused = [line]
-    run.run()
-    assert run.of("advance", "replaced", "recheck", "late payment", "due", "publish", "settle") == [
-        (name, line.id, *rest) for name, *rest in did
-    ]
-
-
-def test_line_that_stripe_refuses_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    """[34] It was canceled."""
-    run = Run(monkeypatch, new_line(status=Status.AWAITING_PAYMENT), new_line(status=Status.AWAITING_PAYMENT))
-    run.trouble = {"advance": BillingRefused("No such product")}
+def test_each_line_that_is_due_gets_what_its_state_needs(due: Line, did: list[Any]) -> None:
+    """[47][48][55][56]"""
+    run = Run([due])
     done = run.run()
-    assert (done["lines"], done["failed"]) == (2, 0)
+    assert run.beside("page") == did
+    republished = {"republished": 1} if ("publish", LINE_ID) in did else {}
+    assert done == ({"lines": 1} if due.awaiting else republished)
+
+
+@pytest.mark.parametrize(("late_ms", "republished"), [(REPUBLISH_AFTER_MS - 1, False), (REPUBLISH_AFTER_MS, True)])
+def test_line_with_a_replaced_invoice_is_published_again_when_its_provisioner_is_late(
+    late_ms: int, *, republished: bool
+) -> None:
+    """[48][56] It is due before that."""
+    run = Run([line(Status.PROVISIONING, PaymentStatus.PAID, **REPLACED)], late_ms=late_ms)
+    run.run()
+    assert [one[0] for one in run.beside("page", "due")] == (["void", "publish"] if republished else ["void"])
 
 
 @pytest.mark.parametrize(
-    ("waited_ms", "next_ms"),
+    ("late_ms", "wait_ms"),
     [
         (0, REPUBLISH_AFTER_MS),
-        (2 * REPUBLISH_AFTER_MS, 2 * REPUBLISH_AFTER_MS),
-        (3 * DAY_MS, RECHECK_MAX_MS),
+        (REPUBLISH_AFTER_MS + 7, REPUBLISH_AFTER_MS + 7),
+        (9 * DAY_MS, DAY_MS),
     ],
 )
-def test_late_line_is_published_again_at_ever_longer_intervals(
-    monkeypatch: pytest.MonkeyPatch, waited_ms: int, next_ms: int
-) -> None:
+def test_late_provisioner_is_told_again_at_growing_intervals(late_ms: int, wait_ms: int) -> None:
     """[48]"""
-    line, refused = since(AT_MS - waited_ms), since(AT_MS)
-    run = Run(monkeypatch, line, refused)
-    run.refused = [refused]
-    assert run.run()["republished"] == 1
-    assert run.of("publish") == [("publish", line.id, refused.id)]
-    assert run.of("due") == [("due", line.id, AT_MS + next_ms, True)]
+    run = Run([PROVISIONING], late_ms=late_ms)
+    assert run.run() == {"republished": 1}
+    assert run.of("due") == [("due", LINE_ID, NOW_MS + late_ms + wait_ms, True)]
 
 
-@pytest.mark.parametrize("settled", [True, False])
-def test_due_workspace_is_settled(monkeypatch: pytest.MonkeyPatch, *, settled: bool) -> None:
-    """[39][50] Then a request that waits may be included, unless another caller settles it."""
-    run = Run(monkeypatch, new_line(status=Status.AWAITING_PAYMENT))
-    run.pages[2][0].append(Due("acme", None))
-    run.settled = replace(workspace(), id="acme") if settled else None
-    assert run.run() | {"lines": 0} == {"events": 0, "lines": 0, "republished": 0, "quantities": 3, "failed": 0}
-    assert run.of("settle", "end") == [("settle", "billing", "acme", AT_MS), *([("end", "acme")] if settled else [])]
+def test_event_that_the_bus_refuses_stays_due() -> None:
+    """[48]"""
+    other = line(Status.PROVISIONING, id="f" * 24)
+    run = Run([PROVISIONING, other], refused=[PROVISIONING])
+    assert run.run() == {"republished": 1}
+    assert [one[1] for one in run.of("due")] == [other.id]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "done"),
+    [(BillingRefused("no product"), {"lines": 2}), (BillingUnavailable("timed out"), {"failed": 2})],
+)
+def test_one_line_that_fails_stops_no_other(trouble: Exception, done: dict[str, int]) -> None:
+    """[47] One that Stripe refuses is canceled, and no failure."""
+    other = line(Status.AWAITING_PAYMENT, PaymentStatus.AWAITING_PAYMENT, id="f" * 24)
+    run = Run([AWAITING, other], trouble=trouble)
+    assert run.run() == done
+    assert len(run.of("advance")) == 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_workspace_that_is_due_is_settled_and_its_request_judged_again(*, known: bool) -> None:
+    """[39][50]"""
+    run = Run([AWAITING], workspaces=["acme"], known=known)
+    assert run.run() == {"lines": 1, "quantities": 2}
+    assert run.beside("page", "advance") == [("settle", "acme", NOW_MS)] + ([("end", "acme")] if known else [])
+
+
+def test_run_goes_through_every_page_of_every_shard_from_another_first_one_each_minute(late: list[int]) -> None:
+    """[47] What is due when the run began."""
+    run = Run([AWAITING], pages=3)
+    assert run.run() == {"lines": 3}
+    assert run.of("page")[:4] == [
+        *[("page", FIRST, NOW_MS, start) for start in (None, 1, 2)],
+        ("page", (FIRST + 1) % DUE_SHARDS, NOW_MS, None),
+    ]
+    assert {one[1] for one in run.of("page")} == set(range(DUE_SHARDS))
+    assert len(run.of("page")) == DUE_SHARDS + 2
+    assert (run.fed, late) == (1, [NOW_MS])
+    later = Run(late_ms=60_000)
+    later.run()
+    assert later.of("page")[0][1] == (FIRST + 1) % DUE_SHARDS
+
+
+@pytest.mark.parametrize(("budget_s", "alarmed"), [(0.0, 1), (0.1, 0)])
+def test_run_without_time_does_nothing_and_alarms(
+    capsys: pytest.CaptureFixture[str], late: list[int], budget_s: float, alarmed: int
+) -> None:
+    """[47]"""
+    run = Run([AWAITING], budget_s=budget_s)
+    run.run()
+    assert capsys.readouterr().out.count('"ReconcilerBacklog":[1.0]') == alarmed
+    assert bool(run.did) is bool(late) is not bool(alarmed)
+
+
+def test_run_stops_between_pages_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """[47]"""
+    run = Run([AWAITING], pages=9, budget_s=1.0)
+    advance = run.note
+
+    def note(what: str, due: Line) -> None:
+        run.clock.sleep(1.0)
+        advance(what, due)
+
+    monkeypatch.setattr(run, "note", note)
+    assert run.run() == {"lines": 1}
+    assert len(run.of("page")) == 1
+
+
+def test_part_of_a_run_that_fails_is_named_and_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """[47]"""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(reconciler, "report_late", fail)
+    assert Run(broken=True).run() == {"failed": DUE_SHARDS + 2}
+    named = [record.__dict__["subject"] for record in caplog.records if "step failed" in record.message]
+    assert named == ["feed", *["due"] * DUE_SHARDS, "late"]
+
+
+def test_bus_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """[48]"""
+    run = Run([PROVISIONING])
+    monkeypatch.setattr(run, "publish", lambda _: 1 // 0)
+    assert run.run() == {"failed": 1}
+    assert [record.__dict__["subject"] for record in caplog.records if "step failed" in record.message] == ["republish"]

@@ -42,9 +42,7 @@ class ExtraInvoices:
         if line.replaced_invoice_id is None:
             return
         invoices = self._connect(clock).invoices
-        original = invoices.retrieve(line.replaced_invoice_id)
-        if original.status in {"draft", "open", "uncollectible"}:
-            original = invoices.void_or_delete(original)
+        original = invoices.void_or_delete(invoices.retrieve(line.replaced_invoice_id))
         if original.status in {"void", "gone", "paid"}:
             if original.status == "gone":
                 invoices.delete_pending_items(line)
