@@ -231,6 +231,15 @@ def test_reference_is_recorded_once() -> None:
     assert till.did[0][0] == "save"
 
 
+def test_reference_that_another_caller_recorded_before_the_release_is_not_recorded_again() -> None:
+    """[55] The release returns the line as it is by then."""
+    till = Till(MONEY)
+    release = till.release
+    till.release = lambda *what: replace(release(*what), reversals=(outside(),))  # type: ignore[method-assign] # of a stub
+    assert till.refunds.record_outside(till.at, FAILED, REFERENCE)[1] == [outside()]
+    assert [one[0] for one in till.did] == ["release"]
+
+
 @pytest.mark.parametrize(
     ("stored", "invoices", "why"),
     [
