@@ -71,6 +71,14 @@ def test_void_invoice_settles_as_the_reason_says_that_was_stored_meanwhile(bench
     assert bench.calls == []
 
 
+def test_payment_is_one_write(bench: Bench) -> None:
+    """[44] Whatever the workspace says, which is not read."""
+    line = bench.line()
+    bench.world.wire.watch()
+    assert bench.lifecycle.apply(now(), line, replace(OPEN, status="paid")).status is Status.PROVISIONING
+    assert bench.world.wire.operations == {"TransactWriteItems": 1}
+
+
 @pytest.mark.parametrize("status", ["open", "draft", "uncollectible", "void", "paid"])
 def test_invoice_that_is_not_the_line_s_settles_only_when_it_is_paid(bench: Bench, status: str) -> None:
     """[45][56]"""

@@ -1,4 +1,4 @@
-"""A workspace's subscription snapshot, brought up to date without a table: what is stored, and which alarms come."""
+"""How a workspace's snapshot of its subscription follows Stripe, and which base prices raise an alarm."""
 
 from __future__ import annotations
 
@@ -10,147 +10,130 @@ import pytest
 
 from line_requests.billing.subscriptions import StripeItem, StripeSubscription
 from line_requests.domain.errors import BillingUnavailable
-from line_requests.domain.prices import NO_PERIOD, Allowance, Plan
-from line_requests.domain.submission import Kind
+from line_requests.domain.prices import NO_PERIOD, Plan
 from line_requests.flows.subscriptions import REFRESH_ATTEMPTS, SubscriptionSync, select
 from tests.decision.examples import NOW_MS, PERIOD, workspace
 
 if TYPE_CHECKING:
     from line_requests.domain.model import Subscription, Workspace
 
-PLANS = [
-    Plan("starter", ("price_starter",), {Kind.EMAIL: Allowance(1)}, position=0),
-    Plan("scale", ("price_scale",), {Kind.EMAIL: Allowance(5)}, position=1),
-]
+STARTER, SCALE = Plan("starter", ("price_starter",), {}), Plan("scale", ("price_scale",), {})
+YEARLY = StripeItem("si_1", 1, ours=False, period=PERIOD, interval="year", interval_count=2)
 
 
-def item(name: str, **changes: Any) -> StripeItem:  # noqa: ANN401 - any of its fields
-    return StripeItem(f"si_{name}", 1, ours=False, **changes)
+def at_stripe(*prices: str, status: str = "active", name: str = "sub_1") -> StripeSubscription:
+    return StripeSubscription(name, status, 1, dict.fromkeys(prices, YEARLY), "usd", 7)
 
 
-def at_stripe(*prices: str, status: str = "active", name: str = "1") -> StripeSubscription:
-    return StripeSubscription(f"sub_{name}", status, 1, {price: item(price) for price in prices})
+class Ground:
+    """A workspace's item, and its customer's subscriptions at Stripe."""
 
-
-class Account:
-    """A workspace as it is stored, beside its subscriptions at Stripe."""
-
-    def __init__(self, *listed: StripeSubscription) -> None:
+    def __init__(self, stored: Workspace | None, *listed: StripeSubscription) -> None:
+        self.stored = stored
         self.listed = list(listed)
-        self.stored: Workspace | None = workspace(subscription=select(listed, PLANS))
-        self.changes = 0
-        """How often another caller stores a snapshot first."""
-        self.did: list[object] = []
+        self.reads = self.saves = 0
+        self.overtaken = 0
+        """So many writes find that another caller came first."""
         stub: Any = self
         self.sync = SubscriptionSync(stub, stub)
         self.billing: Any = SimpleNamespace(subscriptions=self)
 
     def all(self) -> list[Plan]:
-        return PLANS
+        return [STARTER, SCALE]
 
     def of_customer(self, customer: str) -> list[StripeSubscription]:
-        self.did.append(customer)
+        assert customer == "cus_acme"
+        self.reads += 1
         return self.listed
 
-    def get(self, workspace_id: str) -> Workspace | None:
-        self.did.append(("get", workspace_id))
+    def get(self, _: str) -> Workspace | None:
         return self.stored
 
-    def save_subscription(self, seen: Workspace, current: Subscription | None, now_ms: int) -> Workspace | None:
-        self.did.append(("save", seen.revision, now_ms))
-        if self.changes:
-            self.changes -= 1
-            self.stored = replace(self.stored, revision=seen.revision + 1) if self.stored else None
+    def save_subscription(self, seen: Workspace, current: Subscription | None, _: int) -> Workspace | None:
+        self.saves += 1
+        if self.saves <= self.overtaken:
+            self.stored = replace(seen, revision=seen.revision + 1) if self.stored else None
             return None
-        return replace(seen, subscription=current)
+        self.stored = replace(seen, subscription=current)
+        return self.stored
 
 
-def alarms(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    printed = capsys.readouterr().out
-    return [name for name in ("UnknownBasePrice", "AmbiguousBasePrice") if f'"{name}":[1.0]' in printed]
-
-
-def test_snapshot_that_is_true_is_not_written() -> None:
+def test_snapshot_is_saved_when_stripe_s_differs_and_not_again() -> None:
     """[46]"""
-    account = Account(at_stripe("price_starter"))
-    assert account.sync.refresh(account.billing, "acme", NOW_MS) == account.stored
-    assert account.did == [("get", "acme"), "cus_acme"]
+    ground = Ground(workspace(subscription=None), at_stripe("price_starter"))
+    current = select(ground.listed, ground.all())
+    refreshed = workspace(subscription=current)
+    for _ in range(2):
+        assert ground.sync.refresh(ground.billing, "acme", NOW_MS) == refreshed
+    assert ground.saves == 1
+    assert ground.sync.refresh_and_list(ground.billing, refreshed, NOW_MS) == (refreshed, ground.listed)
+    assert ground.sync.current(ground.billing, "cus_acme") == current
 
 
-def test_unknown_workspace_asks_stripe_nothing() -> None:
+def test_unknown_workspace_is_none_and_asks_stripe_nothing() -> None:
     """[46]"""
-    account = Account()
-    account.stored = None
-    assert account.sync.refresh(account.billing, "acme", NOW_MS) is None
-    assert account.did == [("get", "acme")]
+    ground = Ground(None)
+    assert ground.sync.refresh(ground.billing, "acme", NOW_MS) is None
+    assert ground.reads == 0
 
 
-def test_customer_without_a_workspace_has_a_subscription() -> None:
-    account = Account(at_stripe("price_starter"))
-    assert account.sync.current(account.billing, "cus_new") == select(account.listed, PLANS)
-    assert account.did == ["cus_new"]
+@pytest.mark.parametrize("deleted", [True, False])
+def test_answer_that_was_overtaken_is_discarded(*, deleted: bool) -> None:
+    """[46] Stripe is asked again, for the workspace as it is then."""
+    seen = workspace(subscription=None)
+    ground = Ground(None if deleted else seen, at_stripe("price_starter"))
+    ground.overtaken = 1
+    refreshed, listed = ground.sync.refresh_and_list(ground.billing, seen, NOW_MS)
+    assert (ground.reads, listed) == (2, ground.listed)
+    assert refreshed.revision == seen.revision + (not deleted)
 
 
-@pytest.mark.parametrize("changes", [0, 1, REFRESH_ATTEMPTS - 1])
-@pytest.mark.parametrize("known", [True, False])
-def test_snapshot_that_was_overtaken_is_read_again(changes: int, *, known: bool) -> None:
-    """[46] With the workspace as it is now."""
-    account = Account(at_stripe("price_starter"))
-    account.listed = [at_stripe("price_scale")]
-    account.changes = changes
-    seen = account.stored
-    assert seen is not None
-    account.stored = seen if known else None
-    saved, listed = account.sync.refresh_and_list(account.billing, seen, NOW_MS)
-    assert saved.subscription == select(account.listed, PLANS)
-    assert listed == account.listed
-    revisions = [one[1] for one in account.did if isinstance(one, tuple) and one[0] == "save"]
-    assert revisions == [seen.revision + (number if known else 0) for number in range(changes + 1)]
-    assert account.did.count("cus_acme") == changes + 1
-
-
-def test_snapshot_that_keeps_changing_is_left_to_the_next_call() -> None:
+def test_subscription_that_keeps_changing_gives_up() -> None:
     """[46]"""
-    account = Account(at_stripe("price_starter"))
-    account.listed = [at_stripe("price_scale")]
-    account.changes = REFRESH_ATTEMPTS
+    ground = Ground(workspace(subscription=None), at_stripe("price_starter"))
+    ground.overtaken = 99
     with pytest.raises(BillingUnavailable, match="kept changing"):
-        account.sync.refresh(account.billing, "acme", NOW_MS)
+        ground.sync.refresh(ground.billing, "acme", NOW_MS)
+    assert ground.reads == REFRESH_ATTEMPTS
 
 
 @pytest.mark.parametrize(
-    ("listed", "expected"),
+    ("listed", "alarm"),
     [
-        ([], []),
-        ([at_stripe("price_starter")], []),
-        ([at_stripe("price_starter", "price_other")], []),
-        ([at_stripe("price_other")], ["UnknownBasePrice"]),
-        ([at_stripe("price_other", status="past_due")], []),
-        ([at_stripe("price_starter", "price_scale")], ["AmbiguousBasePrice"]),
-        ([at_stripe("price_starter", "price_scale", status="past_due")], []),
-        ([at_stripe("price_starter"), at_stripe("price_starter", "price_scale", status="canceled", name="0")], []),
-        ([at_stripe("price_starter", "price_scale"), at_stripe("price_starter", name="0")], ["AmbiguousBasePrice"]),
+        ([at_stripe("price_starter")], None),
+        ([at_stripe("price_old")], "UnknownBasePrice"),
+        ([at_stripe("price_old", status="trialing")], "UnknownBasePrice"),
+        ([at_stripe("price_old", status="past_due")], None),
+        ([at_stripe("price_starter", "price_scale")], "AmbiguousBasePrice"),
+        ([at_stripe("price_starter", "price_scale", status="unpaid")], None),
+        ([at_stripe("price_starter"), at_stripe("price_starter", "price_scale", status="unpaid", name="sub_2")], None),
+        ([], None),
     ],
 )
-def test_active_subscription_alarms_unless_exactly_one_base_price_is_known(
-    listed: list[StripeSubscription], expected: list[str], capsys: pytest.CaptureFixture[str]
+def test_active_subscription_without_exactly_one_base_price_alarms(
+    capsys: pytest.CaptureFixture[str], listed: list[StripeSubscription], alarm: str | None
 ) -> None:
+    """[17] One that is not active, or does not count, may have any."""
+    ground = Ground(workspace(), *listed)
+    ground.sync.refresh(ground.billing, "acme", NOW_MS)
+    printed = capsys.readouterr().out
+    names = ("UnknownBasePrice", "AmbiguousBasePrice")
+    assert [name for name in names if f'"{name}":[1.0]' in printed] == ([alarm] if alarm else [])
+
+
+@pytest.mark.parametrize("price", ["price_starter", "price_old"])
+def test_period_and_interval_are_the_base_item_s(price: str) -> None:
+    """[51] Without a known one, the first item's."""
+    other = replace(YEARLY, period=NO_PERIOD, interval="week", interval_count=3)
+    items = {price: YEARLY, "price_extra": other} if price == "price_old" else {"price_extra": other, price: YEARLY}
+    chosen = select([StripeSubscription("sub_1", "active", 1, items, "usd", 7)], [STARTER])
+    assert chosen is not None
+    assert (chosen.period, chosen.interval, chosen.interval_count) == (PERIOD, "year", 2)
+    assert (chosen.currency, chosen.anchor_s) == ("usd", 7)
+
+
+def test_subscription_without_items_is_monthly_without_a_period() -> None:
     """[17]"""
-    account = Account(*listed)
-    account.sync.refresh(account.billing, "acme", NOW_MS)
-    assert alarms(capsys) == expected
-
-
-def test_period_is_that_of_the_base_price() -> None:
-    """[51] Of an unknown plan it is the first item's; a subscription may have none."""
-    yearly = item("base", period=PERIOD, interval="year", interval_count=2)
-    weekly = item("add_on", period=replace(PERIOD, end_s=9), interval="week", interval_count=3)
-
-    def chosen(**items: StripeItem) -> tuple[object, str, int]:
-        found = select([StripeSubscription("sub_1", "active", 1, items)], PLANS)
-        assert found is not None
-        return found.period, found.interval, found.interval_count
-
-    assert chosen(price_add_on=weekly, price_starter=yearly) == (PERIOD, "year", 2)
-    assert chosen(price_old=yearly, price_add_on=weekly) == (PERIOD, "year", 2)
-    assert chosen() == (NO_PERIOD, "month", 1)
+    chosen = select([at_stripe()], [STARTER])
+    assert chosen is not None
+    assert (chosen.plan, chosen.period, chosen.interval, chosen.interval_count) == (None, NO_PERIOD, "month", 1)

@@ -53,11 +53,11 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/flows/add_ons.py": _tests("edges", "add_ons"),
     f"{LAYER}/flows/create.py": _tests("edges", "creation"),
     f"{LAYER}/flows/event_feed.py": _tests("edges", "event_feed"),
-    f"{LAYER}/flows/extra_invoices.py": _tests("edges", "touched_invoices"),
+    f"{LAYER}/flows/extra_invoices.py": _tests("edges", "lifecycle_settled touched_invoices"),
     f"{LAYER}/flows/late.py": _tests("store", "operator_index"),
     f"{LAYER}/flows/progress.py": _tests("edges", "progress"),
     f"{LAYER}/flows/provisioning.py": _tests("edges", "background_functions doors")
-    + _tests("store", "release_by_client"),
+    + _tests("store", "provisioning_results release_by_client"),
     f"{LAYER}/flows/publishing.py": _tests("edges", "background_functions newer_release workspace_events"),
     f"{LAYER}/flows/reconciler.py": _tests("edges", "reconciler_run"),
     f"{LAYER}/flows/refunds.py": _tests("edges", "refund_steps"),

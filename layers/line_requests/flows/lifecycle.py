@@ -92,8 +92,8 @@ class Lifecycle:
             self.connect(clock).invoices.delete_pending_items(line)
         settled = self._settle(clock, line, invoice, move)
         # A reason that was stored meanwhile changes what a void invoice means; it is stored once.
-        again = settled.awaiting and settled.void_reason is not line.void_reason
-        return self.apply(clock, settled, invoice, workspace) if again else settled
+        changed = settled.void_reason is not line.void_reason
+        return self.apply(clock, settled, invoice, workspace) if changed else settled
 
     def apply_then_advance(
         self, clock: Clock, line: Line, invoice: Invoice, workspace: Workspace | None = None
