@@ -292,8 +292,10 @@ def test_part_payment_alarms_once_for_each_part(bench: Bench, capsys: pytest.Cap
 
 def test_look_that_changes_nothing_stores_the_next_one(bench: Bench) -> None:
     """[39][47]"""
-    at = now(2 * HOUR_MS)
-    after = bench.advance(bench.line(), at)
+    at, line = now(2 * HOUR_MS), bench.line()
+    bench.world.wire.watch()
+    after = bench.advance(line, at)
+    assert bench.world.wire.operations == {"UpdateItem": 2, "GetItem": 1}, "the lease, the workspace, the next look"
     assert (after.next_poll_at_ms, after.due_at_ms) == (at.now_ms() + POLL_INTERVAL_MS, at.now_ms() + 2 * HOUR_MS)
     assert after.lease_until_ms == 0
 
@@ -338,6 +340,7 @@ def test_reason_that_is_stored_during_a_look_is_due_at_once(bench: Bench) -> Non
     bench.meanwhile["subscription"] = lambda: bench.world.lines.record_void_reason(line, VoidReason.CANCELED, NOW_MS)
     after = bench.advance(line)
     assert (after.void_reason, after.due_at_ms, after.awaiting) == (VoidReason.CANCELED, NOW_MS, True)
+    assert after.lease_until_ms == 0
 
 
 def test_look_at_an_invoice_that_was_revised_meanwhile_stores_no_link(bench: Bench) -> None:

@@ -15,7 +15,7 @@ from line_requests.domain.errors import (
     InvoiceMissing,
 )
 from line_requests.domain.model import Invoice, Status, VoidReason
-from line_requests.flows.leases import POLL_INTERVAL_MS
+from line_requests.flows.leases import LEASE_MS, POLL_INTERVAL_MS
 from tests.decision.examples import NOW_MS
 from tests.edges.bench import DRAFT, OPEN, Bench, alarms, now
 
@@ -75,7 +75,8 @@ def test_payment_is_one_write(bench: Bench) -> None:
     """[44] Whatever the workspace says, which is not read."""
     line = bench.line()
     bench.world.wire.watch()
-    assert bench.lifecycle.apply(now(), line, replace(OPEN, status="paid")).status is Status.PROVISIONING
+    paid = bench.lifecycle.apply_then_advance(now(), line, replace(OPEN, status="paid"))
+    assert paid.status is Status.PROVISIONING
     assert bench.world.wire.operations == {"TransactWriteItems": 1}
 
 
@@ -106,6 +107,31 @@ def test_revision_becomes_the_line_s_invoice_when_it_is_heard_of(bench: Bench, *
     after = bench.lifecycle.apply_then_advance(at, line, revision if heard else OPEN)
     assert (after.invoice_id, after.payment_url) == (("in_2", "https://pay/2") if heard else ("in_1", OPEN.url))
     assert bool(at.waited_s) is heard
+
+
+def test_revision_of_an_earlier_invoice_makes_the_line_s_own_be_read(bench: Bench) -> None:
+    """[56] It may be revised by now, too."""
+    line = bench.line(replace(OPEN, id="in_3"))
+    bench.invoices["in_3"] = replace(OPEN, id="in_4", revises="in_3")
+    after = bench.lifecycle.apply_then_advance(now(), line, replace(OPEN, id="in_2", revises="in_1"))
+    assert after.invoice_id == "in_4"
+
+
+def test_revision_that_another_caller_follows_first_is_followed_once(bench: Bench) -> None:
+    """[56]"""
+    line, lines = bench.line(), bench.world.lines
+    bench.invoices["in_1"] = replace(OPEN, id="in_2", revises="in_1")
+    bench.meanwhile["retrieve"] = lambda: lines.follow_revision(line, "in_2", "https://pay/2")
+    assert bench.advance(line).invoice_id == "in_2"
+
+
+def test_draft_of_a_revision_is_not_the_line_s_invoice(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """[56] A person works on it; its link and its parts are not stored."""
+    line = bench.line()
+    bench.invoices["in_1"] = replace(OPEN, id="in_2", revises="in_1", status="draft", url="https://2", amount_paid=5)
+    after = bench.advance(line)
+    assert (after.invoice_id, after.payment_url, after.amount_paid) == ("in_1", OPEN.url, 0)
+    assert alarms(capsys) == []
 
 
 def test_event_that_needs_stripe_does_not_wait_for_a_lease(bench: Bench) -> None:
@@ -149,7 +175,10 @@ def test_holder_that_is_half_made_is_finished_and_another_one_looked_at_without_
 @pytest.mark.parametrize(("included", "status"), [(0, Status.AWAITING_PAYMENT), (1, Status.PROVISIONING)])
 def test_waiting_line_that_need_not_be_paid_is_waived(bench: Bench, included: int, status: Status) -> None:
     """[39][46] Another caller's lease is waited for."""
-    bench.lifecycle.end_if_unneeded(now(), bench.world.now())
+    workspace = bench.world.now()
+    bench.world.wire.watch()
+    bench.lifecycle.end_if_unneeded(now(), workspace)
+    assert bench.world.wire.operations == {}
     line = bench.line(lease_until_ms=NOW_MS + 500)
     bench.subscribe(included)
     at = now()
@@ -210,6 +239,16 @@ def test_lease_is_given_back_when_stripe_fails(bench: Bench, *, half_made: bool,
     wait_ms = 0 if half_made and not throttled else POLL_INTERVAL_MS
     assert trouble.value.line_id == line.id
     assert (after.lease_until_ms, after.next_poll_at_ms, after.due_at_ms) == (0, NOW_MS + wait_ms, NOW_MS)
+
+
+def test_new_line_that_stripe_does_not_answer_for_may_be_polled_at_once(bench: Bench) -> None:
+    """[23][34]"""
+    line = bench.line(None, lease_until_ms=NOW_MS + LEASE_MS)
+    bench.trouble["create"] = [BillingUnavailable("timed out")]
+    with pytest.raises(BillingUnavailable):
+        bench.lifecycle.finalize_new(now(), line)
+    after = bench.world.line(line)
+    assert (after.lease_until_ms, after.next_poll_at_ms) == (0, NOW_MS)
 
 
 @pytest.mark.parametrize("alarmed", [True, False])

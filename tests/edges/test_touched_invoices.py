@@ -156,6 +156,18 @@ def test_invoice_belongs_by_its_id_or_by_customer_and_metadata(
     assert belongs(replace(invoice, customer=""), replace(line, charge=None, invoice_id=None)) is False
 
 
+def test_event_of_another_customer_s_invoice_with_our_metadata_changes_nothing(shop: Shop) -> None:
+    """[45]"""
+    line, v1 = waiting(shop), shop.stripe.v1
+    customer, metadata = v1.customers.create({"name": "Another"}).id, {"workspace_id": "acme", "line_id": line.id}
+    foreign = v1.invoices.create({"customer": customer, "currency": "usd", "metadata": metadata}).id
+    v1.invoice_items.create({"customer": customer, "invoice": foreign, "amount": 100, "currency": "usd"})
+    v1.invoices.finalize_invoice(foreign)
+    shop.double.pay_invoice(foreign)
+    hear(shop)
+    assert shop.world.line(line) == line
+
+
 def test_callers_that_keep_changing_a_line_leave_its_reversals_to_the_next_one(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
