@@ -53,18 +53,17 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/flows/add_ons.py": _tests("edges", "add_ons quantities_set"),
     f"{LAYER}/flows/create.py": _tests("edges", "creation"),
     f"{LAYER}/flows/event_feed.py": _tests("edges", "event_feed"),
-    f"{LAYER}/flows/extra_invoices.py": _tests("edges", "lifecycle_settled touched_invoices")
-    + _tests("races", "interrupted"),
+    f"{LAYER}/flows/extra_invoices.py": _tests("edges", "lifecycle_settled touched_invoices"),
     f"{LAYER}/flows/late.py": _tests("store", "operator_index"),
     f"{LAYER}/flows/progress.py": _tests("edges", "progress"),
     f"{LAYER}/flows/provisioning.py": _tests("edges", "background_functions doors")
     + _tests("store", "provisioning_results release_by_client"),
     f"{LAYER}/flows/publishing.py": _tests("edges", "background_functions newer_release workspace_events"),
     f"{LAYER}/flows/reconciler.py": _tests("edges", "reconciler_run"),
-    f"{LAYER}/flows/refunds.py": _tests("edges", "refunds sent_outside"),
-    f"{LAYER}/flows/reversals.py": _tests("edges", "refunds reversals sent_outside touched_invoices"),
+    f"{LAYER}/flows/refunds.py": _tests("edges", "refund_steps"),
+    f"{LAYER}/flows/reversals.py": _tests("edges", "reversal_sync"),
     f"{LAYER}/flows/subscriptions.py": _tests("decision", "subscription_choice") + _tests("edges", "subscription_sync"),
-    f"{LAYER}/flows/webhook.py": _tests("edges", "hints reversals touched_invoices webhook_signature"),
+    f"{LAYER}/flows/webhook.py": _tests("edges", "webhook_events webhook_signature"),
     f"{LAYER}/storage/": [
         *_tests("decision", "rate_limit records"),
         *_tests("edges", "aws_failures newer_release"),
