@@ -39,8 +39,11 @@ class Disaster:
     def back_up(self) -> None:
         """Keeps the table as it is, then lets the time pass."""
         self.items = list(self._everything())
+        self.wait()
+
+    def wait(self) -> None:
         self.shop.double.advance(self.hours * HOUR_S)
-        self.later_ms = self.hours * HOUR_S * 1000
+        self.later_ms += self.hours * HOUR_S * 1000
 
     def restore(self) -> None:
         client, name = self.shop.world.client, self.shop.world.table_name
@@ -98,6 +101,26 @@ def test_request_that_was_paid_since_is_provisioned(disaster: Disaster) -> None:
     (subscription,) = shop.double.all_of("subscription")
     assert sorted(item["quantity"] for item in subscription["items"]["data"]) == [1, 1]
     disaster.assert_open_for_business()
+
+
+def test_place_that_was_charged_since_is_not_charged_again(disaster: Disaster) -> None:
+    """[52] The charges of a period are found at Stripe by their metadata, however long ago they were made."""
+    shop = disaster.shop
+    shop.workspace(0)
+    shop.world.paid(charge=None)
+    shop.world.paid(charge=None)
+    disaster.back_up()
+    disaster.reconcile()
+    shop.world.paid(charge=None)
+    disaster.reconcile()
+    charges = shop.double.all_of("invoiceitem")
+    assert [(item["metadata"]["charge"], item["metadata"]["places"]) for item in charges] == [("2", "1"), ("1", "2")]
+    charged = shop.world.now().charged
+    disaster.wait()
+    disaster.restore()
+    disaster.reconcile()
+    assert shop.double.all_of("invoiceitem") == charges
+    assert (shop.world.now().charged, shop.world.now().charge_number) == (charged, 2)
 
 
 def test_request_that_was_canceled_since_is_canceled(disaster: Disaster) -> None:

@@ -12,7 +12,10 @@ PACKAGES = ROOT / "build/clients/node_modules"
 
 
 def command() -> list[str] | None:
-    """What runs a TypeScript file: a Node that is new enough, or an older one with tsx; NODE names another Node."""
+    """What runs a TypeScript file: a Node that is new enough, or an older one with tsx; NODE names another Node.
+
+    In one process: `tsx` as a command starts another one, which would outlive it when it is killed.
+    """
     path = os.environ.get("NODE") or shutil.which("node")
     if path is None:
         return None
@@ -20,5 +23,5 @@ def command() -> list[str] | None:
     version = re.match(r"v(\d+)\.(\d+)", told)
     if version and (int(version[1]), int(version[2])) >= STRIPS_TYPES_SINCE:
         return [path]
-    tsx = PACKAGES / "tsx/dist/cli.mjs"
-    return [path, str(tsx)] if tsx.exists() else None
+    tsx = PACKAGES / "tsx/dist/loader.mjs"
+    return [path, "--import", tsx.as_uri()] if tsx.exists() else None

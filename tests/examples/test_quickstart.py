@@ -53,6 +53,7 @@ def started(command: list[str], workspace: Workspace, line: Json = LINE, **envir
     ) as process:
         yield process
         process.kill()
+        process.communicate(timeout=10)  # until nothing that it started has its output open: it would go on polling
 
 
 def run(command: list[str], workspace: Workspace, line: Json = LINE, **environment: str) -> tuple[int, str]:

@@ -92,7 +92,13 @@ def _list_items(stripe: MemoryStripe, _: str, params: Params, _k: str, _n: int) 
     ]
     if "pending" not in params:
         found += [
-            {"id": invoice_item_of(line), "object": "invoiceitem", "metadata": line["metadata"]}
+            {
+                "id": invoice_item_of(line),
+                "object": "invoiceitem",
+                "date": invoice["created"],
+                "metadata": line["metadata"],
+                "period": line["period"],
+            }
             for invoice in stripe.invoices.values()
             if invoice["customer"] == params["customer"] and invoice["created"] >= since_s
             for line in invoice["lines"]["data"]

@@ -28,7 +28,7 @@ WRITES = {"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"}
 SHOWN = 12
 # A stack that has written nothing for so long rests; a function may wait that long for a double that hangs.
 REST_S, REST_WITHIN_S = 1.0, 60
-_SHOWN_MS = 60_000
+_SHOWN_MS, _SHOWN_BYTES = 60_000, 2_000
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,19 @@ def checked_stack(*, without: Collection[str] = ()) -> Iterator[LocalStack]:
         assert checked is None or not checked.violations, "\n".join(checked.violations)
 
 
-def checked_at_rest(stack: LocalStack, *, without: Collection[str] = ()) -> Checked | None:
+def checked_at_rest(
+    stack: LocalStack, *, without: Collection[str] = (), within_s: float = REST_WITHIN_S
+) -> Checked | None:
     """Everything that this stack has recorded, once it rests; None: it has recorded nothing."""
     if stack.ministack.trace is None:
         return None
     stack.double.flush()
-    size, deadline = -1, time.monotonic() + REST_WITHIN_S
+    size, deadline = -1, time.monotonic() + within_s
     checked = None
     # What is written while it is checked is in the table and not in what was read.
     while checked is None or _size(stack.ministack.trace) != size:
-        assert time.monotonic() < deadline, "the stack does not come to rest"
         while (now := _size(stack.ministack.trace)) != size:
+            assert time.monotonic() < deadline, f"it does not come to rest:\n{_last_events(stack.ministack.trace)}"
             size = now
             time.sleep(REST_S)
         checked = check_stack(stack, stack.ministack.trace, without)
@@ -77,6 +79,15 @@ def checked_at_rest(stack: LocalStack, *, without: Collection[str] = ()) -> Chec
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
+
+
+def _last_events(folder: Path) -> str:
+    """What functions were called with last, the newest below."""
+    lines = chain.from_iterable(file.read_bytes().splitlines() for file in folder.glob("worker-*"))
+    events = sorted(
+        (line.split(b"\t") for line in lines if line.startswith(b"event")), key=lambda fields: int(fields[1])
+    )
+    return "\n".join(fields[2][:_SHOWN_BYTES].decode(errors="replace") for fields in events[-SHOWN:])
 
 
 def check_stack(stack: LocalStack, folder: Path, without: Collection[str] = ()) -> Checked:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
@@ -15,7 +17,7 @@ from tests.trace.check import check, checked_at_rest, differing
 from tests.trace.reader import LEASE, Change, Invocation, Trace, read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 Json = dict[str, Any]
 PHONE = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
@@ -57,6 +59,22 @@ class Run(NamedTuple):
         return "\n".join(check(self.trace).violations)
 
 
+@contextmanager
+def polling(origin: str) -> Iterator[None]:
+    """A client that no test waits for."""
+    over = threading.Event()
+
+    def poll() -> None:
+        while not over.wait(0.2):
+            httpx.get(f"{origin}{LINES}")
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
 @pytest.fixture(scope="module")
 def recorded() -> Run:
     """An included line, one that is paid while another request is refused, one that is canceled."""
@@ -81,6 +99,8 @@ def recorded() -> Run:
             path = f"{LINES}/{create('three', 201)['line']['_id']}"
             assert http.post(path, json={"action": "cancel"}).status_code == 200
             stack.reconcile()
+            with polling(stack.origin), pytest.raises(AssertionError, match="GET /api/line-requests"):
+                checked_at_rest(stack, within_s=2)
         checked = checked_at_rest(stack)
         assert checked is not None
         assert checked.violations == []

@@ -174,6 +174,7 @@ def call_billing(stack: LocalStack) -> None:
         "charged_quantities": [lambda: subscriptions.charged_quantities("sub_1", examples.PERIOD)],
         "create_pending_item": [lambda: subscriptions.create_pending_item(workspace, owed)],
         "has_item": [lambda: subscriptions.has_item(workspace, owed)],
+        "charges_after": [lambda: subscriptions.charges_after(workspace, since_s=0)],
         "price": [lambda: catalogue.price("price_1")],
         "product_active": [lambda: catalogue.product_active("prod_1")],
         "default_tax_behavior": [catalogue.default_tax_behavior],

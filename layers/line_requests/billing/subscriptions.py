@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import stripe
@@ -12,6 +13,7 @@ from line_requests.billing.errors import stripe_errors
 from line_requests.domain.errors import BillingRefused
 from line_requests.domain.model import Workspace
 from line_requests.domain.prices import NO_PERIOD, PendingCharge, Period
+from line_requests.domain.submission import Kind
 
 # On every subscription item that this product adds, so that it can remove items that no plan names any more.
 ADDED_BY_US = {"line_requests": "add_on"}
@@ -43,6 +45,17 @@ class StripeSubscription:
     items: Mapping[str, StripeItem]
     currency: str = ""
     anchor_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StripeCharge:
+    """An invoice item that this product has made for places that were owed beyond what was charged."""
+
+    number: int
+    kind: Kind
+    places: int
+    period_end_s: int
+    created_s: int
 
 
 class Subscriptions:
@@ -156,15 +169,34 @@ class Subscriptions:
 
     def has_item(self, workspace: Workspace, charge: PendingCharge) -> bool:
         """Whether the charge's item exists, for when Stripe may have forgotten its idempotency key."""
-        created = {"gte": charge.stored_at_ms // 1000 - CREATED_MARGIN_S}
-        params = {"customer": workspace.customer, "created": created, "limit": PAGE}
-        wanted = _charge_metadata(workspace, charge).items()
-        items = list_all(self._client, "/v1/invoiceitems", params)
-        return any(wanted <= (item.get("metadata") or {}).items() for item in items)
+        items = self._charge_items(workspace, charge.stored_at_ms // 1000)
+        return any(number == charge.number for number, _ in items)
+
+    def charges_after(self, workspace: Workspace, since_s: int) -> list[StripeCharge]:
+        """The charges made since then whose numbers the workspace does not know, in the order of the numbers."""
+        charges = [
+            StripeCharge(number, kind, int(item["metadata"]["places"]), item["period"]["end"], item["date"])
+            for number, item in self._charge_items(workspace, since_s)
+            for kind in Kind
+            if number > workspace.charge_number and kind == item["metadata"].get("kind")
+        ]
+        return sorted(charges, key=attrgetter("number"))
+
+    def _charge_items(self, workspace: Workspace, since_s: int) -> Iterable[tuple[int, Mapping[str, Any]]]:
+        params = {"customer": workspace.customer, "created": {"gte": since_s - CREATED_MARGIN_S}, "limit": PAGE}
+        for item in list_all(self._client, "/v1/invoiceitems", params):
+            metadata = item.get("metadata") or {}
+            if metadata.get("workspace_id") == workspace.id and "charge" in metadata:
+                yield int(metadata["charge"]), item
 
 
 def _charge_metadata(workspace: Workspace, charge: PendingCharge) -> dict[str, str]:
-    return {"workspace_id": workspace.id, "charge": str(charge.number)}
+    return {
+        "workspace_id": workspace.id,
+        "charge": str(charge.number),
+        "kind": charge.kind,
+        "places": str(len(charge.from_s)),
+    }
 
 
 def _item(item: Mapping[str, Any]) -> tuple[str, StripeItem]:

@@ -82,15 +82,18 @@ def covered(coverages: Iterable[Coverage], until_s: int) -> int:
 
 
 def shortage(kind: Kind, owed: int, coverages: Iterable[Coverage], period_end_s: int, now_s: int) -> Shortage | None:
-    """What is owed beyond what is charged; a place that is charged for part of the period starts where that ends."""
+    """What is owed beyond what is charged."""
     coverages = list(coverages)
     short = owed - covered(coverages, period_end_s)
-    if short <= 0:
-        return None
+    return Shortage(kind, starts(coverages, short, period_end_s, now_s)) if short > 0 else None
+
+
+def starts(coverages: Iterable[Coverage], places: int, until_s: int, now_s: int) -> tuple[int, ...]:
+    """From when more places are charged until then: one that is charged for part of the time starts where that ends."""
     partly = sorted(
-        (c.until_s for c in coverages for _ in range(c.places) if now_s < c.until_s < period_end_s), reverse=True
+        (c.until_s for c in coverages for _ in range(c.places) if now_s < c.until_s < until_s), reverse=True
     )
-    return Shortage(kind, tuple((partly + [now_s] * short)[:short]))
+    return tuple((partly + [now_s] * places)[:places])
 
 
 def cover(

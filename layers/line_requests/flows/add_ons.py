@@ -70,6 +70,8 @@ class AddOns:
             return workspace, charges
         items = {price for one in listed if one.id == subscription.id for price in one.items}
         workspace = self._count_renewal(billing, workspace, subscription, items, now_ms)
+        if self._next_charge(workspace, subscription, now_ms) is not None:
+            workspace = self._count_unknown(billing, workspace, subscription)
         while (charge := self._next_charge(workspace, subscription, now_ms)) is not None:
             charged, counted = workspace.charged, workspace.counted
             workspace = self._saved(
@@ -99,6 +101,22 @@ class AddOns:
             for kind, places in shares.items():
                 charged[kind] = money.cover(charged.get(kind, ()), places, subscription.period.end_s)
         return self._saved(self._workspaces.save_charged(workspace, charged, counted=current, pending_charge=None))
+
+    def _count_unknown(self, billing: Billing, workspace: Workspace, subscription: Subscription) -> Workspace:
+        """Adds what was charged in this period after the backup that the table was restored from (contract 52)."""
+        made = billing.subscriptions.charges_after(workspace, subscription.period.start_s)
+        if not made:
+            return workspace
+        charged, end_s = dict(workspace.charged), subscription.period.end_s
+        for one in made:
+            if one.period_end_s == end_s:
+                coverages = charged.get(one.kind, ())
+                starts = money.starts(coverages, one.places, end_s, one.created_s)
+                charged[one.kind] = money.cover(coverages, one.places, end_s, replacing=starts)
+        known = replace(workspace, charge_number=made[-1].number)
+        return self._saved(
+            self._workspaces.save_charged(known, charged, counted=workspace.counted, pending_charge=None)
+        )
 
     def _next_charge(self, workspace: Workspace, subscription: Subscription, now_ms: int) -> PendingCharge | None:
         """What the first kind that is short has to be charged; None when every owed place is covered."""
@@ -140,9 +158,8 @@ class AddOns:
             # The subscription has ended meanwhile: nothing was charged, so nothing is covered.
             alarm("BillingRefused", f"a charge was dropped: {refusal}", workspace_id=workspace.id)
         else:
-            extended = [from_s for from_s in charge.from_s if from_s > charge.stored_at_ms // 1000]
-            coverages = charged.get(charge.kind, ())
-            charged[charge.kind] = money.cover(coverages, len(charge.from_s), charge.period.end_s, replacing=extended)
+            coverages, starts = charged.get(charge.kind, ()), charge.from_s
+            charged[charge.kind] = money.cover(coverages, len(starts), charge.period.end_s, replacing=starts)
         return self._saved(
             self._workspaces.save_charged(workspace, charged, counted=workspace.counted, pending_charge=None)
         )

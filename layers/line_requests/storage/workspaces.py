@@ -209,17 +209,23 @@ class Workspaces:
     ) -> Workspace | None:
         """Stores until when places are charged, and the charge that is about to be created (None: no longer one).
 
-        None when the counts changed since the workspace was read, because a payment adds to what is charged.
+        So is the charge's number, or else the workspace's. None when the counts changed since the workspace was read,
+        because a payment adds to what is charged.
         """
-        sets = ["#charged = :charged"]
-        values: Item = {"charged": records.charged_item(charged), "seen": workspace.quantities_revision}
+        number = pending_charge.number if pending_charge is not None else workspace.charge_number
+        sets = ["#charged = :charged", "#charge_number = :number"]
+        values: Item = {
+            "charged": records.charged_item(charged),
+            "number": number,
+            "seen": workspace.quantities_revision,
+        }
         if counted is not None:
             sets.append("#counted = :counted")
             values["counted"] = records.counted_item(counted)
         remove = " REMOVE #pending_charge"
         if pending_charge is not None:
-            sets += ["#pending_charge = :charge", "#charge_number = :number"]
-            values |= {"charge": records.pending_charge_item(pending_charge), "number": pending_charge.number}
+            sets.append("#pending_charge = :charge")
+            values["charge"] = records.pending_charge_item(pending_charge)
             remove = ""
         return self._update(workspace.id, f"SET {', '.join(sets)}{remove}", values, "#quantities_revision = :seen")
 
