@@ -44,7 +44,7 @@ class Ledger:
 
     def __init__(self, stored: Workspace, *items: tuple[str, StripeItem], also: tuple[Plan, ...] = ()) -> None:
         self.workspace = stored
-        self.listed = [StripeSubscription("sub_1", "active", 1, dict(items))]
+        self.listed = [StripeSubscription("sub_1", "active", 1, dict(items), "usd", 0)]
         self.did: list[Any] = []
         self.renewed: Mapping[str, int] = {}
         self.made: list[StripeCharge] = []
@@ -245,7 +245,7 @@ def test_renewal_that_cannot_have_charged_an_add_on_is_not_asked_for(
 def test_item_of_another_subscription_says_nothing_of_the_renewal() -> None:
     """[52]"""
     ledger = Ledger(holding(0, counted=None))
-    ledger.listed.append(StripeSubscription("sub_2", "active", 1, {"price_email": item("other", 1)}))
+    ledger.listed.append(StripeSubscription("sub_2", "active", 1, {"price_email": item("other", 1)}, "usd", 0))
     ledger.settle()
     assert ledger.of("renewal") == []
 

@@ -28,7 +28,7 @@ def test_quantities_are_set_on_the_subscription_that_counts_and_removed_elsewher
     """[50] Items that other hands added are left alone, unless they are of an add-on's price."""
     ledger = Ledger(holding(charged=covered(1)), *([(price, there)] if counts_price else []))
     if not counts_price:
-        ledger.listed.append(StripeSubscription("sub_2", "active", 1, {price: there}))
+        ledger.listed.append(StripeSubscription("sub_2", "active", 1, {price: there}, "usd", 0))
     _, changed = ledger.settle()
     name = "sub_1" if counts_price else "sub_2"
     there_set: list[Any] = [] if expected is None else [(name, price, "si_x", expected)]
@@ -40,7 +40,7 @@ def test_quantities_are_set_on_the_subscription_that_counts_and_removed_elsewher
 def test_ended_subscriptions_are_left_alone() -> None:
     """[50]"""
     ledger = Ledger(holding(charged=covered(1)), ("price_email", item("email", 1)))
-    ledger.listed.append(StripeSubscription("sub_2", "canceled", 1, {"price_email": item("old", 3)}))
-    ledger.listed.append(StripeSubscription("sub_3", "unpaid", 1, {"price_email": item("late", 3)}))
+    ledger.listed.append(StripeSubscription("sub_2", "canceled", 1, {"price_email": item("old", 3)}, "usd", 0))
+    ledger.listed.append(StripeSubscription("sub_3", "unpaid", 1, {"price_email": item("late", 3)}, "usd", 0))
     ledger.settle()
     assert ledger.of("sub_1", "sub_2", "sub_3") == [("sub_3", "price_email", "si_late", 0)]

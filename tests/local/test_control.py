@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -260,40 +259,6 @@ def test_other_hands_touch_an_invoice(http: httpx.Client) -> None:
     assert (too_much.status_code, set(too_much.json())) == (400, {"error"})
     assert http.post("/_local/stripe/invoices/in_1", json={"action": "refund"}).status_code == 404
     assert post(http, f"stripe/invoices/{invoice}", action="credit_note")["type"] == "mixed"
-
-
-def test_time_passes_for_every_part_of_the_stack(moving_stack: LocalStack) -> None:
-    with httpx.Client(base_url=moving_stack.origin, timeout=60) as http:
-        check_that_time_passes(http, moving_stack)
-
-
-def check_that_time_passes(http: httpx.Client, stack: LocalStack) -> None:
-    before = post(http, "workspaces", plan="starter")
-    token = post(http, "session-tokens", workspaceId=before["workspaceId"])["token"]
-
-    advanced = post(http, "clock", advanceSeconds=120)
-
-    assert advanced["reconcilerRuns"] == 2
-    moved = datetime.fromisoformat(advanced["now"])
-    assert moved > datetime.now(UTC) + timedelta(seconds=100)
-    assert http.get("/_local/state").json()["now"] >= advanced["now"]
-    # The gateway: the token of before has expired by its time, one of now is good.
-    by_token = {"Authorization": f"Bearer {token}"}
-    assert http.get("/api/line-requests", headers=by_token).status_code == 401
-    token = post(http, "session-tokens", workspaceId=before["workspaceId"])["token"]
-    by_token = {"Authorization": f"Bearer {token}"}
-    assert http.get("/api/line-requests", headers=by_token).status_code == 200
-    # The functions: a line's id begins with the milliseconds of its request.
-    line = create(http, before).json()["line"]
-    assert int(line["_id"][:12], 16) >= moved.timestamp() * 1000
-    # The bus and the provisioner.
-    wait_for_status(http, before, "active")
-    # Stripe, and the product's check of its signatures.
-    seen = len(stack.double.webhook_deliveries)
-    post(http, f"workspaces/{before['workspaceId']}/subscription", plan="scale")
-    assert stripe_subscription(stack, before)["created"] < stack.double.advance(0)
-    assert stack.double.flush()
-    assert {delivery.status for delivery in stack.double.webhook_deliveries[seen:]} == {200}
 
 
 @pytest.mark.parametrize(

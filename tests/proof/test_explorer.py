@@ -29,9 +29,9 @@ def test_a_planted_bug_is_found_and_told_as_a_story() -> None:
 
 
 def test_random_walks_with_several_faults_and_two_workspaces_break_no_invariant() -> None:
-    proof = prove("tests.proof", "--swarm", "100", "--seed", "1")
+    proof = prove("tests.proof", "--swarm", "50", "--seed", "1")
     assert proof.returncode == 0, proof.stdout[-8000:] + proof.stderr[-2000:]
-    assert "100 walks, " in proof.stdout
+    assert "50 walks, " in proof.stdout
     assert "0 walks found something wrong" in proof.stdout
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from line_requests.storage.records import due_shard
 from tests.local.demo import ADD_ON_PRICES, BASE_PRICES
 from tests.local.ministack import ROOT
-from tests.stories.world import Workspace, World, eventually, world_on
+from tests.stories.world import EMAIL, LINES, Workspace, World, eventually, world_on
 from tests.trace.check import checked_stack
 
 if TYPE_CHECKING:
@@ -127,6 +128,34 @@ def is_due(world: World, workspace: Workspace, at_ms: int) -> bool:
     due, start = world.stores.due.page(int(due_shard(workspace.id)), at_ms)
     assert start is None
     return any(one.workspace_id == workspace.id and one.line_id is None for one in due)
+
+
+def test_time_passes_for_every_part_of_the_stack(world: World, workspace: Workspace) -> None:
+    token = world.control("session-tokens", workspaceId=workspace.id)["token"]
+    before = datetime.fromisoformat(world.stack.now())
+
+    advanced = world.control("clock", advanceSeconds=120)
+
+    assert advanced["reconcilerRuns"] == 2
+    moved = datetime.fromisoformat(advanced["now"])
+    assert moved >= before + timedelta(seconds=120)
+    assert world.http.get("/_local/state").json()["now"] >= advanced["now"]
+    # The gateway: the token of before has expired by its time, one of now is good.
+    assert workspace.send("GET", LINES, headers={"Authorization": f"Bearer {token}"}).status_code == 401
+    token = world.control("session-tokens", workspaceId=workspace.id)["token"]
+    assert workspace.send("GET", LINES, headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    # The functions: a line's id begins with the milliseconds of its request. The bus and the provisioner.
+    line_id = workspace.included(EMAIL)["line"]["_id"]
+    assert int(line_id[:12], 16) >= moved.timestamp() * 1000
+    eventually(lambda: workspace.status(line_id) == "active")
+    # Stripe, and the product's check of its signatures.
+    double = world.stack.double
+    seen = len(double.webhook_deliveries)
+    workspace.change(plan="scale")
+    [subscription] = [one for one in double.all_of("subscription") if one["id"] == workspace.subscription]
+    assert subscription["created"] < double.advance(0)
+    assert double.flush()
+    assert {delivery.status for delivery in double.webhook_deliveries[seen:]} == {200}
 
 
 def test_paid_line_is_renewed_with_the_plan_and_charged_once(world: World, workspace: Workspace) -> None:

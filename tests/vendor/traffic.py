@@ -127,7 +127,7 @@ def call_billing(stack: LocalStack) -> None:
     # The double embeds all items of a subscription, Stripe only the first.
     items = {"object": "list", "data": [], "has_more": True}
     values = {"id": "sub_1", "status": "active", "created": 0, "currency": "usd", "billing_cycle_anchor": 0}
-    long = stripe.Subscription.construct_from(values | {"items": items}, None)
+    long = values | {"items": items}
     workspace = examples.workspace(customer=customer)
     owed = PendingCharge(
         number=1,
