@@ -26,6 +26,8 @@ hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("new", max_examples=EXAMPLES or 100, deadline=None)
 hypothesis.settings.load_profile("new" if EXAMPLES else "steady")
 
+# What runs the product in its own process and is quick enough to be traced when coverage is asked for.
+MEASURED = {"decision", "edges", "operator", "store"}
 WITH_A_STACK = {"examples", "fuzz", "load", "local", "page", "stories"}
 
 
@@ -51,8 +53,12 @@ def stack(running_stack: LocalStack) -> Iterator[LocalStack]:
     running_stack.reset()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What waits for a local stack goes first; what only computes then fills every process to the end."""
+    if config.pluginmanager.hasplugin("_cov"):
+        for item in items:
+            if item.path.parent.name not in MEASURED:
+                item.add_marker("no_cover")
     assert len({item.nodeid for item in items}) == len(items), "of tests with one id pytest-xdist runs only one"
     items.sort(key=lambda item: item.path.parent.name not in WITH_A_STACK)
 

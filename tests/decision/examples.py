@@ -136,6 +136,7 @@ subscriptions = st.builds(
     automatic_tax=st.booleans(),
     tax_rates=st.lists(texts, max_size=3).map(tuple),
     excess=st.sampled_from(["keep", "bill"]),
+    first_charge=st.sampled_from(["prorated", "full"]),
 )
 all_counts = st.fixed_dictionaries(dict.fromkeys(Kind, few))
 

@@ -15,6 +15,7 @@ from tests.decision.examples import ADD_ONS, PERIOD, counts, subscription, works
 
 if TYPE_CHECKING:
     from line_requests.domain.model import Workspace
+    from line_requests.domain.prices import Excess
 
 SHARED = AddOn("price_shared", "prod_1", {"usd": Amount(100)})
 
@@ -46,9 +47,9 @@ def of(held: list[Held], allowances: dict[Kind, Allowance]) -> Workspace:
 
 
 @settings(max_examples=500)
-@given(held_lines, granted, st.none() | st.sampled_from(Kind))
+@given(held_lines, granted, st.none() | st.sampled_from(Kind), st.sampled_from(["keep", "bill"]))
 def test_quantities_owed_match_contract_formula(
-    held: list[Held], allowances: dict[Kind, Allowance], awaiting_kind: Kind | None
+    held: list[Held], allowances: dict[Kind, Allowance], awaiting_kind: Kind | None, excess: Excess
 ) -> None:
     """[50]"""
     held = held + ([Held(awaiting_kind, awaiting=True)] if awaiting_kind else [])
@@ -58,8 +59,11 @@ def test_quantities_owed_match_contract_formula(
             paid = [line for line in held if line.kind is kind and line.paid]
             settled = [line for line in held if line.kind is kind and not line.awaiting]
             beyond = max(0, len(settled) - allowance.included)
-            owed[allowance.add_on.price] = owed.get(allowance.add_on.price, 0) + min(len(paid), beyond)
-    assert quantities_owed(of(held, allowances)) == owed
+            count = beyond if excess == "bill" else min(len(paid), beyond)
+            owed[allowance.add_on.price] = owed.get(allowance.add_on.price, 0) + count
+    holder = of(held, allowances)
+    assert holder.subscription is not None
+    assert quantities_owed(replace(holder, subscription=replace(holder.subscription, excess=excess))) == owed
 
 
 def test_quantities_owed_of_a_workspace_that_never_had_a_line() -> None:
@@ -68,6 +72,8 @@ def test_quantities_owed_of_a_workspace_that_never_had_a_line() -> None:
     assert quantities_owed(workspace(held={}, unpaid={}, subscription=offered)) == {"price_shared": 0}
     not_for_sale = subscription(email=Allowance(0))
     assert owed_by_kind(workspace(held=counts(email=2), subscription=not_for_sale)) == {}
+    uncounted = workspace(held=counts(email=2), unpaid={}, subscription=offered)
+    assert quantities_owed(uncounted) == {"price_shared": 2}
     bill = replace(offered, excess="bill")
     assert quantities_owed(workspace(held={}, unpaid={}, subscription=bill)) == {"price_shared": 0}
 

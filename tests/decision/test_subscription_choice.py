@@ -29,7 +29,7 @@ def at_stripe(
 ) -> StripeSubscription:
     extra = StripeItem(f"si_{name}_extra", 3, ours=True)
     items = {price: StripeItem(f"si_{name}", 1, ours=False), ADD_ONS[Kind.EMAIL].price: extra}
-    return StripeSubscription(f"sub_{name}", status, created_s, items)
+    return StripeSubscription(f"sub_{name}", status, created_s, items, "usd", 0)
 
 
 def chosen_of(*listed: StripeSubscription) -> Subscription:
@@ -49,10 +49,10 @@ def test_select_copies_entitlements_of_plan_named_by_base_price() -> None:
 def test_select_grants_nothing_for_a_base_price_with_quantity_0() -> None:
     """[17]"""
     none = {"price_starter": StripeItem("si_1", 0, ours=False, entitles=False)}
-    chosen = chosen_of(StripeSubscription("sub_1", "active", 1, none))
+    chosen = chosen_of(StripeSubscription("sub_1", "active", 1, none, "usd", 0))
     assert (chosen.plan, chosen.allowances, chosen.active) == (None, {}, False)
     one = none | {"price_scale": StripeItem("si_2", 1, ours=False)}
-    assert chosen_of(StripeSubscription("sub_1", "active", 1, one)).plan == "scale"
+    assert chosen_of(StripeSubscription("sub_1", "active", 1, one, "usd", 0)).plan == "scale"
 
 
 @pytest.mark.parametrize("first", ["starter", "scale"])
@@ -61,7 +61,7 @@ def test_select_takes_the_first_plan_of_the_file_for_two_base_prices(first: str)
     items = {price: StripeItem(f"si_{price}", 1, ours=False) for price in ("price_starter", "price_scale")}
     plans = [replace(plan, position=0 if plan.name == first else 1) for plan in PLANS]
     for order in itertools.permutations(items):
-        two = StripeSubscription("sub_1", "active", 1, {price: items[price] for price in order})
+        two = StripeSubscription("sub_1", "active", 1, {price: items[price] for price in order}, "usd", 0)
         chosen, unordered = select([two], plans), select([two], PLANS)
         assert chosen is not None
         assert unordered is not None

@@ -46,6 +46,16 @@ def move(asked: Line, seen: Invoice) -> Move:
     return next_move(asked, FULL, seen, NOW_MS, 0)
 
 
+@pytest.mark.parametrize("status", ["open", "uncollectible", "paid", "void", "draft"])
+def test_invoice_is_partly_paid_from_the_first_minor_unit(status: str) -> None:
+    """[56]"""
+    assert invoice(status) == invoice(status, amount_paid=0, replayed=False)
+    assert [invoice(status, amount_paid=paid).partly_paid for paid in (0, 1)] == [
+        False,
+        status in {"open", "uncollectible"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("status", "decided"),
     [

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from line_requests.billing.account import Billing
 from line_requests.billing.client import connect, is_live
@@ -23,6 +24,8 @@ class ScriptedStripe(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: deque[tuple[int, Json, Json]] = deque()
         self.calls: list[tuple[str, str, str | None]] = []
+        self.sent: list[tuple[str, dict[str, str]]] = []
+        """Method and path of each call, and its parameters as Stripe reads them."""
         self.released = threading.Event()
 
     @property
@@ -49,7 +52,11 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        form = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        url = urlsplit(self.path)
+        self.server.sent.append(
+            (f"{self.command} {url.path}", dict(parse_qsl(form or url.query, keep_blank_values=True)))
+        )
         self.server.calls.append((self.command, self.path, self.headers.get("Idempotency-Key")))
         answers = self.server.answers
         status, body, headers = answers.popleft() if len(answers) > 1 else answers[0]
@@ -82,3 +89,8 @@ def an_invoice(status: str) -> Json:
         "hosted_invoice_url": "https://invoice.stripe.com/i/1",
         "lines": {"object": "list", "data": [], "has_more": False, "url": "/v1/invoices/in_1/lines"},
     }
+
+
+def listed(*data: Json) -> Json:
+    """A list of Stripe's that has no further page."""
+    return {"object": "list", "data": list(data), "has_more": False, "url": "/v1/things"}

@@ -8,6 +8,7 @@ import pytest
 
 from line_requests.billing.events import WEBHOOK_EVENTS
 from line_requests.billing.setup import WebhookEndpoint
+from tests.edges.scripted_stripe import listed
 
 if TYPE_CHECKING:
     from tests.edges.scripted_stripe import ScriptedStripe
@@ -29,10 +30,6 @@ SCOPES = {
     "Products": "/v1/products",
     "Events": "/v1/events",
 }
-
-
-def listed(*data: Json) -> Json:
-    return {"object": "list", "data": list(data), "has_more": False, "url": "/v1/things"}
 
 
 def endpoint(**changes: object) -> Json:
@@ -68,6 +65,15 @@ def test_endpoints_are_those_of_the_deployments_address(stripe: ScriptedStripe) 
         WebhookEndpoint("we_1", URL, frozenset({"invoice.paid"}), "2026-10-28.endive", enabled=True),
         WebhookEndpoint("we_2", URL, frozenset({"invoice.paid"}), None, enabled=False),
     ]
+
+
+def test_what_setup_makes_is_returned(stripe: ScriptedStripe) -> None:
+    """[43] Stripe tells an endpoint's secret only when it makes the endpoint."""
+    made = WebhookEndpoint("we_1", URL, frozenset({"invoice.paid"}), "2026-10-28.endive", enabled=True)
+    stripe.answer(200, endpoint(secret="whsec_1"))
+    assert stripe.billing().setup.create_webhook_endpoint(URL) == (made, "whsec_1")
+    assert stripe.billing().setup.update_webhook_endpoint("we_1") == made
+    assert stripe.billing().setup.create_customer("Ada") == "we_1", "the id, whatever the object is"
 
 
 @pytest.mark.parametrize("charges", [True, False])

@@ -32,6 +32,17 @@ def test_wide_body_is_not_deep(other: object) -> None:
     assert read_action(request_with({"action": "cancel", "other": other}), ACTIONS) == "cancel"
 
 
+@pytest.mark.parametrize(("lists", "accepted"), [(99, True), (100, False)])
+def test_body_may_have_a_hundred_levels(lists: int, *, accepted: bool) -> None:
+    """[13]"""
+    body = b'{"action": "cancel", "other": ' + b"[" * lists + b"]" * lists + b"}"
+    if accepted:
+        assert read_action(request_with(body), ACTIONS) == "cancel"
+    else:
+        with pytest.raises(Invalid):
+            read_action(request_with(body), ACTIONS)
+
+
 REFUSED: list[Any] = [
     {},
     [],
@@ -50,7 +61,7 @@ def test_read_action_refuses_other_action_or_no_object(body: object) -> None:
     """[41]"""
     with pytest.raises(Invalid) as refused:
         read_action(request_with(body), ACTIONS)
-    assert str(refused.value) == "Unsupported action"
+    assert (str(refused.value), refused.value.field) == ("Unsupported action", "action")
 
 
 @given(value=values)

@@ -244,6 +244,14 @@ def test_session_token_allows_clock_skew() -> None:
     assert read(f"Bearer {token(iat=later, nbf=later)}").organisation == "org_acme"
 
 
+def test_session_token_is_of_the_time_of_its_request_and_for_any_audience() -> None:
+    """[3] Lambda's own clock has no say."""
+    later_s = NOW_S + 100 * 366 * 86_400
+    bearer = token(iat=later_s, nbf=later_s, exp=later_s + 60, aud="https://app.acme.example")
+    request = Request({"authorization": f"Bearer {bearer}"}, "", {}, b"", later_s * 1000)
+    assert auth.read_credential(request, settings()).organisation == "org_acme"
+
+
 def by_hand(header: Json, signature: bytes | None = None) -> str:
     """A token that libraries refuse to make."""
 
@@ -282,7 +290,8 @@ def test_session_token_requires_rsa_signature_of_issuer() -> None:
 @pytest.mark.parametrize("missing", ["CLERK_ISSUER", "CLERK_PUBLIC_KEY"])
 def test_session_token_is_unauthorized_without_issuer_or_key(missing: str) -> None:
     """[3]"""
-    assert_unauthorized(f"Bearer {token()}", **{missing: ""})
+    for issuer in (ISSUER, "", ...):
+        assert_unauthorized(f"Bearer {token(iss=issuer)}", **{missing: ""})
 
 
 def test_session_token_is_unauthorized_with_broken_public_key() -> None:

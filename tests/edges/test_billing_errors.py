@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import stripe as stripe_sdk
 
+from line_requests.billing import client
 from line_requests.billing.client import API_VERSION
 from line_requests.billing.errors import FINAL_CODES
 from line_requests.domain.errors import (
@@ -270,6 +271,13 @@ def test_stripe_text_reaches_no_log(stripe: ScriptedStripe, caplog: pytest.LogCa
 
 def test_api_version_is_the_one_of_the_sdk() -> None:
     assert stripe_sdk.api_version == API_VERSION
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_all_clients_share_one_pool_of_connections(scheme: str) -> None:
+    """A TLS handshake costs as much as a call."""
+    first, second = (client._DeadlineSession(lambda: 1.0) for _ in range(2))  # noqa: SLF001 - the SDK hides its session
+    assert first.get_adapter(f"{scheme}://api.stripe.com") is second.get_adapter(f"{scheme}://api.stripe.com")
 
 
 # --- time ---------------------------------------------------------------------------------------------------

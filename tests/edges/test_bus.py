@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -16,7 +17,7 @@ from line_requests.bus import events as bus
 from line_requests.bus.events import Bus, state_changed
 from line_requests.bus.results import ProvisioningResult
 from line_requests.domain.errors import Invalid
-from line_requests.domain.model import Change, Status
+from line_requests.domain.model import Change, ReasonCode, Status
 from line_requests.domain.submission import Kind
 from tests.decision.examples import LINE_ID, NOW_MS, line, lines
 
@@ -82,6 +83,14 @@ def test_state_changed_of_first_state_has_no_previous_status() -> None:
     assert state_changed(PROVISIONING)["previousStatus"] is None
 
 
+def test_state_changed_has_a_reason_when_there_is_one() -> None:
+    """[48][60]"""
+    failed = Change(NOW_MS, Status.FAILED, "provisioning_failed", ReasonCode.ADDRESS_REQUIRED, "no such street")
+    detail = state_changed(replace(PROVISIONING, status=Status.FAILED, history=(*PROVISIONING.history, failed)))
+    assert (detail["reasonCode"], detail["reason"]) == ("address_required", "no such street")
+    assert not {"reasonCode", "reason"} & state_changed(PROVISIONING).keys()
+
+
 @given(lines)
 def test_event_id_names_state_and_ignores_other_attributes(published: Line) -> None:
     """[48]"""
@@ -116,6 +125,22 @@ def test_publish_splits_large_events_below_put_events_limit(client: EventBridgeC
         eventbridge.add_response("put_events", answer)
     assert Bus(client, "lines").publish(published) == []
     eventbridge.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "requests"),
+    [
+        ([], []),
+        ([250_000], [(0, 1)]),
+        ([100_000, 100_000], [(0, 2)]),
+        ([100_000, 100_001], [(0, 1), (1, 2)]),
+        ([150_000, 150_000, 50_000], [(0, 1), (1, 3)]),
+        ([1] * 11, [(0, 10), (10, 11)]),
+    ],
+)
+def test_events_are_split_by_number_and_size(sizes: list[int], requests: list[tuple[int, int]]) -> None:
+    """[48]"""
+    assert list(islice(bus._batches(sizes), 9)) == requests  # noqa: SLF001 - the limits are exact here only
 
 
 def test_publish_sends_ten_events_a_request_and_returns_refused_lines(
@@ -190,6 +215,7 @@ def test_provisioning_result_is_read_with_its_reason() -> None:
         == "provisioning_failed"
     )
     assert len(ProvisioningResult.parse(RESULT | {"reason": "x" * 5000}).reason) == 256
+    assert ProvisioningResult.parse(RESULT | {"reason": "no \ud800"}).reason == "no ?"
 
 
 @pytest.mark.parametrize("field", RESULT)
@@ -199,6 +225,21 @@ def test_provisioning_result_without_a_required_field_is_refused(field: str, val
     given_fields: dict[str, object] = {name: text for name, text in RESULT.items() if name != field}
     with pytest.raises(Invalid):
         ProvisioningResult.parse(given_fields if value is ... else given_fields | {field: value})
+
+
+@pytest.mark.parametrize(
+    ("detail", "wrong"),
+    [
+        ([], "detail"),
+        (RESULT | {"eventId": "1", "lineId": "1"}, "eventId, lineId"),
+        (RESULT | {"outcome": "succeeded", "delivered": {"phone": "1"}}, "delivered.phone"),
+    ],
+)
+def test_refused_provisioning_result_names_what_is_wrong(detail: object, wrong: str) -> None:
+    """[48]"""
+    with pytest.raises(Invalid) as refusal:
+        ProvisioningResult.parse(detail)
+    assert str(refusal.value) == f"a provisioning result has a missing or malformed {wrong}"
 
 
 @given(st.text().filter(lambda outcome: outcome not in {"succeeded", "failed"}))

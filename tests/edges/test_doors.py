@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from line_requests.domain.ids import new_api_key, sha256_hex
 from line_requests.domain.model import ApiKey, Line, Status
 from line_requests.domain.submission import Kind
 from tests.decision.examples import LINE_ID
+from tests.edges import test_auth
 from tests.support.world import new_line
 
 if TYPE_CHECKING:
@@ -99,8 +101,10 @@ def test_included_line_from_request_to_release(client: Client) -> None:
     assert client.ok(GET, line_id)["line"] == created["line"]
     assert client.refused(RELEASE, line_id) == (409, "not_in_this_status")
     assert client.refused(MANAGE, line_id, {"action": "cancel"}) == (409, "not_in_this_status")
+    assert "Wait until" in client.ok(MANAGE, line_id, {"action": "cancel"}, status=409)["message"]
     assert client.ok(MANAGE, line_id, {"action": "payment_link"})["status"] == "provisioning"
     client.world.lines.mark_active(client.line(line_id), wall_time_ms())
+    assert "Wait until" not in client.ok(MANAGE, line_id, {"action": "cancel"}, status=409)["message"]
     assert client.refused(MANAGE, line_id, {"action": "payment_link"}) == (409, "not_in_this_status")
     assert [line["isActive"] for line in client.ok(IN_USE)["lines"]] == [True]
     assert client.ok(RELEASE, line_id)["status"] == "canceled"
@@ -154,6 +158,46 @@ def test_cancel_of_a_partly_paid_line_says_so(client: Client) -> None:
     assert client.refused(MANAGE, line_id, {"action": "cancel"}) == (409, "partly_paid")
 
 
+def test_cancel_while_a_bank_debit_is_on_its_way_says_so(client: Client) -> None:
+    """[41]"""
+    client.shop.workspace(0)
+    line = client.ok(CREATE, body=PHONE, status=201)["line"]
+    client.shop.double.start_bank_debit(line["stripeInvoiceId"])
+    assert client.refused(MANAGE, line["_id"], {"action": "cancel"}) == (409, "payment_under_way")
+
+
+def test_poll_of_an_unpaid_line_asks_stripe(client: Client) -> None:
+    """[39]"""
+    client.shop.workspace(0)
+    line = client.ok(CREATE, body=PHONE, status=201)["line"]
+    client.shop.double.pay_invoice(line["stripeInvoiceId"])
+    assert client.ok(GET, line["_id"])["paymentStatus"] == "paid"
+
+
+def test_payment_link_waits_for_another_caller_of_the_line(client: Client) -> None:
+    """[41]"""
+    client.shop.workspace(0)
+    line = client.ok(CREATE, body=PHONE, status=201)["line"]
+    client.shop.double.pay_invoice(line["stripeInvoiceId"])
+    now_ms = wall_time_ms()
+    assert client.world.lines.take_lease(
+        client.line(line["_id"]), now_ms=now_ms, until_ms=now_ms + 1500, throttled=False
+    )
+    assert client.ok(MANAGE, line["_id"], {"action": "payment_link"})["status"] == "provisioning"
+
+
+def test_session_of_an_organisation_is_one_of_its_workspace(client: Client) -> None:
+    """[3]"""
+    client.shop.workspace(1)
+    product = client.shop.product
+    product.settings = replace(product.settings, clerk_issuer=test_auth.ISSUER, clerk_public_key=test_auth.public_pem())
+    now_s = wall_time_ms() // 1000
+    session = test_auth.token(iat=now_s, nbf=now_s, exp=now_s + 60, azp=...)
+    assert client.refused(LIST, token=session) == (401, "unauthorized")
+    client.world.workspaces.map_organisation("org_acme", "acme")
+    assert client.ok(LIST, token=session)["lines"] == []
+
+
 def test_payment_link_needs_an_active_subscription(client: Client) -> None:
     """[41]"""
     workspace = client.shop.workspace(0)
@@ -170,6 +214,9 @@ def test_401_comes_before_everything_else(client: Client) -> None:
         for route in FUNCTIONS:
             assert client.refused(route, "no id", token=token) == (401, "unauthorized"), route
     assert client.refused(ALLOWANCE) == (401, "unauthorized"), "the key is known, but its workspace is gone"
+    client.shop.workspace(1)
+    for route in FUNCTIONS:
+        assert client.refused(route, LINE_ID, token=unknown) == (401, "unauthorized"), route
 
 
 def test_checks_of_a_line_come_in_the_contracts_order(client: Client) -> None:
@@ -179,6 +226,7 @@ def test_checks_of_a_line_come_in_the_contracts_order(client: Client) -> None:
     client.world.put_lines([foreign])
     for route in (GET, EVENTS, MANAGE, RELEASE):
         assert client.refused(route, "01", {"action": "nonsense"}) == (400, "invalid_request")
+        assert client.send(route, "01")["headers"]["Error-Field"] == "id"
         assert client.refused(route, LINE_ID, {"action": "nonsense"}) == (404, "not_found")
         assert client.refused(route, foreign.id, {"action": "nonsense"}) == (404, "not_found")
     mine = client.ok(CREATE, body=PHONE, status=201)["line"]["_id"]

@@ -112,6 +112,13 @@ def test_error_field_names_the_field_that_the_text_is_about(field: str, value: o
     assert json.loads(answer["body"])["error"].startswith((field, "The idempotency key"))
 
 
+def test_fields_have_only_their_documented_names() -> None:
+    """[6]"""
+    body = {name: value for name, value in BYON.items() if name != "firstName"} | {"first_name": "Ada"}
+    with pytest.raises(errors.Invalid, match="firstName"):
+        read_line_request(Request({}, "", {}, json.dumps(body).encode(), NOW_MS))
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"{}" + b" " * 70_000])
 def test_error_field_is_absent_when_the_body_is_no_object(body: bytes) -> None:
     """[13][64]"""

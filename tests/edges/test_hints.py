@@ -140,6 +140,7 @@ def unreachable(world: World) -> Deployment:
         hint("customer.subscription.updated"),
         hint("invoice.paid", object_id="in_1", customer="cus_acme"),
         hint("invoice.paid", **INVOICE),
+        hint("invoice.paid", **INVOICE, customer="cus_another"),
         hint("invoice.paid", **INVOICE | {"line_id": "no id"}, customer="cus_acme"),
         hint("invoice.paid", **INVOICE | {"workspace_id": "W#acme"}, customer="cus_acme"),
     ],
@@ -153,6 +154,23 @@ def test_event_about_nothing_of_ours_asks_stripe_nothing(
     unreachable.webhook.apply(clock(1.0), other)
     assert world.everything() == before
     assert "InvoiceWithoutLine" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ids", [{"line_id": "no id"}, {"workspace_id": "W#acme"}])
+def test_event_whose_ids_cannot_be_ours_reads_nothing(
+    unreachable: Deployment, world: World, ids: dict[str, str]
+) -> None:
+    """[45]"""
+    world.wire.watch()
+    unreachable.webhook.apply(clock(1.0), hint("invoice.paid", **INVOICE | ids, customer="cus_acme"))
+    assert world.wire.operations == {}
+
+
+def test_subscription_of_a_customer_of_others_costs_one_read(unreachable: Deployment, world: World) -> None:
+    """[45]"""
+    world.wire.watch()
+    unreachable.webhook.apply(clock(1.0), hint("customer.subscription.updated", customer="cus_another"))
+    assert world.wire.operations == {"GetItem": 1}
 
 
 def test_event_about_an_unknown_line_of_a_customer_of_ours_alarms(

@@ -14,6 +14,7 @@ from line_requests.domain.bodies import created_body
 from line_requests.domain.model import Status
 from line_requests.domain.submission import Kind
 from line_requests.storage.table import IndexMissing
+from line_requests.telemetry import logger
 from tests.decision.examples import line, payable
 
 if TYPE_CHECKING:
@@ -106,6 +107,12 @@ def test_failure_answers_each_error_as_the_contract_says(error: Exception, statu
     assert response["headers"]["Content-Type"] == "application/json"
 
 
+def test_record_of_a_newer_release_alarms(capsys: pytest.CaptureFixture[str]) -> None:
+    """[34]"""
+    responses.failure(errors.UnreadableRecord("W#acme LINE#1: status"))
+    assert '"UnreadableRecord":[1.0]' in capsys.readouterr().out
+
+
 TROUBLE = [errors.BillingUnavailable, errors.BillingMisconfigured, errors.InvoiceMissing, errors.ReplayedFailure]
 
 
@@ -127,9 +134,16 @@ def test_failure_answers_503_with_retry_after_and_no_detail_when_stripe_is_unava
 
 
 @pytest.mark.parametrize("error", [KeyError("secret"), RuntimeError("ada@example.com")])
-def test_failure_answers_plain_500_for_unexpected_error(error: Exception) -> None:
+def test_failure_logs_an_unexpected_error_and_answers_plain_500(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """[45][64]"""
+    logged: list[str] = []
+    monkeypatch.setattr(logger, "exception", logged.append)
+    responses.failure(errors.Unauthorized())
+    assert logged == []
     response = responses.failure(error)
+    assert logged == ["unexpected error"]
     assert (response["statusCode"], response["headers"]["Error-Code"]) == (500, "internal_error")
     assert body_of(response) == {"error": "Internal server error"}
 
@@ -147,16 +161,38 @@ def test_line_status_has_retry_after_while_line_still_changes(status: Status) ->
     """[36][40]"""
     response = responses.line_status(line(status=status), 0)
     assert response["statusCode"] == 200
-    assert body_of(response)["status"] == status
+    assert (body_of(response)["success"], body_of(response)["status"]) == (True, status)
     changing = status in {Status.AWAITING_PAYMENT, Status.PROVISIONING}
     assert ("Retry-After" in response["headers"]) is changing
+
+
+def test_payment_link_and_page_have_exactly_these_keys() -> None:
+    """[41][42]"""
+    link = responses.payment_link(payable())
+    assert (link["statusCode"], body_of(link)) == (
+        200,
+        {
+            "success": True,
+            "status": "awaiting_payment",
+            "paymentUrl": "https://invoice.stripe.com/i/1",
+            "invoiceId": "in_1",
+            "reused": True,
+        },
+    )
+    page = responses.page([payable()], "next")
+    shown = created_body(payable(), 0)["line"]
+    assert (page["statusCode"], body_of(page)) == (200, {"success": True, "lines": [shown], "nextCursor": "next"})
 
 
 def test_respond_sends_a_frozen_body_unchanged() -> None:
     """[29]"""
     response = http.respond(201, '{"b": 1,  "a": 2}', Idempotency_Replayed="true")
     assert response["body"] == '{"b": 1,  "a": 2}'
-    assert response["headers"]["Idempotency-Replayed"] == "true"
+    assert response["headers"] == {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "Idempotency-Replayed": "true",
+    }
 
 
 def event(**changes: object) -> dict[str, Any]:
@@ -166,10 +202,14 @@ def event(**changes: object) -> dict[str, Any]:
 def test_request_is_read_from_http_api_event() -> None:
     """[28]"""
     full = event(
-        headers={"Idempotency-KEY": "k"}, pathParameters={"id": "1"}, queryStringParameters={"limit": "5"}, body="é"
+        headers={"Idempotency-KEY": "k"},
+        pathParameters={"id": "1"},
+        queryStringParameters={"limit": "5"},
+        body="é",
+        routeKey="GET /",
     )
     assert http.Request.of(full) == http.Request(
-        {"idempotency-key": "k"}, "1", {"limit": "5"}, b"\xc3\xa9", 1_795_305_600_123
+        {"idempotency-key": "k"}, "1", {"limit": "5"}, b"\xc3\xa9", 1_795_305_600_123, "GET /"
     )
 
 

@@ -270,3 +270,30 @@ def test_workspace_of_a_newer_release_is_set_aside_with_an_alarm(
     images[unreadable] = marshal(world.table.get(workspace_key("acme")) or {})
     assert stream.deliver(images["old"], images["new"], calls=0) == {"batchItemFailures": []}
     assert alarms(capsys, "UnreadableRecord") == 1
+
+
+def test_unreadable_workspace_alarms_only_with_a_write_that_may_be_published(
+    stream: Stream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """[54] Not with each request that its rate window counts."""
+    world = stream.world
+    world.workspace()
+    update = Write(workspace_key("acme"), update="SET #subscription.#excess = :new", values={"new": "donate"})
+    world.table.write(update)
+    old = marshal(world.table.get(workspace_key("acme")) or {})
+    assert stream.deliver(old, old | {"tat_ms": {"N": "7"}}, calls=0) == {"batchItemFailures": []}
+    assert alarms(capsys, "UnreadableRecord") == 0
+
+
+def test_write_to_a_line_is_published_when_it_moves_the_line(stream: Stream) -> None:
+    """[48]"""
+    world = stream.world
+    world.workspace(email=ONE)
+    line = world.added(Kind.EMAIL)
+    old = marshal(world.raw(line))
+    world.lines.set_due(line, NOW_MS + 9)
+    due = marshal(world.raw(line))
+    assert stream.deliver(old, due, calls=0) == {"batchItemFailures": []}
+    active = marshal(world.raw(world.lines.mark_active(line, NOW_MS)))
+    assert stream.deliver(due, active) == {"batchItemFailures": []}
+    assert [json.loads(entry["Detail"])["status"] for entry in stream.entries] == ["active"]

@@ -24,6 +24,8 @@ from tests.support.bus import Subscription
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from starlette.applications import Starlette
+
     from tests.local.stack import LocalStack
 
 Json = dict[str, Any]
@@ -125,7 +127,7 @@ def provisioner(running_stack: LocalStack) -> Iterator[Provisioner]:
         return session.client(service, endpoint_url=ministack.endpoint)
 
     carrier = CarrierDouble(CARRIER_TOKEN)
-    with _served(carrier) as carrier_url:
+    with served(carrier.app) as carrier_url:
         bus = running_stack.deployment.bus
         parameters = {
             "BusName": bus,
@@ -172,10 +174,10 @@ def _deploy(aws: Callable[[str], Any], parameters: Json) -> str:
 
 
 @contextmanager
-def _served(carrier: CarrierDouble) -> Iterator[str]:
-    """Serves the carrier double on a free port of 127.0.0.1."""
+def served(app: Starlette) -> Iterator[str]:
+    """Serves an application on a free port of 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(carrier.app, log_level="critical", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         eventually(lambda: server.started)

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 
 from tests.examples import node
-from tests.examples.conftest import ROOT, Json, Workspace, eventually
+from tests.examples.conftest import ROOT, Json, Workspace, eventually, served
 from tests.local.demo import OPERATOR_API_KEY
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+
     from tests.local.stack import LocalStack
 
 QUICKSTART = ROOT / "examples/quickstart"
@@ -200,6 +205,25 @@ def test_quickstart_repeats_its_key_until_stripe_is_back(command: list[str], wor
         url = payment_url(process)
     half_made = lines(starter)[0]
     assert (len(lines(starter)), half_made["paymentLinkUrl"]) == (2, url)
+
+
+def test_quickstart_repeats_its_key_after_an_error_of_a_server_in_between(
+    command: list[str], workspace: MakeWorkspace
+) -> None:
+    """A function that crashed and a proxy's page are answers without a decision: the same key asks again."""
+    page = "<html>Bad Gateway</html>"
+    active = json.dumps({"status": "active", "line": {"_id": "1"}})
+    answers = iter([(500, '{"message": "Internal Server Error"}'), (500, page), (502, page), (201, active)])
+    keys = []
+
+    def answer(request: Request) -> Response:
+        keys.append(request.headers["Idempotency-Key"])
+        status, body = next(answers)
+        return Response(body, status, {"Retry-After": "0"})
+
+    with served(Starlette(routes=[Route("/api/line-requests", answer, methods=["POST"])])) as origin:
+        code, printed = run(command, workspace(), API=origin)
+    assert (code, printed, len(keys), len(set(keys))) == (0, "Line 1 is active.\n", 4, 1)
 
 
 def test_quickstart_gives_up_without_a_response(command: list[str], workspace: MakeWorkspace) -> None:

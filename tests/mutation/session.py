@@ -6,6 +6,7 @@ The product is imported once, not once a mutant: a fork puts the mutant's code i
 import functools
 import gc
 import math
+import mmap
 import os
 import resource
 import threading
@@ -28,6 +29,10 @@ CPU_MAX_S = 120
 WAIT_MAX_S = 600
 # Of a property: what breaks it breaks it soon.
 EXAMPLES, PROPERTY = 30, "_hypothesis_internal_use_settings"
+# Not to shrink an example: that it exists is enough.
+PHASES = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+# Whose caches are emptied for a mutant; to read the SDKs' data again takes a second.
+PRODUCT = "line_requests"
 PLUGINS_OFF = ("cacheprovider", "cov", "randomly", "schemathesis", "xdist")
 FOUND, NOT_FOUND, NOT_PUT, OUT_OF_TIME = 1, 0, 3, 4
 
@@ -45,6 +50,7 @@ class Session:
         self._caches: list[functools._lru_cache_wrapper[object]] = []
         self._sound: list[pytest.Item] = []
         self._seconds: dict[pytest.Item, float] = {}
+        self._kills: dict[pytest.Item, memoryview] = {}
         self._tests_of = defaultdict[tuple[str, int], set[pytest.Item]](set)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -55,6 +61,9 @@ class Session:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Tries every mutant, in the place of pytest's own loop."""
         self.has_begun = True
+        # A byte for each test, shared by all processes: how many mutants it has found.
+        shared = memoryview(mmap.mmap(-1, len(session.items) + 1))
+        self._kills = {item: shared[number : number + 1] for number, item in enumerate(session.items)}
         self._look(session.items)
         objects = gc.get_objects()
         functions = defaultdict[tuple[str, str], list[FunctionType]](list)
@@ -62,7 +71,9 @@ class Session:
             if isinstance(one, FunctionType):
                 functions[one.__code__.co_filename, one.__code__.co_qualname].append(one)
         _close_connections(objects)
-        self._caches = [one for one in objects if isinstance(one, type(_cached))]
+        self._caches = [
+            one for one in objects if isinstance(one, type(_cached)) and str(one.__module__).startswith(PRODUCT)
+        ]
         del objects
         gc.freeze()
         running: dict[int, str] = {}
@@ -81,7 +92,7 @@ class Session:
         for item in items:
             test = getattr(item, "obj", None)
             if usual := getattr(test, PROPERTY, None):
-                setattr(test, PROPERTY, hypothesis.settings(usual, max_examples=EXAMPLES))
+                setattr(test, PROPERTY, hypothesis.settings(usual, max_examples=EXAMPLES, phases=PHASES))
         watch = coverage.Coverage(
             data_file=None, config_file=False, source=[str(ROOT / "layers"), str(ROOT / "functions")]
         )
@@ -92,7 +103,7 @@ class Session:
             watch.switch_context(str(number))
             began_s, self._failed = time.process_time(), False
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            self._seconds[item] = time.process_time() - began_s
+            self._seconds[item] = max(0.001, time.process_time() - began_s)
             if self._failed:
                 print("unsound", item.nodeid, file=self._results)
             else:
@@ -117,6 +128,7 @@ class Session:
                 self._failed = False
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                 if self._failed:
+                    self._kills[item][0] = min(255, self._kills[item][0] + 1)
                     os._exit(FOUND)
         except BaseException:  # noqa: BLE001 - a session that does not even run is found out, too
             os._exit(FOUND)
@@ -126,7 +138,8 @@ class Session:
         if mutant.path == TEMPLATE:
             return self._sound
         found = set[pytest.Item]().union(*(self._tests_of[str(mutant.path), line] for line in mutant.place.lines))
-        return sorted(found, key=lambda item: self._seconds[item])
+        # What has found the most in the least time first, then the quickest.
+        return sorted(found, key=lambda item: (-self._kills[item][0] / self._seconds[item], self._seconds[item]))
 
     def _put(self, mutant: Mutant, functions: Mapping[tuple[str, str], list[FunctionType]]) -> bool:
         plant(mutant)

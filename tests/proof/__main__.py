@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests.proof import mutants, others_run, releases, restores, scenarios, swarm_run
 from tests.proof.explorer import Outcome
 from tests.proof.ledger import run as ledger
+from tests.proof.product import warm
 from tests.proof.releases_breaks import BREAKS
 from tests.proof.releases_peer import Unusable
 from tests.proof.swarm_mutants import PLANTED
@@ -30,7 +31,10 @@ STATES_MAX = 700_000
 # Without --full: nine scenarios in ten have fewer, and the shortest failure of any comes first.
 STATES_BRIEF = 8_000
 # A process that has seen so many places of actors is replaced by a fresh one.
-TASKS_PER_PROCESS = 40
+TASKS_PER_PROCESS = 80
+TASKS_PER_PROCESS_FULL = 40
+# Scenarios that follow each other begin alike: a process that takes them together runs fewer handlers.
+TOGETHER = 20
 SLOWEST_SHOWN = 8
 # Where no terminal shows a bar, a line tells how far it is after so many scenarios.
 LINE_EVERY = 50
@@ -135,7 +139,7 @@ def _explore(console: Console, names: list[str], *, full: bool, previous: releas
     with _progress(console) as progress:
         task = progress.add_task("scenarios", total=len(names))
         explore = partial(explored, states_max=states_max, previous=previous)
-        for report in _in_processes(explore, names):
+        for report in _in_processes(explore, names, TASKS_PER_PROCESS_FULL if full else TASKS_PER_PROCESS):
             reports.append(report)
             progress.advance(task)
             if not console.is_terminal and len(reports) % LINE_EVERY == 0:
@@ -193,13 +197,14 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console)
 
 
-def _in_processes(
-    work: Callable[[str], T], names: list[str], tasks_per_process: int = TASKS_PER_PROCESS
-) -> Iterator[T]:
+def _in_processes(work: Callable[[str], T], names: list[str], tasks_per_process: int) -> Iterator[T]:
+    warm()
     # Forked before the product is imported: a planted bug has to be there first.
     context = multiprocessing.get_context("fork")
-    with context.Pool(os.cpu_count(), maxtasksperchild=tasks_per_process) as pool:
-        yield from pool.imap_unordered(work, names)
+    processes = os.cpu_count() or 1
+    together = max(1, min(TOGETHER, tasks_per_process, len(names) // (4 * processes)))
+    with context.Pool(processes, maxtasksperchild=tasks_per_process // together) as pool:
+        yield from pool.imap_unordered(work, names, together)
 
 
 def explored(name: str, states_max: int = STATES_MAX, previous: releases.Release | None = None) -> Report:

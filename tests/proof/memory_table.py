@@ -82,12 +82,12 @@ class MemoryTable:
     def by_range(self, request: Request) -> list[Typed]:
         """What a query's key condition selects, in the order of its index."""
         condition, values = condition_of(request, "KeyConditionExpression"), request["ExpressionAttributeValues"]
-        keys = INDEXES.get(request.get("IndexName", ""), ())
-        found = [
-            stored.item
-            for stored in self.items.values()
-            if all(key in stored.item for key in keys) and condition(stored.item, values)
-        ]
+        if "IndexName" in request:
+            hash_key, range_key = INDEXES[request["IndexName"]]
+            held = [one.item for one in self.items.values() if hash_key in one.item and range_key in one.item]
+        else:
+            held = [stored.item for (pk, _), stored in self.items.items() if pk == values[":pk"]["S"]]
+        found = [item for item in held if condition(item, values)]
         return sorted(found, key=_order(request), reverse=not request.get("ScanIndexForward", True))
 
 

@@ -155,8 +155,8 @@ MUTANTS = (
     Mutant.of(
         "the bus's refusals are swallowed",
         "bus.events",
-        '            if answer["FailedEntryCount"]:\n',
-        "            if False:\n",
+        'if entry.get("ErrorCode")',
+        "if False",
         "room/create-A+stream",
     ),
     Mutant.of(

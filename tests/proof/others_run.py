@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from tests.proof import mutants, others, others_contained, others_handlers, others_mutants
+from tests.proof.product import warm
 
 T = TypeVar("T")
 
@@ -55,6 +56,7 @@ def _plant(only: str) -> bool:
 
 
 def _in_processes(work: Callable[[str], T], names: list[str]) -> Iterator[T]:
+    warm()
     context = multiprocessing.get_context("fork")
     with context.Pool(os.cpu_count(), maxtasksperchild=1) as pool:
         yield from pool.imap_unordered(work, names)

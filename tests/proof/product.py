@@ -12,13 +12,14 @@ import sys
 import urllib.parse
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 import stripe
+from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ReadTimeoutError
 from requests.structures import CaseInsensitiveDict
 
@@ -42,7 +43,10 @@ FUNCTIONS = (
 )
 # A poll loop of many short pauses is the same loop with a few long ones; a pause may always be longer.
 PAUSE_MIN_MS = 4_000
+VALUES_KNOWN_MAX = 100_000
 _ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "id",
+    "AWS_SECRET_ACCESS_KEY": "secret",
     "AWS_DEFAULT_REGION": "eu-central-1",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
     "POWERTOOLS_METRICS_NAMESPACE": "LineRequests",
@@ -140,6 +144,23 @@ def _count_alarm(*, name: str, value: float, **_: object) -> AbstractContextMana
     return nullcontext()
 
 
+class _Deserializer:
+    """boto3's, but reads an attribute of a stored item once: it never changes."""
+
+    def __init__(self) -> None:
+        self._boto3 = TypeDeserializer()
+        self._known: dict[int, tuple[Any, Any]] = {}
+
+    def deserialize(self, value: Any) -> Any:  # noqa: ANN401 - as boto3 declares it
+        known = self._known.get(id(value))
+        if known is None:
+            if len(self._known) > VALUES_KNOWN_MAX:
+                self._known.clear()
+            # The value is kept, too: nothing else may have its id meanwhile.
+            known = self._known[id(value)] = (value, self._boto3.deserialize(value))
+        return known[1]
+
+
 class _Strands:
     """What intake and reconciler take for a thread pool."""
 
@@ -160,6 +181,21 @@ class _Strands:
 # --- the product --------------------------------------------------------------------------------
 
 
+@cache
+def warm() -> boto3.Session:
+    """Loads what is not the product's and takes long; called before processes are forked, each of them has it."""
+    for module in ("aws_lambda_powertools.metrics", "jwt.algorithms", "pydantic.dataclasses", "pydantic.type_adapter"):
+        importlib.import_module(module)
+    os.environ.update(_ENVIRONMENT)
+    boto3.setup_default_session()
+    session = boto3.DEFAULT_SESSION
+    assert session is not None
+    for service in ("dynamodb", "events", "secretsmanager"):
+        session.events.register(f"creating-client-class.{service}", _give_class)
+        session.client(service)
+    return session
+
+
 class Product:
     """The handlers and the modules behind them, on simulated ground; one for each process.
 
@@ -167,7 +203,7 @@ class Product:
     """
 
     def __init__(self, root: Path = ROOT) -> None:
-        os.environ.update(_ENVIRONMENT)
+        session = warm()
         self._root = root
         sys.path[:0] = [str(root), str(root / "layers")]
         import line_requests.clock
@@ -179,9 +215,6 @@ class Product:
         import line_requests.storage.table
         import line_requests.telemetry
 
-        session = boto3.Session("id", "secret", region_name="eu-central-1")
-        for service in ("dynamodb", "events", "secretsmanager"):
-            session.events.register(f"creating-client-class.{service}", _give_class)
         # Two shards of the index stand for all: what matters is which of them comes first.
         _replace(line_requests.storage.records, "DUE_SHARDS", 2)
         _replace(line_requests.telemetry, "single_metric", _count_alarm)
@@ -191,6 +224,7 @@ class Product:
         # Back-off pauses take no time, so that chance plays no part.
         impatient = partial(line_requests.storage.table.Table, sleep=lambda _: None)
         _replace(line_requests.deployment, "Table", impatient)
+        _replace(line_requests.storage.table, "_deserializer", _Deserializer())
         for module in (line_requests.flows.create, line_requests.flows.event_feed):
             _replace(module, "ThreadPoolExecutor", _Strands)
         _replace(line_requests.domain.ids, "secrets", SimpleNamespace(token_hex=lambda _size: current().draw()))

@@ -310,9 +310,8 @@ _MIRRORED = ("room", "full", "capped", "refusing")
 
 def _worthwhile(beginning: str, pair: tuple[str, str]) -> bool:
     unmakable = all(actor in _NEEDS_LINE.get(beginning, ()) for actor in pair)
-    # If nobody touches the invoice, it is the same as in `waiting`. These two take minutes, and others are like them.
-    long = set(pair) in ({"revise"}, {"switch", "reconcile"})
-    idle = beginning == "touched" and (long or not set(pair) & set(ON_AN_INVOICE))
+    # If nobody touches the invoice, it is the same as in `waiting`.
+    idle = beginning == "touched" and not set(pair) & set(ON_AN_INVOICE)
     if unmakable or idle or (beginning == "refusing" and set(pair) == {"insistent-A"}):
         return False  # nothing to act on; each try of each is a new line
     if beginning == "canceled":

@@ -8,6 +8,8 @@ from collections import Counter
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
 
+from tests.proof.product import warm
+
 if TYPE_CHECKING:
     from tests.proof.swarm import Swarm, Walk
 
@@ -22,6 +24,7 @@ _swarm: "Swarm | None" = None
 def main(walks: int, seed: int) -> bool:
     """So many walks; prints what they came to, and whether nothing is wrong."""
     tasks = [(seed, first, min(first + WALKS_PER_TASK, walks)) for first in range(0, walks, WALKS_PER_TASK)]
+    warm()
     # Forked before the product is imported, as for planted bugs.
     with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
         done = [walk for some in pool.imap(_walked, tasks) for walk in some]

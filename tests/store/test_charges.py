@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from line_requests.domain.model import Status
 from line_requests.domain.prices import Allowance, Counted, Coverage, PendingCharge
 from line_requests.domain.submission import Kind
+from line_requests.storage.due import Due
+from line_requests.storage.records import due_shard
 from tests.decision.examples import ADD_ONS, NOW_MS, PERIOD
 
 if TYPE_CHECKING:
@@ -99,6 +101,8 @@ def test_new_workspace_is_due_when_its_operator_says(world: World) -> None:
     assert world.workspaces.insert("acme", "cus_acme", livemode=False)
     assert world.workspaces.insert("beta", "cus_beta", livemode=False, due_at_ms=NOW_MS)
     assert [world.workspaces.is_due(name, NOW_MS) for name in ("acme", "beta")] == [False, True]
+    assert "subscription" not in world.raw(world.now())
+    assert world.due.page(int(due_shard("beta")), NOW_MS) == ([Due("beta", None)], None)
     assert world.workspaces.lease_quantities("beta", NOW_MS) is not None
 
 

@@ -132,6 +132,8 @@ def test_poll_reads_two_items_in_one_call(world: World) -> None:
     assert snapshot.workspace is None
     assert [operation for operation, _ in world.wire.calls] == ["BatchGetItem"]
     assert len(world.wire.calls[0][1]["RequestItems"][world.table_name]["Keys"]) == 2
+    world.snapshot("acme", line_id=line.id)
+    assert len(world.wire.calls[1][1]["RequestItems"][world.table_name]["Keys"]) == 1
 
 
 def test_each_step_and_each_transition_is_one_write(world: World) -> None:

@@ -12,6 +12,7 @@ from line_requests.clock import CALLS_GRACE_S, limit_calls
 from line_requests.domain.errors import TableUnavailable
 from line_requests.domain.model import ApiKey, Status, VoidReason
 from line_requests.domain.prices import Allowance
+from line_requests.storage import table
 from line_requests.storage.records import workspace_key
 from line_requests.storage.table import (
     CONFLICT_ATTEMPTS,
@@ -22,7 +23,7 @@ from line_requests.storage.table import (
 )
 from tests.decision.examples import ADD_ONS, NOW_MS
 from tests.local.ministack import ROOT
-from tests.support.wire import canceled, refusal
+from tests.support.wire import canceled, next_page, refusal
 from tests.support.world import LIMIT, World, counts, new_line
 
 if TYPE_CHECKING:
@@ -75,7 +76,20 @@ def test_transaction_retries_wait_with_jitter_within_a_bound(world: World) -> No
     assert len(world.slept) == CONFLICT_ATTEMPTS - 1
     assert all(0 <= pause_s <= CONFLICT_WAIT_MAX_S for pause_s in world.slept)
     assert len(set(world.slept)) > CONFLICT_ATTEMPTS // 2
-    assert max(world.slept[:2]) <= 0.04
+
+
+def test_pauses_between_attempts_double_up_to_their_bound(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[19] The longest that chance allows."""
+    monkeypatch.setattr("line_requests.storage.table._RANDOM.uniform", lambda low, high: high - low)
+    workspace = world.workspace()
+    unread = {"Keys": [{"pk": {"S": "W#acme"}, "sk": {"S": "WORKSPACE"}}]}
+    throttled = {"Responses": {}, "UnprocessedKeys": {world.table_name: unread}, "ResponseMetadata": {}}
+    pauses_s = [0.02, 0.04, 0.08, 0.16, 0.32, 0.4, 0.4]
+    world.wire.instead("TransactWriteItems", *[CONFLICT] * 7)
+    assert world.insert(workspace, new_line()) is None
+    world.wire.instead("BatchGetItem", *[throttled] * 7)
+    world.snapshot("acme")
+    assert world.slept == pauses_s * 2
 
 
 @pytest.mark.parametrize("conflict", [CONFLICT, refusal("TransactionInProgressException")])
@@ -108,6 +122,7 @@ def test_transaction_reports_a_failed_condition_beside_a_conflict(world: World) 
         world.table.transact([NOTHING, NOTHING])
     assert lost.value.failed == {0}
     assert list(lost.value.items) == [None, None]
+    assert str(lost.value) == "The conditional transaction failed", "the items may be personal"
     assert world.now() == workspace
 
 
@@ -170,13 +185,21 @@ def test_single_write_raises_after_the_last_conflict(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["ThrottlingException", "InternalServerError", "ProvisionedThroughputExceededException"]
+    ("code", "status"),
+    [
+        ("ThrottlingException", 400),
+        ("InternalServerError", 400),
+        ("ProvisionedThroughputExceededException", 400),
+        ("RequestLimitExceeded", 400),
+        ("ServiceUnavailable", 400),
+        ("Unknown", 500),
+    ],
 )
-def test_failure_that_passes_is_the_tables_own_after_botocores_retries(world: World, code: str) -> None:
+def test_failure_that_passes_is_the_tables_own_after_botocores_retries(world: World, code: str, status: int) -> None:
     """[34] botocore has retried it."""
     workspace = world.workspace()
     world.wire.watch()
-    world.wire.instead("UpdateItem", refusal(code))
+    world.wire.instead("UpdateItem", refusal(code, ResponseMetadata={"HTTPStatusCode": status}))
     with pytest.raises(TableUnavailable, match=code):
         world.workspaces.consume_rate(workspace, LIMIT, NOW_MS)
     assert world.wire.operations == {"UpdateItem": 1}
@@ -187,7 +210,7 @@ def test_single_write_raises_any_other_error_at_once(world: World, code: str) ->
     """[34]"""
     workspace = world.workspace()
     world.wire.watch()
-    world.wire.instead("UpdateItem", refusal(code))
+    world.wire.instead("UpdateItem", refusal(code, ResponseMetadata={"HTTPStatusCode": 499}))
     with pytest.raises(ClientError, match=code):
         world.workspaces.consume_rate(workspace, LIMIT, NOW_MS)
     assert world.wire.operations == {"UpdateItem": 1}
@@ -221,6 +244,7 @@ def test_failed_condition_returns_the_item_it_found(world: World) -> None:
     with pytest.raises(ConditionFailed) as failed:
         world.table.write(taken)
     assert failed.value.item == world.raw(world.now())
+    assert str(failed.value) == "The conditional request failed", "the item may be personal"
     with pytest.raises(ConditionFailed) as absent:
         world.table.write(NOTHING)
     assert absent.value.item is None
@@ -253,10 +277,53 @@ def test_batch_get_splits_more_than_a_hundred_keys(world: World) -> None:
     world.workspace(purchased_phone=Allowance(1))
     line = world.added()
     world.wire.watch()
-    wanted = [("acme", f"{number:024x}") for number in range(249)] + [("acme", line.id)]
+    wanted = [("acme", f"{number:024x}") for number in range(200)] + [("acme", line.id)]
     assert world.lines.get_many(wanted) == [line]
     assert world.wire.operations == {"BatchGetItem": 3}
     assert world.lines.get_many([]) == []
+
+
+def test_every_read_but_the_indexes_is_consistent(world: World) -> None:
+    """[38]"""
+    world.workspace()
+    world.wire.watch()
+    world.now()
+    world.snapshot("acme")
+    world.lines.of_workspace("acme")
+    list(world.workspaces.ids())
+    for operation, call in world.wire.calls:
+        (read,) = call.get("RequestItems", {"": call}).values()
+        assert read["ConsistentRead"] is True, operation
+    world.wire.watch()
+    world.stores.operator.workspace_ids()
+    assert "ConsistentRead" not in world.wire.calls[0][1], "DynamoDB refuses it"
+
+
+def test_scan_reads_both_segments_page_after_page(world: World) -> None:
+    """[53]"""
+    world.workspace()
+    world.wire.watch()
+    world.wire.instead("Scan", next_page({"pk": "W#", "sk": ""}))
+    list(world.workspaces.ids())
+    first, second, third = [call for _, call in world.wire.calls]
+    assert [call["TotalSegments"] for call in (first, second, third)] == [2, 2, 2]
+    assert {first["Segment"], second["Segment"]} == {0, 1}
+    assert (third["Segment"], third["ExclusiveStartKey"]) in [
+        (segment, {"pk": {"S": "W#"}, "sk": {"S": ""}}) for segment in (0, 1)
+    ]
+
+
+def test_missing_index_is_an_error_that_says_what_to_do(world: World) -> None:
+    missing = {"Code": "ValidationException", "Message": "The table does not have the specified index: operator"}
+    world.wire.instead(
+        "Query", refusal("", Error=missing), refusal("AccessDeniedException"), refusal("", Error=missing)
+    )
+    with pytest.raises(table.IndexMissing, match=r"no index operator: deploy this release again"):
+        world.stores.operator.workspace_ids()
+    with pytest.raises(ClientError, match="AccessDenied"):
+        world.stores.operator.workspace_ids()
+    with pytest.raises(ClientError, match="Validation"):
+        world.lines.of_workspace("acme")
 
 
 def test_no_module_uses_a_client_s_exception_classes() -> None:

@@ -72,7 +72,7 @@ def test_payment_url_is_saved_with_the_next_check_and_frees_the_lease(world: Wor
     rested = world.lines.save_payment_url(line, url="https://pay", next_poll_at_ms=NOW_MS + 3, due_at_ms=NOW_MS + 9)
     assert rested == world.line(line)
     assert (rested.payment_url, rested.next_poll_at_ms, rested.due_at_ms) == ("https://pay", NOW_MS + 3, NOW_MS + 9)
-    assert rested.lease_until_ms == 0
+    assert (rested.lease_until_ms, rested.amount_paid) == (0, 0)
     again = world.lines.save_payment_url(line, url=None, next_poll_at_ms=NOW_MS + 4, due_at_ms=NOW_MS + 10)
     assert again is not None
     assert again.payment_url == "https://pay", "a link is never lost"
@@ -114,11 +114,14 @@ def test_part_payment_is_saved_with_the_payment_url(world: World, line: Line) ->
 
 def test_stripe_keys_are_rotated_once(world: World, line: Line) -> None:
     """[33]"""
-    second = world.lines.rotate_stripe_keys(line, NOW_MS + 5)
-    assert second is not None
-    assert (second.stripe_key_version, second.stripe_keyed_at_ms) == (2, NOW_MS + 5)
+    saved = world.lines.save_invoice(line, "in_1")
+    assert saved is not None
+    second = world.lines.rotate_stripe_keys(saved, NOW_MS + 5)
+    assert second == replace(saved, stripe_key_version=2, stripe_keyed_at_ms=NOW_MS + 5)
     assert world.lines.rotate_stripe_keys(line, NOW_MS + 6) is None
     assert world.line(line) == second
+    third = world.lines.rotate_stripe_keys(second, NOW_MS + 7, forget_invoice=True)
+    assert third == replace(second, stripe_key_version=3, stripe_keyed_at_ms=NOW_MS + 7, invoice_id=None)
 
 
 def test_first_void_reason_wins_and_makes_the_line_due(world: World, line: Line) -> None:

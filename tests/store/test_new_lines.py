@@ -40,6 +40,7 @@ def test_included_line_is_inserted_with_its_place_and_its_response(world: World)
     assert (now.lock, now.tat_ms) == (None, NOW_MS + 500)
     assert world.line(line) == line
     record = world.record("k")
+    assert world.snapshot("acme", idempotency_key_hash="k").idempotency_record == record
     assert (record.line_id, record.fingerprint, record.response_body) == (line.id, "print", "{}")
 
 
@@ -187,7 +188,10 @@ def test_insert_moves_an_idle_and_a_busy_rate_window(world: World) -> None:
         workspace = world.now()
         assert workspace.tat_ms == tat_ms
     assert world.insert(workspace, new_line(), limit=LIMIT, now_ms=NOW_MS + 5000) is None
-    assert world.now().tat_ms == NOW_MS + 5500
+    workspace = world.now()
+    assert workspace.tat_ms == NOW_MS + 5500
+    assert world.insert(workspace, new_line(), limit=LIMIT, now_ms=NOW_MS + 5500) is None
+    assert world.now().tat_ms == NOW_MS + 6000
 
 
 def test_insert_does_not_count_a_counted_request_again(world: World) -> None:

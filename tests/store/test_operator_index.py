@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from line_requests.domain.model import Line, Status
+from line_requests.domain.model import Line, PaymentStatus, Status
 from line_requests.domain.prices import Allowance
 from line_requests.domain.submission import Kind
 from line_requests.flows.late import report_late
 from line_requests.operator import commands, listing
 from line_requests.operator.refusal import Refused
 from line_requests.storage import records
+from line_requests.storage.operator_index import Scanned, ScannedLine
 from line_requests.storage.table import Write
 from tests.decision.examples import ADD_ONS, NOW_MS
 from tests.support.world import World, new_line
@@ -46,6 +47,7 @@ def test_entry_follows_each_transition_of_a_paid_line(world: World) -> None:
     assert entry(world, line) == ("awaiting_payment", line.history[-1].at_ms)
     line = world.lines.mark_paid(line, LATER_MS, invoice_id="in_1", url=None)
     assert entry(world, line) is None
+    assert not {"op_status", "since_ms"} & world.raw(line).keys()
     world.lines.set_due(line, LATER_MS + DAY_MS, late=True)
     assert entry(world, line) == ("provisioning", LATER_MS)
     line = world.lines.mark_failed(line, "no number", LATER_MS + 1)
@@ -55,6 +57,7 @@ def test_entry_follows_each_transition_of_a_paid_line(world: World) -> None:
     line = world.lines.mark_failed(line, "no number", LATER_MS + 3)
     line = world.lines.release(line, "released_by_operator", LATER_MS + 4)
     assert entry(world, line) == ("refund_due", LATER_MS + 4)
+    assert line.due_at_ms == LATER_MS + 4, "it may have been refunded already"
 
 
 def test_entry_is_gone_once_a_line_is_active_canceled_or_waived(world: World) -> None:
@@ -76,17 +79,24 @@ def test_payment_after_a_cancel_enters_the_index(world: World) -> None:
     canceled = world.lines.cancel(world.added(Kind.EMAIL, Status.AWAITING_PAYMENT), "canceled", LATER_MS)
     world.lines.flag_refund(canceled, "in_1")
     assert entry(world, canceled) == ("refund_due", LATER_MS)
+    assert stale(world) == []
 
 
 def test_refund_that_stripe_reports_leaves_the_index_and_a_failed_one_returns(world: World) -> None:
     """[55]"""
     world.workspace(email=Allowance(0, cap=9, add_on=ADD_ONS[Kind.EMAIL]))
     line = world.lines.mark_active(world.paid(Kind.EMAIL), LATER_MS)
+    world.wire.watch()
     for refund_due, expected in ((True, ("refund_due", LATER_MS)), (False, None), (True, ("refund_due", LATER_MS))):
         saved = world.lines.save_reversals(line, [], refund_due=refund_due)
         assert saved is not None
         line = saved
         assert entry(world, line) == expected
+    updates = [call.get("UpdateExpression", "") for _, call in world.wire.calls]
+    assert not any(update.endswith("REMOVE ") for update in updates), "DynamoDB refuses an empty clause"
+    world.lines.save_reversals(line, [], refund_due=False)
+    world.lines.set_due(line, LATER_MS)
+    assert entry(world, line) is None, "a line that was read before does not bring its entry back"
 
 
 def test_included_line_is_not_in_the_index(world: World) -> None:
@@ -148,6 +158,13 @@ def test_older_than_is_part_of_the_query(world: World, full: list[Line]) -> None
     assert world.wire.operations == {"Query": 2, "BatchGetItem": 1}
 
 
+def test_entries_are_read_page_after_page_oldest_first(world: World, full: list[Line]) -> None:
+    found = world.stores.operator.entries([Status.FAILED], page=100)
+    assert [one.line_id for one in found] == [line.id for line in full]
+    newest = world.stores.operator.entries([Status.FAILED, Status.ACTIVE], newest=True)
+    assert [one.line_id for one in newest] == [line.id for line in full[::-1]]
+
+
 def test_no_list_and_no_search_reads_the_whole_table(world: World, full: list[Line]) -> None:
     world.wire.watch()
     listing.open_lines(world.stores, listing.Filter(Status.PROVISIONING), now_ms=LATER_MS)
@@ -202,8 +219,32 @@ def test_line_in_provisioning_has_its_entry_only_once_its_provisioner_is_late(wo
     world.workspace(email=Allowance(1))
     line = world.added(Kind.EMAIL)
     assert stale(world) == []
+    world.lines.set_due(line, LATER_MS)
+    assert entry(world, line) is None
     world.lines.set_due(line, LATER_MS, late=True)
     assert stale(world) == []
+    world.stores.operator.repair(line)
+    assert entry(world, line) is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "entries"),
+    [
+        (Status.AWAITING_PAYMENT, {"awaiting_payment"}),
+        (Status.PROVISIONING, {None, "provisioning"}),
+        (Status.ACTIVE, {None}),
+        (Status.FAILED, {"failed"}),
+        (Status.CANCELED, {None}),
+    ],
+)
+def test_only_the_entry_of_the_present_status_is_not_stale(status: Status, entries: set[str | None]) -> None:
+    line = ScannedLine("1", Kind.EMAIL, status, PaymentStatus.PAID, refund_due=False)
+    found = {None, "refund_due", *map(str, Status)}
+    assert {one for one in found if not Scanned("acme", one, line).is_stale} == entries
+    refund = replace(line, refund_due=True)
+    assert {one for one in found if not Scanned("acme", one, refund).is_stale} == {"refund_due"}
+    assert line.awaiting == (status is Status.AWAITING_PAYMENT)
+    assert {one for one in {*found, "workspace"} if not Scanned("acme", one).is_stale} == {"workspace"}
 
 
 def test_repair_leaves_a_line_alone_that_has_moved_on(world: World) -> None:

@@ -43,7 +43,11 @@ def test_pages_are_full_and_newest_first(world: World, number: int, limit: int, 
     """[42]"""
     lines = fill(world, number)
     world.workspace()
+    world.wire.watch()
     pages = walk(world, limit)
+    first, *others = [call for _, call in world.wire.calls]
+    assert "ExclusiveStartKey" not in first
+    assert {call["Limit"] for call in (first, *others)} == {limit + 1}, "one more shows whether there is a next page"
     assert [len(page) for page in pages] == sizes
     assert [line for page in pages for line in page] == lines
 
@@ -55,6 +59,16 @@ def test_pages_of_one_status_have_all_its_lines_and_no_others(world: World) -> N
     assert [len(page) for page in pages] == [3, 3, 2]
     assert [line for page in pages for line in page] == active
     assert walk(world, 3, Status.PROVISIONING) == [[]]
+
+
+def test_last_page_of_a_status_says_so_however_many_other_lines_follow(world: World) -> None:
+    """[42]"""
+    newest = a_line(Kind.EMAIL, Status.ACTIVE, id="e" * 24)
+    fill(world, 260)
+    world.put_lines([newest])
+    world.wire.watch()
+    assert walk(world, 1, Status.ACTIVE) == [[newest]]
+    assert [call["Limit"] for _, call in world.wire.calls] == [250, 250]
 
 
 def test_page_of_a_rare_status_reads_a_bounded_number_of_times(world: World) -> None:

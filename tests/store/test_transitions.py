@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from line_requests.domain.errors import ForbiddenLineType
-from line_requests.domain.model import Change, Line, PaymentStatus, Status, VoidReason
+from line_requests.domain.model import Change, Line, PaymentStatus, Status, Subscription, VoidReason
 from line_requests.domain.prices import Allowance
+from line_requests.domain.reversals import Reversal
 from line_requests.domain.submission import Kind
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
 from line_requests.storage.records import workspace_key
 from line_requests.storage.table import TransactionCanceled, Write
-from tests.decision.examples import ADD_ONS, NOW_MS
+from tests.decision.examples import ADD_ONS, NOW_MS, subscription
 from tests.support.world import counts
 
 if TYPE_CHECKING:
@@ -82,6 +83,10 @@ def test_forgotten_original_leaves_a_provisioning_line_due_for_its_provisioner(w
     world.lines.forget_replaced(paid)
     forgotten = world.line(paid)
     assert (forgotten.replaced_invoice_id, forgotten.due_at_ms) == (None, LATER_MS + REPUBLISH_AFTER_MS)
+    waiting = world.added(status=Status.AWAITING_PAYMENT)
+    again = world.lines.mark_paid(waiting, LATER_MS, invoice_id="in_4", url=None, replaced="in_3")
+    world.lines.forget_replaced(replace(again, replaced_invoice_id="in_1"))
+    assert world.line(again) == again, "another one is to be settled"
 
 
 def test_revision_takes_the_place_of_the_invoice_that_was_read_only(world: World) -> None:
@@ -133,7 +138,9 @@ def test_waive_frees_the_lock_and_keeps_the_unpaid_place(world: World) -> None:
 def test_cancel_frees_the_lock_and_the_place(world: World) -> None:
     """[19][24][41][49]"""
     line = awaiting(world)
+    world.wire.watch()
     canceled = world.lines.cancel(line, "invoice_voided", LATER_MS)
+    assert world.wire.operations == {"TransactWriteItems": 1}
     assert_moved(world, line, canceled, (Status.CANCELED, PaymentStatus.CANCELED), "invoice_voided")
     assert canceled.due_at_ms is None
     now = world.now()
@@ -197,6 +204,16 @@ def test_cancel_keeps_an_idempotency_record_answered_meanwhile(world: World) -> 
     assert world.counts()[0] == counts()
 
 
+def test_cancel_changes_nothing_when_its_key_is_answered_and_the_void_reason_changes_meanwhile(world: World) -> None:
+    """[29][39]"""
+    line = awaiting(world, idempotency_key_hash="k")
+    world.wire.before("TransactWriteItems", lambda: world.lines.freeze_response(line, "{}"))
+    world.wire.before("GetItem", lambda: None)
+    world.wire.before("GetItem", lambda: world.lines.record_void_reason(line, VoidReason.INCLUDED, NOW_MS))
+    kept = world.lines.cancel(line, "canceled", LATER_MS)
+    assert (kept, kept.awaiting, kept.void_reason) == (world.line(line), True, VoidReason.INCLUDED)
+
+
 def test_cancel_keeps_another_line_s_idempotency_record(world: World) -> None:
     """[32]"""
     first = awaiting(world, idempotency_key_hash="k")
@@ -212,10 +229,10 @@ def test_cancel_keeps_another_line_s_idempotency_record(world: World) -> None:
 def test_mark_active_ends_the_reconciler_s_checks(world: World) -> None:
     """[48][49]"""
     world.workspace()
-    line = world.added()
+    line = world.added(due_at_ms=NOW_MS)
     active = world.lines.mark_active(line, LATER_MS)
     assert_moved(world, line, active, (Status.ACTIVE, PaymentStatus.NOT_REQUIRED), "provisioned")
-    assert active.due_at_ms is None
+    assert not {"due_at", "due_shard"} & world.raw(active).keys()
     assert world.counts()[0] == counts(purchased_phone=1)
 
 
@@ -275,11 +292,15 @@ def test_retry_of_a_paid_line_raises_at_the_cap(world: World) -> None:
         world.lines.retry(world.now(), failed, "operator", LATER_MS)
 
 
-def test_retry_raises_without_the_current_active_subscription(world: World) -> None:
+@pytest.mark.parametrize("paid", [True, False])
+@pytest.mark.parametrize("lost", [None, subscription("past_due")])
+def test_retry_raises_without_the_current_active_subscription(
+    world: World, lost: Subscription | None, *, paid: bool
+) -> None:
     """[17][49]"""
-    seen = world.workspace()
-    failed = world.lines.mark_failed(world.added(), "no numbers left", NOW_MS)
-    assert world.workspaces.save_subscription(world.now(), None, NOW_MS) is not None
+    seen = world.workspace(purchased_phone=Allowance(0 if paid else 1, add_on=EXTRA))
+    failed = world.lines.mark_failed(world.paid() if paid else world.added(), "no numbers left", NOW_MS)
+    assert world.workspaces.save_subscription(world.now(), lost, NOW_MS) is not None
     for workspace in (seen, world.now()):
         with pytest.raises(ForbiddenLineType):
             world.lines.retry(workspace, failed, "operator", LATER_MS)
@@ -295,6 +316,7 @@ def test_release_frees_the_place_of_an_active_line_once(world: World, status: St
     line = world.lines.mark_active(line, NOW_MS) if status is Status.ACTIVE else fail(line, "failed", NOW_MS)
     released = world.lines.release(line, "operator", LATER_MS)
     assert_moved(world, line, released, (Status.CANCELED, PaymentStatus.NOT_REQUIRED), "operator")
+    assert (released.due_at_ms, released.refund_due) == (None, False)
     assert world.counts() == (counts(), counts())
     assert_unmoved(world, lambda: world.lines.release(line, "operator", LATER_MS))
     assert world.counts()[0] == counts(), "a place is given back once"
@@ -315,6 +337,15 @@ def test_refund_is_flagged_once_on_a_canceled_line(world: World) -> None:
     assert (flagged.status, flagged.refund_due, flagged.invoice_id) == (Status.CANCELED, True, "in_1")
 
 
+def test_late_payment_of_the_own_invoice_of_a_canceled_line_is_flagged(world: World) -> None:
+    """[44]"""
+    line = world.lines.save_invoice(awaiting(world), "in_1")
+    assert line is not None
+    canceled = world.lines.cancel(line, "canceled", NOW_MS)
+    world.lines.flag_refund(canceled, "in_1")
+    assert world.line(line) == replace(canceled, refund_due=True)
+
+
 def test_refund_of_a_second_payment_is_flagged_and_keeps_the_paid_lines_invoice(world: World) -> None:
     """[56] Never of its own invoice."""
     paid = world.lines.mark_paid(awaiting(world), LATER_MS, invoice_id="in_2", url=None)
@@ -333,6 +364,29 @@ def test_refund_is_not_flagged_on_a_released_paid_line(world: World) -> None:
     assert not released.refundable
     world.lines.flag_refund(released, "in_1")
     assert world.line(released).refund_due is False
+
+
+@pytest.mark.parametrize("invoice_id", [None, "in_1"])
+def test_reversals_are_saved_on_the_line_as_it_was_read_only(world: World, invoice_id: str | None) -> None:
+    """[55]"""
+    world.workspace()
+    line = world.added(invoice_id=invoice_id)
+    first = Reversal(LATER_MS, "re_1", "refund_pending", 900, "usd")
+    saved = world.lines.save_reversals(line, [first], refund_due=True)
+    assert saved == replace(line, reversals=(first,), refund_due=True) == world.line(line)
+    stale = [
+        line,
+        *(replace(saved, reversals=other) for other in ((), (first, first))),
+        replace(saved, refund_due=False),
+        replace(saved, invoice_id="in_2"),
+        replace(saved, invoice_id=None if invoice_id else "in_1"),
+        replace(saved, history=saved.history * 2),
+    ]
+    assert [world.lines.save_reversals(one, [], refund_due=False) for one in stale] == [None] * len(stale)
+    assert world.line(line) == saved
+    second = replace(first, cause="refund_succeeded")
+    settled = world.lines.save_reversals(saved, [second], refund_due=False)
+    assert settled == replace(saved, reversals=(first, second), refund_due=False) == world.line(line)
 
 
 def test_set_due_changes_nothing_once_the_line_moved_on(world: World) -> None:

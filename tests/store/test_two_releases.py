@@ -101,7 +101,8 @@ def test_unknown_kinds_of_a_workspace_are_ignored_and_kept(world: World) -> None
     change(
         world,
         workspace_key("acme"),
-        "SET #held.#fax = :two, #subscription.#allowances.#fax = :fax, #lock_kind = :kind, #colour = :blue",
+        "SET #held.#fax = :two, #unpaid.#fax = :two, #charged.#fax = :two, #subscription.#allowances.#fax = :fax,"
+        " #lock_kind = :kind, #colour = :blue",
         two=2,
         fax={"included": 3},
         kind="fax",
@@ -115,7 +116,12 @@ def test_unknown_kinds_of_a_workspace_are_ignored_and_kept(world: World) -> None
 def test_unknown_kinds_of_earlier_limits_are_ignored(world: World) -> None:
     """[54]"""
     world.workspace(email=Allowance(1))
+    world.wire.watch()
+    world.subscribe("acme", email=Allowance(1))
     limited = world.subscribe("acme", "past_due")
+    updates = [call.get("UpdateExpression", "") for _, call in world.wire.calls]
+    assert not any(update.endswith("REMOVE ") for update in updates), "DynamoDB refuses an empty clause"
+    assert all(update.count("#excess_basis") <= 1 for update in updates), "and one attribute in two clauses"
     change(world, workspace_key("acme"), "SET #excess_basis.#allowances.#fax = :fax", fax={"included": 3})
     assert world.now() == limited
 
@@ -156,6 +162,14 @@ def test_pages_go_on_behind_lines_of_a_newer_release(world: World, lines: list[L
         if before is None:
             break
     assert (found, before) == ([lines[1].id], None)
+
+
+def test_scan_goes_on_behind_lines_of_a_newer_release(
+    world: World, lines: list[Line], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """[53]"""
+    assert [found.line.id for found in world.stores.operator.scan() if found.line] == [lines[1].id]
+    assert alarms(capsys) == 2
 
 
 def test_single_line_of_a_newer_release_is_an_error_of_its_own(world: World, lines: list[Line]) -> None:

@@ -16,6 +16,7 @@ from line_requests.storage.plans import PLANS_MAX
 from line_requests.storage.table import ConditionFailed
 from line_requests.storage.workspaces import QUANTITIES_LEASE_MS
 from tests.decision.examples import ADD_ONS, NOW_MS, subscription
+from tests.support.wire import next_page
 from tests.support.world import World, counts, new_line
 
 FOR_SALE = Allowance(0, add_on=ADD_ONS[Kind.EMAIL])
@@ -100,10 +101,11 @@ def test_plans_are_replaced_and_removed_in_one_transaction(world: World) -> None
 
 
 def test_plans_of_a_full_transaction_are_all_read(world: World) -> None:
-    """[17]"""
+    """[17] Page after page."""
+    world.wire.instead("Query", next_page({"pk": "PLAN", "sk": "PLAN#"}))
     plans = [Plan(f"plan-{number:03}", (f"price_{number}",), {Kind.EMAIL: FOR_SALE}) for number in range(PLANS_MAX)]
     world.plans.save(plans)
-    assert world.plans.all() == plans
+    assert (len(plans), world.plans.all()) == (100, plans), "what DynamoDB takes"
 
 
 # --- what is due --------------------------------------------------------------------------------------
@@ -140,6 +142,17 @@ def test_line_of_which_nothing_is_due_any_more_leaves_the_due_index(world: World
     world.lines.set_due(line, None)
     assert due(world, NOW_MS) == []
     assert world.line(line).due_at_ms is None
+
+
+def test_lines_until_a_moment_are_those_of_every_shard_and_page(world: World) -> None:
+    """[47]"""
+    lines = [new_line(status=Status.AWAITING_PAYMENT, due_at_ms=NOW_MS + number) for number in range(12)]
+    world.put_lines(lines)
+    world.workspaces.insert("acme", "cus_1", livemode=False, due_at_ms=NOW_MS)
+    world.wire.watch()
+    world.wire.instead("Query", next_page({"pk": "W#", "sk": "LINE#", "due_shard": "0", "due_at": 0}))
+    assert set(world.due.lines_until(NOW_MS + 9)) == {("acme", line.id) for line in lines[:10]}
+    assert world.wire.operations == {"Query": 5}
 
 
 def test_due_index_starts_with_the_longest_overdue(world: World) -> None:
@@ -192,7 +205,7 @@ def test_abandoned_quantities_stay_due(world: World) -> None:
     leased = world.workspaces.lease_quantities("acme", NOW_MS)
     assert leased is not None
     world.workspaces.abandon_quantities(leased)
-    assert world.raw(workspace)["due_at"] <= NOW_MS
+    assert (world.raw(workspace)["due_at"], world.raw(workspace)["due_shard"]) == (0, records.due_shard("acme"))
     assert world.workspaces.lease_quantities("acme", NOW_MS) is not None
 
 

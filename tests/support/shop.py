@@ -46,6 +46,7 @@ class WaitingClock(Clock):
 
     def sleep(self, seconds: float) -> None:
         self.waited_s.append(seconds)
+        assert len(self.waited_s) < 999, "it waits without an end"
 
 
 def clock(budget_s: float = BUDGET_S, *, later_ms: int = 0) -> Clock:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.awsrequest import AWSResponse
 
+from line_requests.storage.table import marshal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -75,3 +77,8 @@ def refusal(code: str, **fields: object) -> Json:
 def canceled(*codes: str) -> Json:
     """A transaction that was canceled for these reasons, in the order of its writes."""
     return refusal("TransactionCanceledException", CancellationReasons=[{"Code": code} for code in codes])
+
+
+def next_page(start: Json) -> Json:
+    """A page of a query or a scan without items, after which another one starts."""
+    return {"Items": [], "LastEvaluatedKey": marshal(start), "ResponseMetadata": {}}

@@ -43,7 +43,7 @@ def read_cursor(text: str | None, workspace_id: str) -> str | None:
     if text is None:
         return None
     try:
-        decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
+        decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_").decode()
     except ValueError:
         decoded = ""
     owner, _, before = decoded.partition("/")

@@ -17,9 +17,8 @@ LINES_IN_USE_MAX = 1000
 
 def get(deployment: Deployment, request: Request) -> Response:
     """One read; Stripe is asked only about a line that awaits payment."""
-    line = open_line(deployment, request)
-    current = _poll(deployment, line, Clock.at_event(request.at_ms, BUDGET_S)) if line.awaiting else line
-    return responses.line_status(current, deployment.settings.window_ms)
+    line = _poll(deployment, open_line(deployment, request), Clock.at_event(request.at_ms, BUDGET_S))
+    return responses.line_status(line, deployment.settings.window_ms)
 
 
 def _poll(deployment: Deployment, line: Line, clock: Clock) -> Line:

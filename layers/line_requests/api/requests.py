@@ -29,7 +29,7 @@ def read_submission(document: Mapping[str, Any]) -> Submission:
     try:
         return Submission.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = error.errors()[0]
         text = str(first["ctx"]["error"])
         # Every such text begins with the field's name.
         raise Invalid(text, text.partition(" ")[0]) from None

@@ -12,5 +12,5 @@ def require_deleted_customer(client: stripe.StripeClient, customer: str, refusal
     A deleted customer's objects are gone with it. An unknown customer means that our API key is wrong.
     """
     found = or_none(lambda: client.v1.customers.retrieve(customer))
-    if found is None or not getattr(found, "deleted", False):
+    if not getattr(found, "deleted", False):
         raise BillingMisconfigured(str(refusal)) from refusal

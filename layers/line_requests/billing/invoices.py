@@ -66,9 +66,8 @@ class Invoices:
             "description": charge.description,
             "period": {"start": charge.period.start_s, "end": charge.period.end_s},
             "metadata": {"workspace_id": line.workspace_id, "line_id": line.id},
+            "tax_rates": list(charge.tax_rates),
         }
-        if charge.tax_rates:
-            params["tax_rates"] = list(charge.tax_rates)
         with stripe_errors():
             self._client.v1.invoice_items.create(params, _stripe_key(line, "item"))
 

@@ -43,8 +43,8 @@ class StripeSubscription:
     status: str
     created_s: int
     items: Mapping[str, StripeItem]
-    currency: str = ""
-    anchor_s: int = 0
+    currency: str
+    anchor_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,7 @@ class Subscriptions:
             "limit": PAGE,
         }
         try:
-            with stripe_errors():
-                listed = list(self._client.v1.subscriptions.list(params).auto_paging_iter())
-                return [self._subscription(subscription) for subscription in listed]
+            return [self._subscription(one) for one in list_all(self._client, "/v1/subscriptions", params)]
         except BillingRefused as refusal:
             require_deleted_customer(self._client, customer, refusal)
             return []
@@ -83,27 +81,21 @@ class Subscriptions:
         """Every subscription of the account that is not canceled, a page a call; for operators only."""
         # Without a status: https://docs.stripe.com/api/subscriptions/list
         params: stripe.params.SubscriptionListParams = {"limit": PAGE}
-        with stripe_errors():
-            for subscription in self._client.v1.subscriptions.list(params).auto_paging_iter():
-                yield self._subscription(subscription)
+        yield from map(self._subscription, list_all(self._client, "/v1/subscriptions", params))
 
-    def _subscription(self, subscription: stripe.Subscription) -> StripeSubscription:
-        # Subscript access: a StripeObject's attribute `items` would be a method of dict.
-        embedded: Any = subscription["items"]
-        items: Iterable[Any] = embedded.data
-        if embedded.has_more:
-            params: stripe.params.SubscriptionItemListParams = {
-                "subscription": subscription.id,
-                "limit": PAGE,
-            }
-            items = self._client.v1.subscription_items.list(params).auto_paging_iter()
+    def _subscription(self, subscription: Mapping[str, Any]) -> StripeSubscription:
+        embedded = subscription["items"]
+        items: Iterable[Mapping[str, Any]] = embedded["data"]
+        if embedded["has_more"]:
+            params: stripe.params.SubscriptionItemListParams = {"subscription": subscription["id"], "limit": PAGE}
+            items = list_all(self._client, "/v1/subscription_items", params)
         return StripeSubscription(
-            id=subscription.id,
-            status=subscription.status,
-            created_s=subscription.created,
-            currency=subscription.currency,
-            anchor_s=subscription.billing_cycle_anchor,
-            items=dict(_item(item.to_dict()) for item in items),
+            id=subscription["id"],
+            status=subscription["status"],
+            created_s=subscription["created"],
+            currency=subscription["currency"],
+            anchor_s=subscription["billing_cycle_anchor"],
+            items=dict(map(_item, items)),
         )
 
     def set_quantity(self, subscription_id: str, price: str, item: StripeItem | None, quantity: int) -> None:
@@ -161,9 +153,8 @@ class Subscriptions:
             "description": f"{len(charge.from_s)} {charge.kind.words} line{'s' if len(charge.from_s) > 1 else ''}",
             "period": {"start": charge.period.start_s, "end": charge.period.end_s},
             "metadata": _charge_metadata(workspace, charge),
+            "tax_rates": list(charge.tax_rates),
         }
-        if charge.tax_rates:
-            params["tax_rates"] = list(charge.tax_rates)
         with stripe_errors():
             self._client.v1.invoice_items.create(params, {"idempotency_key": f"{workspace.id}:charge:{charge.number}"})
 

@@ -120,12 +120,9 @@ class Bus:
         refused: list[Any] = []
         for start, end in _batches([len(entry["Detail"].encode()) for entry in entries]):
             answer = self._client.put_events(Entries=entries[start:end])  # type: ignore[arg-type] # plain dictionaries of the entry's shape
-            if answer["FailedEntryCount"]:
-                refused += [
-                    subjects[start + position]
-                    for position, entry in enumerate(answer["Entries"])
-                    if entry.get("ErrorCode")
-                ]
+            refused += [
+                subjects[start + position] for position, entry in enumerate(answer["Entries"]) if entry.get("ErrorCode")
+            ]
         return refused
 
 

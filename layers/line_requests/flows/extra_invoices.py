@@ -28,11 +28,10 @@ class ExtraInvoices:
         """What the payment of an invoice leaves to do for a line that is promoted or settled by now."""
         if decision.refund_owed(line, paid):
             return self._reversals.flag(clock, line, paid)
-        if line.replaced_invoice_id is not None:
-            try:
-                self.void_replaced(clock, line)
-            except BillingUnavailable as trouble:
-                logger.warning("left for the reconciler", extra={"line_id": line.id, "reason": str(trouble)})
+        try:
+            self.void_replaced(clock, line)
+        except BillingUnavailable as trouble:
+            logger.warning("left for the reconciler", extra={"line_id": line.id, "reason": str(trouble)})
         return line
 
     def void_replaced(self, clock: Clock, line: Line) -> None:
@@ -43,9 +42,7 @@ class ExtraInvoices:
         if line.replaced_invoice_id is None:
             return
         invoices = self._connect(clock).invoices
-        original = invoices.retrieve(line.replaced_invoice_id)
-        if original.status in {"draft", "open", "uncollectible"}:
-            original = invoices.void_or_delete(original)
+        original = invoices.void_or_delete(invoices.retrieve(line.replaced_invoice_id))
         if original.status in {"void", "gone", "paid"}:
             if original.status == "gone":
                 invoices.delete_pending_items(line)

@@ -107,7 +107,7 @@ class Invoicing:
                 # An earlier call may have created it, and its answer was lost.
                 earlier = self._invoices.find_by_metadata(line)
                 line, invoice = self.save_invoice_id(line, earlier) if earlier is not None else (line, None)
-            if invoice is None or line.invoice_id is None:
+            if invoice is None:
                 return line, DELETED
         return line, self._invoices.void_or_delete(invoice)
 

@@ -69,7 +69,7 @@ class Lifecycle:
 
     def finalize_new(self, clock: Clock, line: Line) -> Line:
         """Builds the invoice of a line that the caller has just written with its lease; raises as `advance`."""
-        return self._pass(clock, line, new=True)
+        return self._pass(clock, line)
 
     def apply(self, clock: Clock, line: Line, invoice: Invoice, workspace: Workspace | None = None) -> Line:
         """Without a lease: writes what an invoice that was just fetched settles, else returns the line as it is.
@@ -92,8 +92,8 @@ class Lifecycle:
             self.connect(clock).invoices.delete_pending_items(line)
         settled = self._settle(clock, line, invoice, move)
         # A reason that was stored meanwhile changes what a void invoice means; it is stored once.
-        again = settled.awaiting and settled.void_reason is not line.void_reason
-        return self.apply(clock, settled, invoice, workspace) if again else settled
+        changed = settled.void_reason is not line.void_reason
+        return self.apply(clock, settled, invoice, workspace) if changed else settled
 
     def apply_then_advance(
         self, clock: Clock, line: Line, invoice: Invoice, workspace: Workspace | None = None
@@ -146,15 +146,12 @@ class Lifecycle:
 
     # --- one leased pass ------------------------------------------------------------------------
 
-    def _pass(self, clock: Clock, line: Line, *, new: bool = False, throttled: bool = False) -> Line:
-        """Takes every step within the lease; gives the lease back when Stripe fails.
-
-        `new`: nothing can have happened at Stripe yet, so nothing is read first.
-        """
+    def _pass(self, clock: Clock, line: Line, *, throttled: bool = False) -> Line:
+        """Takes every step within the lease; gives the lease back when Stripe fails."""
         limit = clock.limited((line.lease_until_ms - clock.now_ms()) / 1000 - leases.LEASE_MARGIN_S)
         try:
             billing = self.connect(limit)
-            invoice = None if new else self._read(clock, line, billing)
+            invoice = self._read(clock, line, billing)
             return self._take_steps(clock, line, invoice, Invoicing(self._lines, billing, limit))
         except BillingUnavailable as trouble:
             trouble.line_id = line.id

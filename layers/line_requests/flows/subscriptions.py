@@ -81,10 +81,9 @@ def select(subscriptions: Sequence[StripeSubscription], plans: Sequence[Plan]) -
     """The subscription that counts: active on a known plan, else any active one, else the newest on a known plan."""
     by_price = _plans_by_price(plans)
 
-    def rank(subscription: StripeSubscription) -> tuple[bool, bool, bool, int, str]:
+    def rank(subscription: StripeSubscription) -> tuple[bool, bool, int, str]:
         known = bool(_base_prices(subscription, by_price))
-        active = subscription.status in ACTIVE
-        return known and active, active, known, subscription.created_s, subscription.id
+        return subscription.status in ACTIVE, known, subscription.created_s, subscription.id
 
     best = max(subscriptions, key=rank, default=None)
     if best is None:

@@ -69,10 +69,9 @@ class Transitions(Marks):
         None when the reason to void changed meanwhile, which decides when the line is due, or when the invoice did.
         """
         update = "SET #lease_until_ms = :free, #next_poll_at_ms = :next, #due_at = :due, #due_shard = :shard"
-        values: Item = {"free": 0, "next": next_poll_at_ms, "invoice": line.invoice_id} | due_values(line, due_at_ms)
-        if amount_paid != line.amount_paid:
-            update += ", #amount_paid = :paid"
-            values["paid"] = amount_paid
+        update += ", #amount_paid = :paid"
+        values: Item = {"free": 0, "next": next_poll_at_ms, "paid": amount_paid, "invoice": line.invoice_id}
+        values |= due_values(line, due_at_ms)
         if url is not None:
             update += ", #payment_url = :url"
             values["url"] = url
@@ -205,8 +204,9 @@ class Transitions(Marks):
         due_at_ms: int | None = None,
     ) -> Line:
         """Moves a line to its next state, once; returns the line as stored, moved by this call or by another."""
-        line = replace(line, **attributes) if attributes else line
-        stored = records.line_item(line) if attributes else {}
+        attributes = attributes or {}
+        line = replace(line, **attributes)
+        stored = records.line_item(line)
         if change.status is Status.PROVISIONING:
             due_at_ms = change.at_ms + REPUBLISH_AFTER_MS
         if line.replaced_invoice_id is not None:
@@ -221,8 +221,8 @@ class Transitions(Marks):
             "sequence": line.sequence,
         }
         sets = ["#status = :status", "#payment_status = :payment_status", "#history = list_append(#history, :change)"]
-        sets += [f"#{name} = :{name}" for name in attributes or {}]
-        values |= {name: stored[name] for name in attributes or {}}
+        sets += [f"#{name} = :{name}" for name in attributes]
+        values |= {name: stored[name] for name in attributes}
         entry_sets, entry_removes, entry = entry_update(moved)
         sets += entry_sets
         values |= entry

@@ -161,7 +161,7 @@ class Table:
         return found
 
     def write(self, write: Write) -> Item:
-        """One conditional write; returns the item after an update, else what was sent.
+        """One conditional write; returns the item after an update, else nothing.
 
         Raises ConditionFailed.
         """
@@ -181,7 +181,7 @@ class Table:
                 if code != "TransactionConflictException":
                     raise
             else:
-                return unmarshal(answer["Attributes"]) if operation == "Update" else write.put or {}
+                return unmarshal(answer.get("Attributes", {}))
         raise AssertionError("unreachable: _attempts ends by raising")
 
     def transact(self, writes: Sequence[Write]) -> None:
@@ -200,7 +200,7 @@ class Table:
             except ClientError as error:
                 # By code: botocore builds a client's exception classes lazily, in two threads twice.
                 reasons: Any = error.response.get("CancellationReasons", [])
-                codes = [reason.get("Code", "None") for reason in reasons]
+                codes = [reason.get("Code") for reason in reasons]
                 failed = frozenset(i for i, code in enumerate(codes) if code == "ConditionalCheckFailed")
                 if failed:
                     items = [unmarshal(reason["Item"]) if "Item" in reason else None for reason in reasons]

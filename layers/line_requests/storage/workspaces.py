@@ -104,7 +104,7 @@ class Workspaces:
     def is_due(self, workspace_id: str, now_ms: int) -> bool:
         """Whether the reconciler has to look at it by now."""
         item = self._table.get(records.workspace_key(workspace_id))
-        return item is not None and item.get("due_at", now_ms + 1) <= now_ms
+        return item is not None and "due_at" in item and item["due_at"] <= now_ms
 
     def all(self) -> Iterator[Workspace]:
         """Every workspace; for operators only, it reads the whole table."""
@@ -175,9 +175,10 @@ class Workspaces:
         while True:
             limit.check(tat_ms, now_ms)
             update, condition, values = capacity.rate_update(tat_ms, limit, now_ms)
-            write = Write(
-                records.workspace_key(workspace.id), update=f"SET {update}", condition=condition, values=values
-            )
+            # A workspace may have been deleted meanwhile; an update must not create a part of it.
+            condition = f"attribute_exists(#pk) AND {condition}"
+            key = records.workspace_key(workspace.id)
+            write = Write(key, update=f"SET {update}", condition=condition, values=values)
             try:
                 self._table.write(write)
             except ConditionFailed as failure:
@@ -248,9 +249,9 @@ class Workspaces:
         """Ends the lease and keeps the workspace due, even if a faster writer finished."""
         values = {"shard": records.due_shard(workspace.id), "overdue": 0}
         update = "SET #due_shard = :shard, #due_at = :overdue REMOVE #quantities_lease_until_ms"
-        return self._update(workspace.id, update, values) or workspace
+        return self._update(workspace.id, update, values, "attribute_exists(#pk)") or workspace
 
-    def _update(self, workspace_id: str, update: str, values: Item, condition: str | None = None) -> Workspace | None:
+    def _update(self, workspace_id: str, update: str, values: Item, condition: str) -> Workspace | None:
         """The workspace after the update; None when the condition does not hold."""
         write = Write(records.workspace_key(workspace_id), update=update, condition=condition, values=values)
         with suppress(ConditionFailed):

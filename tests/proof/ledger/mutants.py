@@ -24,8 +24,8 @@ MUTANTS = (
     _bug(
         "what is owed in the middle of a period is not charged",
         "domain.money",
-        "    if short <= 0:\n",
-        "    if True:\n",
+        "period_end_s, now_s)) if short > 0 else None",
+        "period_end_s, now_s)) if False else None",
     ),
     _bug(
         "a decrease is forgiven, and charged again when it goes back up",
@@ -117,14 +117,14 @@ MUTANTS = (
     _bug(
         "the gap before a late payment is charged",
         "domain.money",
-        "if now_s < c.until_s < period_end_s",
-        "if c.until_s < period_end_s",
+        "if now_s < c.until_s < until_s",
+        "if c.until_s < until_s",
     ),
     _bug(
         "a place that is charged for part of the period is charged from now",
         "domain.money",
-        "tuple((partly + [now_s] * short)[:short])",
-        "(now_s,) * short",
+        "tuple((partly + [now_s] * places)[:places])",
+        "(now_s,) * places",
     ),
     _bug(
         "a first charge covers nothing",

@@ -1,5 +1,6 @@
 """Runs histories in all processors, and the ledger's planted bugs."""
 
+import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tests.proof.ledger.mutants import MUTANTS
 from tests.proof.mutants import plant
+from tests.proof.product import warm
 
 if TYPE_CHECKING:
     from tests.proof.ledger.histories import Report
@@ -26,6 +28,7 @@ def lived(seed: int) -> "Report":
     from tests.proof.ledger import histories
     from tests.proof.product import Product
 
+    gc.set_threshold(200_000, 50, 1_000)
     global _product  # noqa: PLW0603 - made once per process, for it replaces parts of the modules
     _product = _product or Product()
     return histories.lived(_product, seed)
@@ -69,6 +72,7 @@ def plant_all() -> bool:
 
 
 def _in_processes(work: Callable[[U], T], subjects: Iterable[U], tasks_per_process: int | None) -> Iterator[T]:
+    warm()
     # Forked before the product is imported: a planted bug has to be there first.
     with multiprocessing.get_context("fork").Pool(os.cpu_count(), maxtasksperchild=tasks_per_process) as pool:
         yield from pool.imap_unordered(work, subjects)

@@ -13,7 +13,7 @@ from tests.proof.memory_billing import period_of
 from tests.proof.memory_stripe import MemoryStripe
 from tests.proof.product import Product
 from tests.proof.runs import Alone
-from tests.proof.world import Crash, Pause, Result, Step, Stripe, World
+from tests.proof.world import Crash, DynamoDb, Pause, Result, Step, Stripe, World
 
 # A crash keeps the quantities' lease for two minutes.
 RETRY_S = 130
@@ -48,9 +48,12 @@ class _Run(Alone):
         if fault is not None:
             self.faults += 1
             world, result = fault(world)
-        elif isinstance(step, Stripe):  # without its memory, which would tell accounts apart by all that they hold
+        elif isinstance(step, DynamoDb):  # steps' memories and the stream would need to tell apart all that is stored
+            table, result = world.table.call(step.operation, step.request)
+            world = world if table is world.table else replace(world, table=table)
+        elif isinstance(step, Stripe):
             account, result = world.stripe.call(step.method, step.path, step.params, step.key, world.now_ms // 1000)
-            world = replace(world, stripe=account)
+            world = world if account is world.stripe else replace(world, stripe=account)
         else:
             world, result = step.apply(world.after(step.ms) if isinstance(step, Pause) else world)
         self.worlds = [world]
@@ -85,7 +88,7 @@ class Workspace:
         self._silent = silent
         """Whether Stripe has no event for what time does to a subscription."""
         self._calls = 0
-        self._items: object = None
+        self._items = self.world.table.items
 
     @property
     def now_s(self) -> int:
@@ -149,7 +152,7 @@ class Workspace:
     def reconcile(self) -> bool:
         """Runs the reconciler until nothing is due; whether it came to that."""
         for _ in range(PASSES):
-            before = self._progress()
+            before = self.world
             answer = self.call("reconciler", {"time": stage.at(self.world.now_ms)})
             failed = answer is None or answer["failed"]
             if not failed and not self.due_s() <= self.now_s:
@@ -173,10 +176,11 @@ class Workspace:
 
     def _observe(self) -> None:
         """Since when lines are what they are, and whether the product knows the subscription as it is."""
-        if self.world.table.items is self._items:
+        before, self._items = self._items, self.world.table.items
+        if before is self._items:
             return
-        self._items = self.world.table.items
-        for item in stage.lines(self.world):
+        changed = [stored.item for key, stored in self._items.items() if before.get(key) is not stored]
+        for item in (one for one in changed if "submission" in one):
             status = item["status"]["S"]
             kind = "email" if item["submission"]["M"]["channel_type"]["S"] == "email" else "purchased_phone"
             line = self.history.lines.setdefault(stage.id_of(item), history.Line(kind, self.now_s))
@@ -189,38 +193,20 @@ class Workspace:
 
     def _knows(self) -> bool:
         """Whether the stored snapshot is the subscription as it is at Stripe."""
-        stored = self._item().get("subscription", {}).get("M")
+        stored = _item(self.world).get("subscription", {}).get("M")
         if stored is None or not self.history.states:
             return False
         state, plan = self.history.states[-1], stored.get("plan", {}).get("S")
         known = stored["id"]["S"], stored["status"]["S"], int(stored["period"]["M"]["end_s"]["N"])
         return known == (state.subscription, state.status, state.period[1]) and plans.PLANS.get(plan) == state.plan
 
-    def _item(self) -> Any:  # noqa: ANN401 - a stored item
-        return self.world.table.items[f"W#{stage.WORKSPACE}", "WORKSPACE"].item
-
-    def _reached(self, before: Progress) -> history.Reconcile:
+    def _reached(self, world: World) -> history.Reconcile:
         """A reconcile that failed: the kinds that it began to charge, and the prices whose quantity it set."""
-        after = self._progress()
+        before, after = _progress(world), _progress(self.world)
         charged = {kind for number, kind in after.charges.items() if number not in before.charges}
         changed = {price for price, _ in before.quantities.items() ^ after.quantities.items()}
         counted = before.counted != after.counted
         return history.Reconcile(self.now_s, frozenset(charged), frozenset(changed), counted)
-
-    def _progress(self) -> Progress:
-        account = self.world.stripe
-        quantities = {
-            item["price"]["id"]: item["quantity"]
-            for subscription in account.subscriptions.values()
-            if subscription["status"] != "canceled"
-            for item in subscription["items"]["data"]
-        }
-        charges = {charge.number: charge.kind for charge in charges_at(account)}
-        return Progress(charges | self._stored(), quantities, self._item().get("counted"))
-
-    def _stored(self) -> dict[str, str]:
-        charge = self._item().get("pending_charge", {}).get("M")
-        return {charge["number"]["N"]: charge["kind"]["S"]} if charge else {}
 
     # --- Stripe ---------------------------------------------------------------------------------
 
@@ -262,3 +248,20 @@ class Workspace:
         )
         if not self.history.states or replace(self.history.states[-1], at_s=self.now_s) != state:
             self.history.states.append(state)
+
+
+def _item(world: World) -> Any:  # noqa: ANN401 - a stored item
+    return world.table.items[f"W#{stage.WORKSPACE}", "WORKSPACE"].item
+
+
+def _progress(world: World) -> Progress:
+    quantities = {
+        item["price"]["id"]: item["quantity"]
+        for subscription in world.stripe.subscriptions.values()
+        if subscription["status"] != "canceled"
+        for item in subscription["items"]["data"]
+    }
+    charges = {charge.number: charge.kind for charge in charges_at(world.stripe)}
+    stored = _item(world).get("pending_charge", {}).get("M")
+    pending = {stored["number"]["N"]: stored["kind"]["S"]} if stored else {}
+    return Progress(charges | pending, quantities, _item(world).get("counted"))

@@ -1,0 +1,392 @@
+"""One run along Stripe's event feed: which slices are read, what each event leads to, where the next run begins."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from line_requests.billing.events import Hint
+from line_requests.domain.errors import BillingMisconfigured, BillingUnavailable
+from line_requests.domain.model import Invoice, Line, PaymentStatus, Status
+from line_requests.flows import event_feed
+from line_requests.flows.event_feed import FEED_MAX_S, FEED_OVERLAP_S, FEED_SLICE_S, EventFeed
+from line_requests.flows.progress import Progress
+from tests.decision import examples
+from tests.decision.examples import LINE_ID, NOW_MS
+from tests.support.shop import WaitingClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+NOW_S = NOW_MS // 1000
+SECOND_ID = "f" * 24
+
+
+@dataclass
+class Deployment:
+    """What the feed reads and calls, and what it was told to do."""
+
+    mark_s: int | None = NOW_S - 100
+    events: list[Hint] = field(default_factory=list)
+    stored: dict[str, Line] = field(default_factory=dict)
+    invoices: list[Invoice] = field(default_factory=list)
+    trouble: Exception | None = None
+    """What reversals and invoices meet."""
+    cost_s: float = 0.0
+    """What one read of the feed takes."""
+    did: list[Any] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)
+    """The statuses of invoices that were applied in other threads."""
+    budget_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        self.clock = WaitingClock(NOW_MS, self.budget_s)
+        self.progress = Progress(self.clock)
+        self.lines = self.workspaces = self.due = self.reversals = self
+
+    def follow(self) -> None:
+        stub: Any = self
+        EventFeed(stub, stub, self.clock, self.progress).follow()
+
+    # --- stores, lifecycle and billing in one ---------------------------------------------------
+
+    def connect(self, _: object) -> Any:  # noqa: ANN401 - as much of it as is called
+        return SimpleNamespace(events=self, invoices=self)
+
+    def watermark_s(self) -> int | None:
+        return self.mark_s
+
+    def move_watermark(self, *, seen_s: int | None, to_s: int) -> None:
+        self.did.append(("mark", seen_s, to_s))
+
+    def between(self, *, since_s: int, until_s: int) -> Iterator[Hint]:
+        self.did.append(("read", since_s, until_s))
+        assert len(self.did) < 999, "it does not end"
+        self.clock.sleep(self.cost_s)
+        yield from [one for one in self.events if since_s <= one.created_s < until_s]
+
+    def of_customer(self, customer: str) -> str | None:
+        return {"cus_acme": "acme"}.get(customer)
+
+    def mark_subscription_due(self, workspace_id: str, *, changed_by_ms: int, now_ms: int) -> None:
+        self.did.append(("due", workspace_id, changed_by_ms, now_ms))
+
+    def get_many(self, ids: dict[tuple[str, str], object]) -> list[Line]:
+        return [self.stored[line_id] for _, line_id in ids if line_id in self.stored]
+
+    def get(self, _: str, line_id: str) -> Line | None:
+        return self.stored.get(line_id)
+
+    def set_due(self, line: Line, at_ms: int) -> None:
+        self.did.append(("due", line.id, at_ms))
+
+    def apply(self, _: object, hint: Hint) -> bool:
+        self.did.append(("reversal", hint.invoice_id))
+        if self.trouble:
+            raise self.trouble
+        return hint.invoice_id == "in_1"
+
+    def retrieve(self, invoice_id: str) -> Invoice:
+        self.did.append(("retrieve", invoice_id))
+        if self.trouble:
+            raise self.trouble
+        return next(one for one in self.invoices if one.id == invoice_id)
+
+    def since(self, *, since_s: int) -> Iterator[Invoice]:
+        self.did.append(("list", since_s))
+        for number, one in enumerate(self.invoices):
+            self.did.append(("listed", number))
+            yield one
+
+    def apply_then_advance(self, _: object, line: Line, invoice: Invoice) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            self.beside.append(invoice.status)
+        self.did.append(("applied", line.id, invoice.id))
+
+    def of(self, *names: str) -> list[Any]:
+        return [one for one in self.did if one[0] in names]
+
+
+def about(kind: str, ago_s: int = 50, **fields: str) -> Hint:
+    usual = dict.fromkeys(("object_id", "customer", "workspace_id", "line_id"), "")
+    return Hint(type=kind, created_s=NOW_S - ago_s, livemode=False, **usual | fields)
+
+
+def invoice_event(kind: str = "invoice.paid", invoice: str = "in_1", line_id: str = LINE_ID) -> Hint:
+    return about(kind, object_id=invoice, customer="cus_acme", workspace_id="acme", line_id=line_id)
+
+
+def invoice(invoice_id: str = "in_1", status: str = "paid", **changes: Any) -> Invoice:  # noqa: ANN401 - any of its fields
+    usual = {"workspace_id": "acme", "line_id": LINE_ID, "customer": "cus_acme"}
+    return Invoice(invoice_id, status, **usual | changes)
+
+
+def counted(made: Deployment) -> dict[str, int]:
+    return {name: number for name, number in made.progress.summary().items() if number}
+
+
+# --- slices -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mark_s", "start_s"),
+    [
+        (None, NOW_S - 24 * 3600),
+        (NOW_S - 100, NOW_S - 100),
+        (NOW_S - FEED_MAX_S - 1, NOW_S - FEED_MAX_S),
+    ],
+)
+def test_run_reads_from_its_mark_or_as_far_back_as_it_makes_sense(mark_s: int | None, start_s: int) -> None:
+    """[47] Five minutes are read again."""
+    made = Deployment(mark_s=mark_s)
+    made.follow()
+    assert made.of("read")[0] == ("read", start_s - FEED_OVERLAP_S, min(start_s + FEED_SLICE_S, NOW_S))
+
+
+def test_mark_moves_after_each_slice_and_leaves_the_last_minute_open() -> None:
+    """[47]"""
+    start_s = NOW_S - FEED_SLICE_S - 100
+    made = Deployment(mark_s=start_s)
+    made.follow()
+    middle_s = start_s + FEED_SLICE_S
+    assert made.did == [
+        ("read", start_s - FEED_OVERLAP_S, middle_s),
+        ("mark", start_s, middle_s),
+        ("read", middle_s - FEED_OVERLAP_S, NOW_S),
+        ("mark", middle_s, NOW_S - 60),
+    ]
+
+
+@pytest.mark.parametrize(("ago_s", "reads", "marks"), [(0, 0, 0), (59, 1, 0), (60, 1, 0), (61, 1, 1)])
+def test_mark_never_moves_back(ago_s: int, reads: int, marks: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """[47]"""
+    made = Deployment(mark_s=NOW_S - ago_s)
+    made.follow()
+    assert (len(made.of("read")), len(made.of("mark"))) == (reads, marks)
+    assert "ReconcilerBacklog" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("cost_s", "reads"), [(29.0, 2), (30.0, 1), (31.0, 1)])
+def test_half_of_the_run_is_left_for_what_is_due(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, cost_s: float, reads: int
+) -> None:
+    """[47] The alarm says how far behind the feed is."""
+    made = Deployment(mark_s=NOW_S - 3 * FEED_SLICE_S, cost_s=cost_s)
+    made.follow()
+    assert len(made.of("mark")) == reads
+    assert capsys.readouterr().out.count('"ReconcilerBacklog":[1.0]') == 1
+    assert caplog.records[-1].__dict__["behind_s"] == (3 - reads) * FEED_SLICE_S
+
+
+@pytest.mark.parametrize(("cost_s", "marks"), [(59.5, 1), (60.0, 0)])
+def test_slice_that_time_did_not_suffice_for_is_read_again(cost_s: float, marks: int) -> None:
+    """[47] Some of its events may not have been applied."""
+    made = Deployment(cost_s=cost_s)
+    made.follow()
+    assert len(made.of("mark")) == marks
+
+
+@pytest.mark.parametrize(("number", "halved"), [(199, False), (200, True)])
+def test_slice_of_too_many_events_is_halved(monkeypatch: pytest.MonkeyPatch, number: int, *, halved: bool) -> None:
+    """[47]"""
+    monkeypatch.setattr(event_feed, "FEED_SLICE_EVENTS", 200)
+    start_s = NOW_S - 1_000
+    made = Deployment(mark_s=start_s, events=[about("customer.subscription.updated")] * number)
+    made.follow()
+    assert made.of("read")[:2][-1] == (
+        ("read", start_s - FEED_OVERLAP_S, start_s + 500) if halved else ("read", start_s - FEED_OVERLAP_S, NOW_S)
+    )
+    # The second half has as many, and the last one fits into the five minutes that are read again.
+    assert counted(made)["events"] >= number
+
+
+@pytest.mark.parametrize(("number", "halved"), [(200, False), (201, True)])
+def test_slice_of_too_many_reversals_is_halved(number: int, *, halved: bool) -> None:
+    """[47][55] One that comes twice counts once."""
+    events = [about("refund.updated", invoice_id=f"in_{one % number}") for one in range(number + 5)]
+    made = Deployment(mark_s=NOW_S - 1_000, events=events)
+    made.follow()
+    assert (made.of("read")[0][2], len(made.of("read")) > 1) == (NOW_S, halved)
+    assert len(made.of("reversal")) >= number
+
+
+@pytest.mark.parametrize("length_s", [FEED_OVERLAP_S, FEED_OVERLAP_S + 1])
+def test_slice_is_not_halved_below_what_is_read_again(monkeypatch: pytest.MonkeyPatch, length_s: int) -> None:
+    """[47] It is read whole instead, however many it has."""
+    monkeypatch.setattr(event_feed, "FEED_SLICE_EVENTS", 2)
+    made = Deployment(mark_s=NOW_S - length_s, events=[about("customer.subscription.updated")] * 5)
+    made.follow()
+    assert (len(made.of("read")) > 1) is (length_s > FEED_OVERLAP_S)
+    assert counted(made)["events"] >= 5, "all of them"
+
+
+# --- subscriptions ------------------------------------------------------------------------------
+
+
+def test_latest_change_of_a_subscription_makes_its_workspace_due() -> None:
+    """[46][58] A minute later, for clocks that differ."""
+    changes = [about("customer.subscription.updated", ago, customer="cus_acme") for ago in (50, 40, 45)]
+    made = Deployment(events=[*changes, about("customer.subscription.updated", customer="cus_other")])
+    made.events.append(about("customer.subscription.updated"))
+    made.events.append(about("customer.updated", customer="cus_acme", ago_s=1))
+    made.follow()
+    assert made.of("due") == [("due", "acme", (NOW_S - 40 + 61) * 1000, NOW_MS)]
+
+
+def test_failure_to_mark_a_workspace_leaves_the_slice_to_the_next_run() -> None:
+    """[46]"""
+    made = Deployment(events=[about("customer.subscription.updated", customer="cus_acme")])
+
+    def fail(*_: object, **__: object) -> None:
+        raise BillingUnavailable("no table")
+
+    made.mark_subscription_due = fail  # type: ignore[method-assign]
+    with pytest.raises(BillingUnavailable):
+        made.follow()
+    assert made.of("mark") == []
+
+
+# --- invoices -----------------------------------------------------------------------------------
+
+
+PAID = {"status": Status.ACTIVE, "payment_status": PaymentStatus.PAID}
+CANCELED = {"status": Status.CANCELED, "payment_status": PaymentStatus.CANCELED}
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "applied"),
+    [
+        ("invoice.paid", {}, True),
+        ("invoice.voided", {}, True),
+        ("invoice.paid", PAID | {"invoice_id": "in_1"}, False),
+        ("invoice.paid", PAID | {"invoice_id": "in_2", "refund_invoice_id": "in_1"}, False),
+        ("invoice.paid", PAID | {"invoice_id": "in_2"}, True),
+        ("invoice.voided", PAID | {"invoice_id": "in_2"}, False),
+        ("invoice.paid", CANCELED | {"invoice_id": "in_1"}, True),
+        ("invoice.paid", CANCELED | {"invoice_id": "in_1", "refund_due": True}, False),
+        ("invoice.voided", CANCELED | {"invoice_id": "in_1"}, False),
+    ],
+)
+def test_invoice_is_read_for_a_waiting_line_or_for_a_payment_that_is_one_too_many(
+    kind: str, line: dict[str, Any], *, applied: bool
+) -> None:
+    """[44][47]"""
+    made = Deployment(
+        events=[invoice_event(kind)], stored={LINE_ID: waiting(**line)}, invoices=[invoice(customer="cus_acme")]
+    )
+    made.follow()
+    assert made.of("retrieve", "applied") == ([("retrieve", "in_1"), ("applied", LINE_ID, "in_1")] if applied else [])
+    assert counted(made) == {"events": 1} | ({"lines": 1} if applied else {})
+
+
+def waiting(line_id: str = LINE_ID, **changes: Any) -> Line:  # noqa: ANN401 - any of a line's fields
+    line = examples.line(id=line_id)
+    assert line.charge is not None
+    return replace(line, charge=replace(line.charge, customer="cus_acme"), **changes)
+
+
+def test_invoice_of_another_customer_is_not_applied() -> None:
+    """[45] Metadata can be copied."""
+    made = Deployment(events=[invoice_event()], stored={LINE_ID: waiting()}, invoices=[invoice(customer="cus_other")])
+    made.follow()
+    assert made.of("applied") == []
+
+
+def test_invoice_that_stripe_does_not_show_makes_its_line_due() -> None:
+    """[47] The feed goes on without it."""
+    made = Deployment(events=[invoice_event()], stored={LINE_ID: waiting()}, trouble=BillingUnavailable("timed out"))
+    made.follow()
+    assert made.of("due", "mark") == [("due", LINE_ID, NOW_MS), ("mark", NOW_S - 100, NOW_S - 60)]
+    assert counted(made) == {"events": 1, "failed": 1}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_invoice_without_its_line_alarms(capsys: pytest.CaptureFixture[str], *, known: bool) -> None:
+    """[56] Not for one that only this release cannot read."""
+    made = Deployment(events=[invoice_event(), invoice_event(invoice="in_2", line_id="no id")])
+    if known:
+        made.get_many = lambda ids: []  # type: ignore[method-assign] # noqa: ARG005 - its own name
+        made.stored[LINE_ID] = waiting()
+    made.follow()
+    assert capsys.readouterr().out.count('"InvoiceWithoutLine":[1.0]') == (not known)
+
+
+def many(number: int, statuses: Sequence[str] = ("paid",)) -> dict[str, Any]:
+    """So many waiting lines with an event each, and their invoices in Stripe's list."""
+    ids = [f"{one:024x}" for one in range(number)]
+    return {
+        "events": [invoice_event(invoice=f"in_{one}", line_id=line_id) for one, line_id in enumerate(ids)],
+        "stored": {one: waiting(one, created_at_ms=NOW_MS + int(one, 16) * 1000) for one in ids},
+        "invoices": [
+            invoice(f"in_{one}", statuses[one % len(statuses)], line_id=line_id) for one, line_id in enumerate(ids)
+        ],
+    }
+
+
+@pytest.mark.parametrize(("number", "lists"), [(19, 0), (20, 1)])
+def test_many_invoices_are_listed_since_the_oldest_line(number: int, lists: int) -> None:
+    """[47] A hundred a call instead of one; what only writes to the table is done beside each other."""
+    made = Deployment(**many(number, ("paid", "void", "open")))
+    made.follow()
+    assert made.of("list") == [("list", NOW_S)] * lists
+    assert Counter(made.beside) == ({"paid": 7, "void": 7} if lists else {})
+    assert len(made.of("retrieve")) == (0 if lists else number)
+    assert Counter(made.of("applied")) == Counter(("applied", f"{one:024x}", f"in_{one}") for one in range(number))
+
+
+def test_list_ends_with_the_last_line_or_when_it_is_no_longer_worthwhile() -> None:
+    """[47] What it did not show is read one by one."""
+    made = Deployment(**many(20))
+    made.invoices += [invoice("in_foreign")] * 3
+    made.follow()
+    assert len(made.of("listed")) == 20
+    made = Deployment(**many(20))
+    made.invoices = [*[invoice("in_foreign")] * 490, *made.invoices]
+    made.follow()
+    assert len(made.of("listed")) == 500
+    assert (len(made.of("retrieve")), len(made.of("applied"))) == (10, 20)
+
+
+def test_invoice_that_was_revised_is_read_alone() -> None:
+    """[56] A list shows the original."""
+    made = Deployment(**many(20))
+    made.invoices[0] = replace(made.invoices[0], status="void", latest_revision="in_99")
+    made.follow()
+    assert made.of("retrieve") == [("retrieve", "in_0")]
+
+
+# --- reversals ----------------------------------------------------------------------------------
+
+
+REFUNDS = [about("refund.updated", invoice_id=f"in_{one}") for one in (1, 2, 1)]
+
+
+def test_each_reversal_is_heard_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """[55]"""
+    made = Deployment(events=[*REFUNDS, about("refund.updated")])
+    made.follow()
+    assert made.of("reversal") == [("reversal", "in_1"), ("reversal", "in_2")]
+    assert counted(made) == {"events": 4, "lines": 1}
+    assert capsys.readouterr().out == ""
+
+
+def test_reversals_that_stripe_does_not_show_leave_the_slice_to_the_next_run() -> None:
+    """[55]"""
+    made = Deployment(events=REFUNDS, trouble=BillingUnavailable("timed out"))
+    with pytest.raises(BillingUnavailable):
+        made.follow()
+    assert made.of("reversal", "mark") == [("reversal", "in_1")]
+
+
+def test_key_without_the_scope_for_reversals_does_not_stop_the_feed() -> None:
+    """[55]"""
+    made = Deployment(events=REFUNDS, trouble=BillingMisconfigured("no scope"))
+    made.follow()
+    assert len(made.of("reversal")) == 2
+    assert len(made.of("mark")) == 1
+    assert counted(made) == {"events": 3, "failed": 2}
