@@ -112,13 +112,13 @@ class Deployment:
         return [one for one in self.did if one[0] in names]
 
 
-def about(kind: str, ago_s: int = 50, **fields: str) -> Hint:
+def hinted(kind: str, ago_s: int = 50, **fields: str) -> Hint:
     usual = dict.fromkeys(("object_id", "customer", "workspace_id", "line_id"), "")
     return Hint(type=kind, created_s=NOW_S - ago_s, livemode=False, **usual | fields)
 
 
 def invoice_event(kind: str = "invoice.paid", invoice: str = "in_1", line_id: str = LINE_ID) -> Hint:
-    return about(kind, object_id=invoice, customer="cus_acme", workspace_id="acme", line_id=line_id)
+    return hinted(kind, object_id=invoice, customer="cus_acme", workspace_id="acme", line_id=line_id)
 
 
 def invoice(invoice_id: str = "in_1", status: str = "paid", **changes: Any) -> Invoice:  # noqa: ANN401 - any of its fields
@@ -196,7 +196,7 @@ def test_slice_of_too_many_events_is_halved(monkeypatch: pytest.MonkeyPatch, num
     """[47]"""
     monkeypatch.setattr(event_feed, "FEED_SLICE_EVENTS", 200)
     start_s = NOW_S - 1_000
-    made = Deployment(mark_s=start_s, events=[about("customer.subscription.updated")] * number)
+    made = Deployment(mark_s=start_s, events=[hinted("customer.subscription.updated")] * number)
     made.follow()
     assert made.of("read")[:2][-1] == (
         ("read", start_s - FEED_OVERLAP_S, start_s + 500) if halved else ("read", start_s - FEED_OVERLAP_S, NOW_S)
@@ -208,7 +208,7 @@ def test_slice_of_too_many_events_is_halved(monkeypatch: pytest.MonkeyPatch, num
 @pytest.mark.parametrize(("number", "halved"), [(200, False), (201, True)])
 def test_slice_of_too_many_reversals_is_halved(number: int, *, halved: bool) -> None:
     """[47][55] One that comes twice counts once."""
-    events = [about("refund.updated", invoice_id=f"in_{one % number}") for one in range(number + 5)]
+    events = [hinted("refund.updated", invoice_id=f"in_{one % number}") for one in range(number + 5)]
     made = Deployment(mark_s=NOW_S - 1_000, events=events)
     made.follow()
     assert (made.of("read")[0][2], len(made.of("read")) > 1) == (NOW_S, halved)
@@ -219,7 +219,7 @@ def test_slice_of_too_many_reversals_is_halved(number: int, *, halved: bool) -> 
 def test_slice_is_not_halved_below_what_is_read_again(monkeypatch: pytest.MonkeyPatch, length_s: int) -> None:
     """[47] It is read whole instead, however many it has."""
     monkeypatch.setattr(event_feed, "FEED_SLICE_EVENTS", 2)
-    made = Deployment(mark_s=NOW_S - length_s, events=[about("customer.subscription.updated")] * 5)
+    made = Deployment(mark_s=NOW_S - length_s, events=[hinted("customer.subscription.updated")] * 5)
     made.follow()
     assert (len(made.of("read")) > 1) is (length_s > FEED_OVERLAP_S)
     assert counted(made)["events"] >= 5, "all of them"
@@ -230,17 +230,17 @@ def test_slice_is_not_halved_below_what_is_read_again(monkeypatch: pytest.Monkey
 
 def test_latest_change_of_a_subscription_makes_its_workspace_due() -> None:
     """[46][58] A minute later, for clocks that differ."""
-    changes = [about("customer.subscription.updated", ago, customer="cus_acme") for ago in (50, 40, 45)]
-    made = Deployment(events=[*changes, about("customer.subscription.updated", customer="cus_other")])
-    made.events.append(about("customer.subscription.updated"))
-    made.events.append(about("customer.updated", customer="cus_acme", ago_s=1))
+    changes = [hinted("customer.subscription.updated", ago, customer="cus_acme") for ago in (50, 40, 45)]
+    made = Deployment(events=[*changes, hinted("customer.subscription.updated", customer="cus_other")])
+    made.events.append(hinted("customer.subscription.updated"))
+    made.events.append(hinted("customer.updated", customer="cus_acme", ago_s=1))
     made.follow()
     assert made.of("due") == [("due", "acme", (NOW_S - 40 + 61) * 1000, NOW_MS)]
 
 
 def test_failure_to_mark_a_workspace_leaves_the_slice_to_the_next_run() -> None:
     """[46]"""
-    made = Deployment(events=[about("customer.subscription.updated", customer="cus_acme")])
+    made = Deployment(events=[hinted("customer.subscription.updated", customer="cus_acme")])
 
     def fail(*_: object, **__: object) -> None:
         raise BillingUnavailable("no table")
@@ -363,12 +363,12 @@ def test_invoice_that_was_revised_is_read_alone() -> None:
 # --- reversals ----------------------------------------------------------------------------------
 
 
-REFUNDS = [about("refund.updated", invoice_id=f"in_{one}") for one in (1, 2, 1)]
+REFUNDS = [hinted("refund.updated", invoice_id=f"in_{one}") for one in (1, 2, 1)]
 
 
 def test_each_reversal_is_heard_once(capsys: pytest.CaptureFixture[str]) -> None:
     """[55]"""
-    made = Deployment(events=[*REFUNDS, about("refund.updated")])
+    made = Deployment(events=[*REFUNDS, hinted("refund.updated")])
     made.follow()
     assert made.of("reversal") == [("reversal", "in_1"), ("reversal", "in_2")]
     assert counted(made) == {"events": 4, "lines": 1}

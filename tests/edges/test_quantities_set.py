@@ -25,7 +25,7 @@ from tests.edges.test_add_ons import SET, Ledger, covered, holding, item
 def test_quantities_are_set_on_the_subscription_that_counts_and_removed_elsewhere(
     price: str, there: StripeItem, expected: int | None, *, counts_price: bool
 ) -> None:
-    """[50] Items that other hands added are left alone, unless they are of an add-on's price."""
+    """[50] Items that people added are left alone, unless they are of an add-on's price."""
     ledger = Ledger(holding(charged=covered(1)), *([(price, there)] if counts_price else []))
     if not counts_price:
         ledger.listed.append(StripeSubscription("sub_2", "active", 1, {price: there}, "usd", 0))

@@ -79,7 +79,7 @@ def test_unknown_workspace_is_none_and_asks_stripe_nothing() -> None:
 
 @pytest.mark.parametrize("deleted", [True, False])
 def test_answer_that_was_overtaken_is_discarded(*, deleted: bool) -> None:
-    """[46] Stripe is asked again, for the workspace as it is then."""
+    """[46] Stripe is read once more, for the workspace as it is then."""
     seen = workspace(subscription=None)
     ground = Ground(None if deleted else seen, at_stripe("price_starter"))
     ground.overtaken = 1

@@ -210,7 +210,7 @@ def test_quickstart_repeats_its_key_until_stripe_is_back(command: list[str], wor
 def test_quickstart_repeats_its_key_after_an_error_of_a_server_in_between(
     command: list[str], workspace: MakeWorkspace
 ) -> None:
-    """A function that crashed and a proxy's page are answers without a decision: the same key asks again."""
+    """A function that crashed and a proxy's page are answers without a decision: the next try has the same key."""
     page = "<html>Bad Gateway</html>"
     active = json.dumps({"status": "active", "line": {"_id": "1"}})
     answers = iter([(500, '{"message": "Internal Server Error"}'), (500, page), (502, page), (201, active)])

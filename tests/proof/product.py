@@ -149,15 +149,15 @@ class _Deserializer:
 
     def __init__(self) -> None:
         self._boto3 = TypeDeserializer()
-        self._known: dict[int, tuple[Any, Any]] = {}
+        self._values: dict[int, tuple[Any, Any]] = {}
 
     def deserialize(self, value: Any) -> Any:  # noqa: ANN401 - as boto3 declares it
-        known = self._known.get(id(value))
+        known = self._values.get(id(value))
         if known is None:
-            if len(self._known) > VALUES_KNOWN_MAX:
-                self._known.clear()
+            if len(self._values) > VALUES_KNOWN_MAX:
+                self._values.clear()
             # The value is kept, too: nothing else may have its id meanwhile.
-            known = self._known[id(value)] = (value, self._boto3.deserialize(value))
+            known = self._values[id(value)] = (value, self._boto3.deserialize(value))
         return known[1]
 
 
