@@ -303,7 +303,7 @@ def test_scan_reads_both_segments_page_after_page(world: World) -> None:
     """[53]"""
     world.workspace()
     world.wire.watch()
-    last_page = {"Items": [], "ResponseMetadata": {}}  # a real table tells which segment a key is in
+    last_page: dict[str, Any] = {"Items": [], "ResponseMetadata": {}}  # a real table tells which segment a key is in
     world.wire.instead("Scan", next_page({"pk": "W#", "sk": ""}), last_page, last_page)
     list(world.workspaces.ids())
     first, second, third = [call for _, call in world.wire.calls]
