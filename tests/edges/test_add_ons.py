@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests.billing.subscriptions import StripeCharge, StripeItem, StripeSubscription
+from line_requests.billing.subscriptions import StripeCharge, StripeItem, StripeRenewal, StripeSubscription
 from line_requests.domain.errors import BillingRefused, BillingRejected, BillingUnavailable, ReplayedFailure
-from line_requests.domain.prices import Allowance, Counted, Coverage, PendingCharge, Plan
+from line_requests.domain.prices import Allowance, Counted, Coverage, PendingCharge, Period, Plan
 from line_requests.domain.submission import Kind
-from line_requests.flows.add_ons import KEY_LIFETIME_MS, AddOns
+from line_requests.flows.add_ons import KEY_LIFETIME_MS, LONGEST_PERIOD_S, AddOns
 from tests.decision.examples import ADD_ONS, NOW_MS, PERIOD, counts, subscription, workspace
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EMAIL, PHONE = Kind.EMAIL, Kind.PURCHASED_PHONE
 NOW_S, END_S = NOW_MS // 1000, PERIOD.end_s
 FOR_SALE = subscription(email=Allowance(0, add_on=ADD_ONS[EMAIL]))
-COUNTED = Counted("sub_1", END_S)
+COUNTED = Counted("sub_1", END_S, PERIOD.start_s)
 CHARGE = PendingCharge(
     number=1,
     kind=EMAIL,
@@ -46,7 +46,7 @@ class Ledger:
         self.workspace = stored
         self.listed = [StripeSubscription("sub_1", "active", 1, dict(items), "usd", 0)]
         self.did: list[Any] = []
-        self.renewed: Mapping[str, int] = {}
+        self.renewed: list[StripeRenewal] = []
         self.made: list[StripeCharge] = []
         self.items: set[int] = set()
         """The numbers of charges that exist as items."""
@@ -96,9 +96,9 @@ class Ledger:
 
     # --- Stripe -------------------------------------------------------------------------------------
 
-    def charged_quantities(self, *_: object) -> Mapping[str, int]:
-        self.did.append("renewal")
-        return self.renewed
+    def renewals_after(self, customer: str, start_s: int) -> list[StripeRenewal]:
+        self.did.append(("renewals", customer, start_s))
+        return [one for one in self.renewed if one.period.start_s > start_s]
 
     def charges_after(self, seen: Workspace, since_s: int) -> list[StripeCharge]:
         self.did.append(("unknown", since_s))
@@ -223,10 +223,31 @@ def test_renewal_s_quantity_is_counted_once_a_period(before: Counted | None) -> 
     """[52] Of what is counted before, only what has not ended is kept."""
     past = {EMAIL: (Coverage(NOW_S, 2), Coverage(NOW_S + 1, 1))}
     ledger = Ledger(holding(counted=before, charged=past), ("price_email", item("email", 1)))
-    ledger.renewed = {"price_email": 1}
+    ledger.renewed = [StripeRenewal("price_email", 1, PERIOD)]
     ledger.settle()
-    assert ledger.did[:2] == ["renewal", ("saved", {EMAIL: (Coverage(NOW_S + 1, 1), Coverage(END_S, 1))})]
+    asked = ("renewals", "cus_acme", NOW_S - LONGEST_PERIOD_S)
+    assert ledger.did[:2] == [asked, ("saved", {EMAIL: (Coverage(NOW_S + 1, 1), Coverage(END_S, 1))})]
     assert (ledger.workspace.counted, ledger.of("charge")) == (COUNTED, [])
+
+
+def test_renewal_before_the_interval_was_changed_is_counted_to_its_own_end() -> None:
+    """[52] What had been counted is not counted again, whatever becomes the current period; nor is what has ended."""
+    weeks = [Period(PERIOD.start_s - 9, NOW_S + 5), Period(PERIOD.start_s - 8, NOW_S + 7), Period(NOW_S - 2, NOW_S)]
+    before = Counted("sub_1", NOW_S + 5, PERIOD.start_s - 9)
+    ledger = Ledger(holding(counted=before), ("price_email", item("email", 1)))
+    ledger.renewed = [StripeRenewal("price_email", places, week) for places, week in enumerate(weeks, 1)]
+    ledger.settle()
+    assert ledger.did[0] == ("renewals", "cus_acme", PERIOD.start_s - 9)
+    assert ledger.of("saved")[0] == ("saved", covered(2, NOW_S + 7))
+    assert ledger.workspace.counted == Counted("sub_1", END_S, NOW_S - 2)
+
+
+def test_renewal_of_a_price_that_no_plan_names_is_none_of_an_add_on() -> None:
+    """[52]"""
+    ledger = Ledger(holding(counted=None), ("price_email", item("email", 1)))
+    ledger.renewed = [StripeRenewal("price_base", 1, PERIOD), StripeRenewal("price_email", 1, PERIOD)]
+    ledger.settle()
+    assert ledger.of("saved") == [("saved", covered(1))]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +260,7 @@ def test_renewal_that_cannot_have_charged_an_add_on_is_not_asked_for(
     items = [("price_email", item("email", 1))] if has_item else [("price_base", item("base", 1, ours=False))]
     ledger = Ledger(holding(0, counted=None, charged=charged), *items)
     ledger.settle()
-    assert len(ledger.of("renewal")) == asks
+    assert len(ledger.of("renewals")) == asks
 
 
 def test_item_of_another_subscription_says_nothing_of_the_renewal() -> None:
@@ -247,14 +268,14 @@ def test_item_of_another_subscription_says_nothing_of_the_renewal() -> None:
     ledger = Ledger(holding(0, counted=None))
     ledger.listed.append(StripeSubscription("sub_2", "active", 1, {"price_email": item("other", 1)}, "usd", 0))
     ledger.settle()
-    assert ledger.of("renewal") == []
+    assert ledger.of("renewals") == []
 
 
 def test_renewal_charges_nothing_of_a_price_that_it_does_not_name() -> None:
     """[52] Its places are short, then."""
     ledger = Ledger(holding(counted=None), ("price_email", item("email", 1)))
     ledger.settle()
-    assert ledger.of("saved")[0] == ("saved", {EMAIL: ()})
+    assert ledger.of("saved")[0] == ("saved", {})
     assert len(ledger.of("item")) == 1
 
 
@@ -267,7 +288,7 @@ def test_renewal_of_a_price_of_two_kinds_is_shared() -> None:
     ledger = Ledger(
         holding(counted=None, held=held, subscription=plan), ("price_email", item("email", 3)), also=(other,)
     )
-    ledger.renewed = {"price_email": 3}
+    ledger.renewed = [StripeRenewal("price_email", 1, PERIOD), StripeRenewal("price_email", 2, PERIOD)]
     ledger.settle()
     shares = {EMAIL: (Coverage(END_S, 1),), PHONE: (Coverage(END_S, 2),), Kind.BYON_PHONE: ()}
     assert ledger.of("saved") == [("saved", shares)]

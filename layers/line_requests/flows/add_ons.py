@@ -4,6 +4,7 @@ Renewals charge the quantities, which are set without proration. Places that are
 charged by one pending invoice item, which the next invoice takes up.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -29,6 +30,9 @@ from line_requests.telemetry import alarm
 CHARGING = frozenset({"active", "past_due", "unpaid"})
 # Stripe forgets idempotency keys after 24 hours.
 KEY_LIFETIME_MS = 23 * 3_600_000
+# "Maximum of three years": https://docs.stripe.com/api/prices/create#create_price-recurring-interval_count
+LONGEST_PERIOD_S = 3 * 366 * 86_400
+NOTHING_COUNTED = Counted("", 0)
 
 
 class AddOns:
@@ -69,7 +73,7 @@ class AddOns:
         if subscription is None or subscription.plan is None or subscription.status not in CHARGING:
             return workspace, charges
         items = {price for one in listed if one.id == subscription.id for price in one.items}
-        workspace = self._count_renewal(billing, workspace, subscription, items, now_ms)
+        workspace = self._count_renewals(billing, workspace, subscription, items, now_ms)
         if self._next_charge(workspace, subscription, now_ms) is not None:
             workspace = self._count_unknown(billing, workspace, subscription)
         while (charge := self._next_charge(workspace, subscription, now_ms)) is not None:
@@ -83,24 +87,33 @@ class AddOns:
             charges += 1
         return workspace, charges
 
-    def _count_renewal(
+    def _count_renewals(
         self, billing: Billing, workspace: Workspace, subscription: Subscription, items: set[str], now_ms: int
     ) -> Workspace:
-        """Adds what the invoices of the current period charge, once per period."""
-        current = Counted(subscription.id, subscription.period.end_s)
+        """Adds what invoices have charged since the last count, in each new period."""
+        period, last, now_s = subscription.period, workspace.counted or NOTHING_COUNTED, now_ms // 1000
+        is_counted = (last.subscription, last.period_end_s) == (subscription.id, period.end_s)
         kinds_by_price = self._kinds_by_price()
         # Without an item, and without a place that was charged in the last period, a renewal has charged no add-on.
         nothing_to_count = not any(workspace.charged.values()) and items.isdisjoint(kinds_by_price)
-        if workspace.counted == current or nothing_to_count:
+        if is_counted or nothing_to_count:
             return workspace
-        quantities = billing.subscriptions.charged_quantities(subscription.id, subscription.period)
+        after_s = max(last.started_s, now_s - LONGEST_PERIOD_S)
+        renewals = billing.subscriptions.renewals_after(workspace.customer, after_s)
+        quantities = Counter[tuple[str, int]]()
+        for renewal in renewals:
+            # One of an earlier period may reach beyond it: the interval was changed since.
+            if renewal.period.end_s > now_s:
+                quantities[renewal.price, renewal.period.end_s] += renewal.quantity
         owed = decision.owed_by_kind(workspace, subscription.excess)
-        charged = {kind: money.without_past(has, now_ms // 1000) for kind, has in workspace.charged.items()}
-        for price, kinds in kinds_by_price.items():
-            shares = money.split_by_kind(quantities.get(price, 0), {kind: owed.get(kind, 0) for kind in kinds})
-            for kind, places in shares.items():
-                charged[kind] = money.cover(charged.get(kind, ()), places, subscription.period.end_s)
-        return self._saved(self._workspaces.save_charged(workspace, charged, counted=current, pending_charge=None))
+        charged = {kind: money.without_past(has, now_s) for kind, has in workspace.charged.items()}
+        for (price, end_s), quantity in quantities.items():
+            owed_of_price = {kind: owed.get(kind, 0) for kind in kinds_by_price.get(price, ())}
+            for kind, places in money.split_by_kind(quantity, owed_of_price).items():
+                charged[kind] = money.cover(charged.get(kind, ()), places, end_s)
+        started_s = max(after_s, period.start_s, *(renewal.period.start_s for renewal in renewals))
+        counted = Counted(subscription.id, period.end_s, started_s)
+        return self._saved(self._workspaces.save_charged(workspace, charged, counted=counted, pending_charge=None))
 
     def _count_unknown(self, billing: Billing, workspace: Workspace, subscription: Subscription) -> Workspace:
         """Adds what was charged in this period after the backup that the table was restored from (contract 52)."""

@@ -30,8 +30,8 @@ MUTANTS = (
     _bug(
         "a decrease is forgiven, and charged again when it goes back up",
         "flows.add_ons",
-        "        if workspace.counted == current or nothing_to_count:\n            return workspace\n",
-        "        if workspace.counted == current or nothing_to_count:\n"
+        "        if is_counted or nothing_to_count:\n            return workspace\n",
+        "        if is_counted or nothing_to_count:\n"
         "            owed, kept = decision.owed_by_kind(workspace), dict(workspace.charged)\n"
         "            for kind, has in kept.items():\n"
         "                kept[kind] = tuple(replace(one, places=min(one.places, owed.get(kind, 0))) for one in has)\n"
@@ -42,10 +42,10 @@ MUTANTS = (
     _bug(
         "coverage is lost at a re-subscription",
         "flows.add_ons",
-        "        quantities = billing.subscriptions.charged_quantities(",
+        "        owed = decision.owed_by_kind(workspace, subscription.excess)\n",
+        "        owed = decision.owed_by_kind(workspace, subscription.excess)\n"
         "        if workspace.counted and workspace.counted.subscription != subscription.id:\n"
-        "            workspace = replace(workspace, charged={})\n"
-        "        quantities = billing.subscriptions.charged_quantities(",
+        "            workspace = replace(workspace, charged={})\n",
     ),
     _bug(
         "a trial is charged as a period",
@@ -80,14 +80,27 @@ MUTANTS = (
     _bug(
         "a renewal is not counted",
         "flows.add_ons",
-        "quantities.get(price, 0)",
-        "0",
+        "quantities[renewal.price, renewal.period.end_s] += renewal.quantity",
+        "quantities[renewal.price, renewal.period.end_s] = 0",
+    ),
+    _bug(
+        "a renewal before the interval was changed is not counted",
+        "flows.add_ons",
+        "if renewal.period.end_s > now_s:",
+        "if renewal.period.end_s == period.end_s:",
+        seed=34,
+    ),
+    _bug(
+        "a renewal that was counted is counted again in the next period",
+        "flows.add_ons",
+        "after_s = max(last.started_s, now_s - LONGEST_PERIOD_S)",
+        "after_s = now_s - LONGEST_PERIOD_S",
     ),
     _bug(
         "a renewal is counted each time",
         "flows.add_ons",
-        "if workspace.counted == current or nothing_to_count:",
-        "if nothing_to_count:",
+        "if is_counted or nothing_to_count:",
+        "last = NOTHING_COUNTED\n        if nothing_to_count:",
     ),
     _bug(
         "nothing is due at a period's end",
