@@ -18,7 +18,7 @@ from tests.proof.explorer import Slot as Actor
 from tests.proof.invariants import expect, safe
 from tests.proof.others_handlers import FOCUS, HANDLERS, Bench
 from tests.proof.others_places import continuation
-from tests.proof.others_rules import broken
+from tests.proof.others_rules import broken, left_out
 from tests.proof.others_worlds import WORKSPACE, Choice, Others, sight, stands
 from tests.proof.workspace_events import attributes
 from tests.proof.world import Crash, Pause, Result, Step, Violation, World
@@ -41,6 +41,15 @@ class At(NamedTuple):
     """Whether time has passed in between."""
     faults: int = 0
     """How many of its own calls have failed."""
+
+
+@dataclass(eq=False)
+class _Prefix:
+    """A call that was found at a place, in a world; `needless` once another one stands for it."""
+
+    at: At
+    now: Choice
+    needless: bool = False
 
 
 @dataclass
@@ -94,10 +103,10 @@ class _Run:
         self.outcome = outcome
         self._bench, self._others = bench, others
         self._about = set[str]() if others.creates else {FOCUS}
-        self._left: dict[str, deque[At]] = defaultdict(deque)
+        self._left: dict[str, deque[_Prefix]] = defaultdict(deque)
         """What to go on with, by the next step."""
         self._taken = Counter[str]()
-        self._choices: dict[tuple[object, ...], list[Choice]] = {}
+        self._found: dict[tuple[object, ...], list[_Prefix]] = {}
 
     def explore(self, beginnings: list[At], prefixes_max: int) -> None:
         for one in beginnings:
@@ -105,7 +114,7 @@ class _Run:
         chance = random.Random(SEED)
         while kinds := [kind for kind, some in self._left.items() if some]:
             if self.outcome.prefixes >= prefixes_max:
-                self.outcome.left = sum(len(self._left[kind]) for kind in kinds)
+                self.outcome.left = sum(not one.needless for some in self._left.values() for one in some)
                 return
             # Of the kind of next step that was looked at least: in turn the first and any.
             kind = min(kinds, key=lambda one: self._taken[one])
@@ -113,26 +122,39 @@ class _Run:
             some = self._left[kind]
             if self._taken[kind] % 2 == 0:
                 some.rotate(chance.randrange(len(some)))
-            at = some.popleft()
+            prefix = some.popleft()
+            if prefix.needless:
+                continue
             self.outcome.prefixes += 1
-            for strand, step in at.place.pending.items():
-                self._step(at, strand, step)
+            for strand, step in prefix.at.place.pending.items():
+                self._step(prefix.at, strand, step)
 
     def _add(self, at: At) -> None:
         if at.place.finished:
             return
-        key, now = self._key(at), self._others.now(at.world)
-        done = self._choices.setdefault(key, [])
-        if not any(self._others.covers(one, now) for one in done):
-            done.append(now)
-            self._left[str(next(iter(at.place.pending.values())))].append(at)
+        new = _Prefix(at, self._others.now(at.world))
+        found = self._found.setdefault(self._key(at), [])
+        if any(self._stands_for(one, new) for one in found):
+            return
+        # One that was found later stands for earlier ones as well.
+        needless = [one for one in found if self._stands_for(new, one)]
+        for one in needless:
+            one.needless = True
+            found.remove(one)
+        found.append(new)
+        self._left[str(next(iter(at.place.pending.values())))].append(new)
+
+    def _stands_for(self, one: _Prefix, other: _Prefix) -> bool:
+        """Whether all that can follow the other can follow this one: others may do the rest, and no more has failed."""
+        fewer = one.at.jumped <= other.at.jumped and one.at.faults <= other.at.faults
+        return fewer and self._others.covers(one.now, other.now)
 
     def _key(self, at: At) -> tuple[object, ...]:
         known, place = self._bench.continuations, at.place
         if place not in known:
             # One whose run was given up to save memory counts as itself.
             known[place] = continuation(place, place.run) if place.run is not None else place.key
-        return known[place], self._others.rest(at.world), at.jumped, at.faults
+        return known[place], self._others.rest(at.world)
 
     def _step(self, at: At, strand: int, step: Step) -> None:
         world = at.world
@@ -143,7 +165,12 @@ class _Run:
         slots = self._others.slots_in(world)
         made = {slot.line_id for slot in slots} - {slot.line_id for slot in self._others.slots}
         seen = sight(step, slots, self._about | made, creates=self._others.creates)
-        groups = sorted(self._others.choices(world, seen).values(), key=lambda group: group[0].far)
+        touched = [number for number, slot in enumerate(slots) if slot.line_id in seen.touched]
+        kept = (
+            [one for one in group if not any(left_out(step, one.lines[number]) for number in touched)]
+            for group in self._others.choices(world, seen).values()
+        )
+        groups = sorted((group for group in kept if group), key=lambda group: group[0].far)
         effective = False
         for number, group in enumerate(groups):
             before = self._others.build(world, group[0])

@@ -10,6 +10,7 @@ from tests.proof.expressions import Typed
 from tests.proof.observations import Observer
 from tests.proof.others_account import AT_MS, AT_S, invoice_name
 from tests.proof.others_line import facets, new_item
+from tests.proof.others_places import share
 from tests.proof.others_worlds import WORKSPACE, Choice, Others, Slot, Standing
 from tests.proof.product import Product
 from tests.proof.world import World
@@ -93,6 +94,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.product = Product()
+        share(self.product.deployment)
         self.cast = Cast(self.product)
         self.observer = Observer(self.product)
         self.continuations: dict[Place, int] = {}

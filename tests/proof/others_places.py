@@ -23,10 +23,13 @@ _ENDS = {"RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_BACKW
 # A loop that has gone round so often goes on as it does.
 ROUNDS_COUNTED = 4
 
+Known = dict[int, tuple[object, object]]
+
 
 def continuation(place: Place, run: Run) -> int:
     """The same for runs that go on alike."""
-    frames = [_frames(strand.gr_frame) for strand in run.strands if not strand.dead]
+    known: Known = {}
+    frames = [_frames(strand.gr_frame, known) for strand in run.strands if not strand.dead]
     waiting = tuple((strand, text_of(step), _rounds(place, step)) for strand, step in sorted(place.pending.items()))
     last_ms = place.last.now_ms if place.last else place.began_ms
     return hash((repr(frames), waiting, frozenset(place.alarms), place.began_ms, last_ms))
@@ -50,29 +53,39 @@ def _rounds(place: Place, step: Step) -> int:
     return count
 
 
-def _frames(frame: FrameType | None) -> list[object]:
+def _frames(frame: FrameType | None, known: Known) -> list[object]:
     found = list[object]()
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith(_COUNTED):
-            live, values = _live(frame.f_code, frame.f_lasti), frame.f_locals
-            found.append(
-                (frame.f_code.co_qualname, frame.f_lasti, [(n, image(values[n])) for n in live if n in values])
-            )
+            values, live = frame.f_locals, _live(frame.f_code, frame.f_lasti)
+            images = [(n, read, _part(values[n], read, known)) for n, read in live if n in values]
+            found.append((frame.f_code.co_qualname, frame.f_lasti, images))
         frame = frame.f_back
     return found
 
 
+def _part(value: Any, read: tuple[str, ...], known: Known) -> object:  # noqa: ANN401 - any value
+    """What is still read of a variable's value: all, or these attributes of a value that never changes."""
+    frozen = dataclasses.is_dataclass(value) and value.__dataclass_params__.frozen  # type: ignore[union-attr] # as dataclasses itself does
+    if read and (frozen or isinstance(value, BaseException)):
+        return type(value).__qualname__, [image(getattr(value, name, None), known) for name in read]
+    return image(value, known)
+
+
 @cache
-def _live(code: CodeType, lasti: int) -> tuple[str, ...]:
-    """The variables that are still read from here on."""
+def _live(code: CodeType, lasti: int) -> list[tuple[str, tuple[str, ...]]]:
+    """The variables that are still read from here on; with attributes, if nothing else of their values is."""
     by_offset = _analysed(code)
     # A frame may stand in the cache entries behind its instruction.
-    return tuple(sorted(by_offset[max(offset for offset in by_offset if offset <= lasti)]))
+    live = by_offset[max(offset for offset in by_offset if offset <= lasti)]
+    whole = {name for name, attribute in live if not attribute}
+    parts = {name: tuple(sorted(a for n, a in live if n == name)) for name, _ in live if name not in whole}
+    return sorted([*((name, ()) for name in whole), *parts.items()])
 
 
 @cache
-def _analysed(code: CodeType) -> dict[int, frozenset[str]]:
-    """By instruction: the variables that are live after it."""
+def _analysed(code: CodeType) -> dict[int, frozenset[tuple[str, str]]]:
+    """By instruction: the variables that are live after it, whole (with "") or one attribute."""
     instructions = [one for one in dis.get_instructions(code) if one.opname != "CACHE"]
     number_of = {one.offset: number for number, one in enumerate(instructions)}
     after = [_successors(number, one, instructions, number_of, code) for number, one in enumerate(instructions)]
@@ -81,16 +94,17 @@ def _analysed(code: CodeType) -> dict[int, frozenset[str]]:
         for successor in successors:
             before.setdefault(successor, []).append(number)
     # Closures and the variables of loops, whose place in their sequence nothing else shows, always count.
-    always = {*code.co_cellvars, *code.co_freevars, *_loops(instructions)}
-    live_in: list[frozenset[str]] = [frozenset()] * len(instructions)
+    always = {(name, "") for name in (*code.co_cellvars, *code.co_freevars, *_loops(instructions))}
+    live_in: list[frozenset[tuple[str, str]]] = [frozenset()] * len(instructions)
     left = deque(range(len(instructions) - 1, -1, -1))
     while left:
         number = left.popleft()
-        one, out = instructions[number], frozenset[str]().union(*(live_in[s] for s in after[number]))
+        one, out = instructions[number], frozenset[tuple[str, str]]().union(*(live_in[s] for s in after[number]))
         if one.opname in {"STORE_FAST", "DELETE_FAST"}:
-            out -= {one.argval}
+            out = frozenset(pair for pair in out if pair[0] != one.argval)
         elif one.opname == "LOAD_FAST":
-            out |= {one.argval}
+            then = instructions[number + 1]
+            out |= {(one.argval, then.argval if then.opname == "LOAD_ATTR" else "")}
         if out != live_in[number]:
             live_in[number] = out
             left.extend(before.get(number, ()))
@@ -125,35 +139,52 @@ def _loops(instructions: list[dis.Instruction]) -> set[str]:
 
 # --- values -----------------------------------------------------------------------------------------
 
+_constant: dict[int, object] = {}
+"""What every run of a process shares and none changes, by id."""
 
-def image(value: Any, inside: tuple[int, ...] = ()) -> object:  # noqa: ANN401 - any value
-    """A value that is equal for values that product code cannot tell apart."""
+
+def share(value: object) -> None:
+    """The deployment's parts: they are wired once and hold nothing of a run, so they tell no runs apart."""
+    if type(value).__module__.startswith("line_requests") and id(value) not in _constant:
+        _constant[id(value)] = value
+        for part in getattr(value, "__dict__", {}).values():
+            share(part)
+
+
+def image(value: Any, known: Known) -> object:  # noqa: ANN401 - any value
+    """A value that is equal for values that product code cannot tell apart; `known`: of what has been met."""
     if value is None or isinstance(value, str | int | float | bytes):
         return value
-    if id(value) in inside:
-        return "..."
-    inside = (*inside, id(value))
+    if id(value) in _constant:
+        return type(value).__qualname__
+    if id(value) not in known:
+        known[id(value)] = value, "..."  # met inside of itself
+        known[id(value)] = value, hash(repr(_image(value, known)))
+    return known[id(value)][1]
+
+
+def _image(value: Any, known: Known) -> object:  # noqa: ANN401 - any value
     if isinstance(value, list | tuple | deque):
-        return [image(one, inside) for one in value]
+        return [image(one, known) for one in value]
     if isinstance(value, dict):
-        return sorted((str(name), repr(image(one, inside))) for name, one in value.items())
+        return sorted((str(name), repr(image(one, known))) for name, one in value.items())
     if isinstance(value, set | frozenset):
-        return sorted(repr(image(one, inside)) for one in value)
-    return type(value).__qualname__, _inner(value, inside)
+        return sorted(repr(image(one, known)) for one in value)
+    return type(value).__qualname__, _inner(value, known)
 
 
-def _inner(value: Any, inside: tuple[int, ...]) -> object:  # noqa: ANN401, PLR0911 - any object
+def _inner(value: Any, known: Known) -> object:  # noqa: ANN401, PLR0911 - any object
     """What an object holds; of one that is not the product's own, nothing counts but its type."""
     if isinstance(value, Future):
-        return value.done() and (repr(value.exception()) if value.exception() else image(value.result(), inside))
+        return value.done() and (repr(value.exception()) if value.exception() else image(value.result(), known))
     if isinstance(value, BaseException):
-        return str(value)
+        return str(value), image(vars(value), known)
     if isinstance(value, MethodType):
-        return value.__qualname__, image(value.__self__, inside)
+        return value.__qualname__, image(value.__self__, known)
     if isinstance(value, FunctionType):
-        return value.__qualname__, [image(cell.cell_contents, inside) for cell in value.__closure__ or ()]
+        return value.__qualname__, [image(cell.cell_contents, known) for cell in value.__closure__ or ()]
     if dataclasses.is_dataclass(value):
-        return [image(getattr(value, one.name), inside) for one in dataclasses.fields(value)]
+        return [image(getattr(value, one.name), known) for one in dataclasses.fields(value)]
     if type(value).__module__.startswith("line_requests"):
-        return image(getattr(value, "__dict__", None) or repr(value), inside)
+        return image(getattr(value, "__dict__", None) or repr(value), known)
     return None
