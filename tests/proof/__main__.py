@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--others", action="store_true", help="each handler against any number of others")
     options, console = parser.parse_args(arguments), Console()
     modes: Sequence[tuple[object, Callable[[], bool]]] = (
-        (options.others, lambda: others_run.main(options.only, bounded=options.bounded, planted=options.mutants)),
+        (options.others, lambda: _meet_others(options)),
         (options.ledger is not None, lambda: _keep_books(options)),
         (options.swarm is not None, lambda: swarm_run.main(options.swarm, options.seed)),
         (options.previous, lambda: _two_releases(console, options)),
@@ -85,6 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     run = next((run for wanted, run in modes if wanted), lambda: _prove(console, options))
     return 0 if run() else 1
+
+
+def _meet_others(options: argparse.Namespace) -> bool:
+    return others_run.main(options.only, bounded=options.bounded, full=options.full, planted=options.mutants)
 
 
 def _keep_books(options: argparse.Namespace) -> bool:

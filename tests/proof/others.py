@@ -75,7 +75,9 @@ class Outcome:
     @property
     def line(self) -> str:
         """One row of the table."""
-        bound = f"sampled, {self.left:,} left" if self.left else "exhausted"
+        found = self.prefixes + self.left
+        share = f"seeded sample: {self.prefixes / max(found, 1):.0%} of {found:,} prefixes found so far"
+        bound = share if self.left else "exhausted"
         numbers = f"{self.prefixes:8,} {self.steps:10,} {self.writes:12,} {self.made:12,} {self.permitted:12,}"
         return f"{self.handler:17} {numbers} {self.seconds:6.0f} s  {bound}"
 
@@ -106,7 +108,7 @@ class _Run:
         self._left: dict[str, deque[_Prefix]] = defaultdict(deque)
         """What to go on with, by the next step."""
         self._taken = Counter[str]()
-        self._found: dict[tuple[object, ...], list[_Prefix]] = {}
+        self._found: dict[tuple[int, int], list[_Prefix]] = {}
 
     def explore(self, beginnings: list[At], prefixes_max: int) -> None:
         for one in beginnings:
@@ -149,7 +151,7 @@ class _Run:
         fewer = one.at.jumped <= other.at.jumped and one.at.faults <= other.at.faults
         return fewer and self._others.covers(one.now, other.now)
 
-    def _key(self, at: At) -> tuple[object, ...]:
+    def _key(self, at: At) -> tuple[int, int]:
         known, place = self._bench.continuations, at.place
         if place not in known:
             # One whose run was given up to save memory counts as itself.
