@@ -57,7 +57,7 @@ def _frames(frame: FrameType | None, known: Known) -> list[object]:
     found = list[object]()
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith(_COUNTED):
-            values, live = frame.f_locals, _live(frame.f_code, frame.f_lasti)
+            values, live = frame.f_locals, still_read(frame.f_code, frame.f_lasti)
             images = [(n, read, _part(values[n], read, known)) for n, read in live if n in values]
             found.append((frame.f_code.co_qualname, frame.f_lasti, images))
         frame = frame.f_back
@@ -73,7 +73,7 @@ def _part(value: Any, read: tuple[str, ...], known: Known) -> object:  # noqa: A
 
 
 @cache
-def _live(code: CodeType, lasti: int) -> list[tuple[str, tuple[str, ...]]]:
+def still_read(code: CodeType, lasti: int) -> list[tuple[str, tuple[str, ...]]]:
     """The variables that are still read from here on; with attributes, if nothing else of their values is."""
     by_offset = _analysed(code)
     # A frame may stand in the cache entries behind its instruction.

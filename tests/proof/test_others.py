@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from tests.proof import mutants, others_handlers, others_mutants
+from tests.proof.others_places import image, still_read
+from tests.proof.world import NoReply, Pause
 
 
 def test_steps_keep_the_invariants_whatever_others_did_before() -> None:
@@ -23,3 +26,23 @@ def test_planted_bugs_of_others_still_have_their_places(mutant: mutants.Mutant) 
         assert mutants.path_of(module).read_text().count(before) == 1, before
         assert before != after
     assert set(mutant.scenarios) <= others_handlers.HANDLERS.keys()
+
+
+def test_variables_count_only_as_far_as_they_are_still_read() -> None:
+    def run(pause: Pause, reply: NoReply | None, other: Pause) -> Iterator[int]:
+        yield other.ms
+        yield pause.ms
+        if reply:
+            yield pause.ms
+
+    suspended = run(Pause(1), NoReply(), Pause(2))
+    next(suspended)
+    code, lasti = suspended.gi_code, suspended.gi_frame.f_lasti  # type: ignore[attr-defined] # a generator's
+    assert still_read(code, lasti) == [("pause", ("ms",)), ("reply", ())]
+
+
+def test_an_exception_is_told_apart_by_what_it_holds() -> None:
+    first, second = RuntimeError("the transaction failed"), RuntimeError("the transaction failed")
+    first.add_note("of the line")
+    second.add_note("of the workspace")
+    assert image(first, {}) != image(second, {})
