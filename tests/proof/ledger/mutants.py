@@ -30,8 +30,9 @@ MUTANTS = (
     _bug(
         "a decrease is forgiven, and charged again when it goes back up",
         "flows.add_ons",
-        "        if is_counted or nothing_to_count:\n            return workspace\n",
-        "        if is_counted or nothing_to_count:\n"
+        "        if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):\n"
+        "            return workspace\n",
+        "        if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):\n"
         "            owed, kept = decision.owed_by_kind(workspace), dict(workspace.charged)\n"
         "            for kind, has in kept.items():\n"
         "                kept[kind] = tuple(replace(one, places=min(one.places, owed.get(kind, 0))) for one in has)\n"
@@ -91,6 +92,13 @@ MUTANTS = (
         seed=34,
     ),
     _bug(
+        "a renewal is not counted before a trial has ended",
+        "flows.add_ons",
+        "or subscription.plan is None or subscription.ended:",
+        "or subscription.plan is None or subscription.status not in CHARGING:",
+        seed=80,
+    ),
+    _bug(
         "a renewal that was counted is counted again in the next period",
         "flows.add_ons",
         "after_s = max(last.started_s, now_s - LONGEST_PERIOD_S)",
@@ -99,8 +107,8 @@ MUTANTS = (
     _bug(
         "a renewal is counted each time",
         "flows.add_ons",
-        "if is_counted or nothing_to_count:",
-        "last = NOTHING_COUNTED\n        if nothing_to_count:",
+        "if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):",
+        "last = NOTHING_COUNTED\n        if False:",
     ),
     _bug(
         "nothing is due at a period's end",
