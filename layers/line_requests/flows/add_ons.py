@@ -80,8 +80,9 @@ class AddOns:
         if subscription is None or subscription.plan is None or subscription.ended:
             return workspace, charges
         items = {price for one in listed if one.id == subscription.id for price in one.items}
-        # Without an item, and without a place that was charged in the last period, a renewal has charged no add-on.
-        if any(workspace.charged.values()) or not items.isdisjoint(kinds_by_price):
+        owed = decision.quantities_owed(workspace)
+        # Before the first quantity is set, no renewal charges an add-on.
+        if workspace.counted or not items.isdisjoint(kinds_by_price) or any(owed.values()):
             workspace = self._count_renewals(billing, workspace, subscription, kinds_by_price, now_ms)
         if subscription.status not in CHARGING:
             return workspace, charges

@@ -89,14 +89,20 @@ MUTANTS = (
         "flows.add_ons",
         "if renewal.period.end_s > now_s:",
         "if renewal.period.end_s == period.end_s:",
-        seed=34,
     ),
     _bug(
         "a renewal is not counted before a trial has ended",
         "flows.add_ons",
         "or subscription.plan is None or subscription.ended:",
         "or subscription.plan is None or subscription.status not in CHARGING:",
-        seed=80,
+        seed=2,
+    ),
+    _bug(
+        "no renewal is counted once the items are gone",
+        "flows.add_ons",
+        "if workspace.counted or not items",
+        "if not items",
+        seed=52,
     ),
     _bug(
         "a renewal that was counted is counted again in the next period",
