@@ -98,13 +98,6 @@ MUTANTS = (
         seed=2,
     ),
     _bug(
-        "no renewal is counted once the items are gone",
-        "flows.add_ons",
-        "if workspace.counted or not items",
-        "if not items",
-        seed=52,
-    ),
-    _bug(
         "a renewal that was counted is counted again in the next period",
         "flows.add_ons",
         "after_s = max(last.started_s, now_s - LONGEST_PERIOD_S)",
