@@ -60,7 +60,8 @@ class AddOns:
         except LineRequestError:
             self._workspaces.abandon_quantities(workspace)
             raise
-        due_at_ms = _period_end_ms(workspace.subscription)
+        billed = _billed(workspace)
+        due_at_ms = billed.period.end_s * 1000 if billed else None
         return self._workspaces.finish_quantities(workspace, asked_at_ms=now_ms, due_at_ms=due_at_ms), changed
 
     # --- charges --------------------------------------------------------------------------------
@@ -76,8 +77,8 @@ class AddOns:
         charges = 0
         if workspace.pending_charge is not None:
             workspace = self._finish_charge(billing, workspace, workspace.pending_charge, now_ms)
-        subscription = workspace.subscription
-        if subscription is None or subscription.plan is None or subscription.ended:
+        subscription = _billed(workspace)
+        if subscription is None:
             return workspace, charges
         items = {price for one in listed if one.id == subscription.id for price in one.items}
         owed = decision.quantities_owed(workspace)
@@ -217,9 +218,8 @@ class AddOns:
         kinds_by_price: KindsByPrice,
     ) -> int:
         """Sets each add-on price's quantity to what is owed; removes items of ours that are no longer owed."""
-        subscription = workspace.subscription
-        # Under a plan that is not known, what is owed is unknown, not nothing.
-        if subscription is None or subscription.ended or subscription.plan is None:
+        subscription = _billed(workspace)
+        if subscription is None:
             return 0
         changed = 0
         for stripe_subscription in listed:
@@ -250,8 +250,7 @@ def _kinds_by_price(plans: Iterable[Plan]) -> KindsByPrice:
     return kinds
 
 
-def _period_end_ms(subscription: Subscription | None) -> int | None:
-    """When the workspace is due again: at the end of the period."""
-    if subscription is None or subscription.ended or subscription.plan is None:
-        return None
-    return subscription.period.end_s * 1000
+def _billed(workspace: Workspace) -> Subscription | None:
+    """The subscription; None when it has ended, or when its plan is not known: what is owed is unknown then."""
+    subscription = workspace.subscription
+    return None if subscription is None or subscription.plan is None or subscription.ended else subscription

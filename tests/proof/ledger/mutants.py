@@ -93,8 +93,9 @@ MUTANTS = (
     _bug(
         "a renewal is not counted before a trial has ended",
         "flows.add_ons",
-        "or subscription.plan is None or subscription.ended:",
-        "or subscription.plan is None or subscription.status not in CHARGING:",
+        "        if subscription is None:\n            return workspace, charges\n",
+        "        if subscription is None or subscription.status not in CHARGING:\n"
+        "            return workspace, charges\n",
         seed=2,
     ),
     _bug(
@@ -112,7 +113,7 @@ MUTANTS = (
     _bug(
         "nothing is due at a period's end",
         "flows.add_ons",
-        "due_at_ms = _period_end_ms(workspace.subscription)",
+        "due_at_ms = billed.period.end_s * 1000 if billed else None",
         "due_at_ms = None",
         seed=4,
     ),
