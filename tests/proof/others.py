@@ -77,7 +77,7 @@ class Outcome:
         """One row of the table."""
         found = self.prefixes + self.left
         share = f"seeded sample: {self.prefixes / max(found, 1):.0%} of {found:,} prefixes found so far"
-        bound = share if self.left else "exhausted"
+        bound = "failed" if self.failure else share if self.left else "exhausted"
         numbers = f"{self.prefixes:8,} {self.steps:10,} {self.writes:12,} {self.made:12,} {self.permitted:12,}"
         return f"{self.handler:17} {numbers} {self.seconds:6.0f} s  {bound}"
 
