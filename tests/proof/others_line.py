@@ -139,7 +139,8 @@ def _moved(item: Typed, status: str, payment: str, cause: str, **more: object) -
 
 def _awaiting(item: Typed) -> Iterator[tuple[Typed, int]]:
     """The line still awaits its payment; how far its invoice, its reason and its lease have come meanwhile."""
-    leases = {item["lease_until_ms"]["N"], "0", str(HELD_UNTIL_MS)}
+    # In the same order in each process, or the seeded sample is another.
+    leases = sorted({item["lease_until_ms"]["N"], "0", str(HELD_UNTIL_MS)})
     for reached, steps in _progress(item):
         for reason in ("", *(() if "void_reason" in item else REASONS)):
             after = reached | ({"void_reason": typed(reason)} if reason else {})
@@ -154,7 +155,7 @@ def _awaiting(item: Typed) -> Iterator[tuple[Typed, int]]:
             yield from ((leased, steps + 3 + far) for leased, far in _leased(reached, leases))
 
 
-def _leased(item: Typed, leases: set[str]) -> Iterator[tuple[Typed, int]]:
+def _leased(item: Typed, leases: list[str]) -> Iterator[tuple[Typed, int]]:
     yield from ((item | {"lease_until_ms": {"N": one}}, one != item["lease_until_ms"]["N"]) for one in leases)
 
 
