@@ -149,6 +149,7 @@ TESTED_BY = {
     ("docs/deploy.md", "sh"): "operator/test_docs.py",
     ("docs/events.md", "json"): "edges/test_workspace_events.py",
     ("docs/integrate.md", "console"): "examples/test_docs.py",
+    ("docs/integrate.md", "console after payment"): "examples/test_docs.py",
     ("docs/integrate.md", "python"): "examples/test_docs.py",
     ("docs/operate.md", "sh"): "operator/test_docs.py",
     ("docs/provisioner.md", "json"): "examples/test_docs.py",

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).parents[2]
 
 
-def _blocks(page: str) -> list[tuple[str, str]]:
+def all_blocks(page: str) -> list[tuple[str, str]]:
     """The kind and the text of each code block, in order; one that is indented or bare has the kind ""."""
     tokens = MarkdownIt().parse((ROOT / page).read_text())
     return [(token.info.strip(), token.content) for token in tokens if token.type in {"fence", "code_block"}]
@@ -21,12 +21,12 @@ def _blocks(page: str) -> list[tuple[str, str]]:
 
 def kinds(page: str) -> list[str]:
     """The kind of each code block, in order."""
-    return [kind for kind, _ in _blocks(page)]
+    return [kind for kind, _ in all_blocks(page)]
 
 
 def blocks(page: str, kind: str) -> list[str]:
     """The text of each code block of this kind."""
-    return [text for found, text in _blocks(page) if found == kind]
+    return [text for found, text in all_blocks(page) if found == kind]
 
 
 def missing_links(page: str) -> list[str]:
