@@ -13,6 +13,7 @@ from line_requests.domain.errors import BillingRefused, BillingRejected, Billing
 from line_requests.domain.prices import Allowance, Counted, Coverage, PendingCharge, Period, Plan
 from line_requests.domain.submission import Kind
 from line_requests.flows.add_ons import KEY_LIFETIME_MS, LONGEST_PERIOD_S, AddOns
+from line_requests.flows.subscriptions import Refreshed
 from tests.decision.examples import ADD_ONS, NOW_MS, PERIOD, counts, subscription, workspace
 
 if TYPE_CHECKING:
@@ -58,12 +59,9 @@ class Ledger:
 
     def settle(self, now_ms: int = NOW_MS) -> tuple[Workspace | None, int]:
         stub: Any = self
-        return AddOns(stub, stub, stub).settle(SimpleNamespace(subscriptions=self), "acme", now_ms)  # type: ignore[arg-type] # as much of it as is called
+        return AddOns(stub, stub).settle(SimpleNamespace(subscriptions=self), "acme", now_ms)  # type: ignore[arg-type] # as much of it as is called
 
     # --- the workspace ------------------------------------------------------------------------------
-
-    def all(self) -> list[Plan]:
-        return self._plans
 
     def lease_quantities(self, _: str, __: int) -> Workspace | None:
         return None if self.leased else self.workspace
@@ -91,8 +89,8 @@ class Ledger:
         self.workspace = replace(seen, counted=counted or seen.counted, **changed)
         return self.workspace
 
-    def refresh_and_list(self, _: object, seen: Workspace, __: int) -> tuple[Workspace, list[StripeSubscription]]:
-        return seen, self.listed
+    def refresh_and_list(self, _: object, seen: Workspace, __: int) -> Refreshed:
+        return Refreshed(seen, self.listed, self._plans)
 
     # --- Stripe -------------------------------------------------------------------------------------
 
@@ -242,6 +240,18 @@ def test_renewal_before_the_interval_was_changed_is_counted_to_its_own_end() -> 
     assert ledger.workspace.counted == Counted("sub_1", END_S, NOW_S - 2)
 
 
+@pytest.mark.parametrize(("status", "reads"), [("trialing", 1), ("paused", 1), ("canceled", 0)])
+def test_renewal_of_the_subscription_before_is_counted_in_a_trial(status: str, reads: int) -> None:
+    """[52] So that the next renewal does not charge its places again."""
+    another = replace(FOR_SALE, id="sub_2", status=status)
+    ledger = Ledger(holding(subscription=another, charged=covered(1, NOW_S - 1)))
+    ledger.renewed = [StripeRenewal("price_email", 1, Period(PERIOD.start_s + 1, END_S + 7))]
+    ledger.settle()
+    assert len(ledger.of("renewals")) == reads
+    assert ledger.of("saved") == [("saved", covered(1, END_S + 7))] * reads
+    assert ledger.of("charge") == []
+
+
 def test_renewal_of_a_price_that_no_plan_names_is_none_of_an_add_on() -> None:
     """[52]"""
     ledger = Ledger(holding(counted=None), ("price_email", item("email", 1)))
@@ -251,16 +261,17 @@ def test_renewal_of_a_price_that_no_plan_names_is_none_of_an_add_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("has_item", "charged", "asks"), [(False, {}, 0), (True, {}, 1), (False, covered(1, NOW_S - 1), 1)]
+    ("has_item", "owed", "counted", "reads"),
+    [(False, 0, None, 0), (True, 0, None, 1), (False, 1, None, 1), (False, 0, Counted("sub_1", END_S - 1), 1)],
 )
-def test_renewal_that_cannot_have_charged_an_add_on_is_not_asked_for(
-    has_item: object, charged: dict[Kind, tuple[Coverage, ...]], asks: int
+def test_no_renewal_is_read_before_the_first_quantity_is_set(
+    has_item: object, owed: int, counted: Counted | None, reads: int
 ) -> None:
-    """[52] Without an item, and without a place that was charged in the last period."""
+    """[52] From then on each is, also when no item is left: the interval may have been changed."""
     items = [("price_email", item("email", 1))] if has_item else [("price_base", item("base", 1, ours=False))]
-    ledger = Ledger(holding(0, counted=None, charged=charged), *items)
+    ledger = Ledger(holding(owed, counted=counted), *items)
     ledger.settle()
-    assert len(ledger.of("renewals")) == asks
+    assert len(ledger.of("renewals")) == reads
 
 
 def test_item_of_another_subscription_says_nothing_of_the_renewal() -> None:
@@ -382,7 +393,7 @@ def test_refused_charge_is_dropped_when_it_can_never_be_made(
         with pytest.raises(BillingRejected):
             ledger.settle()
         assert ledger.did[-1] == "abandoned"
-    assert ledger.of("saved") == ([("saved", {})] if dropped else [])
+    assert ledger.of("saved")[:1] == ([("saved", {})] if dropped else [])
     assert ('"BillingRefused":[1.0]' in capsys.readouterr().out) is dropped
 
 

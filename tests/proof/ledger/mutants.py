@@ -30,8 +30,9 @@ MUTANTS = (
     _bug(
         "a decrease is forgiven, and charged again when it goes back up",
         "flows.add_ons",
-        "        if is_counted or nothing_to_count:\n            return workspace\n",
-        "        if is_counted or nothing_to_count:\n"
+        "        if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):\n"
+        "            return workspace\n",
+        "        if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):\n"
         "            owed, kept = decision.owed_by_kind(workspace), dict(workspace.charged)\n"
         "            for kind, has in kept.items():\n"
         "                kept[kind] = tuple(replace(one, places=min(one.places, owed.get(kind, 0))) for one in has)\n"
@@ -88,7 +89,14 @@ MUTANTS = (
         "flows.add_ons",
         "if renewal.period.end_s > now_s:",
         "if renewal.period.end_s == period.end_s:",
-        seed=34,
+    ),
+    _bug(
+        "a renewal is not counted before a trial has ended",
+        "flows.add_ons",
+        "        if subscription is None:\n            return workspace, charges\n",
+        "        if subscription is None or subscription.status not in CHARGING:\n"
+        "            return workspace, charges\n",
+        seed=2,
     ),
     _bug(
         "a renewal that was counted is counted again in the next period",
@@ -99,13 +107,13 @@ MUTANTS = (
     _bug(
         "a renewal is counted each time",
         "flows.add_ons",
-        "if is_counted or nothing_to_count:",
-        "last = NOTHING_COUNTED\n        if nothing_to_count:",
+        "if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):",
+        "last = NOTHING_COUNTED\n        if False:",
     ),
     _bug(
         "nothing is due at a period's end",
         "flows.add_ons",
-        "due_at_ms = _period_end_ms(workspace.subscription)",
+        "due_at_ms = billed.period.end_s * 1000 if billed else None",
         "due_at_ms = None",
         seed=4,
     ),
