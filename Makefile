@@ -20,6 +20,7 @@ UV := .uv/bin/uv
 NODE_PACKAGES := build/clients/node_modules/.package-lock.json
 export UV_PYTHON_DOWNLOADS := never
 export PIP_ROOT_USER_ACTION := ignore
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Or each of many processes compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 # uv reads none of pip's settings; these two matter where a mirror is used.

@@ -274,4 +274,5 @@ def test_unknown_route_is_a_plain_500(client: Client) -> None:
     client.shop.workspace(1)
     module = functions.load("get_line_request")
     answer = module.handler({"routeKey": "GET /", "requestContext": {"timeEpoch": 1}}, functions.Context())
-    assert (answer["statusCode"], json.loads(answer["body"])) == (500, {"error": "Internal server error"})
+    assert (answer["statusCode"], answer["headers"]["Error-Code"]) == (500, "internal_error")
+    assert json.loads(answer["body"])["error"].startswith("Internal server error. Retry")

@@ -145,7 +145,9 @@ def test_failure_logs_an_unexpected_error_and_answers_plain_500(
     response = responses.failure(error)
     assert logged == ["unexpected error"]
     assert (response["statusCode"], response["headers"]["Error-Code"]) == (500, "internal_error")
-    assert body_of(response) == {"error": "Internal server error"}
+    assert body_of(response) == {
+        "error": "Internal server error. Retry; for a new request with the same Idempotency-Key."
+    }
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "examples/quickstart"
 PROVISIONER = ROOT / "examples/provisioner"
 STACK_NAME = "reference-provisioner"
 CARRIER_TOKEN = "carrier-token"

@@ -6,11 +6,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import yaml
 
-from tests.examples.conftest import ROOT, Json, Provisioner, Workspace
-from tests.support.markdown import assert_console, blocks, kinds, missing_links
+from tests.examples import node
+from tests.examples.conftest import QUICKSTART, ROOT, Json, Provisioner, Workspace
+from tests.local.__main__ import LINE
+from tests.support.markdown import all_blocks, assert_console, blocks, kinds, missing_links
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +25,7 @@ EXCERPTS = {"bash": "sh", "python": "py", "typescript": "ts"}
 @pytest.mark.parametrize("page", PAGES)
 def test_page_shows_only_code_of_the_examples_that_are_tested(page: str) -> None:
     """And has no block of a kind that no test knows."""
-    assert set(kinds(page)) <= {*EXCERPTS, "console", "console aws", "json"}
+    assert set(kinds(page)) <= {*EXCERPTS, "console", "console after payment", "console aws", "json"}
     excerpts = [(text, suffix) for kind, suffix in EXCERPTS.items() for text in blocks(page, kind)]
     assert excerpts
     for text, suffix in excerpts:
@@ -32,10 +35,28 @@ def test_page_shows_only_code_of_the_examples_that_are_tested(page: str) -> None
 def test_commands_of_the_integration_page_print_what_it_shows(workspace: Callable[..., Workspace]) -> None:
     """In one workspace, in the order of the page; `…` stands for anything."""
     starter = workspace()
-    console = blocks("docs/integrate.md", "console")
-    assert console
-    for text in console:
-        assert_console(text, API=starter.origin, AUTH=starter.auth)
+    consoles = [(kind, text) for kind, text in all_blocks("docs/integrate.md") if kind.startswith("console")]
+    assert {kind for kind, _ in consoles} == {"console", "console after payment"}
+    for kind, text in consoles:
+        if kind == "console after payment":
+            newest, *_ = starter.http.get("/api/line-requests").json()["lines"]
+            assert httpx.post(f"{newest['paymentLinkUrl']}/pay").is_redirect
+        assert_console(text, API=starter.origin, AUTH=starter.auth, LINE=LINE)
+
+
+def test_integration_page_says_how_each_quickstart_is_run() -> None:
+    """With the program that test_quickstart.py runs it with, and the oldest Node that needs no package."""
+    text = (ROOT / "docs/integrate.md").read_text()
+    rows = re.findall(r"^\| \[\w+\]\(\.\./(\S+)\) \| `(\S+) (\S+)` \|", text, re.MULTILINE)
+    assert all(link == file for link, _, file in rows)
+    assert {(program, ROOT / file) for _, program, file in rows} == {
+        ("bash", QUICKSTART / "curl.sh"),
+        ("python3", QUICKSTART / "quickstart.py"),
+        ("node", QUICKSTART / "quickstart.ts"),
+    }
+    major, minor = node.STRIPS_TYPES_SINCE
+    for page in (text, (QUICKSTART / "quickstart.ts").read_text()):
+        assert f"Node {major}.{minor} or later" in page
 
 
 def test_events_of_the_provisioner_page_are_what_the_reference_receives_and_publishes(provisioner: Provisioner) -> None:

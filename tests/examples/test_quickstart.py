@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tests.examples import node
-from tests.examples.conftest import ROOT, Json, Workspace, eventually, served
+from tests.examples.conftest import QUICKSTART, Json, Workspace, eventually, served
 from tests.local.demo import OPERATOR_API_KEY
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from tests.local.stack import LocalStack
 
-QUICKSTART = ROOT / "examples/quickstart"
 COMMANDS = {
     "curl": ["bash", str(QUICKSTART / "curl.sh")],
     "python": [sys.executable, str(QUICKSTART / "quickstart.py")],

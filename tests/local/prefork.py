@@ -6,6 +6,7 @@ it is needed: only the function and the product's own modules are still imported
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
@@ -131,12 +132,15 @@ def serve(connection: socket.socket) -> str:
 
 if __name__ == "__main__":
     sys.path.pop(0)  # nothing here is a module of the functions'
+    gc.disable()  # everything that is imported here stays
     for package in PACKAGES:
         import_module(package)
     for service in AWS_SERVICES:
         # With these keys, which no call is made with, it looks for none.
         boto3 = import_module("boto3")
         boto3.client(service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
+    gc.freeze()
+    gc.enable()
     script = serve(socket.socket(fileno=int(sys.argv[1])))
     if trace := os.environ.get("LOCAL_TRACE"):
         runpy.run_path(str(Path(__file__).parents[1] / "trace/recorder.py"))["record_worker"](Path(trace))

@@ -13,6 +13,8 @@ from line_requests.billing.client import API_VERSION
 from line_requests.billing.events import INVOICE_EVENTS, REVERSAL_EVENTS, SUBSCRIPTION_EVENTS
 from tests.examples.conftest import Workspace, workspace
 from tests.shape.cloudformation import Json, of_type, statements
+from tests.support import markdown
+from tests.support.markdown import kinds
 
 __all__ = ["workspace"]
 
@@ -32,8 +34,7 @@ def text(page: str) -> str:
 
 
 def blocks(page: str, kind: str) -> list[str]:
-    """The commands of each block of this kind, or its text when they are shown with their output."""
-    return re.findall(rf"^```{kind}\n(.*?)^```$", text(page), re.MULTILINE | re.DOTALL)
+    return markdown.blocks(f"docs/{page}.md", kind)
 
 
 def rows(page: str, heading: str) -> Iterator[list[str]]:
@@ -148,6 +149,7 @@ TESTED_BY = {
     ("docs/deploy.md", "sh"): "operator/test_docs.py",
     ("docs/events.md", "json"): "edges/test_workspace_events.py",
     ("docs/integrate.md", "console"): "examples/test_docs.py",
+    ("docs/integrate.md", "console after payment"): "examples/test_docs.py",
     ("docs/integrate.md", "python"): "examples/test_docs.py",
     ("docs/operate.md", "sh"): "operator/test_docs.py",
     ("docs/provisioner.md", "json"): "examples/test_docs.py",
@@ -174,12 +176,12 @@ unset
 
 def test_every_block_of_every_page_is_tested_or_needs_aws() -> None:
     """By a test that names the page; the commands that need AWS are listed here."""
-    pages = {str(page.relative_to(ROOT)): page.read_text() for page in (ROOT / "README.md", *PAGES)}
-    fenced = {(page, kind) for page, text in pages.items() for kind in re.findall(r"^```(.+)$", text, re.MULTILINE)}
-    assert {block for block in fenced if block[1] != "console aws"} == {*TESTED_BY, *NOT_RUN}
+    pages = [str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *PAGES)]
+    there = {(page, kind) for page in pages for kind in kinds(page)}
+    assert {block for block in there if block[1] != "console aws"} == {*TESTED_BY, *NOT_RUN}
     for (page, _), test in TESTED_BY.items():
         assert re.search(rf"\b{Path(page).stem}\b", (ROOT / "tests" / test).read_text()), (page, test)
-    tagged = re.findall(r"^```console aws\n(.*?)^```$", "".join(pages.values()), re.MULTILINE | re.DOTALL)
+    tagged = [block for page in pages for block in markdown.blocks(page, "console aws")]
     commands = re.findall(
         r"(?:^\$ (?:\w+=\$\()?|\| )(?!printf)((?:aws \S+ |git |make |sam |cd |read )?\S+)",
         "".join(tagged),
@@ -190,7 +192,7 @@ def test_every_block_of_every_page_is_tested_or_needs_aws() -> None:
 
 @pytest.mark.parametrize("page", OPERATORS)
 def test_every_block_is_of_a_kind_that_is_tested(page: str) -> None:
-    assert set(re.findall(r"^```(.+)$", text(page), re.MULTILINE)) <= {"sh", "console", "console aws"}
+    assert set(kinds(f"docs/{page}.md")) <= {"sh", "console", "console aws"}
     for block in blocks(page, "sh"):
         assert all(line.split()[0] in {"line-requests", "aws", "jq"} for line in block.splitlines()), block
     for block in blocks(page, "console aws"):

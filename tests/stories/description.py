@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 # What a text can tell a person to do next; the others are fixed by the contract, or name the field that is wrong.
 ADVICE = re.compile(r"\b(apply|ask|cancel|choose|fix|pay|read|release|retry|subscribe|wait)\b", re.IGNORECASE)
-WITH_ADVICE = {403, 409, 502, 503}
+WITH_ADVICE = {403, 409, 500, 502, 503}
 
 OPENAPI = Path(__file__).parents[2] / "openapi.yaml"
 

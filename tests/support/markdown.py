@@ -8,18 +8,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+from markdown_it import MarkdownIt
+
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```(?P<kind>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
+
+
+def all_blocks(page: str) -> list[tuple[str, str]]:
+    """The kind and the text of each code block, in order; one that is indented or bare has the kind ""."""
+    tokens = MarkdownIt().parse((ROOT / page).read_text())
+    return [(token.info.strip(), token.content) for token in tokens if token.type in {"fence", "code_block"}]
 
 
 def kinds(page: str) -> list[str]:
-    """The kind of each fenced block, in order."""
-    return [block["kind"] for block in BLOCK.finditer((ROOT / page).read_text())]
+    """The kind of each code block, in order."""
+    return [kind for kind, _ in all_blocks(page)]
 
 
 def blocks(page: str, kind: str) -> list[str]:
-    """The text of each fenced block of this kind."""
-    return [block["text"] for block in BLOCK.finditer((ROOT / page).read_text()) if block["kind"] == kind]
+    """The text of each code block of this kind."""
+    return [text for found, text in all_blocks(page) if found == kind]
 
 
 def missing_links(page: str) -> list[str]:

@@ -181,6 +181,7 @@ OVERLOADED = "The service is overloaded. Retry; for a new request with the same 
 KEPT_OVERLOADED = (
     "The service is overloaded. Your request was saved and will be completed; retry with the same Idempotency-Key."
 )
+FAILED = "Internal server error. Retry; for a new request with the same Idempotency-Key."
 CONTENDED = "Too many concurrent requests in this workspace. Nothing was saved; retry."
 
 # Every error that a client can meet has its row, the more special one first; a test checks it.
@@ -207,6 +208,6 @@ def failure(error: Exception) -> Response:
     reply = next((reply for kind, reply in REPLIES.items() if isinstance(error, kind)), None)
     if reply is None:
         logger.exception("unexpected error")
-    response = reply(error) if reply else respond(500, {"error": "Internal server error"})
+    response = reply(error) if reply else respond(500, {"error": FAILED})
     response["headers"]["Error-Code"] = error.code if isinstance(error, LineRequestError) else LineRequestError.code
     return response
