@@ -314,7 +314,7 @@ def _follows(facet: Facet, was: Typed, account: MemoryStripe) -> bool:
     key, earlier = f"{facet.line_id}:invoice:v{version}", now not in {None, invoice_name(facet.line_id, version)}
     if earlier and key in facet.account.keys and key not in account.keys:
         return False
-    # Whoever takes second keys after the reason to void was stored has read it, and fills no draft.
+    # A caller that takes second keys after the reason to void was stored has read the reason, and fills no draft.
     filled = f"{facet.line_id}:item:v{version}"
     if version > 1 and "void_reason" in was and filled in facet.account.keys and filled not in account.keys:
         return False
