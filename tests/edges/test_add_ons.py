@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests.billing.subscriptions import StripeCharge, StripeItem, StripeSubscription
+from line_requests.billing.subscriptions import StripeCharge, StripeItem, StripeRenewal, StripeSubscription
 from line_requests.domain.errors import BillingRefused, BillingRejected, BillingUnavailable, ReplayedFailure
-from line_requests.domain.prices import Allowance, Counted, Coverage, PendingCharge, Plan
+from line_requests.domain.prices import Allowance, Counted, Coverage, PendingCharge, Period, Plan
 from line_requests.domain.submission import Kind
-from line_requests.flows.add_ons import KEY_LIFETIME_MS, AddOns
+from line_requests.flows.add_ons import KEY_LIFETIME_MS, LONGEST_PERIOD_S, AddOns
+from line_requests.flows.subscriptions import Refreshed
 from tests.decision.examples import ADD_ONS, NOW_MS, PERIOD, counts, subscription, workspace
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 EMAIL, PHONE = Kind.EMAIL, Kind.PURCHASED_PHONE
 NOW_S, END_S = NOW_MS // 1000, PERIOD.end_s
 FOR_SALE = subscription(email=Allowance(0, add_on=ADD_ONS[EMAIL]))
-COUNTED = Counted("sub_1", END_S)
+COUNTED = Counted("sub_1", END_S, PERIOD.start_s)
 CHARGE = PendingCharge(
     number=1,
     kind=EMAIL,
@@ -46,7 +47,7 @@ class Ledger:
         self.workspace = stored
         self.listed = [StripeSubscription("sub_1", "active", 1, dict(items), "usd", 0)]
         self.did: list[Any] = []
-        self.renewed: Mapping[str, int] = {}
+        self.renewed: list[StripeRenewal] = []
         self.made: list[StripeCharge] = []
         self.items: set[int] = set()
         """The numbers of charges that exist as items."""
@@ -58,12 +59,9 @@ class Ledger:
 
     def settle(self, now_ms: int = NOW_MS) -> tuple[Workspace | None, int]:
         stub: Any = self
-        return AddOns(stub, stub, stub).settle(SimpleNamespace(subscriptions=self), "acme", now_ms)  # type: ignore[arg-type] # as much of it as is called
+        return AddOns(stub, stub).settle(SimpleNamespace(subscriptions=self), "acme", now_ms)  # type: ignore[arg-type] # as much of it as is called
 
     # --- the workspace ------------------------------------------------------------------------------
-
-    def all(self) -> list[Plan]:
-        return self._plans
 
     def lease_quantities(self, _: str, __: int) -> Workspace | None:
         return None if self.leased else self.workspace
@@ -91,14 +89,14 @@ class Ledger:
         self.workspace = replace(seen, counted=counted or seen.counted, **changed)
         return self.workspace
 
-    def refresh_and_list(self, _: object, seen: Workspace, __: int) -> tuple[Workspace, list[StripeSubscription]]:
-        return seen, self.listed
+    def refresh_and_list(self, _: object, seen: Workspace, __: int) -> Refreshed:
+        return Refreshed(seen, self.listed, self._plans)
 
     # --- Stripe -------------------------------------------------------------------------------------
 
-    def charged_quantities(self, *_: object) -> Mapping[str, int]:
-        self.did.append("renewal")
-        return self.renewed
+    def renewals_after(self, customer: str, start_s: int) -> list[StripeRenewal]:
+        self.did.append(("renewals", customer, start_s))
+        return [one for one in self.renewed if one.period.start_s > start_s]
 
     def charges_after(self, seen: Workspace, since_s: int) -> list[StripeCharge]:
         self.did.append(("unknown", since_s))
@@ -223,23 +221,57 @@ def test_renewal_s_quantity_is_counted_once_a_period(before: Counted | None) -> 
     """[52] Of what is counted before, only what has not ended is kept."""
     past = {EMAIL: (Coverage(NOW_S, 2), Coverage(NOW_S + 1, 1))}
     ledger = Ledger(holding(counted=before, charged=past), ("price_email", item("email", 1)))
-    ledger.renewed = {"price_email": 1}
+    ledger.renewed = [StripeRenewal("price_email", 1, PERIOD)]
     ledger.settle()
-    assert ledger.did[:2] == ["renewal", ("saved", {EMAIL: (Coverage(NOW_S + 1, 1), Coverage(END_S, 1))})]
+    asked = ("renewals", "cus_acme", NOW_S - LONGEST_PERIOD_S)
+    assert ledger.did[:2] == [asked, ("saved", {EMAIL: (Coverage(NOW_S + 1, 1), Coverage(END_S, 1))})]
     assert (ledger.workspace.counted, ledger.of("charge")) == (COUNTED, [])
 
 
-@pytest.mark.parametrize(
-    ("has_item", "charged", "asks"), [(False, {}, 0), (True, {}, 1), (False, covered(1, NOW_S - 1), 1)]
-)
-def test_renewal_that_cannot_have_charged_an_add_on_is_not_asked_for(
-    has_item: object, charged: dict[Kind, tuple[Coverage, ...]], asks: int
-) -> None:
-    """[52] Without an item, and without a place that was charged in the last period."""
-    items = [("price_email", item("email", 1))] if has_item else [("price_base", item("base", 1, ours=False))]
-    ledger = Ledger(holding(0, counted=None, charged=charged), *items)
+def test_renewal_before_the_interval_was_changed_is_counted_to_its_own_end() -> None:
+    """[52] What had been counted is not counted again, whatever becomes the current period; nor is what has ended."""
+    weeks = [Period(PERIOD.start_s - 9, NOW_S + 5), Period(PERIOD.start_s - 8, NOW_S + 7), Period(NOW_S - 2, NOW_S)]
+    before = Counted("sub_1", NOW_S + 5, PERIOD.start_s - 9)
+    ledger = Ledger(holding(counted=before), ("price_email", item("email", 1)))
+    ledger.renewed = [StripeRenewal("price_email", places, week) for places, week in enumerate(weeks, 1)]
     ledger.settle()
-    assert len(ledger.of("renewal")) == asks
+    assert ledger.did[0] == ("renewals", "cus_acme", PERIOD.start_s - 9)
+    assert ledger.of("saved")[0] == ("saved", covered(2, NOW_S + 7))
+    assert ledger.workspace.counted == Counted("sub_1", END_S, NOW_S - 2)
+
+
+@pytest.mark.parametrize(("status", "reads"), [("trialing", 1), ("paused", 1), ("canceled", 0)])
+def test_renewal_of_the_subscription_before_is_counted_in_a_trial(status: str, reads: int) -> None:
+    """[52] So that the next renewal does not charge its places again."""
+    another = replace(FOR_SALE, id="sub_2", status=status)
+    ledger = Ledger(holding(subscription=another, charged=covered(1, NOW_S - 1)))
+    ledger.renewed = [StripeRenewal("price_email", 1, Period(PERIOD.start_s + 1, END_S + 7))]
+    ledger.settle()
+    assert len(ledger.of("renewals")) == reads
+    assert ledger.of("saved") == [("saved", covered(1, END_S + 7))] * reads
+    assert ledger.of("charge") == []
+
+
+def test_renewal_of_a_price_that_no_plan_names_is_none_of_an_add_on() -> None:
+    """[52]"""
+    ledger = Ledger(holding(counted=None), ("price_email", item("email", 1)))
+    ledger.renewed = [StripeRenewal("price_base", 1, PERIOD), StripeRenewal("price_email", 1, PERIOD)]
+    ledger.settle()
+    assert ledger.of("saved") == [("saved", covered(1))]
+
+
+@pytest.mark.parametrize(
+    ("has_item", "owed", "counted", "reads"),
+    [(False, 0, None, 0), (True, 0, None, 1), (False, 1, None, 1), (False, 0, Counted("sub_1", END_S - 1), 1)],
+)
+def test_no_renewal_is_read_before_the_first_quantity_is_set(
+    has_item: object, owed: int, counted: Counted | None, reads: int
+) -> None:
+    """[52] From then on each is, also when no item is left: the interval may have been changed."""
+    items = [("price_email", item("email", 1))] if has_item else [("price_base", item("base", 1, ours=False))]
+    ledger = Ledger(holding(owed, counted=counted), *items)
+    ledger.settle()
+    assert len(ledger.of("renewals")) == reads
 
 
 def test_item_of_another_subscription_says_nothing_of_the_renewal() -> None:
@@ -247,14 +279,14 @@ def test_item_of_another_subscription_says_nothing_of_the_renewal() -> None:
     ledger = Ledger(holding(0, counted=None))
     ledger.listed.append(StripeSubscription("sub_2", "active", 1, {"price_email": item("other", 1)}, "usd", 0))
     ledger.settle()
-    assert ledger.of("renewal") == []
+    assert ledger.of("renewals") == []
 
 
 def test_renewal_charges_nothing_of_a_price_that_it_does_not_name() -> None:
     """[52] Its places are short, then."""
     ledger = Ledger(holding(counted=None), ("price_email", item("email", 1)))
     ledger.settle()
-    assert ledger.of("saved")[0] == ("saved", {EMAIL: ()})
+    assert ledger.of("saved")[0] == ("saved", {})
     assert len(ledger.of("item")) == 1
 
 
@@ -267,7 +299,7 @@ def test_renewal_of_a_price_of_two_kinds_is_shared() -> None:
     ledger = Ledger(
         holding(counted=None, held=held, subscription=plan), ("price_email", item("email", 3)), also=(other,)
     )
-    ledger.renewed = {"price_email": 3}
+    ledger.renewed = [StripeRenewal("price_email", 1, PERIOD), StripeRenewal("price_email", 2, PERIOD)]
     ledger.settle()
     shares = {EMAIL: (Coverage(END_S, 1),), PHONE: (Coverage(END_S, 2),), Kind.BYON_PHONE: ()}
     assert ledger.of("saved") == [("saved", shares)]
@@ -361,7 +393,7 @@ def test_refused_charge_is_dropped_when_it_can_never_be_made(
         with pytest.raises(BillingRejected):
             ledger.settle()
         assert ledger.did[-1] == "abandoned"
-    assert ledger.of("saved") == ([("saved", {})] if dropped else [])
+    assert ledger.of("saved")[:1] == ([("saved", {})] if dropped else [])
     assert ('"BillingRefused":[1.0]' in capsys.readouterr().out) is dropped
 
 

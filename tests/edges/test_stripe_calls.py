@@ -16,7 +16,7 @@ from line_requests.billing.events import (
 )
 from line_requests.billing.subscriptions import StripeItem
 from line_requests.domain.model import Invoice
-from line_requests.domain.prices import PendingCharge, Period
+from line_requests.domain.prices import PendingCharge
 from line_requests.domain.reversals import Credit, PaidInvoice, Refund
 from line_requests.domain.submission import Kind
 from tests.decision.examples import CHARGE, LINE_ID, NOW_MS, PERIOD, line, workspace
@@ -280,10 +280,10 @@ LISTS: dict[str, tuple[Callable[[Billing], object], str, Form]] = {
         "GET /v1/subscriptions",
         {"limit": "100"},
     ),
-    "charged quantities": (
-        lambda billing: billing.subscriptions.charged_quantities("sub_1", Period(86_407, 90_000)),
+    "renewals": (
+        lambda billing: billing.subscriptions.renewals_after("cus_1", 86_407),
         "GET /v1/invoices",
-        {"subscription": "sub_1", "created[gte]": "7"},
+        {"customer": "cus_1", "created[gte]": "7", "limit": "100"},
     ),
     "charge's item": (
         lambda billing: billing.subscriptions.has_item(WORKSPACE, replace(OWED, stored_at_ms=86_407_000)),

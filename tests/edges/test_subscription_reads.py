@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from line_requests.billing.catalogue import StripePrice
-from line_requests.billing.subscriptions import StripeCharge, StripeItem, StripeSubscription
+from line_requests.billing.subscriptions import StripeCharge, StripeItem, StripeRenewal, StripeSubscription
 from line_requests.domain.errors import BillingMisconfigured, BillingRefused
 from line_requests.domain.prices import Amount, Period
 from line_requests.domain.submission import Kind
@@ -85,31 +85,37 @@ def test_deleted_customer_has_no_subscription_and_an_unknown_one_is_a_misconfigu
         assert "resource_missing" in str(refusal.value)
 
 
-def invoice_line(price: str | None, quantity: int | None, end: int = 9, **details: object) -> Json:
+def invoice_line(price: str | None, quantity: int | None, start: int = 3, **details: object) -> Json:
     return {
         "parent": {"subscription_item_details": {"proration": False} | details},
         "pricing": {"price_details": {"price": price}},
-        "period": {"start": 3, "end": end},
+        "period": {"start": start, "end": 9},
         "quantity": quantity,
+        "amount": 500,
     }
 
 
-def test_charged_quantities_are_those_that_renewals_of_the_period_charge(stripe: ScriptedStripe) -> None:
+def test_renewals_are_the_invoice_lines_of_subscription_items_that_charge_something(stripe: ScriptedStripe) -> None:
     """[52]"""
     lines = [
         invoice_line("price_1", 2),
         invoice_line("price_1", 3),
         invoice_line("price_2", None),
-        invoice_line("price_3", 1, end=8),
+        invoice_line("price_3", 1, start=2),
         invoice_line("price_3", 1, proration=True),
         invoice_line(None, 1),
+        invoice_line("price_3", 1) | {"amount": 0},
         invoice_line("price_3", 1) | {"parent": None},
         invoice_line("price_3", 1) | {"parent": {"subscription_item_details": None}},
         invoice_line("price_3", 1) | {"pricing": None},
         invoice_line("price_3", 1) | {"pricing": {"price_details": None}},
     ]
     stripe.answer(200, listed({"id": "in_1", "lines": listed(*lines)}))
-    assert stripe.billing().subscriptions.charged_quantities("sub_1", Period(3, 9)) == {"price_1": 5, "price_2": 0}
+    assert stripe.billing().subscriptions.renewals_after("cus_1", 2) == [
+        StripeRenewal("price_1", 2, Period(3, 9)),
+        StripeRenewal("price_1", 3, Period(3, 9)),
+        StripeRenewal("price_2", 0, Period(3, 9)),
+    ]
     assert len(stripe.calls) == 1
 
 
@@ -117,7 +123,8 @@ def test_all_lines_of_a_long_invoice_are_counted(stripe: ScriptedStripe) -> None
     """[52]"""
     stripe.answer(200, listed({"id": "in_1", "lines": listed(invoice_line("price_1", 2)) | {"has_more": True}}))
     stripe.answer(200, listed(invoice_line("price_1", 2), invoice_line("price_1", 3)))
-    assert stripe.billing().subscriptions.charged_quantities("sub_1", Period(3, 9)) == {"price_1": 5}
+    renewals = stripe.billing().subscriptions.renewals_after("cus_1", 2)
+    assert [renewal.quantity for renewal in renewals] == [2, 3]
     assert stripe.sent[1:] == [("GET /v1/invoices/in_1/lines", {"limit": "100"})]
 
 

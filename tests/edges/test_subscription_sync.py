@@ -66,7 +66,7 @@ def test_snapshot_is_saved_when_stripe_s_differs_and_not_again() -> None:
     for _ in range(2):
         assert ground.sync.refresh(ground.billing, "acme", NOW_MS) == refreshed
     assert ground.saves == 1
-    assert ground.sync.refresh_and_list(ground.billing, refreshed, NOW_MS) == (refreshed, ground.listed)
+    assert ground.sync.refresh_and_list(ground.billing, refreshed, NOW_MS) == (refreshed, ground.listed, ground.all())
     assert ground.sync.current(ground.billing, "cus_acme") == current
 
 
@@ -83,7 +83,7 @@ def test_answer_that_was_overtaken_is_discarded(*, deleted: bool) -> None:
     seen = workspace(subscription=None)
     ground = Ground(None if deleted else seen, at_stripe("price_starter"))
     ground.overtaken = 1
-    refreshed, listed = ground.sync.refresh_and_list(ground.billing, seen, NOW_MS)
+    refreshed, listed, _ = ground.sync.refresh_and_list(ground.billing, seen, NOW_MS)
     assert (ground.reads, listed) == (2, ground.listed)
     assert refreshed.revision == seen.revision + (not deleted)
 

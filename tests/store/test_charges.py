@@ -52,7 +52,7 @@ def test_cancel_and_waiver_charge_nothing(world: World) -> None:
 def test_charge_is_stored_before_it_is_made_and_forgotten_after(world: World) -> None:
     """[52]"""
     workspace = world.workspace(email=FOR_SALE)
-    charged, counted = {EMAIL: (Coverage(9, 2),)}, Counted("sub_1", 5)
+    charged, counted = {EMAIL: (Coverage(9, 2),)}, Counted("sub_1", 5, 3)
     stored = world.workspaces.save_charged(workspace, charged, counted=counted, pending_charge=CHARGE)
     assert stored is not None
     assert stored == world.now()

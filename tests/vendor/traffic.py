@@ -171,7 +171,7 @@ def call_billing(stack: LocalStack) -> None:
             lambda: subscriptions.set_quantity("sub_1", "price_1", StripeItem("si_1", 1, ours=True), 0),
         ],
         "listed": [lambda: list(subscriptions.listed())],
-        "charged_quantities": [lambda: subscriptions.charged_quantities("sub_1", examples.PERIOD)],
+        "renewals_after": [lambda: subscriptions.renewals_after(customer, 0)],
         "create_pending_item": [lambda: subscriptions.create_pending_item(workspace, owed)],
         "has_item": [lambda: subscriptions.has_item(workspace, owed)],
         "charges_after": [lambda: subscriptions.charges_after(workspace, since_s=0)],

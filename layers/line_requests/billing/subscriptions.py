@@ -48,6 +48,15 @@ class StripeSubscription:
 
 
 @dataclass(frozen=True, slots=True)
+class StripeRenewal:
+    """What an invoice charges for a subscription item in one period."""
+
+    price: str
+    quantity: int
+    period: Period
+
+
+@dataclass(frozen=True, slots=True)
 class StripeCharge:
     """An invoice item that this product has made for places that were owed beyond what was charged."""
 
@@ -117,20 +126,15 @@ class Subscriptions:
             else:
                 items.delete(item.id, {"proration_behavior": "none"})
 
-    def charged_quantities(self, subscription_id: str, period: Period) -> dict[str, int]:
-        """The quantity of each price that the subscription's invoices charge for a period (contract 52).
+    def renewals_after(self, customer: str, start_s: int) -> list[StripeRenewal]:
+        """What the customer's invoices charge for periods that began after that, of any subscription (contract 52).
 
         Read off the invoice lines: a quantity that is read later may have been set after the renewal.
         """
-        quantities: dict[str, int] = {}
-        created = {"gte": period.start_s - CREATED_MARGIN_S}
-        for invoice in list_all(self._client, "/v1/invoices", {"subscription": subscription_id, "created": created}):
-            for line in self._lines(invoice):
-                details = (line.get("parent") or {}).get("subscription_item_details")
-                price = ((line.get("pricing") or {}).get("price_details") or {}).get("price")
-                if details and price and not details.get("proration") and line["period"]["end"] == period.end_s:
-                    quantities[price] = quantities.get(price, 0) + (line.get("quantity") or 0)
-        return quantities
+        params = {"customer": customer, "created": {"gte": start_s - CREATED_MARGIN_S}, "limit": PAGE}
+        invoices = list_all(self._client, "/v1/invoices", params)
+        renewals = [renewal for invoice in invoices for renewal in map(_renewal, self._lines(invoice)) if renewal]
+        return [renewal for renewal in renewals if renewal.period.start_s > start_s]
 
     def _lines(self, invoice: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
         lines: Iterable[Mapping[str, Any]] = invoice["lines"]["data"]
@@ -188,6 +192,16 @@ def _charge_metadata(workspace: Workspace, charge: PendingCharge) -> dict[str, s
         "kind": charge.kind,
         "places": str(len(charge.from_s)),
     }
+
+
+def _renewal(line: Mapping[str, Any]) -> StripeRenewal | None:
+    details = (line.get("parent") or {}).get("subscription_item_details")
+    price = ((line.get("pricing") or {}).get("price_details") or {}).get("price")
+    # A trial's lines charge nothing.
+    if not details or not price or details.get("proration") or not line["amount"]:
+        return None
+    period = Period(line["period"]["start"], line["period"]["end"])
+    return StripeRenewal(price, line.get("quantity") or 0, period)
 
 
 def _item(item: Mapping[str, Any]) -> tuple[str, StripeItem]:

@@ -61,10 +61,12 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The last period of a subscription whose invoice lines were added to `charged`."""
+    """What renewals were added to `charged`: that of this period, and those of periods that began before."""
 
     subscription: str
     period_end_s: int
+    started_s: int = 0
+    """When the latest period began whose renewal was added."""
 
 
 @dataclass(frozen=True, slots=True)

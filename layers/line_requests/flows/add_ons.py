@@ -4,7 +4,8 @@ Renewals charge the quantities, which are set without proration. Places that are
 charged by one pending invoice item, which the next invoice takes up.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from line_requests.billing.account import Billing
@@ -18,10 +19,9 @@ from line_requests.domain.errors import (
     ReplayedFailure,
 )
 from line_requests.domain.model import ENDED, Subscription, Workspace
-from line_requests.domain.prices import Counted, PendingCharge
+from line_requests.domain.prices import Counted, PendingCharge, Plan
 from line_requests.domain.submission import Kind
 from line_requests.flows.subscriptions import SubscriptionSync
-from line_requests.storage.plans import Plans
 from line_requests.storage.workspaces import Workspaces
 from line_requests.telemetry import alarm
 
@@ -29,14 +29,19 @@ from line_requests.telemetry import alarm
 CHARGING = frozenset({"active", "past_due", "unpaid"})
 # Stripe forgets idempotency keys after 24 hours.
 KEY_LIFETIME_MS = 23 * 3_600_000
+# "Maximum of three years": https://docs.stripe.com/api/prices/create#create_price-recurring-interval_count
+LONGEST_PERIOD_S = 3 * 366 * 86_400
+NOTHING_COUNTED = Counted("", 0)
+
+# The kinds that each add-on price of any plan stands for.
+KindsByPrice = Mapping[str, Sequence[Kind]]
 
 
 class AddOns:
     """Charges and quantities, written by one caller at a time."""
 
-    def __init__(self, workspaces: Workspaces, plans: Plans, sync: SubscriptionSync) -> None:
+    def __init__(self, workspaces: Workspaces, sync: SubscriptionSync) -> None:
         self._workspaces = workspaces
-        self._plans = plans
         self._sync = sync
 
     def settle(self, billing: Billing, workspace_id: str, now_ms: int) -> tuple[Workspace | None, int]:
@@ -48,28 +53,40 @@ class AddOns:
         if workspace is None:
             return None, 0
         try:
-            workspace, listed = self._sync.refresh_and_list(billing, workspace, now_ms)
-            workspace, charges = self._charge(billing, workspace, listed, now_ms)
-            changed = charges + self._set_quantities(billing, workspace, listed)
+            workspace, listed, plans = self._sync.refresh_and_list(billing, workspace, now_ms)
+            kinds = _kinds_by_price(plans)
+            workspace, charges = self._charge(billing, workspace, listed, kinds, now_ms)
+            changed = charges + self._set_quantities(billing, workspace, listed, kinds)
         except LineRequestError:
             self._workspaces.abandon_quantities(workspace)
             raise
-        due_at_ms = _period_end_ms(workspace.subscription)
+        billed = _billed(workspace)
+        due_at_ms = billed.period.end_s * 1000 if billed else None
         return self._workspaces.finish_quantities(workspace, asked_at_ms=now_ms, due_at_ms=due_at_ms), changed
 
     # --- charges --------------------------------------------------------------------------------
 
     def _charge(
-        self, billing: Billing, workspace: Workspace, listed: Sequence[StripeSubscription], now_ms: int
+        self,
+        billing: Billing,
+        workspace: Workspace,
+        listed: Sequence[StripeSubscription],
+        kinds_by_price: KindsByPrice,
+        now_ms: int,
     ) -> tuple[Workspace, int]:
         charges = 0
         if workspace.pending_charge is not None:
             workspace = self._finish_charge(billing, workspace, workspace.pending_charge, now_ms)
-        subscription = workspace.subscription
-        if subscription is None or subscription.plan is None or subscription.status not in CHARGING:
+        subscription = _billed(workspace)
+        if subscription is None:
             return workspace, charges
         items = {price for one in listed if one.id == subscription.id for price in one.items}
-        workspace = self._count_renewal(billing, workspace, subscription, items, now_ms)
+        owed = decision.quantities_owed(workspace)
+        # Before the first quantity is set, no renewal charges an add-on.
+        if workspace.counted or not items.isdisjoint(kinds_by_price) or any(owed.values()):
+            workspace = self._count_renewals(billing, workspace, subscription, kinds_by_price, now_ms)
+        if subscription.status not in CHARGING:
+            return workspace, charges
         if self._next_charge(workspace, subscription, now_ms) is not None:
             workspace = self._count_unknown(billing, workspace, subscription)
         while (charge := self._next_charge(workspace, subscription, now_ms)) is not None:
@@ -83,24 +100,34 @@ class AddOns:
             charges += 1
         return workspace, charges
 
-    def _count_renewal(
-        self, billing: Billing, workspace: Workspace, subscription: Subscription, items: set[str], now_ms: int
+    def _count_renewals(
+        self,
+        billing: Billing,
+        workspace: Workspace,
+        subscription: Subscription,
+        kinds_by_price: KindsByPrice,
+        now_ms: int,
     ) -> Workspace:
-        """Adds what the invoices of the current period charge, once per period."""
-        current = Counted(subscription.id, subscription.period.end_s)
-        kinds_by_price = self._kinds_by_price()
-        # Without an item, and without a place that was charged in the last period, a renewal has charged no add-on.
-        nothing_to_count = not any(workspace.charged.values()) and items.isdisjoint(kinds_by_price)
-        if workspace.counted == current or nothing_to_count:
+        """Adds what invoices have charged since the last count, in each new period."""
+        period, last, now_s = subscription.period, workspace.counted or NOTHING_COUNTED, now_ms // 1000
+        if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):
             return workspace
-        quantities = billing.subscriptions.charged_quantities(subscription.id, subscription.period)
+        after_s = max(last.started_s, now_s - LONGEST_PERIOD_S)
+        renewals = billing.subscriptions.renewals_after(workspace.customer, after_s)
+        quantities = Counter[tuple[str, int]]()
+        for renewal in renewals:
+            # One of an earlier period may reach beyond it: the interval was changed since.
+            if renewal.period.end_s > now_s:
+                quantities[renewal.price, renewal.period.end_s] += renewal.quantity
         owed = decision.owed_by_kind(workspace, subscription.excess)
-        charged = {kind: money.without_past(has, now_ms // 1000) for kind, has in workspace.charged.items()}
-        for price, kinds in kinds_by_price.items():
-            shares = money.split_by_kind(quantities.get(price, 0), {kind: owed.get(kind, 0) for kind in kinds})
-            for kind, places in shares.items():
-                charged[kind] = money.cover(charged.get(kind, ()), places, subscription.period.end_s)
-        return self._saved(self._workspaces.save_charged(workspace, charged, counted=current, pending_charge=None))
+        charged = {kind: money.without_past(has, now_s) for kind, has in workspace.charged.items()}
+        for (price, end_s), quantity in quantities.items():
+            owed_of_price = {kind: owed.get(kind, 0) for kind in kinds_by_price.get(price, ())}
+            for kind, places in money.split_by_kind(quantity, owed_of_price).items():
+                charged[kind] = money.cover(charged.get(kind, ()), places, end_s)
+        started_s = max(after_s, period.start_s, *(renewal.period.start_s for renewal in renewals))
+        counted = Counted(subscription.id, period.end_s, started_s)
+        return self._saved(self._workspaces.save_charged(workspace, charged, counted=counted, pending_charge=None))
 
     def _count_unknown(self, billing: Billing, workspace: Workspace, subscription: Subscription) -> Workspace:
         """Adds what was charged in this period after the backup that the table was restored from (contract 52)."""
@@ -181,24 +208,19 @@ class AddOns:
             raise BillingUnavailable("the workspace's lines changed meanwhile")
         return workspace
 
-    def _kinds_by_price(self) -> dict[str, list[Kind]]:
-        """The kinds that each add-on price of any plan stands for."""
-        kinds: dict[str, list[Kind]] = {}
-        for plan in self._plans.all():
-            for kind, allowance in plan.allowances.items():
-                if allowance.add_on is not None and kind not in kinds.setdefault(allowance.add_on.price, []):
-                    kinds[allowance.add_on.price].append(kind)
-        return kinds
-
     # --- quantities -----------------------------------------------------------------------------
 
-    def _set_quantities(self, billing: Billing, workspace: Workspace, listed: Sequence[StripeSubscription]) -> int:
+    def _set_quantities(
+        self,
+        billing: Billing,
+        workspace: Workspace,
+        listed: Sequence[StripeSubscription],
+        kinds_by_price: KindsByPrice,
+    ) -> int:
         """Sets each add-on price's quantity to what is owed; removes items of ours that are no longer owed."""
-        subscription = workspace.subscription
-        # Under a plan that is not known, what is owed is unknown, not nothing.
-        if subscription is None or subscription.ended or subscription.plan is None:
+        subscription = _billed(workspace)
+        if subscription is None:
             return 0
-        add_ons = self._kinds_by_price()
         changed = 0
         for stripe_subscription in listed:
             if stripe_subscription.status in ENDED:
@@ -209,7 +231,7 @@ class AddOns:
             existing = {
                 price: item
                 for price, item in stripe_subscription.items.items()
-                if item.ours or (counts and price in add_ons)
+                if item.ours or (counts and price in kinds_by_price)
             }
             for price in sorted(owed.keys() | existing.keys()):
                 item, quantity = existing.get(price), owed.get(price, 0)
@@ -219,8 +241,16 @@ class AddOns:
         return changed
 
 
-def _period_end_ms(subscription: Subscription | None) -> int | None:
-    """When the workspace is due again: at the end of the period."""
-    if subscription is None or subscription.ended or subscription.plan is None:
-        return None
-    return subscription.period.end_s * 1000
+def _kinds_by_price(plans: Iterable[Plan]) -> KindsByPrice:
+    kinds: dict[str, list[Kind]] = {}
+    for plan in plans:
+        for kind, allowance in plan.allowances.items():
+            if allowance.add_on is not None and kind not in kinds.setdefault(allowance.add_on.price, []):
+                kinds[allowance.add_on.price].append(kind)
+    return kinds
+
+
+def _billed(workspace: Workspace) -> Subscription | None:
+    """The subscription; None when it has ended, or when its plan is not known: what is owed is unknown then."""
+    subscription = workspace.subscription
+    return None if subscription is None or subscription.plan is None or subscription.ended else subscription

@@ -33,7 +33,7 @@ class Lifecycle:
         self.connect = connect
         self.subscriptions = SubscriptionSync(stores.workspaces, stores.plans)
         self.reversals = ReversalSync(stores, connect)
-        self.add_ons = AddOns(stores.workspaces, stores.plans, self.subscriptions)
+        self.add_ons = AddOns(stores.workspaces, self.subscriptions)
         self.extra_invoices = ExtraInvoices(stores.lines, connect, self.reversals)
         self._lines = stores.lines
         self._workspaces = stores.workspaces

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from line_requests.billing.account import Billing
 from line_requests.billing.subscriptions import StripeSubscription
@@ -15,6 +16,14 @@ from line_requests.telemetry import alarm
 REFRESH_ATTEMPTS = 5
 
 
+class Refreshed(NamedTuple):
+    """A workspace whose snapshot is up to date, and what that was read from."""
+
+    workspace: Workspace
+    listed: list[StripeSubscription]
+    plans: list[Plan]
+
+
 class SubscriptionSync:
     """Reads subscriptions from Stripe."""
 
@@ -25,45 +34,45 @@ class SubscriptionSync:
     def refresh(self, billing: Billing, workspace_id: str, now_ms: int) -> Workspace | None:
         """Brings the snapshot up to date; None for an unknown workspace."""
         workspace = self._workspaces.get(workspace_id)
-        return self.refresh_and_list(billing, workspace, now_ms)[0] if workspace else None
+        return self.refresh_and_list(billing, workspace, now_ms).workspace if workspace else None
 
     def current(self, billing: Billing, customer: str) -> Subscription | None:
         """The subscription of a customer who may have no workspace yet."""
         return select(billing.subscriptions.of_customer(customer), self._plans.all())
 
-    def refresh_and_list(
-        self, billing: Billing, workspace: Workspace, now_ms: int
-    ) -> tuple[Workspace, list[StripeSubscription]]:
-        """The workspace with its snapshot brought up to date, and what Stripe listed.
+    def refresh_and_list(self, billing: Billing, workspace: Workspace, now_ms: int) -> Refreshed:
+        """The workspace with its snapshot brought up to date, what Stripe listed, and the plans.
 
         The workspace's revision is read before Stripe answers, so an answer that was overtaken is discarded and Stripe
         is called once more (contract 46).
         """
         for _ in range(REFRESH_ATTEMPTS):
             listed = billing.subscriptions.of_customer(workspace.customer)
-            current = select(listed, self._plans.all())
+            plans = self._plans.all()
+            current = select(listed, plans)
             if current is not None and current.status in ACTIVE:
-                self._report_base_prices(workspace, current, listed)
+                _report_base_prices(workspace, current, listed, plans)
             if current == workspace.subscription:
-                return workspace, listed
+                return Refreshed(workspace, listed, plans)
             saved = self._workspaces.save_subscription(workspace, current, now_ms)
             if saved is not None:
-                return saved, listed
+                return Refreshed(saved, listed, plans)
             workspace = self._workspaces.get(workspace.id) or workspace
         raise BillingUnavailable("the subscription kept changing")
 
-    def _report_base_prices(
-        self, workspace: Workspace, current: Subscription, listed: Sequence[StripeSubscription]
-    ) -> None:
-        """Raises an alarm unless exactly one base price of the active subscription is a plan's."""
-        if current.plan is None:
-            alarm("UnknownBasePrice", "no plan names a base price with a quantity", workspace_id=workspace.id)
-        by_price = _plans_by_price(self._plans.all())
-        for subscription in listed:
-            bases = _base_prices(subscription, by_price) if subscription.id == current.id else []
-            if len(bases) > 1:
-                text = f"several base prices, of which {bases[0]} counts: {', '.join(bases[1:])}"
-                alarm("AmbiguousBasePrice", text, workspace_id=workspace.id)
+
+def _report_base_prices(
+    workspace: Workspace, current: Subscription, listed: Sequence[StripeSubscription], plans: Sequence[Plan]
+) -> None:
+    """Raises an alarm unless exactly one base price of the active subscription is a plan's."""
+    if current.plan is None:
+        alarm("UnknownBasePrice", "no plan names a base price with a quantity", workspace_id=workspace.id)
+    by_price = _plans_by_price(plans)
+    for subscription in listed:
+        bases = _base_prices(subscription, by_price) if subscription.id == current.id else []
+        if len(bases) > 1:
+            text = f"several base prices, of which {bases[0]} counts: {', '.join(bases[1:])}"
+            alarm("AmbiguousBasePrice", text, workspace_id=workspace.id)
 
 
 def _plans_by_price(plans: Sequence[Plan]) -> dict[str, Plan]:

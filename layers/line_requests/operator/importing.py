@@ -163,7 +163,7 @@ def write(stores: Stores, batch: Batch, now_ms: int) -> None:
         raise Refused(f"the reconciler or another import is at work on {batch.after.id}; try again in a few minutes")
     # What Stripe charged for these lines is counted by their coverage: nothing that was ours has been charged before.
     ours_charged = any(batch.before.charged.values())
-    counted = None if ours_charged else Counted(subscription.id, subscription.period.end_s)
+    counted = None if ours_charged else Counted(subscription.id, subscription.period.end_s, subscription.period.start_s)
     for lines in _chunks(batch, now_ms):
         imports.insert(lines, charged_until_s=subscription.period.end_s, counted=counted, held_until_ms=until_ms)
     imports.release(batch.after.id)

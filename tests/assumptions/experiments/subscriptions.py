@@ -266,7 +266,27 @@ def trial_charges_nothing_until_its_end(account: Account) -> None:
 
     expect("status", subscription.status, "trialing")
     expect("invoice", (invoice.status, invoice.total), ("paid", 0))
+    expect("its lines", [line.amount for line in invoice.lines.data], [0])
     expect("period ends with the trial", item.current_period_end, subscription.trial_end)
+
+
+@assumption(
+    source="https://docs.stripe.com/billing/subscriptions/trials/free-trials",
+    if_true="What a trial's invoice lines cover is not counted as charged, for they charge nothing.",
+    if_false="The rest of a trial that was ended early would be free, or charged twice.",
+)
+def trial_that_is_ended_early_starts_a_charged_period(account: Account) -> None:
+    """A trial that is ended now is followed by a charged period, from now on."""
+    subscription = account.new_subscription(
+        account.new_customer(), account.new_price(), params={"trial_period_days": 14}
+    )
+    ended = account.v1.subscriptions.update(subscription.id, {"trial_end": "now"})
+    lines = [line for invoice in invoices_of(account, subscription) for line in invoice.lines.data]
+
+    expect("status", ended.status, "active")
+    expect("amounts", [line.amount for line in lines], [0, 1500])
+    expect("the trial's line still ends with it", lines[0].period.end, subscription.trial_end)
+    expect("the period starts", lines[1].period.start, ended.trial_end)
 
 
 @assumption(

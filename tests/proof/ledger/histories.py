@@ -150,7 +150,12 @@ class Life:
         [act] = self.chance.choices(list(acts), list(acts.values()))
         if self._status == "canceled" and self.chance.random() < 0.4:
             act = self.subscribe
-        act()
+        renewal_s = self._renewal_s()
+        if act in {self.change_plan, self.end} and renewal_s < self._end_s and self.chance.random() < 0.3:
+            # Often before the reconciler has seen what that renewal charged.
+            self._at(renewal_s + 1 + self.chance.randrange(HOUR_S), act)
+        else:
+            act()
         self._soon(self._next)
 
     @property

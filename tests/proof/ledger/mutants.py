@@ -30,8 +30,9 @@ MUTANTS = (
     _bug(
         "a decrease is forgiven, and charged again when it goes back up",
         "flows.add_ons",
-        "        if workspace.counted == current or nothing_to_count:\n            return workspace\n",
-        "        if workspace.counted == current or nothing_to_count:\n"
+        "        if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):\n"
+        "            return workspace\n",
+        "        if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):\n"
         "            owed, kept = decision.owed_by_kind(workspace), dict(workspace.charged)\n"
         "            for kind, has in kept.items():\n"
         "                kept[kind] = tuple(replace(one, places=min(one.places, owed.get(kind, 0))) for one in has)\n"
@@ -42,10 +43,10 @@ MUTANTS = (
     _bug(
         "coverage is lost at a re-subscription",
         "flows.add_ons",
-        "        quantities = billing.subscriptions.charged_quantities(",
+        "        owed = decision.owed_by_kind(workspace, subscription.excess)\n",
+        "        owed = decision.owed_by_kind(workspace, subscription.excess)\n"
         "        if workspace.counted and workspace.counted.subscription != subscription.id:\n"
-        "            workspace = replace(workspace, charged={})\n"
-        "        quantities = billing.subscriptions.charged_quantities(",
+        "            workspace = replace(workspace, charged={})\n",
     ),
     _bug(
         "a trial is charged as a period",
@@ -80,19 +81,39 @@ MUTANTS = (
     _bug(
         "a renewal is not counted",
         "flows.add_ons",
-        "quantities.get(price, 0)",
-        "0",
+        "quantities[renewal.price, renewal.period.end_s] += renewal.quantity",
+        "quantities[renewal.price, renewal.period.end_s] = 0",
+    ),
+    _bug(
+        "a renewal before the interval was changed is not counted",
+        "flows.add_ons",
+        "if renewal.period.end_s > now_s:",
+        "if renewal.period.end_s == period.end_s:",
+    ),
+    _bug(
+        "a renewal is not counted before a trial has ended",
+        "flows.add_ons",
+        "        if subscription is None:\n            return workspace, charges\n",
+        "        if subscription is None or subscription.status not in CHARGING:\n"
+        "            return workspace, charges\n",
+        seed=2,
+    ),
+    _bug(
+        "a renewal that was counted is counted again in the next period",
+        "flows.add_ons",
+        "after_s = max(last.started_s, now_s - LONGEST_PERIOD_S)",
+        "after_s = now_s - LONGEST_PERIOD_S",
     ),
     _bug(
         "a renewal is counted each time",
         "flows.add_ons",
-        "if workspace.counted == current or nothing_to_count:",
-        "if nothing_to_count:",
+        "if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):",
+        "last = NOTHING_COUNTED\n        if False:",
     ),
     _bug(
         "nothing is due at a period's end",
         "flows.add_ons",
-        "due_at_ms = _period_end_ms(workspace.subscription)",
+        "due_at_ms = billed.period.end_s * 1000 if billed else None",
         "due_at_ms = None",
         seed=4,
     ),

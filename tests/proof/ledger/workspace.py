@@ -151,8 +151,8 @@ class Workspace:
 
     def reconcile(self) -> bool:
         """Runs the reconciler until nothing is due; whether it came to that."""
+        before = self.world
         for _ in range(PASSES):
-            before = self.world
             answer = self.call("reconciler", {"time": stage.at(self.world.now_ms)})
             failed = answer is None or answer["failed"]
             if not failed and not self.due_s() <= self.now_s:
@@ -160,6 +160,8 @@ class Workspace:
                 assert not unheard, f"a completed reconcile does not know that {unheard} are paid"
                 self.history.reconciles.append(history.Reconcile(self.now_s))
                 self.history.heard_s.append(self.now_s)
+                # What follows is not in the same second: the oracle knows no other order.
+                self.pass_until(self.now_s + 1)
                 return True
             if failed:
                 self.history.reconciles.append(self._reached(before))
