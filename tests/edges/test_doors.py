@@ -81,6 +81,14 @@ class Client:
         assert line is not None
         return line
 
+    def lease(self, line_id: str, lasts_ms: int = 1500) -> None:
+        """Has another caller work on the line at Stripe for a moment."""
+        now_ms = wall_time_ms()
+        leased = self.world.lines.take_lease(
+            self.line(line_id), now_ms=now_ms, until_ms=now_ms + lasts_ms, throttled=False
+        )
+        assert leased is not None
+
 
 @pytest.fixture
 def client(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Client:
@@ -174,15 +182,34 @@ def test_poll_of_an_unpaid_line_asks_stripe(client: Client) -> None:
     assert client.ok(GET, line["_id"])["paymentStatus"] == "paid"
 
 
+def test_poll_within_the_interval_answers_as_stored(client: Client) -> None:
+    """[39]"""
+    client.shop.workspace(0)
+    line = client.ok(CREATE, body=PHONE, status=201)["line"]
+    client.ok(GET, line["_id"])
+    client.shop.double.pay_invoice(line["stripeInvoiceId"])
+    assert client.ok(GET, line["_id"])["paymentStatus"] == "awaiting_payment"
+
+
+def test_poll_waits_for_another_caller_only_while_the_invoice_is_not_finished(client: Client) -> None:
+    """[23][39]"""
+    client.shop.workspace(0)
+    client.shop.double.set_faults("error_before", 99, "/v1/invoices")
+    line_id = client.send(CREATE, body=PHONE)["headers"]["Line-Request-Id"]
+    client.shop.double.set_faults("error_before", 0)
+    client.lease(line_id)
+    line = client.ok(GET, line_id)["line"]
+    client.shop.double.pay_invoice(line["stripeInvoiceId"])
+    client.lease(line_id, 3000)
+    assert client.ok(GET, line_id)["paymentStatus"] == "awaiting_payment"
+
+
 def test_payment_link_waits_for_another_caller_of_the_line(client: Client) -> None:
     """[41]"""
     client.shop.workspace(0)
     line = client.ok(CREATE, body=PHONE, status=201)["line"]
     client.shop.double.pay_invoice(line["stripeInvoiceId"])
-    now_ms = wall_time_ms()
-    assert client.world.lines.take_lease(
-        client.line(line["_id"]), now_ms=now_ms, until_ms=now_ms + 1500, throttled=False
-    )
+    client.lease(line["_id"])
     assert client.ok(MANAGE, line["_id"], {"action": "payment_link"})["status"] == "provisioning"
 
 
@@ -193,7 +220,8 @@ def test_session_of_an_organisation_is_one_of_its_workspace(client: Client) -> N
     product.settings = replace(product.settings, clerk_issuer=test_auth.ISSUER, clerk_public_key=test_auth.public_pem())
     now_s = wall_time_ms() // 1000
     session = test_auth.token(iat=now_s, nbf=now_s, exp=now_s + 60, azp=...)
-    assert client.refused(LIST, token=session) == (401, "unauthorized")
+    for route in (LIST, GET):
+        assert client.refused(route, LINE_ID, token=session) == (401, "unauthorized"), route
     client.world.workspaces.map_organisation("org_acme", "acme")
     assert client.ok(LIST, token=session)["lines"] == []
 

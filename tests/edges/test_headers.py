@@ -57,6 +57,11 @@ def test_refusals_of_the_plan_share_a_body_and_differ_in_code(error: Exception, 
     assert json.loads(response["body"]) == {"success": False, "status": "forbidden_line_type", "message": str(error)}
 
 
+def test_401_names_the_scheme() -> None:
+    """[64]"""
+    assert responses.failure(errors.Unauthorized())["headers"]["WWW-Authenticate"] == "Bearer"
+
+
 def test_503_names_the_kept_line_and_says_so_only_then() -> None:
     """[34][64]"""
     kept, lost = errors.BillingUnavailable("no"), errors.BillingUnavailable("no")

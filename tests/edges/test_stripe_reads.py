@@ -136,7 +136,8 @@ def test_long_list_is_read_page_by_page(stripe: ScriptedStripe) -> None:
     """[47]"""
     stripe.answer(200, listed(INVOICE, INVOICE | {"id": "in_2"}) | {"has_more": True})
     stripe.answer(200, listed(INVOICE | {"id": "in_3"}))
-    assert [one.id for one in stripe.billing().invoices.since(since_s=7)] == ["in_1", "in_2", "in_3"]
+    invoices = list(stripe.billing().invoices.since(since_s=7))
+    assert [(one.id, one.replayed) for one in invoices] == [("in_1", False), ("in_2", False), ("in_3", False)]
     first = {"created[gte]": "7", "limit": "100"}
     assert stripe.sent == [("GET /v1/invoices", first), ("GET /v1/invoices", first | {"starting_after": "in_2"})]
 

@@ -213,6 +213,30 @@ def test_standing_excess_is_not_published_again(stream: Stream) -> None:
     stream.silent(lambda: subscribe(world, replace(on_plan("starter", email=Allowance(0)), currency="eur")))
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"held": 3, "unpaid": 1, "waits": False}, {"held": 4}),
+        ({"held": 3, "unpaid": 1, "waits": False}, {"unpaid": 2}),
+        ({"held": 4, "unpaid": 1, "waits": True}, {"waits": False}),
+    ],
+)
+def test_count_that_alone_starts_an_excess_is_published(stream: Stream, before: Json, after: Json) -> None:
+    """[54] As when the operator counts the lines of a restored table again."""
+    world = stream.world
+    world.workspace(email=Allowance(1, cap=3))
+
+    def count(held: int, unpaid: int, *, waits: bool) -> None:
+        lock, kind = ("0" * 24, Kind.EMAIL) if waits else (None, None)
+        now = world.now()
+        counted = replace(now, held=counts(email=held), unpaid=counts(email=unpaid), lock=lock, lock_kind=kind)
+        assert world.workspaces.recount(now, counted, NOW_MS) is not None
+
+    count(**before)
+    [(detail_type, over)] = stream.published(lambda: count(**before | after))
+    assert (detail_type, over["excess"]) == ("Workspace Over Plan", 1)
+
+
 def test_other_writes_of_a_workspace_publish_nothing(stream: Stream) -> None:
     """[54] Rate window, a line that is allowed, its payment, the quantities' lease, another period."""
     world = stream.world

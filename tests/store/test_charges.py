@@ -62,6 +62,7 @@ def test_charge_is_stored_before_it_is_made_and_forgotten_after(world: World) ->
     assert made is not None
     assert made == world.now()
     assert (made.charged, made.counted, made.pending_charge, made.charge_number) == ({}, counted, None, 1)
+    assert "pending_charge" not in world.raw(made)
 
 
 def test_charges_are_not_stored_over_a_payment_that_was_not_seen(world: World) -> None:

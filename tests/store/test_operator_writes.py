@@ -97,6 +97,7 @@ def test_recount_sets_counts_and_lock_and_makes_quantities_due(world: World) -> 
     assert freed == world.now()
     assert (freed.held, freed.unpaid, freed.lock, freed.lock_kind) == ({EMAIL: 2}, {EMAIL: 1}, None, None)
     assert world.raw(freed)["due_at"] == NOW_MS + 7
+    assert world.raw(freed).keys().isdisjoint({"lock", "lock_kind"}), "or no request takes the lock any more"
 
 
 @pytest.mark.parametrize("moved", ["held", "unpaid", "locked", "another lock"])

@@ -54,7 +54,7 @@ class _Delivered(BaseModel):
 class ProvisioningResult(BaseModel):
     """A provisioner's answer to one event about one line (contract 48, 60)."""
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, strict=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
     event_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}:[0-9]{1,6}$")]
     workspace_id: Annotated[str, StringConstraints(pattern=f"^{WORKSPACE_ID}$")]

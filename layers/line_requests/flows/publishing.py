@@ -24,8 +24,9 @@ T = TypeVar("T")
 Json = Mapping[str, Any]
 
 _WORKSPACE = records.workspace_key("")["sk"]
-# What the events about a workspace depend on. Most of its writes change something else, such as the rate window.
-_WATCHED = ("subscription", "excess_basis", "held", "unpaid", "lock_kind")
+# What the events about a workspace depend on; its excess basis changes only with the subscription. Most of its writes
+# change something else, such as the rate window.
+_WATCHED = ("subscription", "held", "unpaid", "lock_kind")
 
 
 def publish_changes(bus: Bus, stream_records: Sequence[Json]) -> list[str]:

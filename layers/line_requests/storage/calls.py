@@ -15,13 +15,11 @@ from line_requests.domain.errors import TableUnavailable
 # retry another 2.
 CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
 
-# Errors that pass, or that fewer requests at once avoid; the others are ours or an operator's.
+# Beside those of the server: errors that fewer requests at once avoid; the others are ours or an operator's.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 TRANSIENT_CODES = {
-    "InternalServerError",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
-    "ServiceUnavailable",
     "ThrottlingException",
 }
 SERVER_ERROR = 500
