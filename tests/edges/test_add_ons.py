@@ -306,6 +306,20 @@ def test_renewal_of_a_price_of_two_kinds_is_shared() -> None:
     assert ledger.of("sub_1", "charge") == []
 
 
+@pytest.mark.parametrize("until_s", [END_S, END_S + 9])
+def test_renewal_of_a_price_of_two_kinds_is_for_the_places_that_are_not_charged(until_s: int) -> None:
+    """[52] A line that was paid for since the renewal, or is charged by a longer period, takes no place of it."""
+    shared = Allowance(0, add_on=ADD_ONS[EMAIL])
+    plan = subscription(email=shared, purchased_phone=shared)
+    held = counts(email=1, purchased_phone=1)
+    stored = holding(counted=None, held=held, subscription=plan, charged=covered(1, until_s))
+    ledger = Ledger(stored, ("price_email", item("email", 1)))
+    ledger.renewed = [StripeRenewal("price_email", 1, PERIOD)]
+    ledger.settle()
+    assert ledger.of("saved") == [("saved", covered(1, until_s) | {PHONE: (Coverage(END_S, 1),)})]
+    assert ledger.of("item") == []
+
+
 # --- charges that a restored table has forgotten --------------------------------------------------
 
 

@@ -122,8 +122,11 @@ class AddOns:
         owed = decision.owed_by_kind(workspace, subscription.excess)
         charged = {kind: money.without_past(has, now_s) for kind, has in workspace.charged.items()}
         for (price, end_s), quantity in quantities.items():
-            owed_of_price = {kind: owed.get(kind, 0) for kind in kinds_by_price.get(price, ())}
-            for kind, places in money.split_by_kind(quantity, owed_of_price).items():
+            uncharged = {
+                kind: max(0, owed.get(kind, 0) - money.covered(charged.get(kind, ()), end_s))
+                for kind in kinds_by_price.get(price, ())
+            }
+            for kind, places in money.split_by_kind(quantity, uncharged).items():
                 charged[kind] = money.cover(charged.get(kind, ()), places, end_s)
         started_s = max(after_s, period.start_s, *(renewal.period.start_s for renewal in renewals))
         counted = Counted(subscription.id, period.end_s, started_s)

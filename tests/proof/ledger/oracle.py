@@ -51,11 +51,12 @@ def charges(history: History) -> Iterator[Charge]:
 
 
 def _count(history: History, plan: Plan, at_s: int, renewal: tuple[int, dict[str, int]], covered: Covered) -> None:
-    """A renewal's places are, for each kind of its price, what it owes when they are counted; the rest the first's."""
+    """A renewal's places are, for each kind of its price, what it owes uncharged when counted; the rest the first's."""
     end_s, places = renewal
     left = sum(places.values())
     for kind in places:
-        count = min(left, _owed(history, plan, kind, at_s, plan.excess)) if kind in plan.grants else 0
+        owed = _owed(history, plan, kind, at_s, plan.excess) if kind in plan.grants else 0
+        count = min(left, max(0, owed - sum(n for end, n in covered[kind].items() if end >= end_s)))
         covered[kind][end_s] += count
         left -= count
     covered[next(iter(places))][end_s] += left
