@@ -3,139 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests.billing.subscriptions import StripeCharge, StripeItem, StripeRenewal, StripeSubscription
-from line_requests.domain.errors import BillingRefused, BillingRejected, BillingUnavailable, ReplayedFailure
-from line_requests.domain.prices import Allowance, Counted, Coverage, PendingCharge, Period, Plan
+from line_requests.billing.subscriptions import StripeRenewal, StripeSubscription
+from line_requests.domain.prices import Allowance, Counted, Coverage, Period, Plan
 from line_requests.domain.submission import Kind
-from line_requests.flows.add_ons import KEY_LIFETIME_MS, LONGEST_PERIOD_S, AddOns
-from line_requests.flows.subscriptions import Refreshed
-from tests.decision.examples import ADD_ONS, NOW_MS, PERIOD, counts, subscription, workspace
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from line_requests.domain.model import Subscription, Workspace
-
-EMAIL, PHONE = Kind.EMAIL, Kind.PURCHASED_PHONE
-NOW_S, END_S = NOW_MS // 1000, PERIOD.end_s
-FOR_SALE = subscription(email=Allowance(0, add_on=ADD_ONS[EMAIL]))
-COUNTED = Counted("sub_1", END_S, PERIOD.start_s)
-CHARGE = PendingCharge(
-    number=1,
-    kind=EMAIL,
-    subscription="sub_1",
-    product="prod_email",
-    currency="usd",
-    amount=333,
-    tax_behavior="unspecified",
-    tax_rates=(),
-    period=replace(PERIOD, start_s=NOW_S),
-    from_s=(NOW_S,),
-    stored_at_ms=NOW_MS,
+from line_requests.flows.add_ons import LONGEST_PERIOD_S
+from tests.decision.examples import ADD_ONS, NOW_MS, PERIOD, counts, subscription
+from tests.edges.add_on_ledger import (
+    CHARGE,
+    COUNTED,
+    EMAIL,
+    END_S,
+    FOR_SALE,
+    NOW_S,
+    PHONE,
+    SET,
+    Ledger,
+    covered,
+    holding,
+    item,
 )
 
 
-class Ledger:
-    """A workspace with its subscription at Stripe, and what is written of it and asked there, in order."""
-
-    def __init__(self, stored: Workspace, *items: tuple[str, StripeItem], also: tuple[Plan, ...] = ()) -> None:
-        self.workspace = stored
-        self.listed = [StripeSubscription("sub_1", "active", 1, dict(items), "usd", 0)]
-        self.did: list[Any] = []
-        self.renewed: list[StripeRenewal] = []
-        self.made: list[StripeCharge] = []
-        self.items: set[int] = set()
-        """The numbers of charges that exist as items."""
-        self.trouble: list[Exception] = []
-        """What the next items that are made meet."""
-        self.counts_change = self.leased = False
-        allowances = stored.subscription.allowances if stored.subscription else {}
-        self._plans = [*also, Plan("starter", ("price_base",), allowances)]
-
-    def settle(self, now_ms: int = NOW_MS) -> tuple[Workspace | None, int]:
-        stub: Any = self
-        return AddOns(stub, stub).settle(SimpleNamespace(subscriptions=self), "acme", now_ms)  # type: ignore[arg-type] # as much of it as is called
-
-    # --- the workspace ------------------------------------------------------------------------------
-
-    def lease_quantities(self, _: str, __: int) -> Workspace | None:
-        return None if self.leased else self.workspace
-
-    def abandon_quantities(self, _: Workspace) -> None:
-        self.did.append("abandoned")
-
-    def finish_quantities(self, seen: Workspace, *, asked_at_ms: int, due_at_ms: int | None) -> Workspace:
-        self.did.append(("finished", asked_at_ms, due_at_ms))
-        return seen
-
-    def save_charged(
-        self,
-        seen: Workspace,
-        charged: Mapping[Kind, tuple[Coverage, ...]],
-        *,
-        counted: Counted | None,
-        pending_charge: PendingCharge | None,
-    ) -> Workspace | None:
-        self.did.append(("charge" if pending_charge else "saved", pending_charge or charged))
-        if self.counts_change:
-            return None
-        number = pending_charge.number if pending_charge else seen.charge_number
-        changed: dict[str, Any] = {"charged": charged, "pending_charge": pending_charge, "charge_number": number}
-        self.workspace = replace(seen, counted=counted or seen.counted, **changed)
-        return self.workspace
-
-    def refresh_and_list(self, _: object, seen: Workspace, __: int) -> Refreshed:
-        return Refreshed(seen, self.listed, self._plans)
-
-    # --- Stripe -------------------------------------------------------------------------------------
-
-    def renewals_after(self, customer: str, start_s: int) -> list[StripeRenewal]:
-        self.did.append(("renewals", customer, start_s))
-        return [one for one in self.renewed if one.period.start_s > start_s]
-
-    def charges_after(self, seen: Workspace, since_s: int) -> list[StripeCharge]:
-        self.did.append(("unknown", since_s))
-        return [one for one in self.made if one.number > seen.charge_number]
-
-    def has_item(self, _: Workspace, charge: PendingCharge) -> bool:
-        self.did.append(("has", charge.number))
-        return charge.number in self.items
-
-    def create_pending_item(self, _: Workspace, charge: PendingCharge) -> None:
-        self.did.append(("item", charge.number, charge.kind, charge.amount))
-        if self.trouble:
-            raise self.trouble.pop(0)
-
-    def set_quantity(self, subscription_id: str, price: str, item: StripeItem | None, quantity: int) -> None:
-        self.did.append((subscription_id, price, item.id if item else None, quantity))
-
-    def of(self, *names: str) -> list[Any]:
-        """What was done under one of these names, each as a tuple."""
-        told = [one if isinstance(one, tuple) else (one,) for one in self.did]
-        return [one for one in told if one[0] in names]
+def test_subscription_that_counts_is_set_before_another_is_cleared() -> None:
+    """[50] Stripe may refuse to remove the last item of the other."""
+    ledger = Ledger(holding(counted=COUNTED, charged=covered(1)))
+    ledger.listed.insert(0, StripeSubscription("sub_0", "active", 1, {"price_email": item("other", 1)}, "usd", 0))
+    ledger.settle()
+    assert ledger.of("sub_0", "sub_1") == [SET, ("sub_0", "price_email", "si_other", 0)]
 
 
-def holding(places: int = 1, paid: int | None = None, **changes: Any) -> Workspace:  # noqa: ANN401 - any of its fields
-    """A workspace with so many email lines, all of them paid for, whose renewal is counted."""
-    unpaid = 0 if paid is None else places - paid
-    usual: dict[str, Any] = {"held": counts(email=places), "unpaid": counts(email=unpaid), "subscription": FOR_SALE}
-    return workspace(**usual | {"counted": COUNTED, "charged": {}} | changes)
-
-
-def covered(places: int, until_s: int = END_S) -> dict[Kind, tuple[Coverage, ...]]:
-    return {EMAIL: (Coverage(until_s, places),)}
-
-
-def item(name: str, quantity: int, *, ours: bool = True) -> StripeItem:
-    return StripeItem(f"si_{name}", quantity, ours=ours)
-
-
-SET = ("sub_1", "price_email", None, 1)
+def test_subscription_whose_first_invoice_is_not_paid_yet_is_left_as_it_is() -> None:
+    """[50]"""
+    ledger = Ledger(holding(subscription=replace(FOR_SALE, status="incomplete")))
+    ledger.listed = [replace(ledger.listed[0], status="incomplete")]
+    assert ledger.settle()[1] == 0
 
 
 def test_workspace_that_another_caller_settles_is_left_alone() -> None:
@@ -252,6 +156,19 @@ def test_renewal_of_the_subscription_before_is_counted_in_a_trial(status: str, r
     assert ledger.of("charge") == []
 
 
+@pytest.mark.parametrize(("now_s", "places"), [(NOW_S, 1), (PERIOD.start_s - 60, 1), (END_S - 1, 1)])
+def test_renewal_that_is_charged_ahead_is_counted_once_its_period_has_begun(now_s: int, places: int) -> None:
+    """[52] The current period has begun, whatever this function's clock says."""
+    ledger = Ledger(holding(counted=None), ("price_email", item("email", 1)))
+    ledger.renewed = [
+        StripeRenewal("price_email", 1, PERIOD),
+        StripeRenewal("price_email", 1, Period(END_S, END_S + 9)),
+    ]
+    ledger.settle(now_s * 1000)
+    assert ledger.of("saved") == [("saved", covered(places))]
+    assert ledger.workspace.counted == COUNTED
+
+
 def test_renewal_of_a_price_that_no_plan_names_is_none_of_an_add_on() -> None:
     """[52]"""
     ledger = Ledger(holding(counted=None), ("price_email", item("email", 1)))
@@ -318,111 +235,3 @@ def test_renewal_of_a_price_of_two_kinds_is_for_the_places_that_are_not_charged(
     ledger.settle()
     assert ledger.of("saved") == [("saved", covered(1, until_s) | {PHONE: (Coverage(END_S, 1),)})]
     assert ledger.of("item") == []
-
-
-# --- charges that a restored table has forgotten --------------------------------------------------
-
-
-def test_charge_after_the_backup_is_counted_by_its_number() -> None:
-    """[52]"""
-    partly = covered(1, NOW_S + 9)
-    ledger = Ledger(holding(2, charged=partly), ("price_email", item("email", 2)))
-    ledger.made = [StripeCharge(3, EMAIL, 1, END_S, NOW_S), StripeCharge(4, EMAIL, 1, END_S, NOW_S)]
-    ledger.settle()
-    assert ledger.workspace.charged == covered(2)
-    assert (ledger.workspace.charge_number, ledger.of("charge")) == (4, [])
-
-
-def test_charge_of_another_period_moves_only_the_number() -> None:
-    """[52]"""
-    ledger = Ledger(holding())
-    ledger.made = [StripeCharge(3, EMAIL, 1, END_S - 1, NOW_S)]
-    ledger.settle()
-    assert ledger.of("item") == [("item", 4, EMAIL, 333)]
-
-
-# --- a charge that was stored ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("age_ms", "exists", "did"),
-    [
-        (KEY_LIFETIME_MS, True, [("item", 1, EMAIL, 333)]),
-        (KEY_LIFETIME_MS + 1, True, [("has", 1)]),
-        (KEY_LIFETIME_MS + 1, False, [("has", 1), ("item", 1, EMAIL, 333)]),
-    ],
-)
-def test_stored_charge_is_made_unless_it_exists(age_ms: int, did: list[Any], *, exists: bool) -> None:
-    """[52] Stripe has forgotten its key after a day, so it is looked for."""
-    ledger = Ledger(holding(pending_charge=replace(CHARGE, stored_at_ms=NOW_MS - age_ms), charge_number=1))
-    ledger.items = {1} if exists else set()
-    _, changed = ledger.settle()
-    assert ledger.of("has", "item") == did
-    assert (ledger.workspace.charged, ledger.workspace.pending_charge) == (covered(1), None)
-    assert changed == 1, "its quantity"
-
-
-def test_charge_of_nothing_makes_no_item() -> None:
-    """[52]"""
-    ledger = Ledger(holding(pending_charge=replace(CHARGE, amount=0)))
-    ledger.settle()
-    assert ledger.of("has", "item") == []
-    assert ledger.workspace.charged == covered(1)
-
-
-@pytest.mark.parametrize("made_before", [True, False])
-def test_replayed_failure_of_a_charge_takes_a_new_key_unless_it_was_made(*, made_before: bool) -> None:
-    """[52][57]"""
-    ledger = Ledger(holding(pending_charge=CHARGE, charge_number=1))
-    ledger.trouble = [ReplayedFailure("APIError 500")]
-    ledger.items = {1} if made_before else set()
-    if made_before:
-        ledger.settle()
-        assert ledger.workspace.charged == covered(1)
-        return
-    with pytest.raises(ReplayedFailure):
-        ledger.settle()
-    assert ledger.did[-2:] == [("charge", replace(CHARGE, number=2)), "abandoned"]
-
-
-@pytest.mark.parametrize(
-    ("current", "refusal", "dropped"),
-    [
-        (FOR_SALE, BillingRefused("no customer"), True),
-        (FOR_SALE, BillingRejected("no reason"), False),
-        (replace(FOR_SALE, status="canceled"), BillingRejected("no reason"), True),
-        (replace(FOR_SALE, id="sub_2"), BillingRejected("no reason"), True),
-        (None, BillingRejected("no reason"), True),
-    ],
-)
-def test_refused_charge_is_dropped_when_it_can_never_be_made(
-    capsys: pytest.CaptureFixture[str], current: Subscription | None, refusal: Exception, *, dropped: bool
-) -> None:
-    """[57] Refused for good, or its subscription has ended."""
-    ledger = Ledger(holding(0, subscription=current, pending_charge=CHARGE))
-    ledger.trouble = [refusal]
-    if dropped:
-        ledger.settle()
-    else:
-        with pytest.raises(BillingRejected):
-            ledger.settle()
-        assert ledger.did[-1] == "abandoned"
-    assert ledger.of("saved")[:1] == ([("saved", {})] if dropped else [])
-    assert ('"BillingRefused":[1.0]' in capsys.readouterr().out) is dropped
-
-
-def test_charge_that_stripe_refuses_for_good_is_tried_once_a_run() -> None:
-    """[57]"""
-    ledger = Ledger(holding())
-    ledger.trouble = [BillingRefused("no customer")] * 2
-    assert ledger.settle()[1] == 1, "its quantity"
-    assert (len(ledger.of("item")), ledger.workspace.charged) == (1, {})
-
-
-def test_payment_during_a_charge_gives_up_and_frees_the_lease() -> None:
-    """[52]"""
-    ledger = Ledger(holding())
-    ledger.counts_change = True
-    with pytest.raises(BillingUnavailable, match="changed meanwhile"):
-        ledger.settle()
-    assert ledger.did[1:] == [("charge", CHARGE), "abandoned"]

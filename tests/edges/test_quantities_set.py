@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from line_requests.billing.subscriptions import StripeItem, StripeSubscription
-from tests.edges.test_add_ons import SET, Ledger, covered, holding, item
+from tests.edges.add_on_ledger import SET, Ledger, covered, holding, item
 
 
 @pytest.mark.parametrize(

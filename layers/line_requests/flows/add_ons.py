@@ -27,6 +27,8 @@ from line_requests.telemetry import alarm
 
 # Stripe's statuses in which invoices are made for what is owed; a trial or a pause charges nothing.
 CHARGING = frozenset({"active", "past_due", "unpaid"})
+# Until its first invoice is paid, a subscription charges no renewal.
+UNCHANGEABLE = ENDED | {"incomplete"}
 # Stripe forgets idempotency keys after 24 hours.
 KEY_LIFETIME_MS = 23 * 3_600_000
 # "Maximum of three years": https://docs.stripe.com/api/prices/create#create_price-recurring-interval_count
@@ -81,14 +83,15 @@ class AddOns:
         if subscription is None:
             return workspace, charges
         items = {price for one in listed if one.id == subscription.id for price in one.items}
-        owed = decision.quantities_owed(workspace)
+        owed, before = decision.quantities_owed(workspace), workspace.counted
         # Before the first quantity is set, no renewal charges an add-on.
         if workspace.counted or not items.isdisjoint(kinds_by_price) or any(owed.values()):
             workspace = self._count_renewals(billing, workspace, subscription, kinds_by_price, now_ms)
         if subscription.status not in CHARGING:
             return workspace, charges
         if self._next_charge(workspace, subscription, now_ms) is not None:
-            workspace = self._count_unknown(billing, workspace, subscription)
+            since_s = min(subscription.period.start_s, before.started_s if before else now_ms // 1000)
+            workspace = self._count_unknown(billing, workspace, since_s, now_ms)
         while (charge := self._next_charge(workspace, subscription, now_ms)) is not None:
             charged, counted = workspace.charged, workspace.counted
             workspace = self._saved(
@@ -112,10 +115,12 @@ class AddOns:
         period, last, now_s = subscription.period, workspace.counted or NOTHING_COUNTED, now_ms // 1000
         if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):
             return workspace
-        after_s = max(last.started_s, now_s - LONGEST_PERIOD_S)
+        after_s, until_s = max(last.started_s, now_s - LONGEST_PERIOD_S), max(period.start_s, now_s)
         renewals = billing.subscriptions.renewals_after(workspace.customer, after_s)
+        # One that is charged ahead is counted once its period has begun.
+        begun = [renewal for renewal in renewals if renewal.period.start_s <= until_s]
         quantities = Counter[tuple[str, int]]()
-        for renewal in renewals:
+        for renewal in begun:
             # One of an earlier period may reach beyond it: the interval was changed since.
             if renewal.period.end_s > now_s:
                 quantities[renewal.price, renewal.period.end_s] += renewal.quantity
@@ -128,21 +133,21 @@ class AddOns:
             }
             for kind, places in money.split_by_kind(quantity, uncharged).items():
                 charged[kind] = money.cover(charged.get(kind, ()), places, end_s)
-        started_s = max(after_s, period.start_s, *(renewal.period.start_s for renewal in renewals))
+        started_s = max(after_s, period.start_s, *(renewal.period.start_s for renewal in begun))
         counted = Counted(subscription.id, period.end_s, started_s)
         return self._saved(self._workspaces.save_charged(workspace, charged, counted=counted, pending_charge=None))
 
-    def _count_unknown(self, billing: Billing, workspace: Workspace, subscription: Subscription) -> Workspace:
-        """Adds what was charged in this period after the backup that the table was restored from (contract 52)."""
-        made = billing.subscriptions.charges_after(workspace, subscription.period.start_s)
+    def _count_unknown(self, billing: Billing, workspace: Workspace, since_s: int, now_ms: int) -> Workspace:
+        """Adds what was charged after the backup that the table was restored from (contract 52)."""
+        made = billing.subscriptions.charges_after(workspace, since_s)
         if not made:
             return workspace
-        charged, end_s = dict(workspace.charged), subscription.period.end_s
+        charged = dict(workspace.charged)
         for one in made:
-            if one.period_end_s == end_s:
+            if one.period_end_s > now_ms // 1000:
                 coverages = charged.get(one.kind, ())
-                starts = money.starts(coverages, one.places, end_s, one.created_s)
-                charged[one.kind] = money.cover(coverages, one.places, end_s, replacing=starts)
+                starts = money.starts(coverages, one.places, one.period_end_s, one.created_s)
+                charged[one.kind] = money.cover(coverages, one.places, one.period_end_s, replacing=starts)
         known = replace(workspace, charge_number=made[-1].number)
         return self._saved(
             self._workspaces.save_charged(known, charged, counted=workspace.counted, pending_charge=None)
@@ -225,8 +230,9 @@ class AddOns:
         if subscription is None:
             return 0
         changed = 0
-        for stripe_subscription in listed:
-            if stripe_subscription.status in ENDED:
+        # That which counts comes first: Stripe may refuse to change another, such as to remove its last item.
+        for stripe_subscription in sorted(listed, key=lambda one: one.id != subscription.id):
+            if stripe_subscription.status in UNCHANGEABLE:
                 continue
             # Only the subscription that counts carries add-ons.
             counts = stripe_subscription.id == subscription.id

@@ -101,8 +101,8 @@ MUTANTS = (
     _bug(
         "a renewal that was counted is counted again in the next period",
         "flows.add_ons",
-        "after_s = max(last.started_s, now_s - LONGEST_PERIOD_S)",
-        "after_s = now_s - LONGEST_PERIOD_S",
+        "after_s, until_s = max(last.started_s, now_s - LONGEST_PERIOD_S),",
+        "after_s, until_s = now_s - LONGEST_PERIOD_S,",
     ),
     _bug(
         "a renewal is counted each time",
@@ -178,6 +178,12 @@ MUTANTS = (
         "        shares[kind] = min(quantity, count)\n",
         "        shares[kind] = quantity\n",
         seed=14,
+    ),
+    _bug(
+        "what a renewal charged for a shared price goes first to a kind that is charged already",
+        "flows.add_ons",
+        "max(0, owed.get(kind, 0) - money.covered(charged.get(kind, ()), end_s))",
+        "owed.get(kind, 0)",
     ),
     _bug(
         "of the kinds that share a price the last one's quantity is set",

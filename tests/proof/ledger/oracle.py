@@ -32,7 +32,8 @@ def charges(history: History) -> Iterator[Charge]:
             yield charge
         elif isinstance(event, State):
             renewed = now and (now.subscription, now.period[1]) == (event.subscription, event.period[0])
-            if now and not renewed and (now.subscription, now.period) != (event.subscription, event.period):
+            same = now and (now.subscription, now.period) == (event.subscription, event.period)
+            if now and (not (renewed or same) or now.plan.interval != event.plan.interval):
                 quantities = {}  # a new subscription, or another interval: Stripe charges what others put on it
             if renewed and event.status in CHARGED_STATUSES:
                 for price, places in quantities.items():
