@@ -188,10 +188,10 @@ def test_single_write_raises_after_the_last_conflict(world: World) -> None:
     ("code", "status"),
     [
         ("ThrottlingException", 400),
-        ("InternalServerError", 400),
+        ("InternalServerError", 500),
         ("ProvisionedThroughputExceededException", 400),
         ("RequestLimitExceeded", 400),
-        ("ServiceUnavailable", 400),
+        ("ServiceUnavailable", 503),
         ("Unknown", 500),
     ],
 )
