@@ -63,6 +63,7 @@ ifdef PREVIOUS
 else
 	.venv/bin/python -m tests.proof $(if $(FULL),--full) $(PROVE_ARGS)
 	.venv/bin/python -m tests.proof --swarm $(WALKS)
+	.venv/bin/python -m tests.proof --others $(if $(FULL),--full)
 	.venv/bin/python -m tests.proof --ledger $(HISTORIES) --mutants
 endif
 

@@ -119,7 +119,7 @@ MUTANTS = (
     Mutant.of(
         "what was charged after the backup is charged again",
         "flows.add_ons",
-        "made = billing.subscriptions.charges_after(workspace, subscription.period.start_s)",
+        "made = billing.subscriptions.charges_after(workspace, since_s)",
         "made = []",
         "restored-day-renewed-0/reconcile",
     ),
