@@ -50,7 +50,7 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/domain/reversals.py": _tests("decision", "money_back"),
     f"{LAYER}/domain/submission.py": _tests("edges", "any_body request_declaration validation"),
     f"{LAYER}/flows/": _tests("edges", "lifecycle lifecycle_settled"),
-    f"{LAYER}/flows/add_ons.py": _tests("edges", "add_ons quantities_set"),
+    f"{LAYER}/flows/add_ons.py": _tests("edges", "add_ons pending_charges quantities_set"),
     f"{LAYER}/flows/create.py": _tests("edges", "creation"),
     f"{LAYER}/flows/event_feed.py": _tests("edges", "event_feed"),
     f"{LAYER}/flows/extra_invoices.py": _tests("edges", "lifecycle_settled touched_invoices"),

@@ -90,7 +90,7 @@ class AddOns:
         if subscription.status not in CHARGING:
             return workspace, charges
         if self._next_charge(workspace, subscription, now_ms) is not None:
-            since_s = min(subscription.period.start_s, before.started_s if before else now_ms // 1000)
+            since_s = min(subscription.period.start_s, before.started_s) if before else subscription.period.start_s
             workspace = self._count_unknown(billing, workspace, since_s, now_ms)
         while (charge := self._next_charge(workspace, subscription, now_ms)) is not None:
             charged, counted = workspace.charged, workspace.counted
