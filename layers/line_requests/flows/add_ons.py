@@ -91,7 +91,7 @@ class AddOns:
             return workspace, charges
         if self._next_charge(workspace, subscription, now_ms) is not None:
             since_s = min(subscription.period.start_s, before.started_s) if before else subscription.period.start_s
-            workspace = self._count_unknown(billing, workspace, since_s, now_ms)
+            workspace = self._count_unknown(billing, workspace, since_s)
         while (charge := self._next_charge(workspace, subscription, now_ms)) is not None:
             charged, counted = workspace.charged, workspace.counted
             workspace = self._saved(
@@ -137,17 +137,16 @@ class AddOns:
         counted = Counted(subscription.id, period.end_s, started_s)
         return self._saved(self._workspaces.save_charged(workspace, charged, counted=counted, pending_charge=None))
 
-    def _count_unknown(self, billing: Billing, workspace: Workspace, since_s: int, now_ms: int) -> Workspace:
+    def _count_unknown(self, billing: Billing, workspace: Workspace, since_s: int) -> Workspace:
         """Adds what was charged after the backup that the table was restored from (contract 52)."""
         made = billing.subscriptions.charges_after(workspace, since_s)
         if not made:
             return workspace
         charged = dict(workspace.charged)
         for one in made:
-            if one.period_end_s > now_ms // 1000:
-                coverages = charged.get(one.kind, ())
-                starts = money.starts(coverages, one.places, one.period_end_s, one.created_s)
-                charged[one.kind] = money.cover(coverages, one.places, one.period_end_s, replacing=starts)
+            coverages = charged.get(one.kind, ())
+            starts = money.starts(coverages, one.places, one.period_end_s, one.created_s)
+            charged[one.kind] = money.cover(coverages, one.places, one.period_end_s, replacing=starts)
         known = replace(workspace, charge_number=made[-1].number)
         return self._saved(
             self._workspaces.save_charged(known, charged, counted=workspace.counted, pending_charge=None)
