@@ -72,11 +72,13 @@ class StripeDouble(Api, Controls):
             ]
         )
         self._started = threading.Event()
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop
         self._stop_serving = asyncio.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="stripe")
 
     def _run(self) -> None:
+        # Made here: a signal, which only the main thread gets, would leave half of one.
+        self._loop = asyncio.new_event_loop()
         self._loop.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
@@ -110,7 +112,7 @@ class StripeDouble(Api, Controls):
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop_serving.set)
             self._thread.join()
-        self._loop.close()
+            self._loop.close()
         self._socket.close()
         self._webhooks.stop()
 
