@@ -85,11 +85,12 @@ class AddOns:
         items = {price for one in listed if one.id == subscription.id for price in one.items}
         owed, before = decision.quantities_owed(workspace), workspace.counted
         # Before the first quantity is set, no renewal charges an add-on.
-        if workspace.counted or not items.isdisjoint(kinds_by_price) or any(owed.values()):
+        if before or not items.isdisjoint(kinds_by_price) or any(owed.values()):
             workspace = self._count_renewals(billing, workspace, subscription, kinds_by_price, now_ms)
         if subscription.status not in CHARGING:
             return workspace, charges
         if self._next_charge(workspace, subscription, now_ms) is not None:
+            # A table is restored from no earlier than the last period that it knows as counted.
             since_s = min(subscription.period.start_s, before.started_s) if before else subscription.period.start_s
             workspace = self._count_unknown(billing, workspace, since_s)
         while (charge := self._next_charge(workspace, subscription, now_ms)) is not None:
@@ -229,7 +230,7 @@ class AddOns:
         if subscription is None:
             return 0
         changed = 0
-        # That which counts comes first: Stripe may refuse to change another, such as to remove its last item.
+        # The one that counts comes first, for Stripe may refuse to change another, such as to remove its last item.
         for stripe_subscription in sorted(listed, key=lambda one: one.id != subscription.id):
             if stripe_subscription.status in UNCHANGEABLE:
                 continue

@@ -251,6 +251,10 @@ def interval_change_begins_a_new_period_and_charges_it(account: Account) -> None
     expect("totals", [invoice.total for invoice in invoices_of(account, subscription)], [1500, 12_000])
 
 
+def _in_trial(account: Account) -> stripe.Subscription:
+    return account.new_subscription(account.new_customer(), account.new_price(), params={"trial_period_days": 14})
+
+
 @assumption(
     source="https://docs.stripe.com/billing/subscriptions/trials/free-trials",
     if_true="In a trial only first charges are charged; the price of a full interval counts from its end.",
@@ -258,9 +262,7 @@ def interval_change_begins_a_new_period_and_charges_it(account: Account) -> None
 )
 def trial_charges_nothing_until_its_end(account: Account) -> None:
     """A trialing subscription has one paid invoice of 0, and its period ends with the trial."""
-    subscription = account.new_subscription(
-        account.new_customer(), account.new_price(), params={"trial_period_days": 14}
-    )
+    subscription = _in_trial(account)
     item = single("items", items_of(subscription))
     invoice = single("invoices", invoices_of(account, subscription))
 
@@ -277,9 +279,7 @@ def trial_charges_nothing_until_its_end(account: Account) -> None:
 )
 def trial_that_is_ended_early_starts_a_charged_period(account: Account) -> None:
     """A trial that is ended now is followed by a charged period, from now on."""
-    subscription = account.new_subscription(
-        account.new_customer(), account.new_price(), params={"trial_period_days": 14}
-    )
+    subscription = _in_trial(account)
     ended = account.v1.subscriptions.update(subscription.id, {"trial_end": "now"})
     lines = [line for invoice in invoices_of(account, subscription) for line in invoice.lines.data]
 

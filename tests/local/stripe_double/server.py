@@ -77,7 +77,7 @@ class StripeDouble(Api, Controls):
         self._thread = threading.Thread(target=self._run, daemon=True, name="stripe")
 
     def _run(self) -> None:
-        # Made here: a signal, which only the main thread gets, would leave half of one.
+        # Made in this thread: a signal interrupts the main one, and would leave a loop that is half made.
         self._loop = asyncio.new_event_loop()
         self._loop.run_until_complete(self._serve())
 
