@@ -220,6 +220,14 @@ class Others:
             )
         )
 
+    def least(self, group: list[Choice]) -> list[Choice]:
+        """Those of these worlds that others lead to the rest from; the nearest is one of them."""
+        found: list[Choice] = []
+        for choice in group:
+            if not any(self.covers(one, choice) for one in found):
+                found.append(choice)
+        return found
+
     def rest(self, world: World) -> int:
         """What others do not change of a world."""
         kept = {
