@@ -1,4 +1,4 @@
-"""Which variables the values on the interpreter's stack come from, where a function waits in the midst of an expression.
+"""Which variables the values on the stack of the interpreter come from, where a function waits inside of an expression.
 
 `return line, self.void(invoice)` has read `line` before it calls: the variable is read no more, its value still counts.
 """
