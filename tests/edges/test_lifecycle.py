@@ -12,6 +12,7 @@ from line_requests.domain.errors import (
     BillingRejected,
     BillingUnavailable,
     InvoiceMissing,
+    ReplayedFailure,
 )
 from line_requests.domain.model import Status, VoidReason
 from line_requests.flows.leases import LEASE_MS, POLL_INTERVAL_MS, Until
@@ -220,6 +221,17 @@ def test_final_refusal_cancels_with_one_alarm(
     assert (after.status, after.history[-1].cause, bench.invoices) == (Status.CANCELED, "billing_refused", {})
     assert bench.calls[-1] == "pending" if charge_found else "pending" not in bench.calls
     assert alarms(capsys) == ["BillingRefused"]
+
+
+def test_draft_of_new_keys_is_deleted_before_the_line_is_canceled(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[27][41] Another caller may create it right after the search."""
+    line = bench.line(None, void_reason=VoidReason.CANCELED)
+    bench.trouble["create"] = [ReplayedFailure("500")]
+    monkeypatch.setattr(bench, "find_by_metadata", lambda line: bench.create_draft(line) and None)
+    canceled = bench.advance(line)
+    assert (canceled.status, canceled.stripe_key_version, bench.invoices) == (Status.CANCELED, 2, {})
 
 
 @pytest.mark.parametrize("refusal", [BillingRefused("no"), BillingRejected("no")])

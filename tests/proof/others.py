@@ -17,7 +17,6 @@ from tests.proof.explorer import Move, State
 from tests.proof.explorer import Slot as Actor
 from tests.proof.invariants import expect, safe
 from tests.proof.others_handlers import FOCUS, HANDLERS, Bench
-from tests.proof.others_places import continuation
 from tests.proof.others_rules import broken, left_out
 from tests.proof.others_worlds import WORKSPACE, Choice, Others, sight, stands
 from tests.proof.workspace_events import attributes
@@ -108,7 +107,10 @@ class _Run:
         self._left: dict[str, deque[_Prefix]] = defaultdict(deque)
         """What to go on with, by the next step."""
         self._taken = Counter[str]()
-        self._found: dict[tuple[int, int], list[_Prefix]] = {}
+        self._found: dict[tuple[Place, int], list[_Prefix]] = {}
+        self._judged: set[tuple[Place, int, int]] = set()
+        self._lawful: set[int] = set()
+        """The worlds that keep all rules, by their digests."""
 
     def explore(self, beginnings: list[At], prefixes_max: int) -> None:
         for one in beginnings:
@@ -135,7 +137,7 @@ class _Run:
         if at.place.finished:
             return
         new = _Prefix(at, self._others.now(at.world))
-        found = self._found.setdefault(self._key(at), [])
+        found = self._found.setdefault((at.place, self._others.rest(at.world)), [])
         if any(self._stands_for(one, new) for one in found):
             return
         # One that was found later stands for earlier ones as well.
@@ -150,13 +152,6 @@ class _Run:
         """Whether all that can follow the other can follow this one: others may do the rest, and no more has failed."""
         fewer = one.at.jumped <= other.at.jumped and one.at.faults <= other.at.faults
         return fewer and self._others.covers(one.now, other.now)
-
-    def _key(self, at: At) -> tuple[int, int]:
-        known, place = self._bench.continuations, at.place
-        if place not in known:
-            # One whose run was given up to save memory counts as itself.
-            known[place] = continuation(place, place.run) if place.run is not None else place.key
-        return known[place], self._others.rest(at.world)
 
     def _step(self, at: At, strand: int, step: Step) -> None:
         world = at.world
@@ -183,6 +178,8 @@ class _Run:
             for choice in group if changed else group[:1]:
                 self._judge(at, strand, step, choice)
             self._go(at, strand, after, result)
+            for choice in self._others.least(group)[1:]:
+                self._go(at, strand, *_applied(step, self._others.build(world, choice)))
             if number == 0:
                 self._later(at, strand, after, result)
             if number == 0 or (changed and not effective):
@@ -206,15 +203,22 @@ class _Run:
 
     def _judge(self, at: At, strand: int, step: Step, choice: Choice) -> None:
         before = self._others.build(at.world, choice)
+        known = (at.place, strand, before.digest)
+        if known in self._judged:
+            return
+        self._judged.add(known)
         after, result = _applied(step, before)
         try:
-            rule = stands(before)
-            expect(rule is None, f"others may not leave this world: {rule}")
+            if before.digest not in self._lawful:
+                rule = stands(before)
+                expect(rule is None, f"others may not leave this world: {rule}")
             safe(before, after)
-            for slot in self._others.slots_in(after):
-                rule = broken(self._others.facet_of(after, slot))
-                expect(rule is None, f"the step breaks a rule: {rule}")
-            place = self._bench.cast.deliver(at.place, strand, result, after.now_ms)
+            if after.digest not in self._lawful:
+                for slot in self._others.slots_in(after):
+                    rule = broken(self._others.facet_of(after, slot))
+                    expect(rule is None, f"the step breaks a rule: {rule}")
+            self._lawful |= {before.digest, after.digest}
+            place = self._bench.deliver(at.place, strand, result, after.now_ms)
             move = Move(0, strand, step, None, step.apply)
             states = [State(world, (Actor(where),)) for world, where in ((before, at.place), (after, place))]
             self._bench.observer.moved(states[0], move, states[1])
@@ -223,7 +227,7 @@ class _Run:
             raise
 
     def _go(self, at: At, strand: int, world: World, result: Result) -> None:
-        place = self._bench.cast.deliver(at.place, strand, result, world.now_ms)
+        place = self._bench.deliver(at.place, strand, result, world.now_ms)
         self._add(At(place, world, at.jumped, at.faults))
 
 

@@ -120,9 +120,16 @@ class _Account:
         return isinstance(other, _Account) and other.stripe.digest == self.stripe.digest
 
 
+_charges: dict[int, tuple[Json, str]] = {}
+
+
 def accounts(line: Json, account: MemoryStripe) -> list[tuple[MemoryStripe, int]]:
     """Everything that the line's part of Stripe can have become under its present keys."""
-    if "charge" not in line:
+    charge = line.get("charge")
+    if charge is None:
         return [(account, 0)]
-    line_id, charge = line["sk"].removeprefix("LINE#"), json.dumps(line["charge"], sort_keys=True)
-    return _accounts(line_id, charge, line["stripe_key_version"], _Account(account))
+    if id(charge) not in _charges:
+        # The charge is kept, too: nothing else may have its id meanwhile.
+        _charges[id(charge)] = charge, json.dumps(charge, sort_keys=True)
+    text = _charges[id(charge)][1]
+    return _accounts(line["sk"].removeprefix("LINE#"), text, line["stripe_key_version"], _Account(account))

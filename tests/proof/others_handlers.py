@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.proof import beginnings, memory_reversals, stage
-from tests.proof.actors import Call, Cast, Json, Lines, Place, Script
+from tests.proof.actors import Call, Cast, Json, Lines, Place, Script, digest_of
 from tests.proof.expressions import Typed
 from tests.proof.observations import Observer
 from tests.proof.others_account import AT_MS, AT_S, invoice_name
 from tests.proof.others_line import facets, new_item
-from tests.proof.others_places import share
+from tests.proof.others_places import continuation, share
 from tests.proof.others_worlds import WORKSPACE, Choice, Others, Slot, Standing
 from tests.proof.product import Product
-from tests.proof.world import World
+from tests.proof.world import Result, World
 
 FOCUS, OTHER, THIRD = (f"01a2029be1a0{number}{number:011d}" for number in (1, 2, 3))
 
@@ -97,11 +97,23 @@ class Bench:
         share(self.product.deployment)
         self.cast = Cast(self.product)
         self.observer = Observer(self.product)
-        self.continuations: dict[Place, int] = {}
-        """What each place goes on from."""
+        self._alike: dict[int, Place] = {}
+        """One place for all that go on alike."""
+        self._after: dict[tuple[Place, int, int, int], Place] = {}
         self._empty = beginnings.busy(self.cast, beginnings.empty(self.product))
         feed = {"pk": {"S": "RECONCILER"}, "sk": {"S": "FEED"}, "watermark_s": {"N": str(AT_S - 120)}}
         self._empty = replace(self._empty, table=self._empty.table.with_item(("RECONCILER", "FEED"), feed))
+
+    def deliver(self, place: Place, strand: int, result: Result, now_ms: int) -> Place:
+        """The call after this result; of places that go on alike, always the same one."""
+        given = (place, strand, digest_of(result), now_ms)
+        if given not in self._after:
+            after = self.cast.deliver(place, strand, result, now_ms)
+            place.known.clear()
+            if after.run is not None and not after.finished:
+                after = self._alike.setdefault(continuation(after, after.run), after)
+            self._after[given] = after
+        return self._after[given]
 
     def others(self, name: str) -> Others:
         """Two lines of others beside the one that is requested, or beside the one that a handler is about."""

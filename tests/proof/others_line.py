@@ -199,8 +199,20 @@ def _settled(item: Typed, depth: int) -> Iterator[tuple[Typed, int]]:
         yield from _settled(moved, depth + 10)
 
 
-def _items(item: Typed) -> Iterator[tuple[Typed, int]]:
-    """Everything that the item can have become."""
+_known_items: dict[int, dict[int, tuple[Stored, int]]] = {}
+
+
+def _items(item: Stored) -> dict[int, tuple[Stored, int]]:
+    """Everything that the item can have become, and how far that is; by what tells it apart."""
+    if item.digest not in _known_items:
+        found = _known_items[item.digest] = {}
+        for after, far in _become(item.item):
+            one = stored(after)
+            found.setdefault(one.digest, (one, far))
+    return _known_items[item.digest]
+
+
+def _become(item: Typed) -> Iterator[tuple[Typed, int]]:
     if item["status"]["S"] != AWAITING:
         yield item, 0
         yield from _settled(item, 10)
@@ -266,44 +278,70 @@ def _id_of(item: Typed) -> str:
 
 # --- all of a line ----------------------------------------------------------------------------------
 
-_facets: dict[tuple[str, int, int, int, str | None], list[Facet]] = {}
+Key = tuple[int, int, int]
+_known: dict[tuple[str, str | None, Key], list[Facet]] = {}
+_known_leads: dict[tuple[str, str | None, Key, int], set[Key]] = {}
+
+
+def key_of(facet: Facet) -> Key:
+    """Tells facets of one line apart."""
+    return item_digest(facet), facet.record.digest if facet.record else 0, facet.account.digest
 
 
 def facets(now: Facet, idempotency_key_hash: str | None) -> list[Facet]:
     """Everything that others can have made of a line, the nearest first; the first is the line as it is."""
-    known = (
-        now.line_id,
-        item_digest(now),
-        now.record.digest if now.record else 0,
-        now.account.digest,
-        idempotency_key_hash,
-    )
-    if known in _facets:
-        return _facets[known]
-    found: dict[tuple[int, int, int], Facet] = {}
-    begun: list[tuple[Typed, int]] = [(now.item.item, 0)] if now.item else []
-    if now.item is None:
-        begun = [(new_item(now.line_id, idempotency_key_hash, free=free), 10) for free in (True, False)]
-        found[0, 0, 0] = now
-    for beginning, far in begun:
-        for item, more in _items(beginning):
-            for facet in _with(stored(item), beginning, now, far + more):
-                record = facet.record.digest if facet.record else 0
-                found.setdefault((item_digest(facet), record, facet.account.digest), facet)
-    _facets[known] = sorted(found.values(), key=lambda facet: facet.far)
-    return _facets[known]
+    known = (now.line_id, idempotency_key_hash, key_of(now))
+    if known not in _known:
+        found: dict[Key, Facet] = {} if now.item else {(0, 0, 0): now}
+        for beginning, far in _begun(now, idempotency_key_hash):
+            for item, more in _items(beginning).values():
+                for facet in _with(item, beginning, now, far + more):
+                    found.setdefault(key_of(facet), facet)
+        _known[known] = sorted(found.values(), key=lambda facet: facet.far)
+    return _known[known]
 
 
-def _with(item: Stored, was: Typed, now: Facet, far: int) -> Iterator[Facet]:
+def leads(was: Facet, now: Facet, idempotency_key_hash: str | None) -> bool:
+    """Whether `now` is one of what others can have made of `was`; without making all of them."""
+    before, after = key_of(was), key_of(now)
+    if before == after:
+        return True
+    known = (was.line_id, idempotency_key_hash, before, after[0])
+    if known not in _known_leads:
+        found = _known_leads[known] = set()
+        for beginning, _ in _begun(was, idempotency_key_hash):
+            if after[0] in (items := _items(beginning)):
+                found |= {key_of(facet) for facet in _with(items[after[0]][0], beginning, was, 0)}
+    return after in _known_leads[known]
+
+
+def _begun(now: Facet, idempotency_key_hash: str | None) -> list[tuple[Stored, int]]:
+    """The line as it is; without one, as it is requested."""
+    if now.item is not None:
+        return [(now.item, 0)]
+    return [(stored(new_item(now.line_id, idempotency_key_hash, free=free)), 10) for free in (True, False)]
+
+
+def _with(item: Stored, was: Stored, now: Facet, far: int) -> Iterator[Facet]:
     """The line with each record and each part of Stripe it may have; after two moves, the nearest."""
-    line, moves = plain_of(item), len(item.item["history"]["L"]) - len(was["history"]["L"])
+    line, moves = plain_of(item), len(item.item["history"]["L"]) - len(was.item["history"]["L"])
     for record in _records(line, now.record):
-        for account, at_stripe in _reachable(line, plain_of(stored(was)), now.account):
+        for account, at_stripe in _reachable(line, plain_of(was), now.account):
             facet = Facet(now.line_id, item, record, account, far + at_stripe + (record != now.record))
-            if broken(facet) is None and _follows(facet, was, now.account):
+            if _lawful(facet) and _follows(facet, was.item, now.account):
                 yield facet
                 if moves > 1:
                     break
+
+
+_known_lawful: dict[Key, bool] = {}
+
+
+def _lawful(facet: Facet) -> bool:
+    key = key_of(facet)
+    if key not in _known_lawful:
+        _known_lawful[key] = broken(facet) is None
+    return _known_lawful[key]
 
 
 def _follows(facet: Facet, was: Typed, account: MemoryStripe) -> bool:

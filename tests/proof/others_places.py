@@ -1,7 +1,8 @@
 """What a suspended run can still go on from: where its functions stand, and the values that they still read.
 
 Two prefixes that ended alike go on alike, whatever led there. So that results of the past that nothing reads any more
-do not count, a variable counts only while it is live: read on some path before it is written again.
+do not count, a variable counts only while it is live: read on some path before it is written again, or already read by
+an expression that is not finished.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any
 
 from tests.proof.actors import Place
+from tests.proof.others_stack import waiting
 from tests.proof.runs import Run
 from tests.proof.world import DynamoDb, Publish, Step, Stripe
 
@@ -74,10 +76,10 @@ def _part(value: Any, read: tuple[str, ...], known: Known) -> object:  # noqa: A
 
 @cache
 def still_read(code: CodeType, lasti: int) -> list[tuple[str, tuple[str, ...]]]:
-    """The variables that are still read from here on; with attributes, if nothing else of their values is."""
+    """The variables that still count from here on; with attributes, if nothing else of their values is read."""
     by_offset = _analysed(code)
     # A frame may stand in the cache entries behind its instruction.
-    live = by_offset[max(offset for offset in by_offset if offset <= lasti)]
+    live = by_offset[max(offset for offset in by_offset if offset <= lasti)] | {(n, "") for n in waiting(code, lasti)}
     whole = {name for name, attribute in live if not attribute}
     parts = {name: tuple(sorted(a for n, a in live if n == name)) for name, _ in live if name not in whole}
     return sorted([*((name, ()) for name in whole), *parts.items()])

@@ -76,6 +76,9 @@ def _unpaid(line_id: str, line: Json, account: MemoryStripe) -> list[tuple[bool,
         )
         for invoice in account.invoices.values()
     ]
+    # A caller that finds its draft gone deletes what it left, and only then takes new keys.
+    gone = "invoice_id" in line and own is None
+    rules.append((gone or not account.pending_items, "what a deleted draft left is deleted before another is made"))
     if "invoice_id" in line:
         # One of earlier keys, too: a call that was given up may store it late, and the next look finds it gone.
         made = _made(account, line_id, line)

@@ -15,7 +15,7 @@ from tests.proof.invariants import safe
 from tests.proof.memory_stripe import MemoryStripe
 from tests.proof.memory_table import Key, MemoryTable, Stored
 from tests.proof.others_account import AT_S, part_of, together
-from tests.proof.others_line import Facet, facets, item_digest, plain_of, stored, typed
+from tests.proof.others_line import Facet, facets, item_digest, key_of, leads, plain_of, stored, typed
 from tests.proof.world import DynamoDb, Step, Stripe, Violation, World
 
 WORKSPACE: Key = (f"W#{stage.WORKSPACE}", "WORKSPACE")
@@ -181,7 +181,7 @@ class Others:
                 far = sum(facet.far for facet in lines)
                 for as_stored, at_stripe, more in subscriptions:
                     choice = Choice(lines, as_stored, at_stripe, far + more)
-                    same = (tuple(map(facet_key, chosen)), choice.view(creates=self.creates), at_stripe)
+                    same = (tuple(map(key_of, chosen)), choice.view(creates=self.creates), at_stripe)
                     group = groups.setdefault(seen.of(choice), {})
                     if same not in group or group[same].far > choice.far:
                         group[same] = choice
@@ -215,10 +215,18 @@ class Others:
             and after.stored in before.stored.later()
             and after.at_stripe in before.at_stripe.later()
             and all(
-                facet_key(now) in _keys_of(facets(was, hashes.get(was.line_id, was.line.get("idempotency_key_hash"))))
+                leads(was, now, hashes.get(was.line_id, was.line.get("idempotency_key_hash")))
                 for was, now in zip(before.lines, after.lines, strict=True)
             )
         )
+
+    def least(self, group: list[Choice]) -> list[Choice]:
+        """Those of these worlds that others lead to the rest from; the nearest is one of them."""
+        found: list[Choice] = []
+        for choice in group:
+            if not any(self.covers(one, choice) for one in found):
+                found.append(choice)
+        return found
 
     def rest(self, world: World) -> int:
         """What others do not change of a world."""
@@ -277,19 +285,6 @@ def _merged(
     for number, facet in (*zip(at, chosen, strict=True), *zip(rest, completion, strict=True)):
         lines[number] = facet
     return tuple(facet for facet in lines if facet is not None)
-
-
-def facet_key(facet: Facet) -> tuple[int, int, int]:
-    return item_digest(facet), facet.record.digest if facet.record else 0, facet.account.digest
-
-
-_known_keys: dict[int, set[tuple[int, int, int]]] = {}
-
-
-def _keys_of(found: list[Facet]) -> set[tuple[int, int, int]]:
-    if id(found) not in _known_keys:
-        _known_keys[id(found)] = {facet_key(facet) for facet in found}
-    return _known_keys[id(found)]
 
 
 _known_coarse: dict[int, list[Facet]] = {}

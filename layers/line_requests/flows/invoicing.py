@@ -96,20 +96,23 @@ class Invoicing:
         """Deletes what deleted drafts of the line left, before the line is settled."""
         self._invoices.delete_pending_items(line)
 
-    def void(self, line: Line, invoice: Invoice | None) -> tuple[Line, Invoice]:
-        """Voids the invoice or deletes its draft; a draft whose id was lost is found by creating it again."""
+    def void(self, line: Line, invoice: Invoice | None) -> tuple[Line, Invoice | None]:
+        """Voids the invoice or deletes its draft; a draft whose id was lost is found by creating it again.
+
+        None when new idempotency keys were stored for that: the next step uses them.
+        """
         if invoice is None:
             try:
                 line, invoice = self.build(line, None)
             except BillingRefused:
-                invoice = None
+                return line, DELETED
             except BillingRejected:
                 # An earlier call may have created it, and its answer was lost.
                 earlier = self._invoices.find_by_metadata(line)
-                line, invoice = self.save_invoice_id(line, earlier) if earlier is not None else (line, None)
-            if invoice is None:
-                return line, DELETED
-        return line, self._invoices.void_or_delete(invoice)
+                if earlier is None:
+                    return line, DELETED
+                line, invoice = self.save_invoice_id(line, earlier)
+        return line, self._invoices.void_or_delete(invoice) if invoice is not None else None
 
     def _reread(self, line: Line) -> Line:
         return self._lines.get(line.workspace_id, line.id) or line

@@ -179,7 +179,7 @@ class Lifecycle:
             elif isinstance(move, decision.VoidInvoice):
                 line, invoice = invoicing.void(line, invoice)
                 # A payment is under way, or Stripe refuses for another reason; a revision is voided in its turn.
-                if invoice.status in {"open", "uncollectible"} and invoice.id == line.invoice_id:
+                if invoice and invoice.status in {"open", "uncollectible"} and invoice.id == line.invoice_id:
                     return self._await_payment(clock, line, invoice)
             else:
                 line = self._write(clock, line, invoice, move, invoicing)
