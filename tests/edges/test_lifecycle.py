@@ -234,6 +234,27 @@ def test_draft_of_new_keys_is_deleted_before_the_line_is_canceled(
     assert (canceled.status, canceled.stripe_key_version, bench.invoices) == (Status.CANCELED, 2, {})
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_draft_that_another_caller_has_made_instead_is_deleted_before_the_line_is_settled(
+    bench: Bench, *, saved: bool
+) -> None:
+    """[27][39] It was replaced while this caller read that the draft is gone, before it stored the reason to void."""
+    line, lines = bench.line(replace(DRAFT, id="in_0")), bench.world.lines
+    del bench.invoices["in_0"]
+    bench.subscribe(included=1)
+
+    def replaced() -> None:
+        forgotten = lines.rotate_stripe_keys(line, NOW_MS, forget_invoice=True)
+        assert forgotten is not None
+        bench.invoices["in_1"] = replace(DRAFT, line_id=line.id, items=())
+        if saved:
+            lines.save_invoice(forgotten, "in_1")
+
+    bench.meanwhile["retrieve"] = replaced
+    waived = bench.advance(line)
+    assert (waived.status, waived.stripe_key_version, bench.invoices) == (Status.PROVISIONING, 2, {})
+
+
 @pytest.mark.parametrize("refusal", [BillingRefused("no"), BillingRejected("no")])
 def test_refusal_is_not_final_when_the_draft_changed_meanwhile(
     bench: Bench, capsys: pytest.CaptureFixture[str], refusal: Exception

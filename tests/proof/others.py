@@ -18,13 +18,13 @@ from tests.proof.explorer import Slot as Actor
 from tests.proof.invariants import expect, safe
 from tests.proof.others_handlers import FOCUS, HANDLERS, Bench
 from tests.proof.others_rules import broken, left_out
-from tests.proof.others_worlds import WORKSPACE, Choice, Others, sight, stands
+from tests.proof.others_worlds import INCLUDED, WORKSPACE, Choice, Others, sight, stands
 from tests.proof.workspace_events import attributes
 from tests.proof.world import Crash, Pause, Result, Step, Violation, World
 
 SEED = 1
-# Past a lease, and past what a call may take.
-LATER_MS = (14_000, 25_000)
+# Past a lease, and past what a call may take; a poll may take less than a lease.
+LATER_MS, BRIEF = (14_000, 25_000), {"poll"}
 SHOWN = (
     *("status", "payment_status", "invoice_id", "void_reason", "lease_until_ms", "stripe_key_version"),
     *("held", "unpaid", "lock", "line_id", "response_body"),
@@ -134,8 +134,6 @@ class _Run:
                 self._step(prefix.at, strand, step)
 
     def _add(self, at: At) -> None:
-        if at.place.finished:
-            return
         new = _Prefix(at, self._others.now(at.world))
         found = self._found.setdefault((at.place, self._others.rest(at.world)), [])
         if any(self._stands_for(one, new) for one in found):
@@ -189,7 +187,7 @@ class _Run:
     def _later(self, at: At, strand: int, world: World, result: Result) -> None:
         """The same, and time passes before the next step."""
         if not at.jumped:
-            for ms in LATER_MS:
+            for ms in LATER_MS[: 1 + (self.outcome.handler not in BRIEF)]:
                 self._go(at._replace(jumped=True), strand, world.after(ms), result)
 
     def _faults(self, at: At, strand: int, step: Step, before: World) -> None:
@@ -218,7 +216,7 @@ class _Run:
                     rule = broken(self._others.facet_of(after, slot))
                     expect(rule is None, f"the step breaks a rule: {rule}")
             self._lawful |= {before.digest, after.digest}
-            place = self._bench.deliver(at.place, strand, result, after.now_ms)
+            place = self._deliver(at.place, strand, result, after.now_ms)
             move = Move(0, strand, step, None, step.apply)
             states = [State(world, (Actor(where),)) for world, where in ((before, at.place), (after, place))]
             self._bench.observer.moved(states[0], move, states[1])
@@ -226,9 +224,14 @@ class _Run:
             self.outcome.story = list(_story(at.place, step, before))
             raise
 
+    def _deliver(self, place: Place, strand: int, result: Result, now_ms: int) -> Place:
+        included = None if self._others.creates else INCLUDED
+        return self._bench.deliver(place, strand, result, now_ms, included)
+
     def _go(self, at: At, strand: int, world: World, result: Result) -> None:
-        place = self._bench.deliver(at.place, strand, result, world.now_ms)
-        self._add(At(place, world, at.jumped, at.faults))
+        place = self._deliver(at.place, strand, result, world.now_ms)
+        if not place.finished:
+            self._add(At(place, self._others.widened(world), at.jumped, at.faults))
 
 
 def _applied(step: Step, before: World) -> tuple[World, Result]:

@@ -104,14 +104,17 @@ class Bench:
         feed = {"pk": {"S": "RECONCILER"}, "sk": {"S": "FEED"}, "watermark_s": {"N": str(AT_S - 120)}}
         self._empty = replace(self._empty, table=self._empty.table.with_item(("RECONCILER", "FEED"), feed))
 
-    def deliver(self, place: Place, strand: int, result: Result, now_ms: int) -> Place:
+    def deliver(self, place: Place, strand: int, result: Result, now_ms: int, included: int | None) -> Place:
         """The call after this result; of places that go on alike, always the same one."""
         given = (place, strand, digest_of(result), now_ms)
         if given not in self._after:
             after = self.cast.deliver(place, strand, result, now_ms)
             place.known.clear()
             if after.run is not None and not after.finished:
-                after = self._alike.setdefault(continuation(after, after.run), after)
+                first = self._alike.setdefault(continuation(after, after.run, included), after)
+                if first is not after:
+                    after.run = None
+                    after = first
             self._after[given] = after
         return self._after[given]
 

@@ -25,12 +25,18 @@ _ENDS = {"RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_BACKW
 # A loop that has gone round so often goes on as it does.
 ROUNDS_COUNTED = 4
 
-Known = dict[int, tuple[object, object]]
+
+class Known(dict[int, tuple[object, object]]):
+    """The values that were met, by their ids, with their images."""
+
+    included: int | None = None
+    """So many places are included, and of what a workspace counts only this is asked: whether they are taken."""
 
 
-def continuation(place: Place, run: Run) -> int:
-    """The same for runs that go on alike."""
-    known: Known = {}
+def continuation(place: Place, run: Run, included: int | None = None) -> int:
+    """The same for runs that go on alike; `included` as in Known."""
+    known = Known()
+    known.included = included
     frames = [_frames(strand.gr_frame, known) for strand in run.strands if not strand.dead]
     waiting = tuple((strand, text_of(step), _rounds(place, step)) for strand, step in sorted(place.pending.items()))
     last_ms = place.last.now_ms if place.last else place.began_ms
@@ -185,6 +191,10 @@ def _inner(value: Any, known: Known) -> object:  # noqa: ANN401, PLR0911 - any o
         return value.__qualname__, image(value.__self__, known)
     if isinstance(value, FunctionType):
         return value.__qualname__, [image(cell.cell_contents, known) for cell in value.__closure__ or ()]
+    if known.included is not None and type(value).__name__ == "Workspace":
+        taken = [(str(kind), count <= known.included) for kind, count in value.unpaid.items()]
+        value = dataclasses.replace(value, held={}, unpaid={})
+        return [taken, *(image(getattr(value, one.name), known) for one in dataclasses.fields(value))]
     if dataclasses.is_dataclass(value):
         return [image(getattr(value, one.name), known) for one in dataclasses.fields(value)]
     if type(value).__module__.startswith("line_requests"):

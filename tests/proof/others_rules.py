@@ -27,6 +27,9 @@ def broken(facet: Facet) -> str | None:
     ]
     version = line["stripe_key_version"]
     rules.append((not _used(account, facet.line_id, version + 1), "a key at Stripe is stored before it is used"))
+    # A caller that creates a draft has found none: under the same keys none was filled before.
+    filled = all(_fills_its_own(account, facet.line_id, number) for number in range(1, version + 1))
+    rules.append((filled, "the keys that made a draft have filled no other"))
     # Within a day: a call that is given up takes effect within minutes. Later ones may find an invoice and create none.
     used = version == 1 or _used(account, facet.line_id, 1)
     rules.append((used, "new keys at Stripe follow those that were used"))
@@ -47,6 +50,11 @@ def _key(line: Json, recorded: bool, answered: bool) -> list[tuple[bool, str]]: 
 
 def _used(account: MemoryStripe, line_id: str, version: int) -> bool:
     return f"{line_id}:invoice:v{version}" in account.keys
+
+
+def _fills_its_own(account: MemoryStripe, line_id: str, version: int) -> bool:
+    use = account.keys.get(f"{line_id}:item:v{version}")
+    return use is None or not _used(account, line_id, version) or f'"in_{line_id}_invoice_v{version}"' in use.params
 
 
 def left_out(step: Step, facet: Facet) -> bool:

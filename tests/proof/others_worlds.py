@@ -166,6 +166,12 @@ class Others:
         """
         now, slots = self.now(world), self.slots_in(world)
         full = [facets(facet, slot.idempotency_key_hash) for facet, slot in zip(now.lines, slots, strict=True)]
+        if not seen.leases:
+            # No rule speaks of a lease, and others can take it right before the next step that looks at it.
+            full = [_with_lease(some, now.lines[number]) for number, some in enumerate(full)]
+        if not self.creates:
+            # One line of others may wait: which one is all the same to a call that is about neither.
+            full[2:] = [[facet for facet in some if not weight(facet).waiting] for some in full[2:]]
         at = [number for number, slot in enumerate(slots) if slot.line_id in seen.touched]
         rest = [number for number in range(len(slots)) if number not in at]
         completions = sorted(product(*(_coarse(full[number]) for number in rest)), key=lambda c: sum(f.far for f in c))
@@ -195,7 +201,7 @@ class Others:
         changes: list[tuple[Key, Stored | None]] = []
         records: dict[Key, Stored | None] = {}
         for was, facet, slot in zip(before.lines, choice.lines, self.slots_in(world), strict=True):
-            if facet.item is not None and facet.item is not was.item:
+            if facet.item is not was.item:
                 changes.append(((WORKSPACE[0], f"LINE#{facet.line_id}"), facet.item))
             if facet.record is not was.record:
                 key = (WORKSPACE[0], f"IDEMPOTENCY#{slot.idempotency_key_hash}")
@@ -219,6 +225,14 @@ class Others:
                 for was, now in zip(before.lines, after.lines, strict=True)
             )
         )
+
+    def widened(self, world: World) -> World:
+        """Without lines that the call is not about: others lead from there to wherever these are."""
+        now = self.now(world)
+        if self.creates or not any(facet.item for facet in now.lines[1:]):
+            return world
+        absent = [Facet(facet.line_id, None, None, MemoryStripe()) for facet in now.lines[1:]]
+        return self.build(world, now._replace(lines=(now.lines[0], *absent)))
 
     def least(self, group: list[Choice]) -> list[Choice]:
         """Those of these worlds that others lead to the rest from; the nearest is one of them."""
@@ -287,6 +301,17 @@ def _merged(
     return tuple(facet for facet in lines if facet is not None)
 
 
+_known_leased: dict[int, list[Facet]] = {}
+
+
+def _with_lease(found: list[Facet], now: Facet) -> list[Facet]:
+    """Those of a line's facets in which its lease is as it is; none is held on a new line."""
+    if id(found) not in _known_leased:
+        lease = now.line.get("lease_until_ms", 0)
+        _known_leased[id(found)] = [one for one in found if one.line.get("lease_until_ms", lease) == lease]
+    return _known_leased[id(found)]
+
+
 _known_coarse: dict[int, list[Facet]] = {}
 
 
@@ -326,6 +351,8 @@ class Sight(NamedTuple):
     """Whether it sees what the workspace counts."""
     subscription: bool = False
     """Whether it sees the subscription at Stripe."""
+    leases: bool = False
+    """Whether it looks at a line's lease, or shows one that the call may look at."""
     of: Callable[[Choice], object] = lambda _: 0
     """What tells worlds apart for it."""
 
@@ -364,4 +391,6 @@ def _of_items(step: DynamoDb, slots: Sequence[Slot], *, creates: bool) -> Sight:
         met = tuple(item_digest(choice.lines[number]) for number in lines)
         return met, records, choice.view(creates=creates) if workspace else None
 
-    return Sight({slots[number].line_id for number in (*lines, *keyed)}, workspace, of=of)
+    # A line that a write gives back is never asked for its lease: the call has taken it, or does not need it.
+    leases = not step.writes or "lease_until_ms" in json.dumps(step.request.get("ExpressionAttributeNames", {}))
+    return Sight({slots[number].line_id for number in (*lines, *keyed)}, workspace, leases=leases, of=of)

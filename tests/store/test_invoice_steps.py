@@ -124,6 +124,17 @@ def test_stripe_keys_are_rotated_once(world: World, line: Line) -> None:
     assert third == replace(second, stripe_key_version=3, stripe_keyed_at_ms=NOW_MS + 7, invoice_id=None)
 
 
+def test_draft_is_not_forgotten_once_a_reason_to_void_is_stored(world: World, line: Line) -> None:
+    """[27] Who voids the line would look for the draft that was deleted, not for the next one."""
+    saved = world.lines.save_invoice(line, "in_1")
+    assert saved is not None
+    void = world.lines.record_void_reason(saved, VoidReason.CANCELED, NOW_MS)
+    assert void is not None
+    assert world.lines.rotate_stripe_keys(saved, NOW_MS, forget_invoice=True) is None
+    assert world.line(line) == void
+    assert world.lines.rotate_stripe_keys(saved, NOW_MS) is not None
+
+
 def test_first_void_reason_wins_and_makes_the_line_due(world: World, line: Line) -> None:
     """[39][41]"""
     world.lines.save_payment_url(line, url="https://pay", next_poll_at_ms=NOW_MS, due_at_ms=NOW_MS + 9_999)

@@ -88,6 +88,12 @@ class Invoicing:
         """A replayed answer is as old as the first one: fetch the invoice as it is now."""
         return self.refetch(invoice) if invoice.replayed else invoice
 
+    def refetch_if_replaced(self, line: Line, invoice: Invoice | None) -> Invoice | None:
+        """Another caller may have replaced a deleted draft meanwhile: fetch the line's present one, if it is stored."""
+        if invoice is None or invoice.status != "gone" or invoice.id in {"", line.invoice_id} or not line.awaiting:
+            return invoice
+        return self._invoices.retrieve(line.invoice_id) if line.invoice_id else None
+
     def refetch(self, invoice: Invoice) -> Invoice:
         """The invoice as it is now."""
         return self._invoices.retrieve(invoice.id)

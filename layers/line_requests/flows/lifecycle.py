@@ -183,6 +183,7 @@ class Lifecycle:
                     return self._await_payment(clock, line, invoice)
             else:
                 line = self._write(clock, line, invoice, move, invoicing)
+                invoice = invoicing.refetch_if_replaced(line, invoice)
         else:
             raise BillingUnavailable("the invoice needs more steps than one pass may take")
         if refusal is not None and line.status is Status.CANCELED:

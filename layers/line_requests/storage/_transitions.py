@@ -86,13 +86,16 @@ class Transitions(Marks):
         return self._update_awaiting(line, update, values, "#invoice_id = :original")
 
     def rotate_stripe_keys(self, line: Line, now_ms: int, *, forget_invoice: bool = False) -> Line | None:
-        """Moves to new Stripe idempotency keys, stored before any is used; None when another caller did."""
+        """Moves to new Stripe idempotency keys, stored before any is used; None when another caller did.
+
+        A deleted draft is forgotten, to be made again, only while there is no reason to void.
+        """
         return self._update_awaiting(
             line,
             "SET #stripe_key_version = #stripe_key_version + :one, #stripe_keyed_at_ms = :now"
             + (" REMOVE #invoice_id" if forget_invoice else ""),
             {"one": 1, "now": now_ms, "version": line.stripe_key_version},
-            "#stripe_key_version = :version",
+            "#stripe_key_version = :version" + (" AND attribute_not_exists(#void_reason)" if forget_invoice else ""),
         )
 
     def record_void_reason(self, line: Line, reason: VoidReason, now_ms: int) -> Line | None:
