@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -45,6 +46,7 @@ LONGEST = (
     "growth/test_two_releases.py",
     "edges/test_aws_failures.py",
 )
+assert all((Path(__file__).parent / file).exists() for file in LONGEST)
 
 
 @pytest.fixture(scope="session")
