@@ -40,6 +40,8 @@ class At(NamedTuple):
     """Whether time has passed in between."""
     faults: int = 0
     """How many of its own calls have failed."""
+    named: frozenset[str] = frozenset()
+    """The lines that its steps have been about."""
 
 
 @dataclass(eq=False)
@@ -160,6 +162,7 @@ class _Run:
         slots = self._others.slots_in(world)
         made = {slot.line_id for slot in slots} - {slot.line_id for slot in self._others.slots}
         seen = sight(step, slots, self._about | made, creates=self._others.creates)
+        at = at._replace(named=at.named | seen.touched)
         touched = [number for number, slot in enumerate(slots) if slot.line_id in seen.touched]
         kept = (
             [one for one in group if not any(left_out(step, one.lines[number]) for number in touched)]
@@ -231,7 +234,7 @@ class _Run:
     def _go(self, at: At, strand: int, world: World, result: Result) -> None:
         place = self._deliver(at.place, strand, result, world.now_ms)
         if not place.finished:
-            self._add(At(place, self._others.widened(world), at.jumped, at.faults))
+            self._add(At(place, self._others.widened(world, at.named), at.jumped, at.faults, at.named))
 
 
 def _applied(step: Step, before: World) -> tuple[World, Result]:
