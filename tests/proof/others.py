@@ -16,7 +16,7 @@ from tests.proof.actors import Place
 from tests.proof.explorer import Move, State
 from tests.proof.explorer import Slot as Actor
 from tests.proof.invariants import expect, safe
-from tests.proof.others_handlers import FOCUS, HANDLERS, Bench
+from tests.proof.others_handlers import FOCUS, Bench
 from tests.proof.others_rules import broken, left_out
 from tests.proof.others_worlds import INCLUDED, WORKSPACE, Choice, Others, sight, stands
 from tests.proof.workspace_events import attributes
@@ -88,12 +88,9 @@ def check(bench: Bench, name: str, prefixes_max: int) -> Outcome:
     others = bench.others(name)
     run = _Run(bench, others, Outcome(name))
     began = time.monotonic()
-    script = HANDLERS[name]
+    worlds = bench.beginnings(name, others)
     try:
-        run.explore(
-            [At(bench.cast.start(script, world.now_ms), world) for world in bench.beginnings(name, others)],
-            prefixes_max,
-        )
+        run.explore([At(start, world) for world in worlds for start in bench.starts(name, world.now_ms)], prefixes_max)
     except Violation as violation:
         run.outcome.failure = str(violation)
     run.outcome.made, run.outcome.permitted = others.made, others.allowed
