@@ -66,9 +66,12 @@ class FailingFunctions(Functions):
         super().__init__(shop, endpoint)
 
     def _client(self, service: str, **_: object) -> Any:  # noqa: ANN401 - boto3's own
-        made = session().client(service, endpoint_url=self.endpoint, config=self.config)  # type: ignore[call-overload] # any service
-        made.meta.events.register_last("before-send", self._send)  # after the product's own
-        return made
+        name = service, self.config
+        if name not in self._clients:
+            made = session().client(service, endpoint_url=self.endpoint, config=self.config)  # type: ignore[call-overload] # any service
+            made.meta.events.register_last("before-send", self._send)  # after the product's own
+            self._clients[name] = made
+        return self._clients[name]
 
     def deployment(self, config: Config) -> Deployment:
         self.config = config

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmark import events, functions
+from benchmark import events
 from line_requests.bus.events import Bus, Event, event_id
 from line_requests.domain.model import Line, Status
 from line_requests.flows.webhook import Webhook
@@ -15,6 +15,7 @@ from line_requests.secret import StripeSecret
 from line_requests.storage.records import line_item
 from line_requests.storage.table import marshal
 from tests.decision.examples import LINE_ID
+from tests.support.lambda_context import Context, function
 from tests.support.product import NOWHERE, product
 from tests.support.world import new_line
 
@@ -60,9 +61,9 @@ def deployment(world: World, monkeypatch: pytest.MonkeyPatch) -> Deployment:
 
 
 def invoke(deployment: Deployment, folder: str, event: Json, *, remaining_s: int = 300) -> Json:
-    module = functions.load(folder)
+    module = function(folder)
     module.DEPLOYMENT = deployment  # type: ignore[attr-defined] # each function has one
-    answer: Json = module.handler(event, functions.Context(remaining_s=remaining_s))
+    answer: Json = module.handler(event, Context(remaining_s=remaining_s))
     return answer
 
 

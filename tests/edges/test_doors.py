@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmark import functions
 from line_requests.clock import wall_time_ms
 from line_requests.domain.ids import new_api_key, sha256_hex
 from line_requests.domain.model import ApiKey, Line, Status
 from line_requests.domain.submission import Kind
 from tests.decision.examples import LINE_ID
 from tests.edges import test_auth
+from tests.local.ministack import ROOT
+from tests.support.lambda_context import Context, function, load
 from tests.support.world import new_line
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Client:
         query: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Json:
-        module = functions.load(FUNCTIONS[route])
+        module = function(FUNCTIONS[route])
         module.DEPLOYMENT = self.shop.product  # type: ignore[attr-defined] # each function has one
         event = {
             "routeKey": route,
@@ -63,7 +64,7 @@ class Client:
             "body": json.dumps(body),
             "requestContext": {"requestId": "r", "timeEpoch": wall_time_ms()},
         }
-        answer: Json = module.handler(event, functions.Context())
+        answer: Json = module.handler(event, Context())
         return answer
 
     def ok(self, *arguments: Any, status: int = 200, **options: Any) -> Json:  # noqa: ANN401 - those of `send`
@@ -300,7 +301,7 @@ def test_lines_in_use_are_a_thousand_a_page(client: Client) -> None:
 
 def test_unknown_route_is_a_plain_500(client: Client) -> None:
     client.shop.workspace(1)
-    module = functions.load("get_line_request")
-    answer = module.handler({"routeKey": "GET /", "requestContext": {"timeEpoch": 1}}, functions.Context())
+    module = load(ROOT / "functions/get_line_request/app.py")
+    answer = module.handler({"routeKey": "GET /", "requestContext": {"timeEpoch": 1}}, Context())
     assert (answer["statusCode"], answer["headers"]["Error-Code"]) == (500, "internal_error")
     assert json.loads(answer["body"])["error"].startswith("Internal server error. Retry")

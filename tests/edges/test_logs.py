@@ -22,7 +22,7 @@ from line_requests.storage.records import line_item
 from line_requests.storage.table import marshal
 from tests.local.ministack import ROOT
 from tests.local.session_tokens import ISSUER, Issuer
-from tests.support.lambda_context import Context, load
+from tests.support.lambda_context import Context, function
 from tests.support.product import session
 from tests.support.wire import refusal
 
@@ -55,6 +55,7 @@ class Functions:
 
     def __init__(self, shop: Shop, endpoint: str) -> None:
         self.shop, self.endpoint = shop, endpoint
+        self._clients: dict[object, Any] = {}
         self.issuer = Issuer()
         self.api_key = new_api_key("acme")
         key = ApiKey(sha256_hex(self.api_key), "website", wall_time_ms())
@@ -68,11 +69,13 @@ class Functions:
     def _client(self, service: str, **config: Any) -> Any:  # noqa: ANN401 - boto3's own
         if service == "dynamodb":
             return self.shop.world.client
-        return session().client(service, endpoint_url=self.endpoint, **config)  # type: ignore[call-overload] # any service
+        if service not in self._clients:  # to make one takes longer than a call
+            self._clients[service] = session().client(service, endpoint_url=self.endpoint, **config)  # type: ignore[call-overload] # any service
+        return self._clients[service]
 
     def invoke(self, folder: str, event: Json, *, stripe_url: str = "", **settings: str) -> Json:
         """The handler's result; an error goes to the log, as Lambda's runtime puts it there."""
-        module = load(ROOT / "functions" / folder / "app.py")
+        module = function(folder)
         environment = {
             "TABLE_NAME": self.shop.world.table_name,
             "BUS_NAME": "default",

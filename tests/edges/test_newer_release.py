@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmark import events, functions
+from benchmark import events
 from line_requests.bus.events import event_id
 from line_requests.deployment import Deployment
 from line_requests.domain.ids import new_api_key, sha256_hex
@@ -19,6 +19,7 @@ from line_requests.storage.records import line_key
 from line_requests.storage.table import Write, marshal
 from tests.decision.examples import NOW_MS
 from tests.local.demo import PRODUCT_API_KEY
+from tests.support.lambda_context import Context, function
 from tests.support.product import session
 
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ class Release:
         self.published += [json.loads(entry["Detail"]) for entry in params["Entries"]]
 
     def invoke(self, folder: str, event: Json) -> Json:
-        module = functions.load(folder)
+        module = function(folder)
         module.DEPLOYMENT = self.deployment  # type: ignore[attr-defined] # each function has one
-        response: Json = module.handler(event, functions.Context())
+        response: Json = module.handler(event, Context())
         return response
 
 

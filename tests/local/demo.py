@@ -16,7 +16,7 @@ from line_requests.domain.model import Line
 from line_requests.operator import commands, plan_checks, plan_files
 from line_requests.settings import Settings
 from line_requests.storage import records
-from line_requests.storage.table import Write
+from line_requests.storage.table import Write, unmarshal
 from tests.local.ministack import MiniStack
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class Demo:
         # What an operator's shell sets: the deployment's table, and a Stripe key of their own.
         settings = {"TABLE_NAME": table, "STRIPE_API_KEY": OPERATOR_API_KEY, "STRIPE_API_BASE": double.url}
         client = partial(ministack.session.client, endpoint_url=ministack.endpoint)
+        self._dynamodb: Any = client("dynamodb")
         self._deployment = Deployment(Settings.from_environment(settings), client)
         self._stores = self._deployment.stores
         self._table = self._stores.table
@@ -199,7 +200,10 @@ class Demo:
 
     def forget_due(self) -> None:
         """Nothing that lies in the table is the reconciler's business any more."""
-        for item in self._table.scan("#due_at >= :ever", {"ever": 0}):
+        index = self._dynamodb.get_paginator("scan").paginate(
+            TableName=self._deployment.settings.table_name, IndexName="due"
+        )
+        for item in [unmarshal(item) for page in index for item in page["Items"]]:
             key = {"pk": item["pk"], "sk": item["sk"]}
             self._table.write(Write(key, update="REMOVE #due_shard, #due_at"))
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import zipfile
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ def main() -> None:
     sys.path.remove(str(Path(__file__).parent))  # nothing here is a module of MiniStack's
     from hypercorn.config import Config
     from ministack import app
-    from ministack.core import lambda_runtime
+    from ministack.core import lambda_runtime, responses
     from ministack.services import dynamodb
 
     # What MiniStack starts from now on, the Lambda workers, sees the layer's packages before MiniStack's own and
@@ -49,6 +50,10 @@ def main() -> None:
     Config._create_sockets = lambda config, _, *kind: create(config, [inherited], *kind)  # noqa: SLF001 - likewise
     # After each invocation MiniStack waits up to 50 ms for a line of log that may never come.
     lambda_runtime.Worker._drain_stderr_bounded = _drain  # noqa: SLF001 - it has no setting
+    # The grammar of an expression is checked again for each item of a scan.
+    dynamodb._condition_syntax_error = cache(dynamodb._condition_syntax_error)  # noqa: SLF001 - it has no setting
+    # It reads the descriptions of all services that it serves for a Content-Type that no client here reads.
+    responses._service_model = lambda _: None  # noqa: SLF001 - likewise
     # The clock may be moved by more than a day before the stream's reader comes round.
     dynamodb._STREAM_RETENTION_SECONDS = float("inf")  # noqa: SLF001 - it has no setting
     if trace := os.environ.get("LOCAL_TRACE"):

@@ -112,7 +112,7 @@ def _prove(console: Console, options: argparse.Namespace) -> bool:
     # The longest first, or one processor is left with them at the end.
     every = (*scenarios.names(full=options.full), *restores.names(full=options.full))
     names = sorted(
-        scenarios.BOUNDED if options.bounded else every,
+        (*scenarios.BOUNDED, *restores.BOUNDED) if options.bounded else every,
         key=lambda name: "reconcile" not in name,
     )
     good = _explore(

@@ -4,8 +4,9 @@ from tests.proof.actors import Cast
 from tests.proof.explorer import Explorer, Move, Outcome, Scenario, State, tell
 from tests.proof.invariants import safe
 from tests.proof.observations import observed
+from tests.proof.prepared import Beginnings
 from tests.proof.product import Product
-from tests.proof.scenarios import Beginnings, scenario
+from tests.proof.scenarios import scenario
 from tests.proof.settled import Settled
 from tests.proof.world import Violation, World
 

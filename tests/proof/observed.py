@@ -7,6 +7,7 @@ from tests.proof.actors import Call, Cast, Lines, Script
 from tests.proof.memory_objects import Json
 from tests.proof.mutants import Mutant
 from tests.proof.planted import MUTANTS as OTHERS
+from tests.proof.planted_invoices import MUTANTS as OF_INVOICES
 from tests.proof.tenants import tenant
 from tests.proof.world import Act, Result, World
 
@@ -93,6 +94,7 @@ def canceled(cast: Cast, empty: World) -> World:
 
 MUTANTS = (
     *OTHERS,
+    *OF_INVOICES,
     Mutant.of(
         "409 without a look at the holder",
         "flows.create",

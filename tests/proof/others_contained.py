@@ -9,6 +9,7 @@ from tests.proof.others_handlers import Bench
 from tests.proof.others_line import Facet, facets
 from tests.proof.others_rules import broken
 from tests.proof.others_worlds import Others, permitted
+from tests.proof.prepared import Beginnings
 from tests.proof.world import World
 
 SCENARIOS = (
@@ -41,7 +42,7 @@ def contained(bench: Bench, name: str) -> Contained:
         reached.setdefault(after.digest, after)
 
     explorer = Explorer(bench.cast, collect, lambda *_: None, lambda *_: None)
-    beginning = scenarios.scenario(name, scenarios.Beginnings(bench.product, bench.cast))
+    beginning = scenarios.scenario(name, Beginnings(bench.product, bench.cast))
     explorer.explore(beginning, STATES_MAX)
     others = Others((), creates=True, cap=CAP, snapshots={})
     outside, lines = set[str](), set[object]()

@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 
 from tests.proof.actors import Context, Json
 from tests.proof.explorer import Outcome
-from tests.proof.product import FUNCTIONS, Product
+from tests.proof.product import COMMANDS, FUNCTIONS, Product
 from tests.proof.runs import Alarm, Delivery, Run, current
 from tests.proof.world import Step, World
 
 PREVIOUS = "previous:"
-COMMANDS = ("line refund", "line retry")
 
 
 class Unusable(BaseException):

@@ -13,8 +13,9 @@ from tests.proof.actors import Cast, Script
 from tests.proof.explorer import Move, Scenario, Slot, State, begin, moves, take
 from tests.proof.invariants import expect, safe, see
 from tests.proof.observations import observed
+from tests.proof.prepared import Beginnings
 from tests.proof.product import Product
-from tests.proof.scenarios import PAIRS, Beginnings
+from tests.proof.scenarios import PAIRS
 from tests.proof.settled import Settled
 from tests.proof.swarm_actors import NEIGHBOURS, Actor, cast_for
 from tests.proof.swarm_isolation import TENANTS, isolated, shows_only_own

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.proof import mutants, scenarios, swarm_run
+from tests.proof import mutants, restores, scenarios, swarm_run
 from tests.proof.swarm_mutants import PLANTED
 
 
@@ -18,7 +18,8 @@ def prove(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_no_interleaving_and_no_fault_breaks_an_invariant() -> None:
     proof = prove("tests.proof", "--bounded")
     assert proof.returncode == 0, proof.stdout[-8000:] + proof.stderr[-2000:]
-    assert f"{len(scenarios.BOUNDED)} scenarios, {len(scenarios.BOUNDED)} exhausted, 0 not, 0 failed" in proof.stdout
+    explored = len(scenarios.BOUNDED) + len(restores.BOUNDED)
+    assert f"{explored} scenarios, {explored} exhausted, 0 not, 0 failed" in proof.stdout
 
 
 def test_a_planted_bug_is_found_and_told_as_a_story() -> None:

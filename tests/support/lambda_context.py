@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import ModuleType
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
 
 
 def load(path: Path) -> ModuleType:
@@ -19,6 +22,12 @@ def load(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@cache
+def function(name: str) -> ModuleType:
+    """This process's one instance of a function: each test sets its deployment, so nothing else has to be made anew."""
+    return load(FUNCTIONS / name / "app.py")
 
 
 @dataclass(frozen=True, slots=True)

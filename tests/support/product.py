@@ -13,6 +13,7 @@ from tests.local.demo import PRODUCT_API_KEY
 from tests.local.ministack import ACCOUNT, REGION
 
 if TYPE_CHECKING:
+    from botocore.config import Config
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there
@@ -23,11 +24,17 @@ def session() -> boto3.Session:
     return boto3.Session(aws_access_key_id=ACCOUNT, aws_secret_access_key="local", region_name=REGION)
 
 
+@cache
+def _nowhere(service: str, config: Config) -> Any:  # noqa: ANN401 - boto3's own
+    """A client for what is not called; to make one for each test takes as long as the test."""
+    return session().client(service, endpoint_url=NOWHERE, config=config)  # type: ignore[call-overload] # any service
+
+
 def product(dynamodb: DynamoDBClient, table_name: str, stripe_url: str, **settings: str) -> Deployment:
     """A deployment with this table, the product's Stripe key and a generous rate limit; no bus, no secret."""
 
-    def client(service: str, **config: Any) -> Any:  # noqa: ANN401 - boto3's own
-        return dynamodb if service == "dynamodb" else session().client(service, endpoint_url=NOWHERE, **config)  # type: ignore[call-overload] # any service
+    def client(service: str, config: Config) -> Any:  # noqa: ANN401 - boto3's own
+        return dynamodb if service == "dynamodb" else _nowhere(service, config)
 
     environment = {
         "TABLE_NAME": table_name,

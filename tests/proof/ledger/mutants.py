@@ -128,6 +128,7 @@ MUTANTS = (
         "billing.subscriptions",
         'self._client.v1.invoice_items.create(params, {"idempotency_key": f"{workspace.id}:charge:{charge.number}"})',
         "self._client.v1.invoice_items.create(params)",
+        seed=37,
     ),
     _bug(
         "a pending charge is not stored before it is created",
@@ -170,7 +171,7 @@ MUTANTS = (
         "domain.money",
         "    if now_s < period.end_s:\n        return period\n",
         "    return period\n",
-        seed=1,
+        seed=64,
     ),
     _bug(
         "the first of the kinds that share a price gets all that a renewal charged",
@@ -184,6 +185,7 @@ MUTANTS = (
         "flows.add_ons",
         "max(0, owed.get(kind, 0) - money.covered(charged.get(kind, ()), end_s))",
         "owed.get(kind, 0)",
+        seed=17,
     ),
     _bug(
         "of the kinds that share a price the last one's quantity is set",

@@ -18,7 +18,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 # A planted bug that so many histories do not show counts as not found.
-SEEDS_PER_MUTANT = 16
+SEEDS_PER_MUTANT = 100
 
 _product: "Product | None" = None
 
