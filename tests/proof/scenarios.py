@@ -7,6 +7,7 @@ from itertools import combinations_with_replacement
 from tests.proof import observed, people, restores, stage
 from tests.proof.actors import Script
 from tests.proof.explorer import Scenario
+from tests.proof.invariants import RESTORED
 from tests.proof.prepared import Beginnings
 
 ACTORS: dict[str, Script] = {
@@ -338,8 +339,9 @@ def scenario(name: str, beginnings: Beginnings) -> Scenario:
         script = ACTORS[actor]
         # Two of a kind are two.
         scripts.append(replace(script, name=f"another {script.name}") if script in scripts else script)
-    some = beginning in FAULTY and len(scripts) > 1
+    # A restore is a fault, too.
+    some = (beginning in FAULTY or beginning.startswith(RESTORED)) and len(scripts) > 1
     many = len(scripts) > 2 and name not in FAULTY_TRIPLES
-    # These begin with a fault already.
+    # Those in FAULTY begin with a fault already.
     faults_max = 2 if name != plain and beginning not in FAULTY else 0 if name == plain and (some or many) else 1
     return Scenario(name, beginnings[beginning], tuple(scripts), faults_max)
