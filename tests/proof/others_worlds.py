@@ -170,7 +170,7 @@ class Others:
             # No rule speaks of a lease, and others can take it right before the next step that looks at it.
             full = [_with_lease(some, now.lines[number]) for number, some in enumerate(full)]
         if not self.creates:
-            # One line of others may wait: which one is all the same to a call that is about neither.
+            # One line of others may wait: a call that is about neither cannot tell which one does.
             full[2:] = [_not_waiting(some) for some in full[2:]]
         at = [number for number, slot in enumerate(slots) if slot.line_id in seen.touched]
         rest = [number for number in range(len(slots)) if number not in at]
