@@ -46,9 +46,9 @@ test: .venv/ready .venv-ministack/ready ## run every test (PYTEST_ARGS="-k word"
 # In a new clone: compile once, beside the next step, what each of four processes would compile at the same time.
 	[ -e tests/stories/__pycache__ ] || .venv/bin/pytest --collect-only -qq >/dev/null &
 	[ -e .venv-ministack/lib/python3.*/site-packages/ministack/__pycache__ ] || .venv-ministack/bin/python -m compileall -q .venv-ministack/lib/
-	.venv/bin/python -c 'from tests.local import deployment; deployment.layer_packages()'
 # A Node that cannot run TypeScript by itself runs the quickstart with these; the tests say if it did not run.
-	if command -v npm >/dev/null; then npm_config_fetch_retries=0 npm_config_fetch_timeout=20000 $(MAKE) $(NODE_PACKAGES) || true; fi
+	(if command -v npm; then npm_config_fetch_retries=0 npm_config_fetch_timeout=20000 $(MAKE) $(NODE_PACKAGES) || true; fi) >/dev/null &
+	.venv/bin/python -c 'from tests.local import deployment; deployment.layer_packages()'
 	wait
 # By file, so that what is prepared for a file is prepared once; four processes use the time that some wait.
 	.venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -33,6 +34,19 @@ hypothesis.settings.load_profile("new" if EXAMPLES else "steady")
 # What runs the product in its own process and is quick enough to be traced when coverage is asked for.
 MEASURED = {"decision", "edges", "operator", "store"}
 WITH_A_STACK = {"examples", "fuzz", "load", "local", "page", "stories"}
+# Each takes more than half a minute: none of them may be the last, for which the other processes wait.
+LONGEST = (
+    "page/test_console_in_browser.py",
+    "operator/test_docs.py",
+    "proof/test_explorer.py",
+    "fuzz/test_api.py",
+    "local/test_process.py",
+    "operator/test_doctor.py",
+    "page/test_panels_in_browser.py",
+    "growth/test_two_releases.py",
+    "edges/test_aws_failures.py",
+)
+assert all((Path(__file__).parent / file).exists() for file in LONGEST)
 
 
 @pytest.fixture(scope="session")
@@ -58,13 +72,19 @@ def stack(running_stack: LocalStack) -> Iterator[LocalStack]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What waits for a local stack goes first; what only computes then fills every process to the end."""
+    """What takes longest goes first, then what waits for a stack; what only computes fills every process to the end."""
     if config.pluginmanager.hasplugin("_cov"):
         for item in items:
             if item.path.parent.name not in MEASURED:
                 item.add_marker("no_cover")
     assert len({item.nodeid for item in items}) == len(items), "of tests with one id pytest-xdist runs only one"
-    items.sort(key=lambda item: item.path.parent.name not in WITH_A_STACK)
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        folder = item.path.parent.name
+        file = f"{folder}/{item.path.name}"
+        return LONGEST.index(file) if file in LONGEST else len(LONGEST), folder not in WITH_A_STACK
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-DESCRIPTION: Json = yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))
+DESCRIPTION: Json = yaml.load((ROOT / "openapi.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
 SCHEMAS: Json = DESCRIPTION["components"]["schemas"]
 
 

@@ -20,7 +20,9 @@ from tests.local.ministack import ROOT
 
 Json = dict[str, Any]
 
-SCHEMAS: Json = yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))["components"]["schemas"]
+SCHEMAS: Json = yaml.load((ROOT / "openapi.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)["components"][
+    "schemas"
+]
 DECLARED: Json = Submission.model_json_schema(by_alias=True)["properties"]
 KIND_SCHEMAS = {
     Kind.PURCHASED_PHONE: SCHEMAS["PurchasedPhoneRequest"],

@@ -14,13 +14,12 @@ from line_requests.domain.prices import Allowance
 from line_requests.storage.records import line_key, workspace_key
 from line_requests.storage.table import Write, marshal
 from tests.decision.examples import NOW_MS
-from tests.growth.two_releases import TwoReleases
+from tests.growth.two_releases import TwoReleases, functions
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
-    from tests.growth.trees import Tree
-    from tests.growth.two_releases import Outcome
+    from tests.growth.two_releases import Outcome, Run
     from tests.support.shop import Shop
 
 Json = dict[str, Any]
@@ -31,9 +30,9 @@ TOKEN = new_api_key("acme")
 class Acme:
     """A workspace with lines of both releases: `plain` is the older's; `named`, `fax` and `porting` are the newer's."""
 
-    def __init__(self, shop: Shop, directory: Path) -> None:
+    def __init__(self, shop: Shop, older: Run, newer: Run) -> None:
         self.world = shop.world
-        self.releases = TwoReleases(shop, directory)
+        self.releases = TwoReleases(shop, older, newer)
         self.world.workspace(purchased_phone=Allowance(9))
         self.world.api_keys.insert("acme", ApiKey(sha256_hex(TOKEN), "test", NOW_MS))
         self.write(workspace_key("acme"), "SET #subscription.#allowances.#fax = :fax", fax={"included": 3})
@@ -56,13 +55,10 @@ class Acme:
     def create(self, *requests: tuple[str | None, dict[str, str]], old: bool = False) -> list[str]:
         """The ids of the lines that one release makes for these keys and fields."""
         calls = [("create_line_request", events.create(TOKEN, key, **fields)) for key, fields in requests]
-        return [outcome.body["line"]["_id"] for outcome in self.releases.invoke(self.release(old=old), *calls)]
-
-    def release(self, *, old: bool) -> Tree:
-        return self.releases.older if old else self.releases.newer
+        return [outcome.body["line"]["_id"] for outcome in self.releases.invoke(*calls, old=old)]
 
     def invoke(self, function: str, event: Json, *, old: bool) -> Outcome:
-        [outcome] = self.releases.invoke(self.release(old=old), (function, event))
+        [outcome] = self.releases.invoke((function, event), old=old)
         return outcome
 
     def listed(self, *, old: bool) -> tuple[set[str], int]:
@@ -70,9 +66,15 @@ class Acme:
         return {line["_id"] for line in outcome.body["lines"]}, outcome.alarms
 
 
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, Run]]:
+    with functions(tmp_path_factory.mktemp("releases")) as both:
+        yield both
+
+
 @pytest.fixture
-def acme(shop: Shop, tmp_path: Path) -> Acme:
-    return Acme(shop, tmp_path)
+def acme(shop: Shop, both: tuple[Run, Run]) -> Acme:
+    return Acme(shop, *both)
 
 
 def test_older_release_lists_and_makes_lines_beside_those_of_the_newer_one(acme: Acme) -> None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tests.local.ministack import ACCOUNT, REGION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("layers", "functions")
@@ -47,19 +48,10 @@ class Tree:
 
     def output(self, module: str, argument: object, **environment: str) -> str:
         """All that such a run prints."""
-        variables: Mapping[str, str] = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": f"{self.path / 'layers'}:{ROOT}",
-            "TREE": str(self.path),
-            "AWS_ACCESS_KEY_ID": ACCOUNT,
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_DEFAULT_REGION": REGION,
-            **environment,
-        }
         done = subprocess.run(
             [sys.executable, "-m", module, json.dumps(argument)],
             cwd=ROOT,
-            env=variables,
+            env=self._variables() | environment,
             capture_output=True,
             text=True,
             check=False,
@@ -67,6 +59,42 @@ class Tree:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    @contextmanager
+    def serve(self, module: str, end: str) -> Iterator[Callable[[object], str]]:
+        """One process for many runs, whose imports take longer; each run ends with the line `end`."""
+        with subprocess.Popen(
+            [sys.executable, "-m", module],
+            cwd=ROOT,
+            env=self._variables(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            requests, printed = process.stdin, process.stdout
+            assert requests
+            assert printed
+
+            def run(argument: object) -> str:
+                print(json.dumps(argument), file=requests, flush=True)
+                lines = list[str]()
+                while (line := printed.readline()) != f"{end}\n":
+                    assert line, "".join(lines)  # it has ended: that is why
+                    lines.append(line)
+                return "".join(lines)
+
+            yield run
+
+    def _variables(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{self.path / 'layers'}:{ROOT}",
+            "TREE": str(self.path),
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_DEFAULT_REGION": REGION,
+        }
 
 
 def copy(to: Path) -> Tree:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.growth import test_add_a_field, test_add_a_kind
-from tests.growth.invoke import RESULT
-from tests.growth.trees import Edits, Tree, copy, previous
+from tests.growth.invoke import DONE, RESULT
+from tests.growth.trees import Edits, copy, previous
 from tests.local.demo import PRODUCT_API_KEY
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from tests.support.shop import Shop
 
 Json = dict[str, Any]
+Run = Callable[[object], str]
 
 # The earlier release that meets the next one: `OLDER_RELEASE=<revision> pytest tests/growth`.
 OLDER = os.environ.get("OLDER_RELEASE", "HEAD~1")
@@ -46,15 +49,22 @@ class Outcome:
         return body
 
 
-class TwoReleases:
-    """The functions of an earlier commit, and those of the present tree with a field, a kind and a status more."""
+@contextmanager
+def functions(directory: Path) -> Iterator[tuple[Run, Run]]:
+    """What runs those of an earlier commit, and of the present tree with a field, a kind and a status more."""
+    older, newer = previous(directory / "older", OLDER), copy(directory / "newer")
+    for edits in (test_add_a_field.EDITS, test_add_a_kind.EDITS):
+        newer.edit({DECLARATIONS: edits[DECLARATIONS]})
+    newer.edit(NEW_STATUS)
+    with older.serve("tests.growth.invoke", DONE) as run_older, newer.serve("tests.growth.invoke", DONE) as run_newer:
+        yield run_older, run_newer
 
-    def __init__(self, shop: Shop, directory: Path) -> None:
-        self.older = previous(directory / "older", OLDER)
-        self.newer = copy(directory / "newer")
-        for edits in (test_add_a_field.EDITS, test_add_a_kind.EDITS):
-            self.newer.edit({DECLARATIONS: edits[DECLARATIONS]})
-        self.newer.edit(NEW_STATUS)
+
+class TwoReleases:
+    """The functions of both releases on one table."""
+
+    def __init__(self, shop: Shop, older: Run, newer: Run) -> None:
+        self._older, self._newer = older, newer
         self._environment = {
             "TABLE_NAME": shop.world.table_name,
             "BUS_NAME": "default",
@@ -65,9 +75,9 @@ class TwoReleases:
             "POWERTOOLS_METRICS_NAMESPACE": "LineRequests",
         }
 
-    def invoke(self, release: Tree, *calls: tuple[str, Json]) -> list[Outcome]:
-        """Invokes functions of one release, one after the other, in a process of their own."""
-        printed = release.output("tests.growth.invoke", calls, **self._environment)
+    def invoke(self, *calls: tuple[str, Json], old: bool) -> list[Outcome]:
+        """Invokes functions of one release, one after the other."""
+        printed = (self._older if old else self._newer)([self._environment, calls])
         *logged, _ = [part.partition("\n")[2] for part in f"\n{printed}".split(RESULT)]
         values = [json.loads(line.removeprefix(RESULT)) for line in printed.splitlines() if line.startswith(RESULT)]
         return [Outcome(log, value) for log, value in zip(logged, values, strict=True)]

@@ -115,11 +115,11 @@ def deploy(ministack: MiniStack, parameters: Mapping[str, str]) -> Deployment:
     )
 
 
-class _Intrinsics(yaml.SafeLoader):
+class _Intrinsics(yaml.CSafeLoader):
     """YAML with CloudFormation's short tags: `!Ref x` is {"Ref": "x"}, `!Sub x` is {"Fn::Sub": "x"}."""
 
 
-def _intrinsic(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> Json:
+def _intrinsic(loader: yaml.CSafeLoader, tag: str, node: yaml.Node) -> Json:
     value: Any
     if isinstance(node, yaml.ScalarNode):
         value = loader.construct_scalar(node)

@@ -156,10 +156,9 @@ def test_a_port_is_the_stack_s_own_before_anybody_listens_there(tmp_path: Path) 
         other.bind(("127.0.0.1", port))
 
 
-@pytest.mark.parametrize(
-    "test", ["test_the_bus_has_to_be_named_to_answer", "test_without_settings_it_says_what_is_missing"]
-)
-def test_the_tests_are_the_same_whatever_the_terminal_is_set_for(test: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"tests/operator/test_console.py::{test}"]
+def test_the_tests_are_the_same_whatever_the_terminal_is_set_for() -> None:
+    tests = ["test_the_bus_has_to_be_named_to_answer", "test_without_settings_it_says_what_is_missing"]
+    named = [f"tests/operator/test_console.py::{test}" for test in tests]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *named]
     ran = subprocess.run(command, cwd=ROOT, env=os.environ | ELSEWHERE, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout

@@ -24,7 +24,7 @@ OPENAPI = Path(__file__).parents[2] / "openapi.yaml"
 
 @cache
 def _description() -> Json:
-    description: Json = yaml.safe_load(OPENAPI.read_text(encoding="utf-8"))
+    description: Json = yaml.load(OPENAPI.read_text(encoding="utf-8"), yaml.CSafeLoader)
     return description
 
 

@@ -44,7 +44,7 @@ def dynamodb(endpoint: str) -> DynamoDBClient:
     return session().client("dynamodb", endpoint_url=endpoint, config=CLIENT_CONFIG)
 
 
-class _PlainTags(yaml.SafeLoader):
+class _PlainTags(yaml.CSafeLoader):
     """Reads CloudFormation's short tags as nothing: the table has none."""
 
 
