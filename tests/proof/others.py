@@ -16,7 +16,7 @@ from tests.proof.actors import Place
 from tests.proof.explorer import Move, State
 from tests.proof.explorer import Slot as Actor
 from tests.proof.invariants import expect, safe
-from tests.proof.others_handlers import FOCUS, HANDLERS, Bench
+from tests.proof.others_handlers import FOCUS, Bench
 from tests.proof.others_rules import broken, left_out
 from tests.proof.others_worlds import INCLUDED, WORKSPACE, Choice, Others, sight, stands
 from tests.proof.workspace_events import attributes
@@ -40,6 +40,8 @@ class At(NamedTuple):
     """Whether time has passed in between."""
     faults: int = 0
     """How many of its own calls have failed."""
+    named: frozenset[str] = frozenset()
+    """The lines that its steps have been about."""
 
 
 @dataclass(eq=False)
@@ -86,12 +88,9 @@ def check(bench: Bench, name: str, prefixes_max: int) -> Outcome:
     others = bench.others(name)
     run = _Run(bench, others, Outcome(name))
     began = time.monotonic()
-    script = HANDLERS[name]
+    worlds = bench.beginnings(name, others)
     try:
-        run.explore(
-            [At(bench.cast.start(script, world.now_ms), world) for world in bench.beginnings(name, others)],
-            prefixes_max,
-        )
+        run.explore([At(start, world) for world in worlds for start in bench.starts(name, world.now_ms)], prefixes_max)
     except Violation as violation:
         run.outcome.failure = str(violation)
     run.outcome.made, run.outcome.permitted = others.made, others.allowed
@@ -160,6 +159,7 @@ class _Run:
         slots = self._others.slots_in(world)
         made = {slot.line_id for slot in slots} - {slot.line_id for slot in self._others.slots}
         seen = sight(step, slots, self._about | made, creates=self._others.creates)
+        at = at._replace(named=at.named | seen.touched)
         touched = [number for number, slot in enumerate(slots) if slot.line_id in seen.touched]
         kept = (
             [one for one in group if not any(left_out(step, one.lines[number]) for number in touched)]
@@ -231,7 +231,7 @@ class _Run:
     def _go(self, at: At, strand: int, world: World, result: Result) -> None:
         place = self._deliver(at.place, strand, result, world.now_ms)
         if not place.finished:
-            self._add(At(place, self._others.widened(world), at.jumped, at.faults))
+            self._add(At(place, self._others.widened(world, at.named), at.jumped, at.faults, at.named))
 
 
 def _applied(step: Step, before: World) -> tuple[World, Result]:

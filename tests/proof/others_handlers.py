@@ -35,7 +35,7 @@ def _managed(action: str) -> Script:
 
 def _webhook(kind: str, subject: Json) -> Script:
     event = {"id": "evt_stray", "object": "event", "type": kind, "livemode": False, "data": {"object": subject}}
-    return _call(f"webhook {kind}", "stripe_webhook", lambda now_ms: stage.delivery(event, now_ms))
+    return _call("webhook", "stripe_webhook", lambda now_ms: stage.delivery(event, now_ms))
 
 
 def _provisioned(outcome: str) -> Script:
@@ -61,23 +61,22 @@ _INVOICE: Json = {
 }
 _PAYMENT = memory_reversals.PAYMENT + invoice_name(FOCUS, 1)
 _RELEASE = {"routeKey": "DELETE /api/lines/{id}"}
-HANDLERS: dict[str, Script] = {
-    "create": stage.create(),
-    "create, capped": stage.create(),
-    "create A": stage.create("A"),
-    "poll": _call("poll", "get_line_request", lambda now_ms: stage.http(now_ms, line_id=FOCUS)),
-    "cancel": _managed("cancel"),
-    "payment_link": _managed("payment_link"),
-    "release": _call("release", "manage_line_request", lambda now_ms: stage.http(now_ms, line_id=FOCUS) | _RELEASE),
-    "webhook paid": _webhook("invoice.paid", _INVOICE),
-    "webhook voided": _webhook("invoice.voided", _INVOICE),
-    "webhook refunded": _webhook(
-        "refund.created", {"id": "re_hand_0", "object": "refund", "payment_intent": _PAYMENT, "metadata": {}}
-    ),
-    "reconciler": stage.reconcile(),
-    "provisioned": _provisioned("succeeded"),
-    "not provisioned": _provisioned("failed"),
-    "publish_changes": _published(),
+_REFUND: Json = {"id": "re_hand_0", "object": "refund", "payment_intent": _PAYMENT, "metadata": {}}
+# Calls of one name are looked at together: they go on alike from where they have read what they are about.
+HANDLERS: dict[str, tuple[Script, ...]] = {
+    "create": (stage.create(),),
+    "create, capped": (stage.create(),),
+    "create A": (stage.create("A"),),
+    "poll": (_call("poll", "get_line_request", lambda now_ms: stage.http(now_ms, line_id=FOCUS)),),
+    "cancel": (_managed("cancel"),),
+    "payment_link": (_managed("payment_link"),),
+    "release": (_call("release", "manage_line_request", lambda now_ms: stage.http(now_ms, line_id=FOCUS) | _RELEASE),),
+    "webhook invoice": (_webhook("invoice.paid", _INVOICE), _webhook("invoice.voided", _INVOICE)),
+    "webhook refunded": (_webhook("refund.created", _REFUND),),
+    "reconciler": (stage.reconcile(),),
+    "provisioned": (_provisioned("succeeded"),),
+    "not provisioned": (_provisioned("failed"),),
+    "publish_changes": (_published(),),
 }
 # A line that is requested is the third; with a cap of two it may be one too many.
 CAPS = {"create": 3, "create, capped": 2, "create A": 3}
@@ -103,6 +102,10 @@ class Bench:
         self._empty = beginnings.busy(self.cast, beginnings.empty(self.product))
         feed = {"pk": {"S": "RECONCILER"}, "sk": {"S": "FEED"}, "watermark_s": {"N": str(AT_S - 120)}}
         self._empty = replace(self._empty, table=self._empty.table.with_item(("RECONCILER", "FEED"), feed))
+
+    def starts(self, name: str, now_ms: int) -> list[Place]:
+        """The handler's calls before their first steps; a cast keeps one for each name of a script."""
+        return [Cast(self.product).start(script, now_ms) for script in HANDLERS[name]]
 
     def deliver(self, place: Place, strand: int, result: Result, now_ms: int, included: int | None) -> Place:
         """The call after this result; of places that go on alike, always the same one."""

@@ -30,6 +30,8 @@ def broken(facet: Facet) -> str | None:
     # A caller that creates a draft has found none: under the same keys none was filled before.
     filled = all(_fills_its_own(account, facet.line_id, number) for number in range(1, version + 1))
     rules.append((filled, "the keys that made a draft have filled no other"))
+    stored = "invoice_id" in line or f"{facet.line_id}:item:v{version}" not in account.keys
+    rules.append((stored, "a draft that is forgotten was filled under earlier keys"))
     # Within a day: a call that is given up takes effect within minutes. Later ones may find an invoice and create none.
     used = version == 1 or _used(account, facet.line_id, 1)
     rules.append((used, "new keys at Stripe follow those that were used"))

@@ -171,7 +171,7 @@ class Others:
             full = [_with_lease(some, now.lines[number]) for number, some in enumerate(full)]
         if not self.creates:
             # One line of others may wait: which one is all the same to a call that is about neither.
-            full[2:] = [[facet for facet in some if not weight(facet).waiting] for some in full[2:]]
+            full[2:] = [_not_waiting(some) for some in full[2:]]
         at = [number for number, slot in enumerate(slots) if slot.line_id in seen.touched]
         rest = [number for number in range(len(slots)) if number not in at]
         completions = sorted(product(*(_coarse(full[number]) for number in rest)), key=lambda c: sum(f.far for f in c))
@@ -226,13 +226,16 @@ class Others:
             )
         )
 
-    def widened(self, world: World) -> World:
-        """Without lines that the call is not about: others lead from there to wherever these are."""
+    def widened(self, world: World, named: frozenset[str]) -> World:
+        """Without lines that no step of the call was about: others lead from there to wherever these are."""
         now = self.now(world)
-        if self.creates or not any(facet.item for facet in now.lines[1:]):
+        if self.creates or not any(facet.item and facet.line_id not in named for facet in now.lines[1:]):
             return world
-        absent = [Facet(facet.line_id, None, None, MemoryStripe()) for facet in now.lines[1:]]
-        return self.build(world, now._replace(lines=(now.lines[0], *absent)))
+        kept = [
+            facet if facet.line_id in named else Facet(facet.line_id, None, None, MemoryStripe())
+            for facet in now.lines[1:]
+        ]
+        return self.build(world, now._replace(lines=(now.lines[0], *kept)))
 
     def least(self, group: list[Choice]) -> list[Choice]:
         """Those of these worlds that others lead to the rest from; the nearest is one of them."""
@@ -310,6 +313,15 @@ def _with_lease(found: list[Facet], now: Facet) -> list[Facet]:
         lease = now.line.get("lease_until_ms", 0)
         _known_leased[id(found)] = [one for one in found if one.line.get("lease_until_ms", lease) == lease]
     return _known_leased[id(found)]
+
+
+_known_not_waiting: dict[int, list[Facet]] = {}
+
+
+def _not_waiting(found: list[Facet]) -> list[Facet]:
+    if id(found) not in _known_not_waiting:
+        _known_not_waiting[id(found)] = [facet for facet in found if not weight(facet).waiting]
+    return _known_not_waiting[id(found)]
 
 
 _known_coarse: dict[int, list[Facet]] = {}

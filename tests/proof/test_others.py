@@ -1,14 +1,19 @@
 """The part of `--others` that every test run has time for; in a process of its own, for it moves the ground."""
 
+import ast
+import dis
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.proof import mutants, others_handlers, others_mutants
-from tests.proof.others_places import image, still_read
+from tests.proof.others_places import Known, image, still_read
+from tests.proof.product import ROOT
 from tests.proof.world import NoReply, Pause
+
+LAYER = ROOT / "layers" / "line_requests"
 
 
 def test_steps_keep_the_invariants_whatever_others_did_before() -> None:
@@ -41,8 +46,29 @@ def test_variables_count_only_as_far_as_they_are_still_read() -> None:
     assert still_read(code, lasti) == [("pause", ("ms",)), ("reply", ())]
 
 
+def test_value_on_the_stack_keeps_its_variable_alive() -> None:
+    def run(pause: Pause, reply: NoReply, step: Callable[[NoReply], int]) -> tuple[Pause, int]:
+        return pause, step(reply)
+
+    calls = [one.offset for one in dis.get_instructions(run) if one.opname == "CALL"]
+    assert [still_read(run.__code__, offset) for offset in calls] == [[("pause", ())]]
+
+
+def test_lease_is_asked_only_of_a_line_that_was_read_or_leased() -> None:
+    """So others need not take it before a write that gives a line back (`Sight.leases`)."""
+    found = {
+        function.name
+        for path in LAYER.rglob("*.py")
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and node.attr == "lease_until_ms"
+    }
+    assert found == {"advance", "_pass", "release_lease"}
+
+
 def test_an_exception_is_told_apart_by_what_it_holds() -> None:
     first, second = RuntimeError("the transaction failed"), RuntimeError("the transaction failed")
     first.add_note("of the line")
     second.add_note("of the workspace")
-    assert image(first, {}) != image(second, {})
+    assert image(first, Known()) != image(second, Known())
