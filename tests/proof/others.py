@@ -18,7 +18,8 @@ from tests.proof.explorer import Slot as Actor
 from tests.proof.invariants import expect, safe
 from tests.proof.others_handlers import FOCUS, Bench
 from tests.proof.others_rules import broken, left_out
-from tests.proof.others_worlds import INCLUDED, WORKSPACE, Choice, Others, sight, stands
+from tests.proof.others_sight import sight
+from tests.proof.others_worlds import INCLUDED, WORKSPACE, Choice, Others, stands
 from tests.proof.workspace_events import attributes
 from tests.proof.world import Crash, Pause, Result, Step, Violation, World
 

@@ -279,7 +279,7 @@ def _id_of(item: Typed) -> str:
 # --- all of a line ----------------------------------------------------------------------------------
 
 Key = tuple[int, int, int]
-_known: dict[tuple[str, str | None, Key], list[Facet]] = {}
+_known_facets: dict[tuple[str, str | None, Key], list[Facet]] = {}
 _known_leads: dict[tuple[str, str | None, Key, int], set[Key]] = {}
 
 
@@ -291,14 +291,14 @@ def key_of(facet: Facet) -> Key:
 def facets(now: Facet, idempotency_key_hash: str | None) -> list[Facet]:
     """Everything that others can have made of a line, the nearest first; the first is the line as it is."""
     known = (now.line_id, idempotency_key_hash, key_of(now))
-    if known not in _known:
+    if known not in _known_facets:
         found: dict[Key, Facet] = {} if now.item else {(0, 0, 0): now}
         for beginning, far in _begun(now, idempotency_key_hash):
             for item, more in _items(beginning).values():
                 for facet in _with(item, beginning, now, far + more):
                     found.setdefault(key_of(facet), facet)
-        _known[known] = sorted(found.values(), key=lambda facet: facet.far)
-    return _known[known]
+        _known_facets[known] = sorted(found.values(), key=lambda facet: facet.far)
+    return _known_facets[known]
 
 
 def leads(was: Facet, now: Facet, idempotency_key_hash: str | None) -> bool:

@@ -55,7 +55,7 @@ def test_value_on_the_stack_keeps_its_variable_alive() -> None:
 
 
 def test_lease_is_asked_only_of_a_line_that_was_read_or_leased() -> None:
-    """So others need not take it before a write that gives a line back (`Sight.leases`)."""
+    """So others need not take it before a write that gives a line back (`others_sight.Sight`)."""
     found = {
         function.name
         for path in LAYER.rglob("*.py")
