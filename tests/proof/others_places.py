@@ -8,6 +8,7 @@ an expression that is not finished.
 import dataclasses
 import dis
 import json
+import sys
 from collections import deque
 from concurrent.futures import Future
 from functools import cache
@@ -22,6 +23,8 @@ from tests.proof.world import DynamoDb, Publish, Step, Stripe
 # Of these the frames count; what is below the SDKs is decided by the step that waits, and by the proof's own frames.
 _COUNTED = ("line_requests", "functions.", "tests.proof.product", "tests.proof.runs")
 _ENDS = {"RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"}
+# On another Python, whose bytecode differs, all variables count: fewer prefixes go on alike.
+PYTHON = (3, 11)
 # A loop that has gone round so often goes on as it does.
 ROUNDS_COUNTED = 4
 
@@ -83,6 +86,8 @@ def _part(value: Any, read: tuple[str, ...], known: Known) -> object:  # noqa: A
 @cache
 def still_read(code: CodeType, lasti: int) -> list[tuple[str, tuple[str, ...]]]:
     """The variables that still count from here on; with attributes, if nothing else of their values is read."""
+    if sys.version_info[:2] != PYTHON:
+        return [(name, ()) for name in sorted({*code.co_varnames, *code.co_cellvars, *code.co_freevars})]
     by_offset = _analysed(code)
     # A frame may stand in the cache entries behind its instruction.
     live = by_offset[max(offset for offset in by_offset if offset <= lasti)] | {(n, "") for n in waiting(code, lasti)}
