@@ -14,7 +14,7 @@ from line_requests.domain.errors import (
     InvoiceMissing,
     ReplayedFailure,
 )
-from line_requests.domain.model import Status, VoidReason
+from line_requests.domain.model import Invoice, Status, VoidReason
 from line_requests.flows.leases import LEASE_MS, POLL_INTERVAL_MS, Until
 from tests.decision.examples import NOW_MS
 from tests.edges.bench import DRAFT, HOUR_MS, OPEN, Bench, alarms, now
@@ -253,6 +253,17 @@ def test_draft_that_another_caller_has_made_instead_is_deleted_before_the_line_i
     bench.meanwhile["retrieve"] = replaced
     waived = bench.advance(line)
     assert (waived.status, waived.stripe_key_version, bench.invoices) == (Status.PROVISIONING, 2, {})
+
+
+@pytest.mark.parametrize("unknown", [{}, {"in_9": replace(DRAFT, id="in_9")}])
+def test_draft_is_not_made_again_once_a_reason_to_void_is_stored(bench: Bench, unknown: dict[str, Invoice]) -> None:
+    """[27][41] A caller stores it while another one replaces the deleted draft, perhaps by one whose id was lost."""
+    line = bench.line(replace(DRAFT, id="in_0"))
+    bench.invoices = dict(unknown)
+    bench.meanwhile["pending"] = lambda: bench.world.lines.record_void_reason(line, VoidReason.CANCELED, NOW_MS)
+    canceled = bench.advance(line)
+    assert (canceled.status, canceled.invoice_id, bench.invoices) == (Status.CANCELED, "in_0", {})
+    assert "create" not in bench.calls
 
 
 @pytest.mark.parametrize("refusal", [BillingRefused("no"), BillingRejected("no")])

@@ -6,6 +6,13 @@ _bug = Mutant.of
 
 MUTANTS = (
     _bug(
+        "a draft is made again although the deleted one is still the line's",
+        "flows.invoicing",
+        "return line, self._invoices.retrieve(line.invoice_id) if line.invoice_id is not None else None",
+        "return line, None",
+        "old-item/cancel+delete-draft",
+    ),
+    _bug(
         "no condition on the lock",
         "storage.capacity",
         'conditions = ["#revision = :revision", "attribute_not_exists(#lock)"]',

@@ -272,6 +272,7 @@ BOUNDED = (
     "old-draft/poll",
     "old-item/add-item",
     "old-item/delete-draft",
+    "old-item/cancel+delete-draft",
     "old-final/cancel",
     "missing/poll",
     "touched/part+cancel",

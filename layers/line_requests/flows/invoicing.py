@@ -72,14 +72,20 @@ class Invoicing:
         self._invoices.delete_pending_items(line)
         now_ms = self._clock.now_ms()
         line = self._lines.rotate_stripe_keys(line, now_ms, forget_invoice=True) or self._reread(line)
-        return self.save_invoice_id(line, another) if another is not None else (line, None)
+        if another is not None:
+            return self.save_invoice_id(line, another)
+        # Not forgotten: another caller has made the next draft, or has stored a reason to void meanwhile.
+        return line, self._invoices.retrieve(line.invoice_id) if line.invoice_id is not None else None
 
     def save_invoice_id(self, line: Line, invoice: Invoice) -> tuple[Line, Invoice]:
         """Stores the invoice's id; an id that another caller stored first wins."""
         line = self._lines.save_invoice(line, invoice.id) or self._reread(line)
-        if not line.awaiting and invoice.status == "draft" and invoice.id != line.invoice_id:
-            # Settled while this draft was created by a caller whose lease had ended: no one else knows of it.
-            return line, self._invoices.void_or_delete(self.refetch_if_replayed(invoice))
+        unwanted = not line.awaiting or line.void_reason is not None
+        if unwanted and invoice.status == "draft" and invoice.id != line.invoice_id:
+            # Created by a caller whose lease had ended: no one else knows of it.
+            deleted = self._invoices.void_or_delete(self.refetch_if_replayed(invoice))
+            if not line.awaiting:
+                return line, deleted
         if line.invoice_id not in {None, invoice.id}:
             return line, self._invoices.retrieve(line.invoice_id or "")
         return line, self.refetch_if_replayed(invoice)
