@@ -5,12 +5,17 @@ from tests.proof.mutants import Mutant
 _bug = Mutant.of
 
 MUTANTS = (
-    _bug(
+    Mutant(
         "a draft is made again although the deleted one is still the line's",
-        "flows.invoicing",
-        "return line, self._invoices.retrieve(line.invoice_id) if line.invoice_id is not None else None",
-        "return line, None",
-        "old-item/cancel+delete-draft",
+        (
+            (
+                "flows.invoicing",
+                "return line, self._invoices.retrieve(line.invoice_id) if line.invoice_id is not None else None",
+                "return line, None",
+            ),
+            ("flows.invoicing", "unwanted = not line.awaiting or line.void_reason is not None", "unwanted = False"),
+        ),
+        ("old-item/cancel+delete-draft",),
     ),
     _bug(
         "no condition on the lock",
