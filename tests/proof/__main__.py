@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-STATES_MAX = 700_000
+STATES_MAX = 1_500_000
 # Without --full: nine scenarios in ten have fewer, and the shortest failure of any comes first.
 STATES_BRIEF = 8_000
 # A process that has seen so many places of actors is replaced by a fresh one.
