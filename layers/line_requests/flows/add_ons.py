@@ -83,10 +83,13 @@ class AddOns:
         if subscription is None:
             return workspace, charges
         items = {price for one in listed if one.id == subscription.id for price in one.items}
+        latest = next((one.latest_invoice for one in listed if one.id == subscription.id), None)
         owed, before = decision.quantities_owed(workspace), workspace.counted
         # Before the first quantity is set, no renewal charges an add-on.
         if before or not items.isdisjoint(kinds_by_price) or any(owed.values()):
-            workspace = self._count_renewals(billing, workspace, subscription, kinds_by_price, now_ms)
+            workspace = self._count_renewals(
+                billing, workspace, subscription, kinds_by_price, now_ms, latest_invoice=latest
+            )
         if subscription.status not in CHARGING:
             return workspace, charges
         if self._next_charge(workspace, subscription, now_ms) is not None:
@@ -104,20 +107,22 @@ class AddOns:
             charges += 1
         return workspace, charges
 
-    def _count_renewals(
+    def _count_renewals(  # noqa: PLR0913 - all that says what was charged
         self,
         billing: Billing,
         workspace: Workspace,
         subscription: Subscription,
         kinds_by_price: KindsByPrice,
         now_ms: int,
+        *,
+        latest_invoice: str | None,
     ) -> Workspace:
         """Adds what invoices have charged since the last count, in each new period."""
         period, last, now_s = subscription.period, workspace.counted or NOTHING_COUNTED, now_ms // 1000
         if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):
             return workspace
         after_s, until_s = max(last.started_s, now_s - LONGEST_PERIOD_S), max(period.start_s, now_s)
-        renewals = billing.subscriptions.renewals_after(workspace.customer, after_s)
+        renewals = billing.subscriptions.renewals_after(workspace.customer, after_s, latest_invoice)
         # One that is charged ahead is counted once its period has begun.
         begun = [renewal for renewal in renewals if renewal.period.start_s <= until_s]
         quantities = Counter[tuple[str, int]]()
@@ -226,9 +231,11 @@ class AddOns:
         kinds_by_price: KindsByPrice,
     ) -> int:
         """Sets each add-on price's quantity to what is owed; removes items of ours that are no longer owed."""
-        subscription = _billed(workspace)
-        if subscription is None:
+        subscription = workspace.subscription
+        if subscription is None or subscription.ended:
             return 0
+        if subscription.plan is None and any(workspace.held.values()):
+            return 0  # What its lines owe is unknown; without lines nothing is owed under any plan.
         changed = 0
         # The one that counts comes first, for Stripe may refuse to change another, such as to remove its last item.
         for stripe_subscription in sorted(listed, key=lambda one: one.id != subscription.id):
@@ -242,9 +249,12 @@ class AddOns:
                 for price, item in stripe_subscription.items.items()
                 if item.ours or (counts and price in kinds_by_price)
             }
+            # Stripe does not delete the last item of a subscription: it stays, with a quantity of 0.
+            none_left = len(existing) == len(stripe_subscription.items) and not any(owed.values())
+            last = max(existing, default=None) if none_left else None
             for price in sorted(owed.keys() | existing.keys()):
-                item, quantity = existing.get(price), owed.get(price, 0)
-                if (item.quantity if item else None) != (quantity or None):
+                item, quantity = existing.get(price), owed.get(price) or (0 if price == last else None)
+                if (item.quantity if item else None) != quantity:
                     billing.subscriptions.set_quantity(stripe_subscription.id, price, item, quantity)
                     changed += 1
         return changed
