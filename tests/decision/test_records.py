@@ -246,6 +246,7 @@ def test_attributes_of_items_never_change_and_repeat_no_key() -> None:
         "excess": "keep",
         "first_charge": "prorated",
         "position": 0,
+        "former_add_ons": {},
     }
     assert records.api_key_item(ApiKey("a", "website", NOW_MS)) == {"label": "website", "created_at_ms": NOW_MS}
 

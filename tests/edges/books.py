@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import tomli_w
+
 from line_requests.domain.prices import AddOn, Allowance, Amount, Plan
 from line_requests.domain.submission import Kind
-from line_requests.operator import commands, import_file, importing
+from line_requests.operator import commands, import_file, importing, plan_checks, plan_files
 from tests.support.shop import WaitingClock
 
 if TYPE_CHECKING:
@@ -81,6 +83,17 @@ class Books:
         line = lines.mark_active(self.shop.world.line(line), self.now_ms)
         self.reconcile()
         return line
+
+    def sell_lines_at(self, unit_amount: int, price: str | None = None) -> str:
+        """Applies the monthly plan with another add-on price, without a sync; returns the one that it had."""
+        before, self.add_ons["month"] = self.add_ons["month"], price or self.shop.account.price(unit_amount)
+        table = {
+            "base_prices": [self.bases["month"]],
+            "lines": {PHONE: {"included": 0, "add_on": self.add_ons["month"]}},
+        }
+        plans, billing = self.shop.product.stores.plans, self.shop.product.billing(self.clock())
+        plan_checks.apply(plan_files.read(tomli_w.dumps({"month": table})), plans, billing)
+        return before
 
     def import_line(self) -> None:
         """Imports one line that the subscription charges already."""

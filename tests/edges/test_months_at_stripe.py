@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from line_requests.operator.refusal import Refused
-from tests.edges.books import DAY_S, MONTH_S, Books
+from tests.edges.books import DAY_S, MONTH_S, PHONE, Books
 
 if TYPE_CHECKING:
     from tests.support.shop import Shop
@@ -145,6 +145,64 @@ def test_change_to_the_month_that_deletes_the_add_on_s_item_charges_nothing_for_
     assert books.reconcile() == 0
     assert books.reconcile(MONTH_S) == 0
     assert (len(books.charges()), books.charged()) == (1, {year_end_s: 1}), "the line's own invoice"
+
+
+# --- another add-on price -----------------------------------------------------------------------
+
+
+def test_add_on_price_that_a_plan_changes_is_charged_from_the_next_renewal_on(shop: Shop) -> None:
+    """[50][52] The renewal before it is seen charges the former price, and the period is charged."""
+    books = Books(shop)
+    books.paid_line()
+    former = books.sell_lines_at(2000)
+    shop.double.advance(MONTH_S)
+    start_s, end_s = books.period()
+    assert books.reconcile() == 2, "the item of the former price goes, and that of the present one comes"
+    assert [charge for charge in books.charges() if charge[1] >= start_s] == [(1500, start_s, end_s)]
+    assert (books.charged(), books.quantities()) == ({end_s: 1}, {"month": 1})
+    assert former not in books.item_ids()
+    assert books.reconcile(MONTH_S) == 0
+    assert books.charges()[-1] == (2000, *books.period())
+
+
+def test_item_of_a_former_price_that_people_added_goes_with_it(shop: Shop) -> None:
+    """[50] It would be billed beside that of the present price."""
+    books = Books(shop)
+    former = books.add_ons["month"]
+    legacy: Any = {"subscription": books.subscription, "price": former, "proration_behavior": "none"}
+    books.v1.subscription_items.create(legacy)
+    books.import_line()
+    assert books.reconcile() == 0
+    books.sell_lines_at(2000)
+    books.sell_lines_at(2500)
+    shop.double.advance(MONTH_S)
+    assert books.reconcile() == 2
+    assert (books.quantities(), former in books.item_ids()) == ({"month": 1}, False)
+
+
+def test_plan_names_each_former_add_on_price_once(shop: Shop) -> None:
+    """[52] The present one is none of them."""
+    books = Books(shop)
+    first = books.sell_lines_at(2000)
+    second = books.sell_lines_at(2500)
+    third = books.sell_lines_at(2000, second)
+    books.sell_lines_at(2500, third)
+    books.sell_lines_at(2500, third)
+    former = {plan.name: plan.former_add_ons for plan in shop.product.stores.plans.all()}
+    assert former == {"month": {PHONE: (second, first)}, "year": {}}
+
+
+def test_former_add_on_price_that_becomes_a_base_price_is_none_of_an_add_on(shop: Shop) -> None:
+    """[50] Its item stays."""
+    books = Books(shop)
+    former = books.sell_lines_at(2000)
+    books.bases["month"], replaced = former, books.bases["month"]
+    books.sell_lines_at(2000, books.add_ons["month"])
+    update: Any = {"price": former, "proration_behavior": "none"}
+    books.v1.subscription_items.update(books.item_ids()[replaced], update)
+    assert books.reconcile() == 0
+    books.paid_line()
+    assert (former in books.item_ids(), books.quantities()) == (True, {"month": 1})
 
 
 # --- the last item of a subscription ------------------------------------------------------------

@@ -5,7 +5,7 @@ charged by one pending invoice item, which the next invoice takes up.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from line_requests.billing.account import Billing
@@ -35,7 +35,7 @@ KEY_LIFETIME_MS = 23 * 3_600_000
 LONGEST_PERIOD_S = 3 * 366 * 86_400
 NOTHING_COUNTED = Counted("", 0)
 
-# The kinds that each add-on price of any plan stands for.
+# The kinds that each add-on price of any plan stands for, or stood for.
 KindsByPrice = Mapping[str, Sequence[Kind]]
 
 
@@ -260,12 +260,12 @@ class AddOns:
         return changed
 
 
-def _kinds_by_price(plans: Iterable[Plan]) -> KindsByPrice:
+def _kinds_by_price(plans: Sequence[Plan]) -> KindsByPrice:
     kinds: dict[str, list[Kind]] = {}
-    for plan in plans:
-        for kind, allowance in plan.allowances.items():
-            if allowance.add_on is not None and kind not in kinds.setdefault(allowance.add_on.price, []):
-                kinds[allowance.add_on.price].append(kind)
+    bases = {price for plan in plans for price in plan.base_prices}
+    for kind, price in (add_on for plan in plans for add_on in plan.add_on_prices()):
+        if price not in bases and kind not in kinds.setdefault(price, []):
+            kinds[price].append(kind)
     return kinds
 
 

@@ -116,8 +116,7 @@ class Check:
 
     def _refuse_other_quantities(self, after: Workspace, found: StripeSubscription) -> None:
         """Raises Refused unless the reconciler leaves the subscription's add-ons as they are."""
-        allowances = [allowance for plan in self._plans for allowance in plan.allowances.values()]
-        add_ons = {allowance.add_on.price for allowance in allowances if allowance.add_on is not None}
+        add_ons = {price for plan in self._plans for _, price in plan.add_on_prices()}
         carried = {price: item.quantity for price, item in found.items.items() if item.ours or price in add_ons}
         owed = {price: quantity for price, quantity in decision.quantities_owed(after).items() if quantity}
         if carried != owed:

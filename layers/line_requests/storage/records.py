@@ -246,7 +246,8 @@ def workspace(item: Mapping[str, Any]) -> Workspace:
 def plan(item: Mapping[str, Any]) -> Plan:
     """Reads a plan item."""
     name = str(item["sk"]).removeprefix("PLAN#")
-    return _load(_PLAN, item, name=name, allowances=_known_kinds(item.get("allowances", {})))
+    of_kinds = {attribute: _known_kinds(item.get(attribute, {})) for attribute in ("allowances", "former_add_ons")}
+    return _load(_PLAN, item, name=name, **of_kinds)
 
 
 def api_key(item: Mapping[str, Any]) -> ApiKey:
