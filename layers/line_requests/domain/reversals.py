@@ -139,6 +139,12 @@ class PaidInvoice:
         return max(0, self.settled - returned - self._returned_otherwise)
 
     @property
+    def overpaid(self) -> int:
+        """What went back, or is on its way, beyond what was paid."""
+        returned = sum(refund.amount for refund in self.refunds if refund.counts)
+        return max(0, returned + self._returned_otherwise - self.settled)
+
+    @property
     def _returned_otherwise(self) -> int:
         notes = sum(note.to_balance + note.out_of_band for note in self.credit_notes if note.counts)
         return notes + sum(dispute.amount for dispute in self.disputes if dispute.status == LOST) + self.sent_outside
