@@ -186,7 +186,7 @@ class _Strands:
 @cache
 def warm() -> boto3.Session:
     """Loads what is not the product's and takes long; called before processes are forked, each of them has it."""
-    for module in ("aws_lambda_powertools.metrics", "jwt.algorithms", "pydantic.dataclasses", "pydantic.type_adapter"):
+    for module in ("aws_lambda_powertools.metrics", "jwt.algorithms", "msgspec", "pydantic"):
         importlib.import_module(module)
     os.environ.update(_ENVIRONMENT)
     boto3.setup_default_session()
