@@ -56,7 +56,7 @@ test: .venv/ready .venv-ministack/ready ## run every test (PYTEST_ARGS="-k word"
 coverage: ## run every test, and measure how many of the product's branches they take, with a floor
 	$(MAKE) test PYTEST_ARGS="--cov $(PYTEST_ARGS)"
 
-# Nine or ten minutes on two idle processors, a third of them for the ledger (HISTORIES=50); with FULL=1, nightly, an hour.
+# Nine or ten minutes on two idle processors, a third of them for the ledger, which HISTORIES=50 shortens; with FULL=1, nightly, an hour.
 prove: .venv/ready ## explore every interleaving with at most one fault, take random walks with more, keep the books of made-up years, find planted bugs (FULL=1: exhaust all; PREVIOUS=commit: run beside that release)
 ifdef PREVIOUS
 	.venv/bin/python -m tests.proof --previous $(PREVIOUS) $(if $(FULL),--full) $(PROVE_ARGS)
