@@ -1,4 +1,4 @@
-"""For functions with SnapStart: the snapshot holds what handlers import, and restored processes differ in chance."""
+"""For functions with SnapStart: what handlers import is in the snapshot, and restored processes get new random numbers."""
 
 import random
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""`line-requests doctor | setup-stripe | smoke`: the deployment as a whole."""
+"""`line-requests doctor | reindex | setup-stripe | smoke`: the deployment as a whole."""
 
 from typing import Annotated
 
