@@ -1,4 +1,4 @@
-"""For functions with SnapStart: what handlers import is in the snapshot, and restored processes get new random numbers."""
+"""SnapStart: what handlers import is in the snapshot, and each restored process gets new random numbers."""
 
 import random
 from importlib import import_module
