@@ -278,7 +278,7 @@ def publish_result(  # noqa: PLR0913 - a result has this many parts
         "outcome": "succeeded" if succeeded else "failed",
     } | ({"reason": reason} if reason else {})
     if not bus.publish_result(detail):
-        raise Refused("the event bus refused the result")
+        raise Refused("the event bus refused the result; try again")
     return provisioning
 
 
