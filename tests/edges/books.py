@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from line_requests.billing.operator_account import OperatorBilling
 from line_requests.domain.prices import AddOn, Allowance, Amount, Plan
 from line_requests.domain.submission import Kind
 from line_requests.operator import commands, import_file, importing, plan_checks, plan_files
@@ -42,7 +43,7 @@ class Books:
         commands.create_workspace(
             shop.world.workspaces,
             shop.lifecycle.subscriptions,
-            shop.product.billing(self.clock()),
+            OperatorBilling.of(shop.product.billing(self.clock())),
             "acme",
             customer=self.customer,
             now_ms=self.now_ms,
@@ -91,14 +92,14 @@ class Books:
             "base_prices": [self.bases["month"]],
             "lines": {PHONE: {"included": 0, "add_on": self.add_ons["month"]}},
         }
-        plans, billing = self.shop.product.stores.plans, self.shop.product.billing(self.clock())
+        plans, billing = self.shop.product.stores.plans, OperatorBilling.of(self.shop.product.billing(self.clock()))
         plan_checks.apply(plan_files.read(tomli_w.dumps({"month": table})), plans, billing)
         return before
 
     def import_line(self) -> None:
         """Imports one line that the subscription charges already."""
         file = f"{COLUMNS}\nacme,{self.customer},one,yes,Ada,Lovelace,phone,\n"
-        stores, billing = self.shop.product.stores, self.shop.product.billing(self.clock())
+        stores, billing = self.shop.product.stores, OperatorBilling.of(self.shop.product.billing(self.clock()))
         (batch,) = importing.check(stores, billing, import_file.read(file))
         importing.write(stores, batch, self.now_ms)
 

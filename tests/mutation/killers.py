@@ -23,7 +23,17 @@ SCENARIOS = (
 )
 HISTORIES = 4
 SDKS = (
-    *("aws_lambda_powertools", "boto3", "email_validator", "greenlet", "httpx", "hypothesis", "jwt", "pydantic"),
+    *(
+        "aws_lambda_powertools",
+        "boto3",
+        "email_validator",
+        "greenlet",
+        "httpx",
+        "hypothesis",
+        "jwt",
+        "msgspec",
+        "pydantic",
+    ),
     *("pytest", "starlette", "stripe", "uvicorn", "yaml"),
 )
 

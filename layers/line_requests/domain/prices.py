@@ -8,6 +8,7 @@ from line_requests.domain.submission import Kind
 
 # Whether a price contains its tax; unspecified leaves it to the Stripe account's default.
 TaxBehavior = Literal["exclusive", "inclusive", "unspecified"]
+UNSPECIFIED: TaxBehavior = "unspecified"
 # Whether unpaid lines are billed (contract 50), and what a first invoice charges (51).
 Excess = Literal["keep", "bill"]
 FirstCharge = Literal["prorated", "full"]
@@ -19,7 +20,7 @@ class Amount:
 
     unit_amount: int
     """Minor units of the currency."""
-    tax_behavior: TaxBehavior = "unspecified"
+    tax_behavior: TaxBehavior = UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Charge:
     period: Period
     """What it pays for."""
     description: str
-    tax_behavior: TaxBehavior = "unspecified"
+    tax_behavior: TaxBehavior = UNSPECIFIED
     automatic_tax: bool = False
     tax_rates: tuple[str, ...] = ()
     memo: str | None = None

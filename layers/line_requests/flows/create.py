@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain, repeat
 from typing import TypeVar
 
@@ -208,7 +208,7 @@ class Creation:
 
 def fingerprint(submission: Submission) -> str:
     """Tells one request body from another; absent fields do not count, so a new optional field changes none."""
-    fields = submission.model_dump(exclude_none=True)
+    fields = {name: value for name, value in asdict(submission).items() if value is not None}
     return sha256_hex(json.dumps(fields, sort_keys=True))
 
 

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from line_requests.billing.account import Billing
+from line_requests.billing.operator_account import OperatorBilling
 from line_requests.billing.subscriptions import StripeSubscription
 from line_requests.domain import decision, money, over_plan
 from line_requests.domain.model import Change, Line, PaymentStatus, Status, Subscription, Workspace
@@ -48,7 +48,7 @@ class Batch:
 class Check:
     """Checks the rows of one workspace after the other; collects what is wrong."""
 
-    def __init__(self, stores: Stores, billing: Billing) -> None:
+    def __init__(self, stores: Stores, billing: OperatorBilling) -> None:
         self._stores = stores
         self._billing = billing
         self._plans: list[Plan] = stores.plans.all()
@@ -126,7 +126,7 @@ class Check:
             )
 
 
-def check(stores: Stores, billing: Billing, rows: Iterable[ImportRow]) -> list[Batch]:
+def check(stores: Stores, billing: OperatorBilling, rows: Iterable[ImportRow]) -> list[Batch]:
     """What the rows mean; raises InvalidRows with all mistakes. Changes nothing."""
     checking = Check(stores, billing)
     batches = list(checking.batches(rows))

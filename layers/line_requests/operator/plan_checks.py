@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from line_requests.billing.account import Billing
 from line_requests.billing.catalogue import StripePrice
+from line_requests.billing.operator_account import OperatorBilling
 from line_requests.domain.errors import InvalidPlan
 from line_requests.domain.model import Workspace
 from line_requests.domain.prices import AddOn, Allowance, Plan
@@ -28,7 +28,7 @@ class Checked:
 def check(
     specs: Mapping[str, PlanSpec],
     stored: Iterable[Plan],
-    billing: Billing,
+    billing: OperatorBilling,
     *,
     prune: bool = False,
     workspaces: Iterable[Workspace] = (),
@@ -64,7 +64,7 @@ def check(
 def apply(
     specs: Mapping[str, PlanSpec],
     stored: Plans,
-    billing: Billing,
+    billing: OperatorBilling,
     *,
     prune: bool = False,
     workspaces: Workspaces | None = None,
@@ -88,7 +88,7 @@ def _former_add_ons(before: Plan, plan: Plan) -> dict[Kind, tuple[str, ...]]:
 class _AtStripe:
     """Makes plans of specs and collects what Stripe says against them."""
 
-    def __init__(self, billing: Billing) -> None:
+    def __init__(self, billing: OperatorBilling) -> None:
         self.mistakes: list[Mistake] = []
         self._price = cache(billing.catalogue.price)
         self._product_active = cache(billing.catalogue.product_active)

@@ -112,7 +112,14 @@ def _names(expression: str) -> list[str]:
     return sorted(set(re.findall(r"#(\w+)", expression)))
 
 
-_serializer, _deserializer = TypeSerializer(), TypeDeserializer()
+class _Integers(TypeDeserializer):
+    """boto3's deserializer; numbers become int instead of Decimal, because no fraction is ever stored."""
+
+    def _deserialize_n(self, value: str) -> int:
+        return int(value)
+
+
+_serializer, _deserializer = TypeSerializer(), _Integers()
 
 
 def marshal(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,7 +128,7 @@ def marshal(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unmarshal(item: Mapping[str, Any]) -> Item:
-    """DynamoDB's typed values to plain ones; numbers become Decimal."""
+    """DynamoDB's typed values to plain ones."""
     return {name: _deserializer.deserialize(value) for name, value in item.items()}
 
 
