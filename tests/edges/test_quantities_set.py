@@ -80,3 +80,11 @@ def test_without_a_known_plan_nothing_is_owed_once_no_line_holds_a_place(
     ledger.listed[0] = replace(ledger.listed[0], status=status)
     ledger.settle()
     assert ledger.of("sub_1") == ([("sub_1", "price_email", "si_email", 0)] if sets else [])
+
+
+@pytest.mark.parametrize("former", ["price_a", "price_z"])
+def test_item_of_a_former_price_is_removed_before_that_of_the_present_one_is_added(former: str) -> None:
+    """[52] A renewal between the two calls must not charge a place by both prices."""
+    ledger = Ledger(holding(charged=covered(1)), (former, item("former", 1)))
+    ledger.settle()
+    assert ledger.of("sub_1") == [("sub_1", former, "si_former", None), SET]

@@ -237,7 +237,7 @@ class AddOns:
         if subscription.plan is None and any(workspace.held.values()):
             return 0  # What its lines owe is unknown; without lines nothing is owed under any plan.
         changed = 0
-        # The one that counts comes first, for Stripe may refuse to change another, such as to remove its last item.
+        # The one that counts comes first, for Stripe may refuse to change another.
         for stripe_subscription in sorted(listed, key=lambda one: one.id != subscription.id):
             if stripe_subscription.status in UNCHANGEABLE:
                 continue
@@ -252,7 +252,8 @@ class AddOns:
             # Stripe does not delete the last item of a subscription: it stays, with a quantity of 0.
             none_left = len(existing) == len(stripe_subscription.items) and not any(owed.values())
             last = max(existing, default=None) if none_left else None
-            for price in sorted(owed.keys() | existing.keys()):
+            # Removals first: a renewal in between charges too little, which a pending item charges, not too much.
+            for price in sorted(owed.keys() | existing.keys(), key=lambda price: (price in owed, price)):
                 item, quantity = existing.get(price), owed.get(price) or (0 if price == last else None)
                 if (item.quantity if item else None) != quantity:
                     billing.subscriptions.set_quantity(stripe_subscription.id, price, item, quantity)
