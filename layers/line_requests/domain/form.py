@@ -91,7 +91,7 @@ class _Checked(BaseModel):
 
     @model_validator(mode="after")
     def _has_what_its_kind_needs(self) -> Self:
-        values = dict(self)
+        values = vars(self)
         for field in Kind.of(values["channel_type"], values["line_type"]).required:
             value = values[field]
             if not value:
@@ -110,6 +110,6 @@ FORM: type[BaseModel] = create_model("Submission", __base__=_Checked, **_declare
 def read_submission(document: Mapping[str, Any]) -> Submission:
     """The declared fields; others are ignored. Raises InvalidForm."""
     try:
-        return Submission(**dict(FORM.model_validate(document)))
+        return Submission(**vars(FORM.model_validate(document)))
     except ValidationError as error:
         raise InvalidForm([fault["msg"].removeprefix("Value error, ") for fault in error.errors()]) from None

@@ -6,6 +6,7 @@ Validation, the stored attributes, the bus event, the console script and the Ope
 import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import cache
 from typing import Self
 
 EMAIL_MAX_CHARS = 254
@@ -70,6 +71,7 @@ class Submission:
         return Kind.of(self.channel_type, self.line_type)
 
 
+@cache
 def client_name(name: str) -> str:
     """A field's name as a client writes it."""
     first, *others = name.split("_")
