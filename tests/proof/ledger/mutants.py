@@ -105,6 +105,20 @@ MUTANTS = (
         "after_s, until_s = now_s - LONGEST_PERIOD_S,",
     ),
     _bug(
+        "the latest renewal is not counted while the list of invoices lacks it",
+        "billing.subscriptions",
+        'latest_invoice not in {invoice["id"] for invoice in invoices}',
+        "latest_invoice in {}",
+        seed=6,
+    ),
+    _bug(
+        "a plan's former add-on prices are forgotten",
+        "operator.plan_checks",
+        "if (kind, price) not in current:",
+        "if False:",
+        seed=5,
+    ),
+    _bug(
         "a renewal is counted each time",
         "flows.add_ons",
         "if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):",
