@@ -14,7 +14,7 @@ from line_requests.flows.subscriptions import Refreshed
 from tests.decision.examples import ADD_ONS, NOW_MS, PERIOD, counts, subscription, workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from line_requests.domain.model import Workspace
 
@@ -94,7 +94,7 @@ class Ledger:
 
     # --- Stripe -------------------------------------------------------------------------------------
 
-    def renewals_after(self, customer: str, start_s: int, _: str | None) -> list[StripeRenewal]:
+    def renewals_after(self, customer: str, start_s: int, _: Iterable[str]) -> list[StripeRenewal]:
         self.did.append(("renewals", customer, start_s))
         return [one for one in self.renewed if one.period.start_s > start_s]
 

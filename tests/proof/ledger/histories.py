@@ -44,13 +44,13 @@ class Life:
         self._bases = plans.bases(seed)
         self.chance = random.Random(seed)
         kind = seed // 3 % 3
-        self._prices_change = kind == PRICES_CHANGE
+        self._prices_change, self._lists_lag = kind == PRICES_CHANGE, kind == LISTS_LAG
         self.it = Workspace(
             product,
             f"ledger {seed}",
             self.chance,
             silent=self.chance.random() < 0.5,
-            lagging=kind == LISTS_LAG,
+            lagging=self._lists_lag,
         )
         self._begin_s = self.it.now_s + self.chance.randrange(365 * DAY_S)
         self._end_s = self._begin_s + LENGTH_S
@@ -158,11 +158,13 @@ class Life:
         }
         if self._prices_change:
             acts[self.apply_plan] = 4
+        if self._lists_lag:
+            acts[self.subscribe_again] = 3
         [act] = self.chance.choices(list(acts), list(acts.values()))
         if self._status == "canceled" and self.chance.random() < 0.4:
             act = self.subscribe
         renewal_s = self._renewal_s()
-        near = act in {self.change_plan, self.end, self.apply_plan} and renewal_s < self._end_s
+        near = act in {self.change_plan, self.end, self.subscribe_again, self.apply_plan} and renewal_s < self._end_s
         if near and self.chance.random() < 0.3:
             # Before the reconciler has seen what that renewal charged; or just before a renewal at the former price.
             apart_s = 1 + self.chance.randrange(HOUR_S)
@@ -256,6 +258,12 @@ class Life:
         """The subscription ends now."""
         if self._status != "canceled":
             self.it.change(self.it.world.stripe.end(self._subscription, self.it.now_s))
+
+    def subscribe_again(self) -> None:
+        """The subscription ends, and at once another begins."""
+        self.end()
+        self.it.pass_until(self.it.now_s + 1)
+        self.subscribe()
 
     def end_later(self) -> None:
         """The subscription ends with its period."""
