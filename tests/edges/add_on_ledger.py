@@ -48,6 +48,8 @@ class Ledger:
         self.listed = [StripeSubscription("sub_1", "active", 1, dict(items), "usd", 0)]
         self.did: list[Any] = []
         self.renewed: list[StripeRenewal] = []
+        self.latest: list[str] = []
+        """The invoices that are read although no list shows them."""
         self.made: list[StripeCharge] = []
         self.items: set[int] = set()
         """The numbers of charges that exist as items."""
@@ -94,8 +96,9 @@ class Ledger:
 
     # --- Stripe -------------------------------------------------------------------------------------
 
-    def renewals_after(self, customer: str, start_s: int, _: Iterable[str]) -> list[StripeRenewal]:
+    def renewals_after(self, customer: str, start_s: int, latest: Iterable[str]) -> list[StripeRenewal]:
         self.did.append(("renewals", customer, start_s))
+        self.latest = list(latest)
         return [one for one in self.renewed if one.period.start_s > start_s]
 
     def charges_after(self, seen: Workspace, since_s: int) -> list[StripeCharge]:

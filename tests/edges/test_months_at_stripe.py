@@ -31,7 +31,7 @@ def test_renewal_that_the_list_of_invoices_does_not_show_yet_is_charged_once(sho
     assert (books.charged(), books.quantities()) == ({end_s: 1}, {"month": 1})
 
 
-def test_renewal_of_a_subscription_that_ended_meanwhile_is_charged_once_also_if_no_list_shows_it(shop: Shop) -> None:
+def test_unlisted_renewal_of_a_subscription_that_has_ended_is_charged_once(shop: Shop) -> None:
     """[52] Each subscription names its invoice; the next one's first charge starts where that ends."""
     books = Books(shop)
     books.paid_line()

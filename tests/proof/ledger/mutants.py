@@ -112,6 +112,13 @@ MUTANTS = (
         seed=6,
     ),
     _bug(
+        "the latest renewal of a subscription that has ended is not counted while the list lacks it",
+        "flows.add_ons",
+        "[one for one in listed if any(",
+        '[one for one in listed if one.status != "canceled" and any(',
+        seed=7,
+    ),
+    _bug(
         "a plan's former add-on prices are forgotten",
         "operator.plan_checks",
         "if (kind, price) not in current:",
