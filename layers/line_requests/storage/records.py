@@ -97,7 +97,7 @@ def line_id_of(item: Mapping[str, Any]) -> str | None:
 
 def _dump(value: object, *without: str, defaults: Mapping[str, object] = MappingProxyType({})) -> Item:
     """The fields by name, without those that are None or as in `defaults`, at any depth."""
-    item: Item = _set(msgspec.to_builtins(value, str_keys=True), defaults)
+    item: Item = _set(msgspec.to_builtins(value), defaults)
     return {name: field for name, field in item.items() if name not in without}
 
 
