@@ -89,6 +89,7 @@ MUTANTS = (
         "flows.add_ons",
         "if renewal.period.end_s > now_s:",
         "if renewal.period.end_s == period.end_s:",
+        seed=3,
     ),
     _bug(
         "a renewal is not counted before a trial has ended",
@@ -96,13 +97,14 @@ MUTANTS = (
         "        if subscription is None:\n            return workspace, charges\n",
         "        if subscription is None or subscription.status not in CHARGING:\n"
         "            return workspace, charges\n",
-        seed=2,
+        seed=15,
     ),
     _bug(
         "a renewal that was counted is counted again in the next period",
         "flows.add_ons",
         "after_s, until_s = max(last.started_s, now_s - LONGEST_PERIOD_S),",
         "after_s, until_s = now_s - LONGEST_PERIOD_S,",
+        seed=3,
     ),
     _bug(
         "the latest renewal is not counted while the list of invoices lacks it",
@@ -136,7 +138,7 @@ MUTANTS = (
         "flows.add_ons",
         "due_at_ms = billed.period.end_s * 1000 if billed else None",
         "due_at_ms = None",
-        seed=4,
+        seed=16,
     ),
     _bug(
         "`bill` charges the rest of a period, too",
@@ -149,7 +151,7 @@ MUTANTS = (
         "billing.subscriptions",
         'self._client.v1.invoice_items.create(params, {"idempotency_key": f"{workspace.id}:charge:{charge.number}"})',
         "self._client.v1.invoice_items.create(params)",
-        seed=37,
+        seed=54,
     ),
     _bug(
         "a pending charge is not stored before it is created",
@@ -162,6 +164,7 @@ MUTANTS = (
         "domain.money",
         "if now_s < c.until_s < until_s",
         "if c.until_s < until_s",
+        seed=2,
     ),
     _bug(
         "a place that is charged for part of the period is charged from now",
@@ -186,13 +189,14 @@ MUTANTS = (
         "domain.decision",
         "min(paid, beyond)",
         "paid",
+        seed=1,
     ),
     _bug(
         "a stale snapshot's period has ended and is still charged",
         "domain.money",
         "    if now_s < period.end_s:\n        return period\n",
         "    return period\n",
-        seed=64,
+        seed=39,
     ),
     _bug(
         "the first of the kinds that share a price gets all that a renewal charged",
@@ -213,6 +217,6 @@ MUTANTS = (
         "domain.decision",
         "owed[add_on.price] = owed.get(add_on.price, 0) + max(0, count - beyond)",
         "owed[add_on.price] = max(0, count - beyond)",
-        seed=2,
+        seed=5,
     ),
 )
