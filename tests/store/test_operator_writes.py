@@ -177,6 +177,17 @@ def test_only_a_canceled_or_failed_line_is_erased(world: World) -> None:
     assert erasure.erase_line(released)
 
 
+def test_erasing_a_line_erases_the_name_in_its_charge(world: World) -> None:
+    """[51]"""
+    world.workspace(email=FOR_SALE)
+    waiting = world.added(EMAIL, Status.AWAITING_PAYMENT)
+    canceled = world.lines.cancel(waiting, "canceled", NOW_MS)
+    assert waiting.charge is not None
+    assert Erasure(world.table).erase_line(canceled)
+    assert world.line(canceled).charge == replace(waiting.charge, description="erased")
+    assert "Lovelace" not in str(world.raw(canceled))
+
+
 def test_answers_are_erased_and_a_key_that_was_not_answered_is_left(world: World) -> None:
     """[29]"""
     world.workspace(purchased_phone=Allowance(2), email=FOR_SALE)

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ class IndexMissing(LineRequestError):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A conditional write of one item: exactly one of `update`, `put` or `delete`."""
+    """A conditional write of one item: an update, a put, or a deletion when it has neither."""
 
     key: Item
     update: str | None = None
@@ -122,8 +123,11 @@ class _Serializer(TypeSerializer):
 
 
 class _Deserializer(TypeDeserializer):
-    def _deserialize_n(self, value: str) -> int:  # not Decimal: no fraction is ever stored
-        return int(value)
+    def _deserialize_n(self, value: str) -> int | Decimal:
+        try:
+            return int(value)
+        except ValueError:
+            return Decimal(value)  # a fraction, which only a newer release stores
 
 
 _serializer, _deserializer = _Serializer(), _Deserializer()
