@@ -267,7 +267,8 @@ class Demo:
                         for kind, grant in lines.items()
                     },
                 }
-        plan_checks.apply(plan_files.parse(tables), self._stores.plans, self._billing())
+        plans = self._stores.plans
+        plans.save(plan_checks.check(plan_files.parse(tables), plans.all(), self._billing()).plans)
         return prices
 
     def _enter(self, workspace: DemoWorkspace) -> str:

@@ -242,11 +242,12 @@ def test_columns_and_dates_are_checked(console: Console, customer: Customer, fil
         "unknown column 'colour'",
     ]
     assert console.mistakes("line", "import", file()) == ["there is no row below the names of the columns"]
-    row = f"acme,{customer.id},line-1,no,Ada,Lovelace,phone,,yesterday,12"
-    assert console.mistakes("line", "import", file(row, header=f"{HEADER},createdAt,deliveredPhone")) == [
-        "createdAt must be like 2024-03-31T12:00:00Z",
-        "delivered: phone must have 7 to 15 digits; this has 2",
-    ]
+    for date in ("yesterday", "9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00"):
+        row = f"acme,{customer.id},line-1,no,Ada,Lovelace,phone,,{date},12"
+        assert console.mistakes("line", "import", file(row, header=f"{HEADER},createdAt,deliveredPhone")) == [
+            "createdAt must be like 2024-03-31T12:00:00Z",
+            "delivered: phone must have 7 to 15 digits; this has 2",
+        ]
     assert "not CSV" in console.mistakes("line", "import", file('acme,"cus'))[0]
     assert console.refused("line", "import", "nowhere.csv") == "nowhere.csv: No such file or directory"
 

@@ -73,6 +73,7 @@ def _line_type(value: object, info: ValidationInfo) -> str:
     return text or ""
 
 
+# `Field` tells the schema; the validators before it have checked, and say in our words what is wrong.
 Name = Annotated[str, BeforeValidator(_name), Field(validate_default=True, max_length=NAME_MAX_CHARS)]
 Text = Annotated[Annotated[str, Field(max_length=TEXT_MAX_CHARS)] | None, BeforeValidator(_optional)]
 
@@ -83,7 +84,7 @@ _RULES: dict[str, Any] = {
     "channel_type": Annotated[str, BeforeValidator(_channel_type), Field(validate_default=True)],
     "line_type": Annotated[str, BeforeValidator(_line_type), Field(validate_default=True)],
 }
-_CHECKS = {"email": check_email, "phone": check_phone}
+CHECKS = {"email": check_email, "phone": check_phone}
 
 
 class _Checked(BaseModel):
@@ -96,8 +97,8 @@ class _Checked(BaseModel):
             value = values[field]
             if not value:
                 raise ValueError(f"{client_name(field)} is required")
-            if field in _CHECKS:
-                _CHECKS[field](value)
+            if field in CHECKS:
+                CHECKS[field](value)
         return self
 
 

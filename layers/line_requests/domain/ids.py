@@ -59,6 +59,4 @@ def iso_utc(epoch_ms: int) -> str:
 def parse_iso_ms(text: str) -> int:
     """Epoch milliseconds of an ISO 8601 time, which is UTC if it names no zone; raises ValueError."""
     time = datetime.datetime.fromisoformat(text)
-    epoch_ms = int((time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp() * 1000)
-    iso_utc(epoch_ms)  # refuses what is in the year 0 or 10000 in UTC, which could not be shown
-    return epoch_ms
+    return int((time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp() * 1000)

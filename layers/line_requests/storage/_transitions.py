@@ -199,7 +199,7 @@ class Transitions(Marks):
         self,
         line: Line,
         change: Change,
-        workspace: Write | None,
+        workspace_write: Write | None,
         *,
         attributes: dict[str, Any] | None = None,
         extra: list[Write] | None = None,
@@ -243,7 +243,7 @@ class Transitions(Marks):
         key = records.line_key(line.workspace_id, line.id)
         update = f"SET {', '.join(sets)} REMOVE {', '.join(removes)}"
         writes = [Write(key, update=update, condition=condition, values=values)]
-        writes += [workspace] if workspace else []
+        writes += [workspace_write] if workspace_write else []
         try:
             self._table.transact(writes + (extra or []))
         except TransactionCanceled as canceled:

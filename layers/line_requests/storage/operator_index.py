@@ -69,7 +69,7 @@ class OperatorIndex:
             )
             for item in items:
                 ids = records.workspace_id_of(item), records.line_id_of(item)
-                yield Entry(*ids, op_status, int(item["since_ms"]))
+                yield Entry(*ids, op_status, item["since_ms"])
             if start is None:
                 return
 
