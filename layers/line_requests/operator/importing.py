@@ -166,7 +166,7 @@ def write(stores: Stores, batch: Batch, now_ms: int) -> None:
     counted = None if ours_charged else Counted(subscription.id, subscription.period.end_s, subscription.period.start_s)
     for lines in _chunks(batch, now_ms):
         imports.insert(lines, charged_until_s=subscription.period.end_s, counted=counted, held_until_ms=until_ms)
-    imports.release(batch.after.id)
+    imports.release(batch.after.id, until_ms)
 
 
 def _chunks(batch: Batch, now_ms: int) -> Iterator[Sequence[Line]]:
