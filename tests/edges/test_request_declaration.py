@@ -114,6 +114,12 @@ def test_phones_that_are_accepted_match_the_documented_pattern(phone: str) -> No
     assert accepted is bool(re.fullmatch(PHONE_PATTERN, phone))
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_submission_counts_towards_the_kind_that_it_names(kind: Kind) -> None:
+    """[7][8][9]"""
+    assert SUBMISSIONS[kind].kind is kind
+
+
 # --- stored, published, fingerprinted ------------------------------------------------------------
 
 

@@ -163,7 +163,7 @@ OBJECTS: dict[str, tuple[Callable[[OperatorBilling], object], str, Form]] = {
         {"quantity": "3", "proration_behavior": "none"},
     ),
     "no quantity": (
-        lambda billing: billing.subscriptions.set_quantity("sub_1", "price_1", SUB_ITEM, 0),
+        lambda billing: billing.subscriptions.set_quantity("sub_1", "price_1", SUB_ITEM, None),
         "DELETE /v1/subscription_items/si_1",
         {"proration_behavior": "none"},
     ),

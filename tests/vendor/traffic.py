@@ -168,10 +168,10 @@ def call_billing(stack: LocalStack) -> None:
         "set_quantity": [
             lambda: subscriptions.set_quantity("sub_1", "price_1", None, 1),
             lambda: subscriptions.set_quantity("sub_1", "price_1", StripeItem("si_1", 1, ours=True), 2),
-            lambda: subscriptions.set_quantity("sub_1", "price_1", StripeItem("si_1", 1, ours=True), 0),
+            lambda: subscriptions.set_quantity("sub_1", "price_1", StripeItem("si_1", 1, ours=True), None),
         ],
         "listed": [lambda: list(subscriptions.listed())],
-        "renewals_after": [lambda: subscriptions.renewals_after(customer, 0)],
+        "renewals_after": [lambda: subscriptions.renewals_after(customer, 0, "in_1")],
         "create_pending_item": [lambda: subscriptions.create_pending_item(workspace, owed)],
         "has_item": [lambda: subscriptions.has_item(workspace, owed)],
         "charges_after": [lambda: subscriptions.charges_after(workspace, since_s=0)],

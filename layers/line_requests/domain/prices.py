@@ -1,7 +1,7 @@
 """What lines cost: prices, periods, charges, and what a plan grants."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from line_requests.domain.submission import Kind
@@ -123,3 +123,10 @@ class Plan:
     invoice_footer: str | None = None
     position: int = 0
     """Its place in the plan file: of several base prices on one subscription, the first plan's counts."""
+    former_add_ons: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
+    """Add-on prices that it had before: subscriptions may still carry them, and renewals may have charged them."""
+
+    def add_on_prices(self) -> Iterator[tuple[Kind, str]]:
+        """Each kind with each price that stands or stood for one more line of it."""
+        yield from ((kind, allowance.add_on.price) for kind, allowance in self.allowances.items() if allowance.add_on)
+        yield from ((kind, price) for kind, prices in self.former_add_ons.items() for price in prices)

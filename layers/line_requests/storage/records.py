@@ -97,7 +97,7 @@ def line_id_of(item: Mapping[str, Any]) -> str | None:
 
 def _dump(value: object, *without: str, defaults: Mapping[str, object] = MappingProxyType({})) -> Item:
     """The fields by name, without those that are None or as in `defaults`, at any depth."""
-    item: Item = _pruned(msgspec.to_builtins(value, str_keys=True), defaults)
+    item: Item = _pruned(msgspec.to_builtins(value), defaults)
     return {name: field for name, field in item.items() if name not in without}
 
 
@@ -245,7 +245,8 @@ def workspace(item: Mapping[str, Any]) -> Workspace:
 def plan(item: Mapping[str, Any]) -> Plan:
     """Reads a plan item."""
     name = str(item["sk"]).removeprefix("PLAN#")
-    return _load(Plan, item, name=name, allowances=_known_kinds(item.get("allowances", {})))
+    of_kinds = {attribute: _known_kinds(item.get(attribute, {})) for attribute in ("allowances", "former_add_ons")}
+    return _load(Plan, item, name=name, **of_kinds)
 
 
 def api_key(item: Mapping[str, Any]) -> ApiKey:
