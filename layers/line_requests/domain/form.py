@@ -73,7 +73,7 @@ def _line_type(value: object, info: ValidationInfo) -> str:
     return text or ""
 
 
-# `Field` tells the schema; the validators before it have checked, and say in our words what is wrong.
+# `max_length` is for the schema: the validators before it check the length, too, and name the field.
 Name = Annotated[str, BeforeValidator(_name), Field(validate_default=True, max_length=NAME_MAX_CHARS)]
 Text = Annotated[Annotated[str, Field(max_length=TEXT_MAX_CHARS)] | None, BeforeValidator(_optional)]
 _RULES: dict[str, Any] = {

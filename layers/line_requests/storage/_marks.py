@@ -15,7 +15,7 @@ REPUBLISH_AFTER_MS = 10 * 60_000
 
 
 class Marks:
-    """What is noted on a deployment's lines."""
+    """Notes on a deployment's lines, none of which changes a state."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
