@@ -162,7 +162,9 @@ class Table:
 
     def batch_get(self, keys: Iterable[Item]) -> dict[tuple[str, str], Item]:
         """The items that exist, by (pk, sk), in as few round trips as there are hundreds of keys."""
-        wanted, found = [marshal(key) for key in keys], dict[tuple[str, str], Item]()
+        # An index can name an item twice while it changes; DynamoDB refuses a batch that does.
+        unique = {(key["pk"], key["sk"]): key for key in keys}
+        wanted, found = [marshal(key) for key in unique.values()], dict[tuple[str, str], Item]()
         attempt = 0
         while wanted:
             batch, wanted = wanted[:BATCH_GET_MAX], wanted[BATCH_GET_MAX:]
