@@ -83,6 +83,19 @@ CHARGE = Charge(
     period=PERIOD,
     description="Purchased phone line: Ada Lovelace",
 )
+PENDING_CHARGE = PendingCharge(
+    number=1,
+    kind=Kind.EMAIL,
+    subscription="sub_1",
+    product="prod_email",
+    currency="usd",
+    amount=333,
+    tax_behavior="exclusive",
+    tax_rates=("txr_1",),
+    period=PERIOD,
+    from_s=(PERIOD.start_s,),
+    stored_at_ms=NOW_MS,
+)
 
 
 def line(kind: Kind = Kind.PURCHASED_PHONE, status: Status = Status.AWAITING_PAYMENT, **changes: Any) -> Line:  # noqa: ANN401 - any of its fields

@@ -18,12 +18,14 @@ PRORATED = re.compile(r"\$14\.\d\d now, then \$15\.00 a month")  # a day of a mo
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
-def open_console(open_page: OpenPage, plan: str = "starter", **options: object) -> Page:
+def open_console(open_page: OpenPage, path: str = "/", plan: str = "starter", **options: object) -> Page:
     """The console, showing a fresh workspace on this plan."""
-    page = open_page("/", **options)
-    first = page.locator("#workspace option").first.inner_text()
+    page = open_page(path, **options)
+    workspace = page.get_by_role("combobox", name="Workspace", exact=True)
+    expect(workspace).not_to_have_value("")
+    before = workspace.input_value()
     page.get_by_role("combobox", name="Create a workspace").select_option(plan)
-    expect(page.get_by_role("combobox", name="Workspace", exact=True)).not_to_have_value(first)
+    expect(workspace).not_to_have_value(before)
     expect_statuses(page)
     return page
 
@@ -168,7 +170,7 @@ def test_charges_are_those_of_stripe(page: Page) -> None:
 
 def test_renewal_is_shown_a_month_later(moving_stack: LocalStack, open_page: OpenPage) -> None:
     moving_stack.demo.stop_renewals()
-    page = open_console(open_page, base_url=moving_stack.origin)
+    page = open_console(open_page, moving_stack.origin)
     request_lines(page, "awaiting payment", "active")
     pay(page)
     expect_statuses(page, "active", "active")
