@@ -26,7 +26,8 @@ class OpenPage(Protocol):
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium; closed after each module, because no other event loop can run in the thread meanwhile."""
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=executable()) as browser:
+    launch = {"executable_path": executable(), "args": ["--process-per-site"]}  # else each page that is paid on has one
+    with sync_playwright() as playwright, playwright.chromium.launch(**launch) as browser:  # type: ignore[arg-type]
         yield browser
 
 

@@ -168,7 +168,10 @@ def test_charges_are_those_of_stripe(page: Page) -> None:
     expect(charged.locator("#subscription")).to_contain_text(f"Purchased phone line1 {TIMES} $15.00 a month")
 
 
-def test_renewal_is_shown_a_month_later(moving_stack: LocalStack, open_page: OpenPage) -> None:
+def test_renewal_is_shown_a_month_later(
+    moving_stack: LocalStack, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.local.stack.MAX_RUNS", 12)  # `make demo` and docs/billing.md run the reconciler 60 times
     moving_stack.demo.stop_renewals()
     page = open_console(open_page, moving_stack.origin)
     request_lines(page, "awaiting payment", "active")
