@@ -67,6 +67,7 @@ class MiniStack:
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.directory),
             "TMPDIR": str(self.directory),
+            "no_proxy": "127.0.0.1",  # of the workers, too, which look for a proxy at each call to Stripe
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(port),
             "GATEWAY_SOCKET": str(self._socket.fileno()),
