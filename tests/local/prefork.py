@@ -34,6 +34,7 @@ PACKAGES = (
     # What the product uses of them, which they import when it is first used.
     "idna.uts46data",
     "snapshot_restore_py",
+    "stripe._invoice",
     "stripe._invoice_item_service",
     "stripe._invoice_service",
     "stripe._stripe_client",
