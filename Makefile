@@ -39,7 +39,7 @@ help: ## show this list
 run: .venv/ready .venv-ministack/ready ## serve the whole API on 127.0.0.1:$PORT (3000), without accounts or Docker (KEEP=dir keeps it between runs)
 	@exec .venv/bin/python -m tests.local
 
-demo: .venv/ready .venv-ministack/ready ## tell in a terminal what happens to a line, from request to renewal, and end
+demo: .venv/ready .venv-ministack/ready ## show in a terminal what happens to a line, from request to renewal, and end
 	@.venv/bin/python -m tests.local.story
 
 test: .venv/ready .venv-ministack/ready ## run every test (PYTEST_ARGS="-k word")
@@ -56,8 +56,8 @@ test: .venv/ready .venv-ministack/ready ## run every test (PYTEST_ARGS="-k word"
 coverage: ## run every test, and measure how many of the product's branches they take, with a floor
 	$(MAKE) test PYTEST_ARGS="--cov $(PYTEST_ARGS)"
 
-# Nine or ten minutes on two idle processors, a third of them for the ledger (HISTORIES=50); with FULL=1, nightly, an hour.
-prove: .venv/ready ## explore every interleaving with at most one fault, take random walks with more, keep the books of made-up years, plant bugs and find them (FULL=1; PREVIOUS=commit: beside that release)
+# Nine or ten minutes on two idle processors, a third of them for the ledger, which HISTORIES=50 shortens; with FULL=1, nightly, an hour.
+prove: .venv/ready ## explore every interleaving with at most one fault, take random walks with more, keep the books of made-up years, find planted bugs (FULL=1: exhaust all; PREVIOUS=commit: run beside that release)
 ifdef PREVIOUS
 	.venv/bin/python -m tests.proof --previous $(PREVIOUS) $(if $(FULL),--full) $(PROVE_ARGS)
 else
@@ -84,13 +84,13 @@ $(NODE_PACKAGES): $(addprefix tests/vendor/clients/,package.json package-lock.js
 	npm ci --prefix build/clients
 	touch $@
 
-bench: .venv/ready .venv-ministack/ready .venv-bench/ready ## measure against a peer and the floor (build/bench.json, .svg)
+bench: .venv/ready .venv-ministack/ready .venv-bench/ready ## measure beside the same service made of Powertools' parts, and beside no code at all (build/bench.json, .svg)
 	POWERTOOLS_LOG_LEVEL=CRITICAL .venv/bin/python -m benchmark
 
-bill: .venv/ready .venv-ministack/ready ## what an idle month costs at list prices, computed from template.yaml
+bill: .venv/ready .venv-ministack/ready ## compute from template.yaml what AWS charges for an idle month at list prices
 	.venv/bin/python -m benchmark.bill
 
-load: .venv/ready .venv-ministack/ready ## a sustained mixed load on the local stack, judged at its end (MINUTES=3, CLIENTS=8)
+load: .venv/ready .venv-ministack/ready ## put a sustained mixed load on the local stack and check what it left (MINUTES=3, CLIENTS=8)
 	.venv/bin/python -m tests.load $(MINUTES) $(CLIENTS)
 
 check: .venv/ready .venv-ministack/ready .venv-sam/ready .venv-checkov/ready .venv-audit/ready ## lint, types, import directions, vocabulary, the template, the API description, advisories
@@ -147,7 +147,7 @@ STRIPE_MOCK := $(VENDOR)/bin/stripe-mock
 STRIPE_MOCK_MODULE := github.com/stripe/stripe-mock@v0.203.0
 STRIPE_OPENAPI := $(VENDOR)/stripe-openapi.json
 
-vendor: engines $(STRIPE_OPENAPI) ## also: the double's answers, SAM's guided deployment, generated clients (needs a JDK, Maven, Go; Node)
+vendor: engines $(STRIPE_OPENAPI) ## make engines, then check the Stripe double's answers, SAM's guided deployment, generated clients (needs a JDK, Maven, Go; Node)
 	.venv/bin/pytest tests/vendor/check_stripe_answers.py tests/vendor/check_deploy.py
 	if command -v npm >/dev/null; then $(MAKE) clients; \
 		else echo "NOT RUN: tests/vendor/check_clients.py, because no npm was found"; fi
@@ -180,7 +180,7 @@ $(STRIPE_OPENAPI): | $(STRIPE_MOCK)
 # samconfig.toml expands the loops in its environment `default` alone.
 SAM = SAM_CLI_TELEMETRY=0 SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS=1 PYTHON=$(PYTHON) .venv-sam/bin/sam
 
-build: .venv-sam/ready ## what `make deploy` uploads, in .aws-sam/build
+build: .venv-sam/ready ## put what `make deploy` uploads into .aws-sam/build
 	find functions -name __pycache__ -type d -prune -exec rm -rf {} +
 	$(SAM) build
 

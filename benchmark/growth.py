@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 from benchmark import events
 from benchmark.budget import Cost, Meter
@@ -53,7 +54,7 @@ def _shown(cost: Cost) -> dict[str, float]:
 
 def _lines(first: int, end: int) -> Iterator[Item]:
     """Active lines, spread over the workspaces; none of them is due."""
-    submission = SUBMISSIONS[Kind.PURCHASED_PHONE].model_copy(update={"zipcode": "10115", "state": "BE"})
+    submission = replace(SUBMISSIONS[Kind.PURCHASED_PHONE], zipcode="10115", state="BE")
     for number in range(first, end):
         at_ms = 1_763_000_000_000 + number
         changes = [Change(at_ms, Status.PROVISIONING, "requested"), Change(at_ms + 9, Status.ACTIVE, "provisioned")]

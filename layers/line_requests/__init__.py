@@ -1,1 +1,1 @@
-"""Line requests: one call decides, pays if it must, provisions once."""
+"""Line requests: sells communication lines on subscription plans and has each provisioned once."""

@@ -1,4 +1,4 @@
-"""For functions with SnapStart: the snapshot holds what handlers import, and restored processes differ in chance."""
+"""SnapStart: what handlers import is in the snapshot, and each restored process gets new random numbers."""
 
 import random
 from importlib import import_module

@@ -208,7 +208,7 @@ def submissions(draw: st.DrawFn) -> Submission:
     kind = draw(kinds)
     optional = ("email", "phone", "zipcode", "state", "forward_calls_to", "profile_image_url")
     values: dict[str, Any] = {name: draw(st.none() | texts) for name in optional}
-    return Submission.model_construct(
+    return Submission(
         first_name=draw(texts),
         last_name=draw(texts),
         channel_type=kind.channel_type,

@@ -246,6 +246,7 @@ def test_attributes_of_items_never_change_and_repeat_no_key() -> None:
         "excess": "keep",
         "first_charge": "prorated",
         "position": 0,
+        "former_add_ons": {},
     }
     assert records.api_key_item(ApiKey("a", "website", NOW_MS)) == {"label": "website", "created_at_ms": NOW_MS}
 
@@ -282,8 +283,11 @@ def test_absent_attributes_mean_the_same_in_every_release() -> None:
 def test_reader_names_what_only_a_newer_release_can_read() -> None:
     """[44] Without the values, which can be personal."""
     newer = records.line_item(examples.line()) | {"history": [{"at_ms": 1, "status": "ported", "cause": "Ada"}]}
-    with pytest.raises(UnreadableRecord, match=rf"^W#acme LINE#{LINE_ID}: history\.0\.status$"):
+    with pytest.raises(UnreadableRecord, match=rf"^W#acme LINE#{LINE_ID}: history\[0\]\.status$"):
         records.line(newer)
+    newer = records.plan_item(Plan("basic", ("price_1",), {})) | {"automatic_tax": "Ada"}
+    with pytest.raises(UnreadableRecord, match=r"^PLAN PLAN#basic: automatic_tax$"):
+        records.plan(newer)
 
 
 def test_write_leaves_out_the_parameters_that_dynamodb_refuses_when_empty() -> None:

@@ -88,7 +88,7 @@ class Ledger:
 
     # --- Stripe -------------------------------------------------------------------------------------
 
-    def renewals_after(self, customer: str, start_s: int) -> list[StripeRenewal]:
+    def renewals_after(self, customer: str, start_s: int, _: str | None) -> list[StripeRenewal]:
         self.did.append(("renewals", customer, start_s))
         return [one for one in self.renewed if one.period.start_s > start_s]
 
@@ -105,7 +105,7 @@ class Ledger:
         if self.trouble:
             raise self.trouble.pop(0)
 
-    def set_quantity(self, subscription_id: str, price: str, item: StripeItem | None, quantity: int) -> None:
+    def set_quantity(self, subscription_id: str, price: str, item: StripeItem | None, quantity: int | None) -> None:
         self.did.append((subscription_id, price, item.id if item else None, quantity))
 
     def of(self, *names: str) -> list[Any]:

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from line_requests.billing.account import Billing
 from line_requests.billing.client import connect, is_live
+from line_requests.billing.operator_account import OperatorBilling
 from line_requests.clock import Clock
 from tests.decision.examples import LINE_ID
 
@@ -42,9 +42,9 @@ class ScriptedStripe(ThreadingHTTPServer):
     def hang(self) -> None:
         self.answers.append((0, {}, {}))
 
-    def billing(self, api_key: str = "sk_test_1", seconds: float = 5.0) -> Billing:
+    def billing(self, api_key: str = "sk_test_1", seconds: float = 5.0) -> OperatorBilling:
         client = connect(api_key, api_base=self.url, clock=Clock.start(seconds))
-        return Billing(client, livemode=is_live(api_key))
+        return OperatorBilling(client, livemode=is_live(api_key))
 
 
 class _Handler(BaseHTTPRequestHandler):

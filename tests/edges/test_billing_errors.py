@@ -26,18 +26,18 @@ from tests.edges.scripted_stripe import ScriptedStripe, an_invoice
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from line_requests.billing.account import Billing
+    from line_requests.billing.operator_account import OperatorBilling
 
 Json = dict[str, Any]
 LINE = line()
 
 
-STEPS: dict[str, Callable[[Billing], object]] = {
+STEPS: dict[str, Callable[[OperatorBilling], object]] = {
     "create": lambda billing: billing.invoices.create_draft(LINE),
     "item": lambda billing: billing.invoices.add_item(LINE, "in_1"),
     "finalize": lambda billing: billing.invoices.finalize(LINE, "in_1"),
 }
-READS: dict[str, Callable[[Billing], object]] = {
+READS: dict[str, Callable[[OperatorBilling], object]] = {
     "find": lambda billing: billing.invoices.find_by_metadata(LINE),
     "subscriptions": lambda billing: billing.subscriptions.of_customer("cus_1"),
     "invoices": lambda billing: list(billing.invoices.since(since_s=0)),

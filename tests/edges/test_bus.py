@@ -117,7 +117,7 @@ def test_state_changed_has_personal_data_only_in_provisioning(published: Line) -
 def test_publish_splits_large_events_below_put_events_limit(client: EventBridgeClient, eventbridge: Stubber) -> None:
     """[48] PutEvents takes 256 KiB; ten of the largest lines are more."""
     texts = {"email": "\U0001f600" * 2048, "state": "\U0001f600" * 2048, "zipcode": "\U0001f600" * 2048}
-    large = replace(PROVISIONING, submission=PROVISIONING.submission.model_copy(update=texts))
+    large = replace(PROVISIONING, submission=replace(PROVISIONING.submission, **texts))
     published = [replace(large, id=f"{number:024x}") for number in range(10)]
     size = len(json.dumps(state_changed(large), ensure_ascii=False).encode())
     assert 10 * size > 200_000 > 7 * size

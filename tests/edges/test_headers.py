@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ def test_link_names_the_next_page_of_lines_in_use_and_only_then() -> None:
 def test_page_of_large_lines_is_below_lambdas_limit_and_has_a_next_one() -> None:
     """[59]"""
     large = {"first_name": "\U0001f600" * 256, "phone": "\U0001f600" * 2048}
-    submission = line().submission.model_copy(update=large)
+    submission = replace(line().submission, **large)
     lines = [line(status=Status.ACTIVE, submission=submission, id=f"{number:024x}") for number in range(300)]
     response = responses.lines_in_use("acme", lines, None)
     shown = json.loads(response["body"])["lines"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from line_requests.billing.credit_notes import CreditNotes
 from line_requests.domain.errors import NotInThisStatus
 from line_requests.domain.model import Status
+from line_requests.storage.lines import Lines
 from tests.edges.reversals import (
     PRICE,
     alarms,
@@ -152,3 +154,50 @@ def test_line_that_keeps_its_payment_or_awaits_it_is_refused(shop: Shop) -> None
     with pytest.raises(NotInThisStatus, match="no refund of it is due"):
         send_outside(shop, line)
     assert sent(shop.world.line(line)) == []
+
+
+def test_refund_at_the_same_time_is_alarmed(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """[55] Neither knew of the other before the money went back twice; then one of them sees both."""
+    line = released(shop)
+    issue = CreditNotes.issue
+
+    def beside(self: CreditNotes, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the method's own
+        send_outside(shop, line)
+        issue(self, *args, **kwargs)
+
+    monkeypatch.setattr(CreditNotes, "issue", beside)
+    capsys.readouterr()
+    refunded = refund(shop, line)
+    assert (refunds(shop), sent(refunded)) == ([(PRICE, "succeeded")], [(REFERENCE, PRICE, line.invoice_id)])
+    assert alarms(capsys) == ["Reversal"]
+    hear(shop)
+    assert (shop.world.line(line), alarms(capsys)) == (refunded, []), "once"
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_record_after_a_refund_that_it_did_not_see_is_refused_or_alarmed(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, by_hand: bool
+) -> None:
+    """[55] Refused if that is written on the line already."""
+    line = released(shop)
+    save = Lines.save_reversals
+
+    def beside(self: Lines, *args: Any, **kwargs: Any) -> Line | None:  # noqa: ANN401 - the method's own
+        monkeypatch.setattr(Lines, "save_reversals", save)
+        if by_hand:
+            touch(shop, line, "refund")
+        else:
+            refund(shop, line)
+        return save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Lines, "save_reversals", beside)
+    capsys.readouterr()
+    if by_hand:
+        assert len(sent(send_outside(shop, line))) == 1
+    else:
+        with pytest.raises(NotInThisStatus, match="Nothing is left to send"):
+            send_outside(shop, line)
+    assert refunds(shop) == [(PRICE, "succeeded")]
+    assert alarms(capsys) == (["Reversal", "Reversal"] if by_hand else []), "of the refund, and that it is one too many"

@@ -24,7 +24,7 @@ from tests.edges.scripted_stripe import an_invoice, listed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from line_requests.billing.account import Billing
+    from line_requests.billing.operator_account import OperatorBilling
     from tests.edges.scripted_stripe import ScriptedStripe
 
 Json = dict[str, Any]
@@ -91,7 +91,7 @@ REFUNDED = replace(
 )
 
 
-def issue(invoice: PaidInvoice, credit: Credit) -> Callable[[Billing], None]:
+def issue(invoice: PaidInvoice, credit: Credit) -> Callable[[OperatorBilling], None]:
     return lambda billing: billing.credit_notes.issue(LINE, invoice, credit, attempt=3)
 
 
@@ -114,7 +114,7 @@ OBJECT = an_invoice("open") | {
     "active": True,
     "livemode": True,
 }
-OBJECTS: dict[str, tuple[Callable[[Billing], object], str, Form]] = {
+OBJECTS: dict[str, tuple[Callable[[OperatorBilling], object], str, Form]] = {
     "draft": (lambda billing: billing.invoices.create_draft(LINE), "POST /v1/invoices", DRAFT),
     "draft with texts and tax": (
         lambda billing: billing.invoices.create_draft(RICH),
@@ -159,7 +159,7 @@ OBJECTS: dict[str, tuple[Callable[[Billing], object], str, Form]] = {
         {"quantity": "3", "proration_behavior": "none"},
     ),
     "no quantity": (
-        lambda billing: billing.subscriptions.set_quantity("sub_1", "price_1", SUB_ITEM, 0),
+        lambda billing: billing.subscriptions.set_quantity("sub_1", "price_1", SUB_ITEM, None),
         "DELETE /v1/subscription_items/si_1",
         {"proration_behavior": "none"},
     ),
@@ -245,7 +245,7 @@ OBJECTS: dict[str, tuple[Callable[[Billing], object], str, Form]] = {
     "livemode": (lambda billing: billing.catalogue.customer_livemode("cus_1"), "GET /v1/customers/cus_1", {}),
     "invoice": (lambda billing: billing.invoices.retrieve("in_1"), "GET /v1/invoices/in_1", {}),
 }
-LISTS: dict[str, tuple[Callable[[Billing], object], str, Form]] = {
+LISTS: dict[str, tuple[Callable[[OperatorBilling], object], str, Form]] = {
     "line's invoices": (
         lambda billing: billing.invoices.find_by_metadata(LINE),
         "GET /v1/invoices",

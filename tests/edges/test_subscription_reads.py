@@ -41,6 +41,7 @@ SUBSCRIPTION: Json = {
     "created": 5,
     "currency": "usd",
     "billing_cycle_anchor": 6,
+    "latest_invoice": "in_1",
 }
 READ_ITEMS = {
     "price_1": StripeItem("si_1", 4, ours=True, period=Period(3, 9), interval="year", interval_count=2),
@@ -53,7 +54,7 @@ READ_ITEMS = {
 def test_subscription_is_read_field_by_field(stripe: ScriptedStripe) -> None:
     """[17][50]"""
     stripe.answer(200, listed(SUBSCRIPTION | {"items": listed(*ITEMS)}))
-    read = [StripeSubscription("sub_1", "active", 5, READ_ITEMS, "usd", 6)]
+    read = [StripeSubscription("sub_1", "active", 5, READ_ITEMS, "usd", 6, "in_1")]
     assert stripe.billing().subscriptions.of_customer("cus_1") == read
     assert list(stripe.billing().subscriptions.listed()) == read
     assert len(stripe.calls) == 2
@@ -117,6 +118,18 @@ def test_renewals_are_the_invoice_lines_of_subscription_items_that_charge_someth
         StripeRenewal("price_2", 0, Period(3, 9)),
     ]
     assert len(stripe.calls) == 1
+
+
+@pytest.mark.parametrize(("latest", "reads"), [("in_1", 1), ("in_2", 2), (None, 1)])
+def test_latest_invoice_that_the_list_does_not_show_is_read_by_its_id(
+    stripe: ScriptedStripe, latest: str | None, reads: int
+) -> None:
+    """[52]"""
+    stripe.answer(200, listed({"id": "in_1", "lines": listed(invoice_line("price_1", 2))}))
+    stripe.answer(200, {"id": "in_2", "lines": listed(invoice_line("price_1", 3))})
+    renewals = stripe.billing().subscriptions.renewals_after("cus_1", 2, latest)
+    assert [renewal.quantity for renewal in renewals] == [2, 3][:reads]
+    assert stripe.sent[1:] == [("GET /v1/invoices/in_2", {})][: reads - 1]
 
 
 def test_all_lines_of_a_long_invoice_are_counted(stripe: ScriptedStripe) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import email_validator
 import pytest
 import yaml
 
-from line_requests.domain.submission import VISIBLE
+from line_requests.domain.form import VISIBLE
 from tests.edges.bodies import BYON, EMAIL, FIELDS, PHONE, line_of, read, refusal
 from tests.local.ministack import ROOT
 
@@ -52,7 +53,7 @@ def test_outer_white_space_is_trimmed_and_unicode_kept() -> None:
 def test_optional_texts_are_kept_and_null_or_blank_means_absent() -> None:
     """[11]"""
     optional = {"zipcode": "94107", "state": "CA", "forwardCallsTo": "+1555", "profileImageUrl": "not even a URL"}
-    kept = read(PHONE | optional | {"email": "no address", "phone": "no number"})[0].model_dump()
+    kept = asdict(read(PHONE | optional | {"email": "no address", "phone": "no number"})[0])
     assert [kept[name] for name in ("zipcode", "state", "forward_calls_to", "profile_image_url")] == list(
         optional.values()
     )

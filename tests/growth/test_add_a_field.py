@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 PAGE = "docs/add-a-field.md"
 OPTIONAL_TEXT = '{$ref: "#/components/schemas/OptionalText"}'
-DECLARATION = "    profile_image_url: Text = None\n"
+DECLARATION = "    profile_image_url: str | None = None\n"
 EDITS: Edits = {
-    "layers/line_requests/domain/submission.py": [(DECLARATION, f"{DECLARATION}    nickname: Text = None\n")],
+    "layers/line_requests/domain/submission.py": [(DECLARATION, f"{DECLARATION}    nickname: str | None = None\n")],
     "openapi.yaml": [
         (
             f"        profileImageUrl: {OPTIONAL_TEXT}\n",

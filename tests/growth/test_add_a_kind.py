@@ -76,7 +76,7 @@ def test_new_kind_is_validated(tree: Tree, used: dict[str, Any]) -> None:
 
 def test_new_kind_reaches_table_bus_and_console(used: dict[str, Any]) -> None:
     """[19][48]"""
-    assert used["held"] == {"fax": "1"}
+    assert used["held"] == {"fax": 1}
     assert used["published"]["kind"] == "fax"
     assert used["shown"]["kind"] == "fax"
     [fax] = (row for row in used["capacity"] if row["kind"] == "fax")

@@ -9,9 +9,8 @@ import sys
 import boto3
 from moto import mock_aws
 
-from line_requests.api.requests import read_submission
 from line_requests.bus.events import state_changed
-from line_requests.domain.errors import Invalid
+from line_requests.domain.form import InvalidForm, read_submission
 from line_requests.domain.prices import Allowance
 from line_requests.operator import views
 from tests.support.engine import table_definition
@@ -21,8 +20,8 @@ from tests.support.world import World
 def main() -> None:
     try:
         submission = read_submission(json.loads(sys.argv[1]))
-    except Invalid as error:
-        print(json.dumps({"error": str(error)}))
+    except InvalidForm as invalid:
+        print(json.dumps({"error": invalid.faults[0]}))
         return
     with mock_aws():
         client = boto3.client("dynamodb")

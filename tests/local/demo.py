@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import stripe
 
-from line_requests.billing.account import Billing
+from line_requests.billing.operator_account import OperatorBilling
 from line_requests.clock import Clock, wall_time_ms
 from line_requests.deployment import Deployment
 from line_requests.domain.model import Line
@@ -244,8 +244,8 @@ class Demo:
     def _product(self, name: str) -> str:
         return self._stripe.v1.products.create({"name": name}).id
 
-    def _billing(self) -> Billing:
-        return self._deployment.billing(Clock.start(30))
+    def _billing(self) -> OperatorBilling:
+        return OperatorBilling.of(self._deployment.billing(Clock.start(30)))
 
     def _apply_plans(self) -> Mapping[tuple[str, str], str]:
         """Make the prices, apply the plans that name them; the base price of each plan and interval.

@@ -28,7 +28,8 @@ PACKAGES = (
     "boto3.dynamodb.types",
     "email_validator",
     "jwt",
-    "pydantic.type_adapter",
+    "msgspec",
+    "pydantic",
     "stripe",
     "stripe._object_classes",
     # What the product uses of them, which they import when it is first used.

@@ -23,7 +23,17 @@ SCENARIOS = (
 )
 HISTORIES = 4
 SDKS = (
-    *("aws_lambda_powertools", "boto3", "email_validator", "greenlet", "httpx", "hypothesis", "jwt", "pydantic"),
+    *(
+        "aws_lambda_powertools",
+        "boto3",
+        "email_validator",
+        "greenlet",
+        "httpx",
+        "hypothesis",
+        "jwt",
+        "msgspec",
+        "pydantic",
+    ),
     *("pytest", "starlette", "stripe", "uvicorn", "yaml"),
 )
 
@@ -43,6 +53,7 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/domain/bodies.py": _tests("decision", "bodies money"),
     f"{LAYER}/domain/decision.py": _tests("decision", "judge money next_move quantities_owed touched_invoices"),
     f"{LAYER}/domain/errors.py": _tests("edges", "headers http progress"),
+    f"{LAYER}/domain/form.py": _tests("edges", "any_body request_declaration validation"),
     f"{LAYER}/domain/ids.py": _tests("decision", "ids"),
     f"{LAYER}/domain/money.py": _tests("decision", "money"),
     f"{LAYER}/domain/over_plan.py": _tests("decision", "over_plan"),

@@ -294,7 +294,9 @@ def test_lines_are_written_only_into_a_workspace_that_is_held(
     console.json("line", "import", file(*customer.rows("no", "yes", "yes")), "--yes")
     (line, *_) = deployment.stores.lines.of_workspace("acme")
     with pytest.raises(TransactionCanceled):
-        Imports(deployment.table).insert([replace(line, id="f" * 24)], charged_until_s=0, counted=None, held_until_ms=0)
+        Imports(deployment.table).insert(
+            [replace(line, id="f" * 24)], charged=Coverage(0, 0), counted=None, held_until_ms=0
+        )
 
 
 def test_example_file_is_imported(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -125,19 +125,22 @@ def test_a_deleted_workspace_leaves_only_its_lines(
     assert shop.v1.customers.retrieve(customer).id == customer
 
 
-def test_a_workspace_whose_add_on_is_still_at_stripe_is_not_deleted(
-    shop: Shop, console: Console, acme: str, released: Line
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_workspace_whose_add_on_is_still_billed_at_stripe_is_not_deleted(
+    shop: Shop, console: Console, acme: str, released: Line, *, ours: bool
 ) -> None:
+    """An imported line's item is not ours, but of an add-on's price; with quantity 0, either is billed for nothing."""
     assert released.workspace_id == acme
     customer = console.json("workspace", "show", acme)["customer"]
     subscription = shop.v1.subscriptions.list({"customer": customer}).data[0].id
-    shop.v1.subscription_items.create(
-        {
-            "subscription": subscription,
-            "price": shop.price(),
-            "metadata": {"line_requests": "add_on"},
-        }
+    price = shop.price() if ours else console.json("plans", "show")[0]["lines"][0]["addOn"]
+    other: Any = {"customer": customer, "items": [{"price": price}]}
+    shop.v1.subscriptions.create(other)
+    item = shop.v1.subscription_items.create(
+        {"subscription": subscription, "price": price, "metadata": {"line_requests": "add_on"} if ours else {}}
     )
     said = f"{subscription} still carries an add-on of acme; the reconciler removes it within minutes"
     assert console.refused("workspace", "delete", acme, "--yes") == said
     assert console.json("workspace", "show", acme)["workspace"] == acme
+    shop.v1.subscription_items.update(item.id, {"quantity": 0})
+    assert console.json("workspace", "delete", acme, "--yes")["deleted"]

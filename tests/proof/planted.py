@@ -108,7 +108,7 @@ MUTANTS = (
         "quantities are raised by one, not set",
         "flows.add_ons",
         "set_quantity(stripe_subscription.id, price, item, quantity)",
-        "set_quantity(stripe_subscription.id, price, item, (item.quantity if item else 0) + 1 if quantity else 0)",
+        "set_quantity(stripe_subscription.id, price, item, (item.quantity if item else 0) + 1 if quantity else None)",
         "provisioning/create-B+pay",
     ),
     _bug(

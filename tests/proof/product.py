@@ -147,10 +147,10 @@ def _count_alarm(*, name: str, value: float, **_: object) -> AbstractContextMana
 
 
 class _Deserializer:
-    """boto3's, but reads an attribute of a stored item once: it never changes."""
+    """The product's, but reads an attribute of a stored item once: it never changes."""
 
-    def __init__(self) -> None:
-        self._boto3 = TypeDeserializer()
+    def __init__(self, product: TypeDeserializer) -> None:
+        self._product = product
         self._values: dict[int, tuple[Any, Any]] = {}
 
     def deserialize(self, value: Any) -> Any:  # noqa: ANN401 - as boto3 declares it
@@ -159,7 +159,7 @@ class _Deserializer:
             if len(self._values) > VALUES_KNOWN_MAX:
                 self._values.clear()
             # The value is kept, too: nothing else may have its id meanwhile.
-            known = self._values[id(value)] = (value, self._boto3.deserialize(value))
+            known = self._values[id(value)] = (value, self._product.deserialize(value))
         return known[1]
 
 
@@ -186,7 +186,7 @@ class _Strands:
 @cache
 def warm() -> boto3.Session:
     """Loads what is not the product's and takes long; called before processes are forked, each of them has it."""
-    for module in ("aws_lambda_powertools.metrics", "jwt.algorithms", "pydantic.dataclasses", "pydantic.type_adapter"):
+    for module in ("aws_lambda_powertools.metrics", "jwt.algorithms", "msgspec", "pydantic"):
         importlib.import_module(module)
     os.environ.update(_ENVIRONMENT)
     boto3.setup_default_session()
@@ -226,7 +226,8 @@ class Product:
         # Back-off pauses take no time, so that chance plays no part.
         impatient = partial(line_requests.storage.table.Table, sleep=lambda _: None)
         _replace(line_requests.deployment, "Table", impatient)
-        _replace(line_requests.storage.table, "_deserializer", _Deserializer())
+        table = line_requests.storage.table
+        _replace(table, "_deserializer", _Deserializer(table._deserializer))  # noqa: SLF001 - as above
         # Stripe's SDK words each call for a log that is off here: a tenth of the ledger's time.
         _replace(stripe._util, "logfmt", lambda _: "")  # noqa: SLF001 - no switch turns that off
         for module in (line_requests.flows.create, line_requests.flows.event_feed):

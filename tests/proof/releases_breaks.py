@@ -22,11 +22,11 @@ BREAKS = (
             ),
             (
                 "storage.records",
-                "    return _load(_IDEMPOTENCY_RECORD, item)\n",
+                "    return _load(IdempotencyRecord, item)\n",
                 (
                     '    body = item.get("response_body")\n'
                     '    text = body["text"] if isinstance(body, dict) else body\n'
-                    "    return _load(_IDEMPOTENCY_RECORD, item, response_body=text)\n"
+                    "    return _load(IdempotencyRecord, item, response_body=text)\n"
                 ),
             ),
         ),

@@ -105,7 +105,7 @@ def test_request_that_loses_every_attempt_raises_contended(shop: Shop) -> None:
 def test_requests_with_one_key_and_two_bodies_make_one_line(shop: Shop) -> None:
     """[29][31]"""
     shop.workspace(0)
-    other = SUBMISSIONS[Kind.PURCHASED_PHONE].model_copy(update={"first_name": "Grace"})
+    other = replace(SUBMISSIONS[Kind.PURCHASED_PHONE], first_name="Grace")
     asks = [lambda: shop.submit("k"), lambda: shop.submit("k", other)] * 4
     answers = of_type(together(*asks), Created)
     assert len(answers) == 8

@@ -161,6 +161,7 @@ NOT_RUN = {("README.md", "console test"), ("README.md", "mermaid")}  # the suite
 NEED_AWS = """
 aws cloudformation describe-stacks
 aws secretsmanager create-secret
+aws secretsmanager get-secret-value
 aws secretsmanager put-secret-value
 aws sns create-topic
 aws sns subscribe
@@ -168,6 +169,7 @@ cd examples/provisioner
 export
 git checkout
 make deploy
+python3
 read -rs
 sam deploy
 unset
@@ -199,14 +201,29 @@ def test_every_block_is_of_a_kind_that_is_tested(page: str) -> None:
         assert all(line.startswith("$ ") for line in block.splitlines()), block
 
 
-def test_secrets_reach_no_arguments_and_no_history(tmp_path: Path) -> None:
-    """The deploy page's commands, with an `aws` that records how it was called."""
+@pytest.mark.parametrize(
+    ("page", "stored"),
+    [
+        (
+            "deploy",
+            [
+                {"api_key": "rk_test_1", "webhook_secrets": []},
+                {"api_key": "rk_test_2", "webhook_secrets": ["whsec_2"]},
+            ],
+        ),
+        ("upgrade", [{"api_key": "rk_test_0", "webhook_secrets": ["whsec_2", "whsec_1"]}]),
+    ],
+)
+def test_secrets_reach_no_arguments_and_no_history(page: str, stored: list[Json], tmp_path: Path) -> None:
+    """The page's commands, with an `aws` that records how it was called."""
     fake = tmp_path / "aws"
-    fake.write_text('#!/bin/sh\necho "$@" >> "$RECORD.argv"\ncat >> "$RECORD.stdin"\necho >> "$RECORD.stdin"\n')
+    before = json.dumps({"api_key": "rk_test_old", "webhook_secrets": ["whsec_2", "whsec_1"]})
+    fake.write_text(
+        f'#!/bin/sh\necho "$@" >> "$RECORD.argv"\n[ "$2" != get-secret-value ] || {{ echo \'{before}\'; exit; }}\n'
+        'tr -d "\n" >> "$RECORD.stdin"\necho >> "$RECORD.stdin"\n'
+    )
     fake.chmod(0o700)
-    commands = [
-        line[2:] for block in blocks("deploy", "console aws") for line in block.splitlines() if "read -rs" in block
-    ]
+    commands = [line[2:] for block in blocks(page, "console aws") for line in block.splitlines() if "read -rs" in block]
     done = subprocess.run(
         ["bash", "-c", "set -o history\n" + "\n".join(commands) + "\nhistory"],
         input="rk_test_0\nrk_test_1\nrk_test_2\nwhsec_2\n",
@@ -216,10 +233,7 @@ def test_secrets_reach_no_arguments_and_no_history(tmp_path: Path) -> None:
         check=True,
         timeout=30,
     )
-    assert [json.loads(line) for line in (tmp_path / "record.stdin").read_text().splitlines()] == [
-        {"api_key": "rk_test_1", "webhook_secrets": []},
-        {"api_key": "rk_test_2", "webhook_secrets": ["whsec_2"]},
-    ]
+    assert [json.loads(line) for line in (tmp_path / "record.stdin").read_text().splitlines()] == stored
     seen = done.stdout + done.stderr + (tmp_path / "record.argv").read_text()
     assert "put-secret-value" in seen
     assert "rk_test" not in seen

@@ -137,13 +137,13 @@ def test_import_counts_its_lines_and_charges_the_paid_ones_only(world: World) ->
     assert not imports.hold("acme", NOW_MS + 8, NOW_MS + 20)
     assert not imports.hold("unknown", NOW_MS, NOW_MS + 9)
     free = [imported(PaymentStatus.NOT_REQUIRED) for _ in range(2)]
-    imports.insert(free, charged_until_s=5, counted=None, held_until_ms=NOW_MS + 9)
+    imports.insert(free, charged=Coverage(5, 0), counted=None, held_until_ms=NOW_MS + 9)
     after = world.now()
     assert (after.held, after.unpaid, after.charged, after.counted) == ({EMAIL: 2}, {EMAIL: 2}, {}, None)
     assert after.quantities_revision == seen.quantities_revision + 1
     assert "counted" not in world.raw(after)
     paid, counted = imported(PaymentStatus.PAID), Counted("sub_1", 5)
-    imports.insert([paid], charged_until_s=5, counted=counted, held_until_ms=NOW_MS + 9)
+    imports.insert([paid], charged=Coverage(5, 1), counted=counted, held_until_ms=NOW_MS + 9)
     after = world.now()
     assert (after.held, after.unpaid, after.counted) == ({EMAIL: 3}, {EMAIL: 2}, counted)
     assert after.charged == {EMAIL: (Coverage(5, 1),)}
@@ -151,7 +151,7 @@ def test_import_counts_its_lines_and_charges_the_paid_ones_only(world: World) ->
     before = world.everything()
     for lines, held_until_ms in ([paid], NOW_MS + 9), ([imported(PaymentStatus.PAID)], NOW_MS + 8):
         with pytest.raises(TransactionCanceled):
-            imports.insert(lines, charged_until_s=5, counted=None, held_until_ms=held_until_ms)
+            imports.insert(lines, charged=Coverage(5, 1), counted=None, held_until_ms=held_until_ms)
     imports.release("unknown")
     assert world.everything() == before
     imports.release("acme")

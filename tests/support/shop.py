@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from line_requests.billing.operator_account import OperatorBilling
 from line_requests.clock import Clock, wall_time_ms
 from line_requests.domain.errors import LineRequestError
 from line_requests.domain.ids import sha256_hex
@@ -102,7 +103,7 @@ class Shop(Requests):
         return commands.create_workspace(
             self.world.workspaces,
             self.lifecycle.subscriptions,
-            self.product.billing(clock()),
+            OperatorBilling.of(self.product.billing(clock())),
             "acme",
             customer=self.account.subscriber(base),
             now_ms=wall_time_ms(),

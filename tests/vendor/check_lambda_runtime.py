@@ -17,6 +17,7 @@ import pytest
 import stripe
 import yaml
 
+from line_requests.billing.operator_account import OperatorBilling
 from line_requests.clock import Clock
 from line_requests.domain import decision
 from line_requests.domain.ids import sha256_hex
@@ -160,7 +161,7 @@ def _enter_workspace(stack: LocalStack, deployment: Deployment) -> str:
     commands.create_workspace(
         deployment.stores.workspaces,
         deployment.lifecycle.subscriptions,
-        deployment.billing(Clock.start(18)),
+        OperatorBilling.of(deployment.billing(Clock.start(18))),
         WORKSPACE,
         customer=customer,
         now_ms=NOW_MS,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import stripe
 
-from line_requests.billing.account import Billing
 from line_requests.billing.client import connect
 from line_requests.billing.events import Hint, hint_of
+from line_requests.billing.operator_account import OperatorBilling
 from line_requests.billing.subscriptions import StripeItem
 from line_requests.clock import Clock
 from line_requests.domain.errors import LineRequestError
@@ -113,7 +113,7 @@ def live(stack: LocalStack) -> None:
 
 def call_billing(stack: LocalStack) -> None:
     """Every public method of Billing's parts once in each way; Stripe's answer does not matter, the request does."""
-    billing = Billing(connect(CALLS_KEY, api_base=stack.double.url, clock=Clock.start(30)), livemode=False)
+    billing = OperatorBilling(connect(CALLS_KEY, api_base=stack.double.url, clock=Clock.start(30)), livemode=False)
     invoices, subscriptions, catalogue = billing.invoices, billing.subscriptions, billing.catalogue
     reversals, credit_notes, setup = billing.reversals, billing.credit_notes, billing.setup
     shop = stripe.StripeClient(OPERATOR_API_KEY, base_addresses={"api": stack.double.url})
@@ -153,10 +153,10 @@ def call_billing(stack: LocalStack) -> None:
         "set_quantity": [
             lambda: subscriptions.set_quantity("sub_1", "price_1", None, 1),
             lambda: subscriptions.set_quantity("sub_1", "price_1", StripeItem("si_1", 1, ours=True), 2),
-            lambda: subscriptions.set_quantity("sub_1", "price_1", StripeItem("si_1", 1, ours=True), 0),
+            lambda: subscriptions.set_quantity("sub_1", "price_1", StripeItem("si_1", 1, ours=True), None),
         ],
         "listed": [lambda: list(subscriptions.listed())],
-        "renewals_after": [lambda: subscriptions.renewals_after(customer, 0)],
+        "renewals_after": [lambda: subscriptions.renewals_after(customer, 0, "in_1")],
         "create_pending_item": [lambda: subscriptions.create_pending_item(workspace, examples.PENDING_CHARGE)],
         "has_item": [lambda: subscriptions.has_item(workspace, examples.PENDING_CHARGE)],
         "charges_after": [lambda: subscriptions.charges_after(workspace, since_s=0)],

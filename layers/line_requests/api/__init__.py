@@ -1,1 +1,1 @@
-"""HTTP in and out: who calls, what they ask, what they are answered."""
+"""HTTP requests and responses, authentication, pages."""

@@ -1,6 +1,6 @@
 """API Gateway's events in, HTTP responses out.
 
-By hand, because a resolver costs a tenth of a second at every start and hides the table of answers (responses.py).
+By hand, for the reasons in docs/decisions/0006; responses.py has the table of answers.
 """
 
 import base64

@@ -4,10 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from pydantic import ValidationError
-
 from line_requests.api.http import Request
 from line_requests.domain.errors import Invalid
+from line_requests.domain.form import InvalidForm, read_submission
 from line_requests.domain.submission import Submission
 
 BODY_MAX_BYTES = 64 * 1024
@@ -21,18 +20,11 @@ def read_line_request(request: Request) -> tuple[Submission, str | None]:
     """The line asked for and its idempotency key, if any; raises Invalid."""
     document = read_object(request.body)
     key = read_idempotency_key(request.headers.get("idempotency-key"), document.get("idempotencyKey"))
-    return read_submission(document), key
-
-
-def read_submission(document: Mapping[str, Any]) -> Submission:
-    """The documented fields; others are ignored. Raises Invalid with the first thing that is wrong."""
     try:
-        return Submission.model_validate(document, by_alias=True, by_name=False)
-    except ValidationError as error:
-        first = error.errors()[0]
-        text = str(first["ctx"]["error"])
-        # Every such text begins with the field's name.
-        raise Invalid(text, text.partition(" ")[0]) from None
+        return read_submission(document), key
+    except InvalidForm as invalid:
+        first = invalid.faults[0]
+        raise Invalid(first, first.partition(" ")[0]) from None
 
 
 def read_action(request: Request, actions: Mapping[str, object]) -> str:

@@ -2,12 +2,10 @@
 
 import stripe
 
-from line_requests.billing.catalogue import Catalogue
 from line_requests.billing.credit_notes import CreditNotes
 from line_requests.billing.events import Events
 from line_requests.billing.invoices import Invoices
 from line_requests.billing.reversals import Reversals
-from line_requests.billing.setup import Setup
 from line_requests.billing.subscriptions import Subscriptions
 
 
@@ -15,11 +13,10 @@ class Billing:
     """Stripe through one client, and so until that client's clock ends."""
 
     def __init__(self, client: stripe.StripeClient, *, livemode: bool) -> None:
+        self.client = client
         self.livemode = livemode
         self.invoices = Invoices(client, livemode=livemode)
         self.subscriptions = Subscriptions(client)
-        self.catalogue = Catalogue(client)
         self.events = Events(client)
         self.reversals = Reversals(client)
         self.credit_notes = CreditNotes(client)
-        self.setup = Setup(client)

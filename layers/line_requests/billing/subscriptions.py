@@ -9,7 +9,7 @@ import stripe
 
 from line_requests.billing.client import PAGE, list_all
 from line_requests.billing.customers import require_deleted_customer
-from line_requests.billing.errors import stripe_errors
+from line_requests.billing.errors import or_none, stripe_errors
 from line_requests.domain.errors import BillingRefused
 from line_requests.domain.model import Workspace
 from line_requests.domain.prices import NO_PERIOD, PendingCharge, Period
@@ -45,6 +45,8 @@ class StripeSubscription:
     items: Mapping[str, StripeItem]
     currency: str
     anchor_s: int
+    latest_invoice: str | None = None
+    """The invoice of its present period, or a later one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +107,11 @@ class Subscriptions:
             currency=subscription["currency"],
             anchor_s=subscription["billing_cycle_anchor"],
             items=dict(map(_item, items)),
+            latest_invoice=subscription.get("latest_invoice"),
         )
 
-    def set_quantity(self, subscription_id: str, price: str, item: StripeItem | None, quantity: int) -> None:
-        """Sets, never increments, the quantity of an add-on price from the next period on (contract 50)."""
+    def set_quantity(self, subscription_id: str, price: str, item: StripeItem | None, quantity: int | None) -> None:
+        """Sets, never increments, an add-on price's quantity from the next period on; None: no item (contract 50)."""
         items = self._client.v1.subscription_items
         with stripe_errors():
             if item is None:
@@ -116,25 +119,33 @@ class Subscriptions:
                     {
                         "subscription": subscription_id,
                         "price": price,
-                        "quantity": quantity,
+                        "quantity": quantity or 0,
                         "proration_behavior": "none",
                         "metadata": ADDED_BY_US,
                     }
                 )
-            elif quantity:
+            elif quantity is not None:
                 items.update(item.id, {"quantity": quantity, "proration_behavior": "none"})
             else:
                 items.delete(item.id, {"proration_behavior": "none"})
 
-    def renewals_after(self, customer: str, start_s: int) -> list[StripeRenewal]:
+    def renewals_after(self, customer: str, start_s: int, latest_invoice: str | None = None) -> list[StripeRenewal]:
         """What the customer's invoices charge for periods that began after that, of any subscription (contract 52).
 
-        Read off the invoice lines: a quantity that is read later may have been set after the renewal.
+        Read off the invoice lines: a quantity that is read later may have been set after the renewal. The latest
+        invoice, which the subscription names, is read by itself if the list does not have it yet: without it the
+        renewal's places would be charged once more.
         """
         params = {"customer": customer, "created": {"gte": start_s - CREATED_MARGIN_S}, "limit": PAGE}
-        invoices = list_all(self._client, "/v1/invoices", params)
+        invoices = list(list_all(self._client, "/v1/invoices", params))
+        if latest_invoice is not None and latest_invoice not in {invoice["id"] for invoice in invoices}:
+            invoices += self._invoice(latest_invoice)
         renewals = [renewal for invoice in invoices for renewal in map(_renewal, self._lines(invoice)) if renewal]
         return [renewal for renewal in renewals if renewal.period.start_s > start_s]
+
+    def _invoice(self, invoice_id: str) -> list[Mapping[str, Any]]:
+        found: Any = or_none(lambda: self._client.raw_request("get", f"/v1/invoices/{invoice_id}"))
+        return [found.data] if found else []
 
     def _lines(self, invoice: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
         lines: Iterable[Mapping[str, Any]] = invoice["lines"]["data"]

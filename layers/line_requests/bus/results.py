@@ -11,12 +11,12 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 
 from line_requests.domain.errors import Invalid
+from line_requests.domain.form import Text
 from line_requests.domain.ids import WORKSPACE_ID
 from line_requests.domain.model import Delivered, ReasonCode
-from line_requests.domain.submission import Text, check_email, check_phone
+from line_requests.domain.submission import check_email, check_phone, client_name
 
 REASON_MAX_CHARS = 256
 REASON_DEFAULT = "provisioning_failed"
@@ -54,7 +54,7 @@ class _Delivered(BaseModel):
 class ProvisioningResult(BaseModel):
     """A provisioner's answer to one event about one line (contract 48, 60)."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(alias_generator=client_name, populate_by_name=True)
 
     event_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}:[0-9]{1,6}$")]
     workspace_id: Annotated[str, StringConstraints(pattern=f"^{WORKSPACE_ID}$")]

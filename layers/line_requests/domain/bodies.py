@@ -5,14 +5,14 @@ from line_requests.domain.decision import Next, expiry_ms
 from line_requests.domain.ids import iso_utc
 from line_requests.domain.model import Change, Delivered, Line, PaymentStatus, Status, Subscription, Workspace
 from line_requests.domain.prices import AddOn, Allowance
-from line_requests.domain.submission import Kind, Submission
+from line_requests.domain.submission import CLIENT_NAMES, Kind, Submission
 
 Body = dict[str, object]
 
 
 def submission_body(submission: Submission) -> Body:
     """All that was asked for, personal data included: for provisioners and operators."""
-    return submission.model_dump(by_alias=True)
+    return {name: getattr(submission, field) for field, name in CLIENT_NAMES.items()}
 
 
 def line_body(line: Line) -> Body:

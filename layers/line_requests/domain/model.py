@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pydantic import SkipValidation
-
 from line_requests.domain.prices import (
     NO_PERIOD,
     Allowance,
@@ -161,7 +159,7 @@ class Line:
 
     id: str
     workspace_id: str
-    submission: SkipValidation[Submission]
+    submission: Submission
     """Validated when it was requested; a later release's rules do not make stored lines unreadable."""
     status: Status
     payment_status: PaymentStatus

@@ -1,13 +1,14 @@
 """What lines cost: prices, periods, charges, and what a plan grants."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from line_requests.domain.submission import Kind
 
 # Whether a price contains its tax; unspecified leaves it to the Stripe account's default.
 TaxBehavior = Literal["exclusive", "inclusive", "unspecified"]
+UNSPECIFIED: TaxBehavior = "unspecified"
 # Whether unpaid lines are billed (contract 50), and what a first invoice charges (51).
 Excess = Literal["keep", "bill"]
 FirstCharge = Literal["prorated", "full"]
@@ -19,7 +20,7 @@ class Amount:
 
     unit_amount: int
     """Minor units of the currency."""
-    tax_behavior: TaxBehavior = "unspecified"
+    tax_behavior: TaxBehavior = UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Charge:
     period: Period
     """What it pays for."""
     description: str
-    tax_behavior: TaxBehavior = "unspecified"
+    tax_behavior: TaxBehavior = UNSPECIFIED
     automatic_tax: bool = False
     tax_rates: tuple[str, ...] = ()
     memo: str | None = None
@@ -122,3 +123,10 @@ class Plan:
     invoice_footer: str | None = None
     position: int = 0
     """Its place in the plan file: of several base prices on one subscription, the first plan's counts."""
+    former_add_ons: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
+    """Add-on prices that it had before: subscriptions may still carry them, and renewals may have charged them."""
+
+    def add_on_prices(self) -> Iterator[tuple[Kind, str]]:
+        """Each kind with each price that stands or stood for one more line of it."""
+        yield from ((kind, allowance.add_on.price) for kind, allowance in self.allowances.items() if allowance.add_on)
+        yield from ((kind, price) for kind, prices in self.former_add_ons.items() for price in prices)

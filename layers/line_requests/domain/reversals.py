@@ -135,8 +135,17 @@ class PaidInvoice:
     @property
     def to_return(self) -> int:
         """What neither went back nor is on its way."""
+        return max(0, self._left)
+
+    @property
+    def overpaid(self) -> int:
+        """What went back, or is on its way, beyond what was paid."""
+        return max(0, -self._left)
+
+    @property
+    def _left(self) -> int:
         returned = sum(refund.amount for refund in self.refunds if refund.counts)
-        return max(0, self.settled - returned - self._returned_otherwise)
+        return self.settled - returned - self._returned_otherwise
 
     @property
     def _returned_otherwise(self) -> int:

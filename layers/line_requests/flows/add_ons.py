@@ -5,7 +5,7 @@ charged by one pending invoice item, which the next invoice takes up.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from line_requests.billing.account import Billing
@@ -35,7 +35,7 @@ KEY_LIFETIME_MS = 23 * 3_600_000
 LONGEST_PERIOD_S = 3 * 366 * 86_400
 NOTHING_COUNTED = Counted("", 0)
 
-# The kinds that each add-on price of any plan stands for.
+# The kinds that each add-on price of any plan stands for, or stood for.
 KindsByPrice = Mapping[str, Sequence[Kind]]
 
 
@@ -83,10 +83,13 @@ class AddOns:
         if subscription is None:
             return workspace, charges
         items = {price for one in listed if one.id == subscription.id for price in one.items}
+        latest = next((one.latest_invoice for one in listed if one.id == subscription.id), None)
         owed, before = decision.quantities_owed(workspace), workspace.counted
         # Before the first quantity is set, no renewal charges an add-on.
         if before or not items.isdisjoint(kinds_by_price) or any(owed.values()):
-            workspace = self._count_renewals(billing, workspace, subscription, kinds_by_price, now_ms)
+            workspace = self._count_renewals(
+                billing, workspace, subscription, kinds_by_price, now_ms, latest_invoice=latest
+            )
         if subscription.status not in CHARGING:
             return workspace, charges
         if self._next_charge(workspace, subscription, now_ms) is not None:
@@ -104,20 +107,22 @@ class AddOns:
             charges += 1
         return workspace, charges
 
-    def _count_renewals(
+    def _count_renewals(  # noqa: PLR0913 - all that says what was charged
         self,
         billing: Billing,
         workspace: Workspace,
         subscription: Subscription,
         kinds_by_price: KindsByPrice,
         now_ms: int,
+        *,
+        latest_invoice: str | None,
     ) -> Workspace:
         """Adds what invoices have charged since the last count, in each new period."""
         period, last, now_s = subscription.period, workspace.counted or NOTHING_COUNTED, now_ms // 1000
         if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):
             return workspace
         after_s, until_s = max(last.started_s, now_s - LONGEST_PERIOD_S), max(period.start_s, now_s)
-        renewals = billing.subscriptions.renewals_after(workspace.customer, after_s)
+        renewals = billing.subscriptions.renewals_after(workspace.customer, after_s, latest_invoice)
         # One that is charged ahead is counted once its period has begun.
         begun = [renewal for renewal in renewals if renewal.period.start_s <= until_s]
         quantities = Counter[tuple[str, int]]()
@@ -226,11 +231,13 @@ class AddOns:
         kinds_by_price: KindsByPrice,
     ) -> int:
         """Sets each add-on price's quantity to what is owed; removes items of ours that are no longer owed."""
-        subscription = _billed(workspace)
-        if subscription is None:
+        subscription = workspace.subscription
+        if subscription is None or subscription.ended:
             return 0
+        if subscription.plan is None and any(workspace.held.values()):
+            return 0  # What its lines owe is unknown; without lines nothing is owed under any plan.
         changed = 0
-        # The one that counts comes first, for Stripe may refuse to change another, such as to remove its last item.
+        # The one that counts comes first, for Stripe may refuse to change another.
         for stripe_subscription in sorted(listed, key=lambda one: one.id != subscription.id):
             if stripe_subscription.status in UNCHANGEABLE:
                 continue
@@ -242,20 +249,24 @@ class AddOns:
                 for price, item in stripe_subscription.items.items()
                 if item.ours or (counts and price in kinds_by_price)
             }
-            for price in sorted(owed.keys() | existing.keys()):
-                item, quantity = existing.get(price), owed.get(price, 0)
-                if (item.quantity if item else None) != (quantity or None):
+            # Stripe does not delete the last item of a subscription: it stays, with a quantity of 0.
+            none_left = len(existing) == len(stripe_subscription.items) and not any(owed.values())
+            last = max(existing, default=None) if none_left else None
+            # Removals first: a renewal in between charges too little, which a pending item charges, not too much.
+            for price in sorted(owed.keys() | existing.keys(), key=lambda price: (price in owed, price)):
+                item, quantity = existing.get(price), owed.get(price) or (0 if price == last else None)
+                if (item.quantity if item else None) != quantity:
                     billing.subscriptions.set_quantity(stripe_subscription.id, price, item, quantity)
                     changed += 1
         return changed
 
 
-def _kinds_by_price(plans: Iterable[Plan]) -> KindsByPrice:
+def _kinds_by_price(plans: Sequence[Plan]) -> KindsByPrice:
     kinds: dict[str, list[Kind]] = {}
-    for plan in plans:
-        for kind, allowance in plan.allowances.items():
-            if allowance.add_on is not None and kind not in kinds.setdefault(allowance.add_on.price, []):
-                kinds[allowance.add_on.price].append(kind)
+    bases = {price for plan in plans for price in plan.base_prices}
+    for kind, price in (add_on for plan in plans for add_on in plan.add_on_prices()):
+        if price not in bases and kind not in kinds.setdefault(price, []):
+            kinds[price].append(kind)
     return kinds
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain, repeat
 from typing import TypeVar
 
@@ -208,8 +208,9 @@ class Creation:
 
 def fingerprint(submission: Submission) -> str:
     """Tells one request body from another; absent fields do not count, so a new optional field changes none."""
-    fields = submission.model_dump(exclude_none=True)
-    return sha256_hex(json.dumps(fields, sort_keys=True))
+    values = {field.name: getattr(submission, field.name) for field in fields(submission)}
+    present = {name: value for name, value in values.items() if value is not None}
+    return sha256_hex(json.dumps(present, sort_keys=True))
 
 
 @contextmanager

@@ -1,17 +1,21 @@
 """Provisioning: a provisioner's results, and the transitions that an operator decides."""
 
+from typing import TYPE_CHECKING
+
 from line_requests.bus.events import event_id
-from line_requests.bus.results import ProvisioningResult
 from line_requests.clock import Clock
 from line_requests.domain.errors import NotInThisStatus
 from line_requests.domain.model import Line, PaymentStatus, Status
 from line_requests.storage.lines import Lines
 from line_requests.telemetry import alarm, logger
 
+if TYPE_CHECKING:
+    from line_requests.bus.results import ProvisioningResult
+
 RELEASED_BY_CLIENT = "released_by_client"
 
 
-def apply_result(lines: Lines, result: ProvisioningResult, clock: Clock) -> None:
+def apply_result(lines: Lines, result: "ProvisioningResult", clock: Clock) -> None:
     """Makes a line active or failed, once; a result about another state of the line changes nothing."""
     line = lines.get(result.workspace_id, result.line_id)
     if line is None or line.status is not Status.PROVISIONING or event_id(line) != result.event_id:

@@ -75,6 +75,11 @@ class ReversalSync:
                 context = {"reversal": reversal.id, "cause": reversal.cause, "amount": reversal.amount}
                 alarm("Reversal", "money went back, or may", line_id=line.id, **context)
                 alarmed.add((reversal.id, reversal.cause))
+        for invoice in invoices:
+            if invoice.overpaid and invoice.id not in alarmed:
+                context = {"invoice": invoice.id, "amount": invoice.overpaid}
+                alarm("Reversal", "more went back than was paid", line_id=line.id, **context)
+                alarmed.add(invoice.id)
         if refund_due and not line.refund_due and "RefundDue" not in alarmed:
             for invoice_id, amount in kept.items():
                 alarm("RefundDue", "a payment did not go back", line_id=line.id, invoice=invoice_id, amount=amount)

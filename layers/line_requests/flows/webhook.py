@@ -60,7 +60,7 @@ class Webhook:
         except (*MALFORMED, RecursionError):
             raise InvalidSignature("The body is not an event") from None
         if hint.livemode is not is_live(str(secret.get("api_key", ""))):
-            raise InvalidSignature("The event is of the other mode")
+            raise InvalidSignature("The event is of another mode than the secret's Stripe key")
         return hint
 
     def apply(self, clock: Clock, hint: Hint) -> None:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from line_requests.billing.account import Billing
+from line_requests.billing.operator_account import OperatorBilling
 from line_requests.bus.events import Bus, event_id
 from line_requests.clock import Clock
 from line_requests.domain import ids
@@ -34,7 +34,7 @@ _ORGANISATION = re.compile(r"org_\w{1,100}", re.ASCII)
 def create_workspace(  # noqa: PLR0913 - all that a workspace is tied to, by keyword
     workspaces: Workspaces,
     sync: SubscriptionSync,
-    billing: Billing,
+    billing: OperatorBilling,
     workspace_id: str,
     *,
     customer: str,
@@ -227,7 +227,7 @@ def find(stores: Stores, line_id: str) -> Line:
     return found
 
 
-def line_of_invoice(lines: Lines, workspaces: Workspaces, billing: Billing, invoice_id: str) -> Line:
+def line_of_invoice(lines: Lines, workspaces: Workspaces, billing: OperatorBilling, invoice_id: str) -> Line:
     """The line that a Stripe invoice is for."""
     invoice = billing.invoices.retrieve(invoice_id)
     if invoice.status == "gone":
@@ -278,7 +278,7 @@ def publish_result(  # noqa: PLR0913 - a result has this many parts
         "outcome": "succeeded" if succeeded else "failed",
     } | ({"reason": reason} if reason else {})
     if not bus.publish_result(detail):
-        raise Refused("the event bus refused the result")
+        raise Refused("the event bus refused the result; try again")
     return provisioning
 
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from line_requests.billing.account import Billing
 from line_requests.billing.client import is_live
+from line_requests.billing.operator_account import OperatorBilling
 from line_requests.domain.errors import LineRequestError
 from line_requests.domain.model import Line, Status, Workspace
 from line_requests.operator import render
@@ -59,19 +59,19 @@ class Patient:
         self.now_ms = now_ms
 
     @cached_property
-    def billing(self) -> Billing:
+    def billing(self) -> OperatorBilling:
         """Stripe, with the operator's own key if there is one."""
         return self.target.billing(new_clock(BUDGET_S))
 
     @cached_property
-    def product_billing(self) -> Billing:
+    def product_billing(self) -> OperatorBilling:
         """Stripe with the key that the functions use."""
         if not self.target.environment.get("STRIPE_SECRET_ARN"):
             return self.billing
         deployment = self.target.deployment
         api_key = api_key_of(deployment.secret.read())
         client = deployment.stripe_client(api_key, new_clock(BUDGET_S))
-        return Billing(client, livemode=is_live(api_key))
+        return OperatorBilling(client, livemode=is_live(api_key))
 
     @cached_property
     def _scanned(self) -> list[Scanned]:

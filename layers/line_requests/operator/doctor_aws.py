@@ -126,7 +126,7 @@ CHECKS = [
     Check("table", _table, "deploy again: docs/deploy.md"),
     Check("point-in-time recovery", _backups, "deploy again: docs/deploy.md; why: docs/recover.md"),
     Check("reconciler's schedule", _schedule, "aws events enable-rule --name RULE"),
-    Check("reconciler recent", _reconciled, "aws logs tail the reconciler's log group: docs/operate.md"),
+    Check("reconciler recent", _reconciled, "read the log of the function Reconciler: docs/operate.md"),
     Check("event source mappings", _mappings, "aws lambda update-event-source-mapping --uuid UUID --enabled"),
     Check("provisioner on the bus", _provisioner, "add a rule for the provisioner: docs/provisioner.md"),
     Check("provisioners' answers", _results, "deploy again: docs/deploy.md"),

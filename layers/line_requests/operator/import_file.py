@@ -5,15 +5,14 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from line_requests.domain import ids
+from line_requests.domain.form import InvalidForm, read_submission
 from line_requests.domain.model import Delivered
-from line_requests.domain.submission import Submission, check_email, check_phone
+from line_requests.domain.submission import CLIENT_NAMES, Submission, check_email, check_phone
 from line_requests.operator.refusal import Refused
 
 REQUIRED = ("workspace", "customer", "externalId", "firstName", "lastName", "channelType")
-FIELDS = tuple(str(field.alias) for field in Submission.model_fields.values())
+FIELDS = tuple(CLIENT_NAMES.values())
 COLUMNS = (*REQUIRED, "paid", *FIELDS, "deliveredPhone", "deliveredEmail", "reference", "createdAt")
 PAID = {"yes": True, "no": False, "": False}
 EXTERNAL_ID_MAX_CHARS = 255
@@ -110,9 +109,9 @@ def _row(number: int, cells: Mapping[str, str]) -> tuple[ImportRow | None, list[
     except ValueError as error:
         messages.append(f"delivered: {error}")
     try:
-        submission = Submission.model_validate({name: cells.get(name) or None for name in FIELDS})
-    except ValidationError as error:
-        messages += [fault["msg"].removeprefix("Value error, ") for fault in error.errors()]
+        submission = read_submission({name: cells.get(name) or None for name in FIELDS})
+    except InvalidForm as invalid:
+        messages += invalid.faults
     if messages or submission is None or paid is None:
         return None, messages
     named = cells["workspace"], cells["customer"], cells["externalId"]

@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from line_requests.billing.account import Billing
+from line_requests.billing.operator_account import OperatorBilling
 from line_requests.billing.subscriptions import StripeSubscription
-from line_requests.domain import decision, over_plan
+from line_requests.domain import decision, money, over_plan
 from line_requests.domain.model import Change, Line, PaymentStatus, Status, Subscription, Workspace
 from line_requests.domain.prices import Counted, Coverage, Plan
 from line_requests.domain.submission import Kind
@@ -48,7 +48,7 @@ class Batch:
 class Check:
     """Checks the rows of one workspace after the other; collects what is wrong."""
 
-    def __init__(self, stores: Stores, billing: Billing) -> None:
+    def __init__(self, stores: Stores, billing: OperatorBilling) -> None:
         self._stores = stores
         self._billing = billing
         self._plans: list[Plan] = stores.plans.all()
@@ -116,8 +116,7 @@ class Check:
 
     def _refuse_other_quantities(self, after: Workspace, found: StripeSubscription) -> None:
         """Raises Refused unless the reconciler leaves the subscription's add-ons as they are."""
-        allowances = [allowance for plan in self._plans for allowance in plan.allowances.values()]
-        add_ons = {allowance.add_on.price for allowance in allowances if allowance.add_on is not None}
+        add_ons = {price for plan in self._plans for _, price in plan.add_on_prices()}
         carried = {price: item.quantity for price, item in found.items.items() if item.ours or price in add_ons}
         owed = {price: quantity for price, quantity in decision.quantities_owed(after).items() if quantity}
         if carried != owed:
@@ -127,7 +126,7 @@ class Check:
             )
 
 
-def check(stores: Stores, billing: Billing, rows: Iterable[ImportRow]) -> list[Batch]:
+def check(stores: Stores, billing: OperatorBilling, rows: Iterable[ImportRow]) -> list[Batch]:
     """What the rows mean; raises InvalidRows with all mistakes. Changes nothing."""
     checking = Check(stores, billing)
     batches = list(checking.batches(rows))
@@ -137,15 +136,13 @@ def check(stores: Stores, billing: Billing, rows: Iterable[ImportRow]) -> list[B
 
 
 def with_rows(before: Workspace, subscription: Subscription, rows: Iterable[ImportRow]) -> Workspace:
-    """The workspace with these lines; those that are paid for are charged to the end of the period."""
-    held, unpaid, charged = Counter(before.held), Counter(before.unpaid), dict(before.charged)
+    """The workspace with these lines, under this subscription."""
+    held, unpaid = Counter(before.held), Counter(before.unpaid)
     for row in rows:
         kind = row.submission.kind
         held[kind] += 1
         unpaid[kind] += not row.paid
-        if row.paid:
-            charged[kind] = (*charged.get(kind, ()), Coverage(subscription.period.end_s, 1))
-    return replace(before, subscription=subscription, held=held, unpaid=unpaid, charged=charged)
+    return replace(before, subscription=subscription, held=held, unpaid=unpaid)
 
 
 def write(stores: Stores, batch: Batch, now_ms: int) -> None:
@@ -161,12 +158,33 @@ def write(stores: Stores, batch: Batch, now_ms: int) -> None:
     )
     if not held:
         raise Refused(f"the reconciler or another import is at work on {batch.after.id}; try again in a few minutes")
-    # What Stripe charged for these lines is counted by their coverage: nothing that was ours has been charged before.
-    ours_charged = any(batch.before.charged.values())
-    counted = None if ours_charged else Counted(subscription.id, subscription.period.end_s, subscription.period.start_s)
+    # A payment or the reconciler may have changed it since the check.
+    before, period = stores.workspaces.get(batch.after.id) or batch.before, subscription.period
+    counted: Counted | None = Counted(subscription.id, period.end_s, period.start_s)
+    # Without charges of ours before, what Stripe charged for these lines is counted by their coverage.
+    if any(before.charged.values()):
+        if before.counted is None or replace(before.counted, started_s=period.start_s) != counted:
+            imports.release(batch.after.id)
+            raise Refused(
+                f"the reconciler has not counted yet what {subscription.id} was charged for its present period; "
+                "try again in a few minutes"
+            )
+        counted = None
+    uncharged = _uncharged(before, subscription, batch.rows)
     for lines in _chunks(batch, now_ms):
-        imports.insert(lines, charged_until_s=subscription.period.end_s, counted=counted, held_until_ms=until_ms)
+        kind, paid = lines[0].kind, sum(line.payment_status is PaymentStatus.PAID for line in lines)
+        places = min(paid, uncharged.get(kind, 0))
+        uncharged[kind] = uncharged.get(kind, 0) - places
+        imports.insert(lines, charged=Coverage(period.end_s, places), counted=counted, held_until_ms=until_ms)
     imports.release(batch.after.id)
+
+
+def _uncharged(before: Workspace, subscription: Subscription, rows: Iterable[ImportRow]) -> dict[Kind, int]:
+    """How many places of each kind are owed with these lines and not charged to the end of the period."""
+    return {
+        kind: max(0, owed - money.covered(before.charged.get(kind, ()), subscription.period.end_s))
+        for kind, owed in decision.owed_by_kind(with_rows(before, subscription, rows)).items()
+    }
 
 
 def _chunks(batch: Batch, now_ms: int) -> Iterator[Sequence[Line]]:

@@ -25,8 +25,14 @@ def delete(stores: Stores, billing: Billing, workspace_id: str) -> int:
     """Erases, then deletes the workspace with its keys and ties; its lines stay. Returns how many stay."""
     found = workspace(stores.workspaces, workspace_id)
     _refuse_in_use(stores, found)
+    add_ons = {price for plan in stores.plans.all() for _, price in plan.add_on_prices()}
     for subscription in billing.subscriptions.of_customer(found.customer):
-        if subscription.status not in ENDED and any(item.ours for item in subscription.items.values()):
+        counts = found.subscription is not None and found.subscription.id == subscription.id
+        # The reconciler removes these; a last item stays, with quantity 0.
+        billed = any(
+            item.quantity and (item.ours or (counts and price in add_ons)) for price, item in subscription.items.items()
+        )
+        if subscription.status not in ENDED and billed:
             raise Refused(
                 f"{subscription.id} still carries an add-on of {workspace_id}; the reconciler removes it within minutes"
             )

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from line_requests.billing.account import Billing
 from line_requests.billing.catalogue import StripePrice
+from line_requests.billing.operator_account import OperatorBilling
 from line_requests.domain.errors import InvalidPlan
 from line_requests.domain.model import Workspace
 from line_requests.domain.prices import AddOn, Allowance, Plan
+from line_requests.domain.submission import Kind
 from line_requests.operator.plan_files import InvalidPlans, Mistake, PlanSpec
 from line_requests.operator.values import Money
 from line_requests.storage.plans import PLANS_MAX, Plans
@@ -27,7 +28,7 @@ class Checked:
 def check(
     specs: Mapping[str, PlanSpec],
     stored: Iterable[Plan],
-    billing: Billing,
+    billing: OperatorBilling,
     *,
     prune: bool = False,
     workspaces: Iterable[Workspace] = (),
@@ -37,13 +38,15 @@ def check(
     Plans that were applied before and are not among these stay, or are removed with `prune` unless one of `workspaces`
     is on them.
     """
-    others = [plan for plan in stored if plan.name not in specs]
+    before = {plan.name: plan for plan in stored}
+    others = [plan for plan in before.values() if plan.name not in specs]
     kept, removed = ([], [plan.name for plan in others]) if prune else (others, [])
     if len(specs) + len(removed) > PLANS_MAX:
         raise InvalidPlan(f"more than {PLANS_MAX} plans would change at once")
     at_stripe = _AtStripe(billing)
     plans = [
-        replace(at_stripe.plan(name, spec), position=position) for position, (name, spec) in enumerate(specs.items())
+        replace(plan, position=position, former_add_ons=_former_add_ons(before.get(plan.name, plan), plan))
+        for position, plan in enumerate(at_stripe.plan(name, spec) for name, spec in specs.items())
     ]
     mistakes = at_stripe.mistakes + _overlaps([*kept, *plans])
     if removed:
@@ -61,7 +64,7 @@ def check(
 def apply(
     specs: Mapping[str, PlanSpec],
     stored: Plans,
-    billing: Billing,
+    billing: OperatorBilling,
     *,
     prune: bool = False,
     workspaces: Workspaces | None = None,
@@ -73,10 +76,19 @@ def apply(
     return checked
 
 
+def _former_add_ons(before: Plan, plan: Plan) -> dict[Kind, tuple[str, ...]]:
+    """The add-on prices that the plan had and no longer has."""
+    current, former = set(plan.add_on_prices()), dict[Kind, tuple[str, ...]]()
+    for kind, price in before.add_on_prices():
+        if (kind, price) not in current:
+            former[kind] = (*former.get(kind, ()), price)
+    return former
+
+
 class _AtStripe:
     """Makes plans of specs and collects what Stripe says against them."""
 
-    def __init__(self, billing: Billing) -> None:
+    def __init__(self, billing: OperatorBilling) -> None:
         self.mistakes: list[Mistake] = []
         self._price = cache(billing.catalogue.price)
         self._product_active = cache(billing.catalogue.product_active)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import requests
 
-from line_requests.billing.account import Billing
+from line_requests.billing.operator_account import OperatorBilling
 from line_requests.bus.events import event_id
 from line_requests.clock import Clock, wall_time_ms
 from line_requests.domain.errors import LineRequestError
@@ -54,7 +54,7 @@ class Smoke:
     """One smoke test."""
 
     target: Target
-    billing: Billing
+    billing: OperatorBilling
     api_url: str
     clock: Clock
     workspace_id: str = field(default_factory=lambda: f"smoke-{secrets.token_hex(5)}")

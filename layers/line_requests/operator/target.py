@@ -9,7 +9,7 @@ import boto3
 from botocore.config import Config
 from botocore.utils import is_valid_endpoint_url
 
-from line_requests.billing.account import Billing
+from line_requests.billing.operator_account import OperatorBilling
 from line_requests.bus.events import Bus
 from line_requests.clock import Clock
 from line_requests.deployment import Deployment
@@ -97,10 +97,10 @@ class Target:
         except ValueError as error:
             raise Refused(f"a setting is not a number: {error}") from None
 
-    def billing(self, clock: Clock | None = None) -> Billing:
+    def billing(self, clock: Clock | None = None) -> OperatorBilling:
         """Its Stripe account, with the operator's own key if there is one."""
         self._require("STRIPE_SECRET_ARN", "STRIPE_API_KEY")
-        return self.deployment.billing(clock or new_clock())
+        return OperatorBilling.of(self.deployment.billing(clock or new_clock()))
 
     def bus(self) -> Bus:
         """Its event bus."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from line_requests.domain.model import Line, PaymentStatus, Subscription, Workspace
-from line_requests.domain.prices import Counted
+from line_requests.domain.prices import Counted, Coverage
 from line_requests.storage import records
 from line_requests.storage.table import ConditionFailed, Item, Table, Write
 from line_requests.storage.workspaces import Workspaces
@@ -46,14 +46,12 @@ class Imports:
             return False
         return True
 
-    def insert(
-        self, lines: Sequence[Line], *, charged_until_s: int, counted: Counted | None, held_until_ms: int
-    ) -> None:
+    def insert(self, lines: Sequence[Line], *, charged: Coverage, counted: Counted | None, held_until_ms: int) -> None:
         """Writes up to LINES_MAX lines of one kind and workspace with their places, all or none.
 
-        The places of those that are paid for are charged to the end of the period (contract 52); `counted` says that
-        what Stripe's renewal charged for them is counted with that. Raises TransactionCanceled when a line exists, or
-        when the workspace is no longer held.
+        `charged` says which of their places are charged until when (contract 52), `counted` that what Stripe's renewal
+        charged for them is counted with that. Raises TransactionCanceled when a line exists, or when the workspace is
+        no longer held.
         """
         first, paid = lines[0], sum(line.payment_status is PaymentStatus.PAID for line in lines)
         sets = [
@@ -62,9 +60,9 @@ class Imports:
             "#quantities_revision = #quantities_revision + :one",
         ]
         values: Item = {"zero": 0, "one": 1, "held": len(lines), "unpaid": len(lines) - paid, "until": held_until_ms}
-        if paid:
+        if charged.places:
             sets.append("#charged.#kind = list_append(if_not_exists(#charged.#kind, :none), :charged)")
-            values |= {"none": [], "charged": [{"until_s": charged_until_s, "places": paid}]}
+            values |= {"none": [], "charged": [{"until_s": charged.until_s, "places": charged.places}]}
         if counted is not None:
             sets.append("#counted = :counted")
             values["counted"] = records.counted_item(counted)

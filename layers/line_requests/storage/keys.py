@@ -1,4 +1,4 @@
-"""API keys, one item each: their number changes the cost of no request."""
+"""API keys, one item each, so that a request costs the same however many there are."""
 
 from line_requests.domain.model import ApiKey
 from line_requests.storage import records

@@ -6,15 +6,16 @@ not know and use the default of those that are absent, because two releases shar
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+import msgspec
 
 from line_requests.domain.errors import UnreadableRecord
 from line_requests.domain.model import ApiKey, Change, IdempotencyRecord, Line, Status, Subscription, Workspace
-from line_requests.domain.prices import Counted, Coverage, PendingCharge, Plan
+from line_requests.domain.prices import UNSPECIFIED, Counted, Coverage, PendingCharge, Plan
 from line_requests.domain.reversals import Reversal
-from line_requests.domain.submission import Kind, Submission
+from line_requests.domain.submission import Kind
 from line_requests.storage.table import Item
 from line_requests.telemetry import alarm
 
@@ -26,17 +27,7 @@ DUE_SHARDS = 4  # Four partitions carry 4,000 index writes a second; a run queri
 REFUND_ENTRY, WORKSPACE_ENTRY = "refund_due", "workspace"
 
 _KINDS = frozenset(Kind)
-_LINE = TypeAdapter(Line)
-_WORKSPACE = TypeAdapter(Workspace)
-_PLAN = TypeAdapter(Plan)
-_CHARGED = TypeAdapter(Mapping[Kind, tuple[Coverage, ...]])
-_COUNTED = TypeAdapter(Counted)
-_PENDING_CHARGE = TypeAdapter(PendingCharge)
-_SUBSCRIPTION = TypeAdapter(Subscription)
-_CHANGE = TypeAdapter(Change)
-_REVERSAL = TypeAdapter(Reversal)
-_API_KEY = TypeAdapter(ApiKey)
-_IDEMPOTENCY_RECORD = TypeAdapter(IdempotencyRecord)
+_SUBSCRIPTION_DEFAULTS = msgspec.to_builtins(Subscription("", "")) | {"tax_behavior": UNSPECIFIED}
 
 
 # --- keys ---------------------------------------------------------------------------------------
@@ -104,14 +95,22 @@ def line_id_of(item: Mapping[str, Any]) -> str | None:
 # --- values to items ----------------------------------------------------------------------------
 
 
-def _dump(adapter: "TypeAdapter[Any]", value: object, *without: str) -> Item:
-    item: Item = adapter.dump_python(value, mode="json", exclude_none=True, exclude=set(without))
-    return item
+def _dump(value: object, *without: str, defaults: Mapping[str, object] = MappingProxyType({})) -> Item:
+    """The fields by name, without those that are None or as in `defaults`, at any depth."""
+    item: Item = _set(msgspec.to_builtins(value), defaults)
+    return {name: field for name, field in item.items() if name not in without}
+
+
+def _set(value: Any, defaults: Mapping[str, object]) -> Any:  # noqa: ANN401 - what a value is made of
+    if isinstance(value, dict):
+        fields = value.items()
+        return {name: _set(part, defaults) for name, part in fields if part is not None and part != defaults.get(name)}
+    return [_set(part, defaults) for part in value] if isinstance(value, tuple) else value
 
 
 def line_item(line: Line) -> Item:
     """A line, with the indexes' attributes while something is due and while an operator may have to look at it."""
-    item = line_key(line.workspace_id, line.id) | _dump(_LINE, line, "id", "workspace_id", "due_at_ms", "reversals")
+    item = line_key(line.workspace_id, line.id) | _dump(line, "id", "workspace_id", "due_at_ms", "reversals")
     item |= operator_entry(line)
     if line.due_at_ms is not None:
         item |= {"due_shard": due_shard(line.id), "due_at": line.due_at_ms}
@@ -140,65 +139,64 @@ def workspace_entry() -> Item:
 def new_workspace_item(workspace_id: str, customer: str, *, livemode: bool) -> Item:
     """A workspace before its subscription was read from Stripe."""
     workspace = Workspace(workspace_id, customer, livemode, revision=0)
-    return workspace_key(workspace_id) | _dump(_WORKSPACE, workspace, "id") | workspace_entry()
+    return workspace_key(workspace_id) | _dump(workspace, "id") | workspace_entry()
 
 
 def subscription_item(subscription: Subscription) -> Item:
     """The snapshot with its entitlements, as an attribute of the workspace; short, so that it costs one write unit."""
-    item: Item = _SUBSCRIPTION.dump_python(subscription, mode="json", exclude_defaults=True)
-    return item
+    return _dump(subscription, defaults=_SUBSCRIPTION_DEFAULTS)
 
 
 def charged_item(charged: Mapping[Kind, tuple[Coverage, ...]]) -> Item:
     """Until when places are charged, as an attribute of the workspace."""
-    return _dump(_CHARGED, charged)
+    return _dump(charged)
 
 
 def counted_item(counted: Counted) -> Item:
     """The last period that was counted, as an attribute of the workspace."""
-    return _dump(_COUNTED, counted)
+    return _dump(counted)
 
 
 def pending_charge_item(charge: PendingCharge) -> Item:
     """The invoice item that is about to be created, as an attribute of the workspace."""
-    return _dump(_PENDING_CHARGE, charge)
+    return _dump(charge)
 
 
 def plan_item(plan: Plan) -> Item:
     """A plan as it was applied."""
-    return plan_key(plan.name) | _dump(_PLAN, plan, "name")
+    return plan_key(plan.name) | _dump(plan, "name")
 
 
 def change_item(change: Change) -> Item:
     """One entry of a line's history."""
-    return _dump(_CHANGE, change)
+    return _dump(change)
 
 
 def reversal_item(reversal: Reversal) -> Item:
     """A reversal, as an entry of the line's attribute `reversals`."""
-    return _dump(_REVERSAL, reversal)
+    return _dump(reversal)
 
 
 def api_key_item(api_key: ApiKey) -> Item:
     """What is stored of an API key, beside its hash in the sort key."""
-    return _dump(_API_KEY, api_key, "hash")
+    return _dump(api_key, "hash")
 
 
 def idempotency_item(record: IdempotencyRecord) -> Item:
     """What is stored under an Idempotency-Key."""
-    return _dump(_IDEMPOTENCY_RECORD, record)
+    return _dump(record)
 
 
 # --- items to values ----------------------------------------------------------------------------
 
 
-def _load(adapter: TypeAdapter[T], item: Mapping[str, Any], **fields: object) -> T:
+def _load(kind: type[T], item: Mapping[str, Any], **fields: object) -> T:
     """Raises UnreadableRecord for a value that only a newer release knows."""
     try:
-        return adapter.validate_python({**item, **fields})
-    except ValidationError as error:
-        # Not str(error): it quotes the values, which can be personal.
-        where = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
+        return msgspec.convert({**item, **fields}, kind)
+    except msgspec.ValidationError as error:
+        # Where it is wrong, and no more: the value before it can be personal.
+        where = str(error).rpartition(" - at ")[2].strip("`").removeprefix("$.")
         raise UnreadableRecord(f"{item['pk']} {item['sk']}: {where}") from None
 
 
@@ -209,19 +207,18 @@ def _known_kinds(by_kind: Mapping[str, Any]) -> dict[str, Any]:
 
 def line(item: Mapping[str, Any]) -> Line:
     """Reads a line item; raises UnreadableRecord for an unknown status or kind."""
-    try:
-        submission = Submission.model_construct(**item["submission"])
-        _ = submission.kind
-    except (KeyError, TypeError, ValueError):
-        raise UnreadableRecord(f"{item['pk']} {item['sk']}: submission.kind") from None
-    return _load(
-        _LINE,
+    found = _load(
+        Line,
         item,
         id=line_id_of(item),
         workspace_id=workspace_id_of(item),
-        submission=submission,
         due_at_ms=item.get("due_at"),
     )
+    try:
+        _ = found.kind
+    except ValueError:
+        raise UnreadableRecord(f"{item['pk']} {item['sk']}: submission.kind") from None
+    return found
 
 
 def workspace(item: Mapping[str, Any]) -> Workspace:
@@ -234,7 +231,7 @@ def workspace(item: Mapping[str, Any]) -> Workspace:
     }
     lock_kind = item.get("lock_kind")
     return _load(
-        _WORKSPACE,
+        Workspace,
         item,
         id=workspace_id_of(item),
         lock_kind=lock_kind if lock_kind in _KINDS else None,
@@ -246,17 +243,18 @@ def workspace(item: Mapping[str, Any]) -> Workspace:
 def plan(item: Mapping[str, Any]) -> Plan:
     """Reads a plan item."""
     name = str(item["sk"]).removeprefix("PLAN#")
-    return _load(_PLAN, item, name=name, allowances=_known_kinds(item.get("allowances", {})))
+    of_kinds = {attribute: _known_kinds(item.get(attribute, {})) for attribute in ("allowances", "former_add_ons")}
+    return _load(Plan, item, name=name, **of_kinds)
 
 
 def api_key(item: Mapping[str, Any]) -> ApiKey:
     """Reads an API key's item."""
-    return _load(_API_KEY, item, hash=str(item["sk"]).removeprefix("APIKEY#"))
+    return _load(ApiKey, item, hash=str(item["sk"]).removeprefix("APIKEY#"))
 
 
 def idempotency_record(item: Mapping[str, Any]) -> IdempotencyRecord:
     """Reads an idempotency record."""
-    return _load(_IDEMPOTENCY_RECORD, item)
+    return _load(IdempotencyRecord, item)
 
 
 def readable(read: Callable[[Mapping[str, Any]], T], items: Iterable[Mapping[str, Any]]) -> list[T]:

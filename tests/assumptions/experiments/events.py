@@ -49,7 +49,7 @@ def event_list_takes_up_to_twenty_types(account: Account) -> None:
 
 @assumption(
     source="https://docs.stripe.com/api/events/list",
-    if_true="The feed is followed from its newest event back to the watermark.",
+    if_true="The feed is read in slices from the watermark on, each from its newest event back.",
     if_false="The first page would be the oldest of 30 days, and the reconciler never up to date.",
 )
 def event_list_is_newest_first_within_its_bounds(account: Account) -> None:

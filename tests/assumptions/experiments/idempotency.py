@@ -173,7 +173,7 @@ def idempotency_key_is_free_after_rejected_parameters(account: Account) -> None:
 
 @assumption(
     source=IDEMPOTENT_REQUESTS,
-    if_true="After 23 hours the product lists the customer's invoices first, then takes fresh keys.",
+    if_true="After 23 hours the product takes fresh keys and lists the customer's invoices before it makes another.",
     if_false="An old key would still find its draft; the list finds it as well.",
 )
 def idempotency_key_is_forgotten_after_a_day(account: Account) -> None:

@@ -51,7 +51,7 @@ def object_of_the_other_mode_is_unknown(account: Account) -> None:
 
 @assumption(
     source="stripe.Event.livemode",
-    if_true="The operator's `sync` notes the customer's mode, and events of the other mode are refused.",
+    if_true="`workspace create` stores the customer's mode, and events of the other mode are refused.",
     if_false="The mode would have to be taken from the key alone.",
 )
 def object_tells_its_mode(account: Account) -> None:

@@ -88,7 +88,7 @@ def list_page_is_refused_beyond_100_objects(account: Account) -> None:
 
 @assumption(
     source="stripe.params.InvoiceListParams.created",
-    if_true="The reconciler sweeps all invoices since the oldest waiting line, a hundred a call.",
+    if_true="If events name many lines, the reconciler lists all invoices since the oldest line, a hundred a call.",
     if_false="The sweep would have to list everything.",
 )
 def list_is_limited_to_the_time_of_creation(account: Account) -> None:
@@ -118,7 +118,7 @@ def deleted_customer_is_retrieved_as_a_stub_and_unsubscribed(account: Account) -
 
 @assumption(
     source="stripe.CustomerService.delete",
-    if_true="After a refusal the product retrieves the customer: deleted is final, unknown means a wrong key.",
+    if_true="The refusal is final: the line is canceled and the error names the customer to fix.",
     if_false="The call succeeds and the product has an invoice for a deleted customer, which it voids.",
 )
 def deleted_customer_gets_no_new_invoice(account: Account) -> None:

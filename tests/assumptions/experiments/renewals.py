@@ -41,6 +41,20 @@ def renewal_charges_the_next_period_without_a_gap(account: Account) -> None:
 
 
 @assumption(
+    source="stripe.Subscription.latest_invoice",
+    if_true="A renewal whose invoice the list does not show yet is counted: the invoice is read by its id.",
+    if_false="Its places would be charged again by a pending item, if the list of invoices ever lagged.",
+)
+def renewed_subscription_names_the_invoice_of_its_renewal(account: Account) -> None:
+    """After a renewal the subscription's latest invoice is that of the renewal."""
+    subscription = account.new_subscription(account.new_customer(timed=True), account.new_price())
+    account.advance(A_MONTH_AND_A_DAY_S)
+
+    renewed = account.v1.subscriptions.retrieve(subscription.id)
+    expect("latest invoice", renewed.latest_invoice, renewal_of(account, subscription).id)
+
+
+@assumption(
     source="https://docs.stripe.com/billing/subscriptions/quantities",
     if_true="From the renewal on an add-on is charged by its quantity, so a quantity in time needs no other charge.",
     if_false="Renewals would charge what was owed a period ago; coverage would have to be asked of each invoice.",

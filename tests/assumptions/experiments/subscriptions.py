@@ -208,6 +208,23 @@ def quantity_raised_from_zero_without_proration_charges_nothing_now(account: Acc
 
 
 @assumption(
+    source="https://docs.stripe.com/api/subscription_items/delete",
+    if_true="An add-on that is no longer owed and is all that its subscription has stays, with quantity 0.",
+    if_false="The item would be deleted as everywhere else, or its quantity billed until a person cancels.",
+)
+def last_item_of_a_subscription_cannot_be_deleted_but_set_to_zero(account: Account) -> None:
+    """Deleting a subscription's only item is refused with 400; its quantity can be set to 0, which charges nothing."""
+    subscription = account.new_subscription(account.new_customer(), account.new_price())
+    item = single("items", items_of(subscription))
+    with refused(400):
+        account.v1.subscription_items.delete(item.id, {"proration_behavior": NO_PRORATION})
+    changed = account.v1.subscription_items.update(item.id, {"quantity": 0, "proration_behavior": NO_PRORATION})
+
+    expect("quantity", changed.quantity, 0)
+    expect("totals", [invoice.total for invoice in invoices_of(account, subscription)], [1500])
+
+
+@assumption(
     source="stripe.Subscription.status",
     if_true="A workspace whose first payment failed has no plan yet: every POST is 403.",
     if_false="A workspace could order lines without ever having paid for its plan.",

@@ -71,6 +71,9 @@ class Account:
     It can be pickled, with its timers; `attach` binds what was unpickled to a server.
     """
 
+    unlisted: frozenset[str] = frozenset()
+    """Ids that no list shows."""
+
     def __init__(self, on_event: Callable[[Json], None], url: str, clock: Clock) -> None:
         """Start empty; `on_event` gets every event in order, hosted pages are under `url`."""
         self.tables: defaultdict[str, dict[str, Json]] = defaultdict(dict)
@@ -173,7 +176,9 @@ class Account:
         if not 1 <= limit <= _MAX_PAGE:
             raise bad_request(f"Invalid integer: limit must be between 1 and {_MAX_PAGE}", "limit")
         bounds = params.get("created", {})
-        rows: Iterator[Json] = (o for o in self.newest(kind) if _in_bounds(o, bounds) and keep(o))
+        rows: Iterator[Json] = (
+            o for o in self.newest(kind) if _in_bounds(o, bounds) and keep(o) and o["id"] not in self.unlisted
+        )
         if before := params.get("ending_before"):
             self.get(kind, before, "ending_before")
             newer = _until(rows, before)

@@ -58,6 +58,11 @@ class Controls(Dashboard):
             invoice.update(fields)
             self._account.note(invoice)
 
+    def keep_off_lists(self, *object_ids: str) -> None:
+        """Leave these objects out of every list, as lists that lag would; none: show all again."""
+        with self._lock:
+            self._account.unlisted = frozenset(object_ids)
+
     def forget_events(self) -> None:
         """Empty the feed, as a month does."""
         with self._lock:

@@ -201,7 +201,10 @@ def _quantity(given: Json) -> int:
 def _drop(account: Account, subscription: Json, item_id: str) -> None:
     rest = [item for item in subscription["items"]["data"] if item["id"] != item_id]
     if not rest:
-        raise bad_request("A subscription must have at least one active plan: cancel it instead.")
+        raise bad_request(
+            "A subscription must have at least one active plan. To cancel a subscription, please use the cancel API "
+            "endpoint on /v1/subscriptions."
+        )
     subscription["items"]["data"] = rest
     del account.tables["subscription_item"][item_id]
 

@@ -1,4 +1,4 @@
-"""`line-requests doctor | setup-stripe | smoke`: the deployment as a whole."""
+"""`line-requests doctor | reindex | setup-stripe | smoke`: the deployment as a whole."""
 
 from typing import Annotated
 
@@ -43,7 +43,7 @@ def doctor(*, target: Deployed) -> View:
 
 
 def reindex(*, target: Deployed) -> View:
-    """Set again what lists are read from, after a restore or an upgrade: it reads the whole table.
+    """Repair the index that lists are read from, after a restore or an upgrade: it reads the whole table.
 
     It changes no line and no workspace, and may run while requests come in.
     """

@@ -153,7 +153,7 @@ def refund(  # noqa: PLR0913 - the ways to refund
     ] = None,
     target: Deployed,
 ) -> View:
-    """Give back what was paid for a line that cannot be had, as it was paid; again: only what is left.
+    """Give back what was paid for a line that cannot be had, as it was paid; a repetition gives back what is left.
 
     A failed line is released first, and a partly paid request is canceled.
     """
