@@ -29,7 +29,8 @@ PACKAGES = (
     "email_validator",
     "jwt",
     "msgspec",
-    "pydantic",
+    "pydantic.main",
+    "pydantic.types",
     "stripe",
     "stripe._object_classes",
     # What the product uses of them, which they import when it is first used.
