@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -75,8 +75,6 @@ def _line_type(value: object, info: ValidationInfo) -> str:
 
 Name = Annotated[str, BeforeValidator(_name), Field(validate_default=True, max_length=NAME_MAX_CHARS)]
 Text = Annotated[Annotated[str, Field(max_length=TEXT_MAX_CHARS)] | None, BeforeValidator(_optional)]
-
-
 _RULES: dict[str, Any] = {
     "first_name": Name,
     "last_name": Name,
@@ -101,9 +99,7 @@ class _Checked(BaseModel):
         return self
 
 
-_declared: dict[str, Any] = {
-    field.name: (_RULES.get(field.name, Text), "" if field.default is MISSING else None) for field in fields(Submission)
-}
+_declared: dict[str, Any] = {field.name: (_RULES.get(field.name, Text), None) for field in fields(Submission)}
 FORM: type[BaseModel] = create_model("Submission", __base__=_Checked, **_declared)
 
 
