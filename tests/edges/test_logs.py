@@ -20,10 +20,9 @@ from line_requests.domain.model import ApiKey
 from line_requests.settings import Settings
 from line_requests.storage.records import line_item
 from line_requests.storage.table import marshal
-from tests.local.ministack import ROOT
+from tests.local.ministack import ROOT, session
 from tests.local.session_tokens import ISSUER, Issuer
 from tests.support.lambda_context import Context, function
-from tests.support.product import session
 from tests.support.wire import refusal
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from line_requests.storage.records import line_key
 from line_requests.storage.table import Write, marshal
 from tests.decision.examples import NOW_MS
 from tests.local.demo import PRODUCT_API_KEY
+from tests.local.ministack import session
 from tests.support.lambda_context import Context, function
-from tests.support.product import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
