@@ -16,7 +16,8 @@ from line_requests.domain.model import Line
 from line_requests.operator import commands, plan_checks, plan_files
 from line_requests.settings import Settings
 from line_requests.storage import records
-from line_requests.storage.table import Write, unmarshal
+from line_requests.storage.attributes import unmarshal
+from line_requests.storage.table import Write
 from tests.local.ministack import MiniStack
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from line_requests.domain.model import (
 )
 from line_requests.storage import capacity, records
 from line_requests.storage._marks import REPUBLISH_AFTER_MS, Marks, due_values
+from line_requests.storage.attributes import Item
 from line_requests.storage.operator_index import entry_update
-from line_requests.storage.table import ConditionFailed, Item, TransactionCanceled, Write
+from line_requests.storage.table import ConditionFailed, TransactionCanceled, Write
 
 
 class Transitions(Marks):

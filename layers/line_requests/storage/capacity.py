@@ -8,7 +8,8 @@ A kind that the item does not count yet counts as 0.
 from line_requests.domain.model import Line, PaymentStatus, Workspace
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.storage import records
-from line_requests.storage.table import Item, Write
+from line_requests.storage.attributes import Item
+from line_requests.storage.table import Write
 
 _ADD_HELD = "#held.#kind = if_not_exists(#held.#kind, :zero) + :one"
 _ADD_UNPAID = "#unpaid.#kind = if_not_exists(#unpaid.#kind, :zero) + :one"

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from line_requests.domain.model import Line, PaymentStatus, Subscription, Workspace
 from line_requests.domain.prices import Counted, Coverage
 from line_requests.storage import records
-from line_requests.storage.table import ConditionFailed, Item, Table, Write
+from line_requests.storage.table import ConditionFailed, Table, Write
 from line_requests.storage.workspaces import Workspaces
+
+if TYPE_CHECKING:
+    from line_requests.storage.attributes import Item
 
 # While it lasts the reconciler does not touch the workspace's quantities, which its lines do not explain yet.
 HOLD_MS = 3_600_000

@@ -16,7 +16,7 @@ from line_requests.domain.model import ApiKey, Change, IdempotencyRecord, Line, 
 from line_requests.domain.prices import UNSPECIFIED, Counted, Coverage, PendingCharge, Plan
 from line_requests.domain.reversals import Reversal
 from line_requests.domain.submission import Kind
-from line_requests.storage.table import Item
+from line_requests.storage.attributes import Item
 from line_requests.telemetry import alarm
 
 T = TypeVar("T")

@@ -11,22 +11,19 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from line_requests.clock import calls_left_s
 from line_requests.domain.errors import LineRequestError, TableUnavailable
+from line_requests.storage.attributes import Item, marshal, unmarshal
 from line_requests.storage.calls import table_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-
-Item = dict[str, Any]
 
 # Transactions of one hot workspace queue up: 32 of 25 ms need one second, this waits up to ten.
 CONFLICT_ATTEMPTS = 40
@@ -111,36 +108,6 @@ class Write:
 def _names(expression: str) -> list[str]:
     """The `#name`s of an expression."""
     return sorted(set(re.findall(r"#(\w+)", expression)))
-
-
-# What items are made of, by exact type: boto3 tries one type after the other, a third of its time.
-_DYNAMODB_TYPES = {str: "S", int: "N", bool: "BOOL", dict: "M", list: "L"}
-
-
-class _Serializer(TypeSerializer):
-    def _get_dynamodb_type(self, value: object) -> str:
-        return _DYNAMODB_TYPES.get(type(value)) or str(super()._get_dynamodb_type(value))  # type: ignore[misc]  # no stub
-
-
-class _Deserializer(TypeDeserializer):
-    def _deserialize_n(self, value: str) -> int | Decimal:
-        try:
-            return int(value)
-        except ValueError:
-            return Decimal(value)  # a fraction, which only a newer release stores
-
-
-_serializer, _deserializer = _Serializer(), _Deserializer()
-
-
-def marshal(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values to DynamoDB's typed ones."""
-    return {name: _serializer.serialize(value) for name, value in item.items()}
-
-
-def unmarshal(item: Mapping[str, Any]) -> Item:
-    """DynamoDB's typed values to plain ones."""
-    return {name: _deserializer.deserialize(value) for name, value in item.items()}
 
 
 class Table:
