@@ -14,7 +14,7 @@ from line_requests.flows.subscriptions import Refreshed
 from tests.decision.examples import ADD_ONS, NOW_MS, PENDING_CHARGE, PERIOD, counts, subscription, workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from line_requests.domain.model import Workspace
     from line_requests.domain.prices import PendingCharge
@@ -42,6 +42,8 @@ class Ledger:
         self.listed = [StripeSubscription("sub_1", "active", 1, dict(items), "usd", 0)]
         self.did: list[Any] = []
         self.renewed: list[StripeRenewal] = []
+        self.latest: list[str] = []
+        """The invoices that are read although no list shows them."""
         self.made: list[StripeCharge] = []
         self.items: set[int] = set()
         """The numbers of charges that exist as items."""
@@ -88,8 +90,9 @@ class Ledger:
 
     # --- Stripe -------------------------------------------------------------------------------------
 
-    def renewals_after(self, customer: str, start_s: int, _: str | None) -> list[StripeRenewal]:
+    def renewals_after(self, customer: str, start_s: int, latest: Iterable[str]) -> list[StripeRenewal]:
         self.did.append(("renewals", customer, start_s))
+        self.latest = list(latest)
         return [one for one in self.renewed if one.period.start_s > start_s]
 
     def charges_after(self, seen: Workspace, since_s: int) -> list[StripeCharge]:

@@ -169,6 +169,16 @@ def test_renewal_that_is_charged_ahead_is_counted_once_its_period_has_begun(now_
     assert ledger.workspace.counted == COUNTED
 
 
+def test_latest_invoice_is_read_of_each_subscription_whose_period_has_not_ended() -> None:
+    """[52] The renewal of one that is canceled may reach into the next one's period; older ones cost no call."""
+    ledger = Ledger(holding(counted=None, charged=covered(1)))
+    for name, end_s in {"in_1": NOW_S + 1, "in_2": NOW_S, None: END_S}.items():
+        items = {"price_base": replace(item("base", 1), period=Period(1, end_s))}
+        ledger.listed.append(StripeSubscription("sub_0", "canceled", 1, items, "usd", 0, latest_invoice=name))
+    ledger.settle()
+    assert ledger.latest == ["in_1"]
+
+
 def test_renewal_of_a_price_that_no_plan_names_is_none_of_an_add_on() -> None:
     """[52]"""
     ledger = Ledger(holding(counted=None), ("price_email", item("email", 1)))

@@ -31,6 +31,24 @@ def test_renewal_that_the_list_of_invoices_does_not_show_yet_is_charged_once(sho
     assert (books.charged(), books.quantities()) == ({end_s: 1}, {"month": 1})
 
 
+def test_unlisted_renewal_of_a_subscription_that_has_ended_is_charged_once(shop: Shop) -> None:
+    """[52] Each subscription names its invoice; the next one's first charge starts where that ends."""
+    books = Books(shop)
+    books.paid_line()
+    shop.double.advance(MONTH_S)
+    start_s, until_s = books.period()
+    renewal, *_ = shop.double.all_of("invoice")
+    shop.double.keep_off_lists(renewal["id"])
+    books.v1.subscriptions.cancel(books.subscription)
+    base: Any = {"customer": books.customer, "items": [{"price": books.bases["month"]}]}
+    books.subscription = books.v1.subscriptions.create(base).id
+    books.reconcile()
+    _, end_s = books.period()
+    charged = [charge[1:] for charge in books.charges() if charge[1] >= start_s]
+    assert charged == [(start_s, until_s), (until_s, end_s)]
+    assert (books.charged(), books.quantities()) == ({end_s: 1}, {"month": 1})
+
+
 def test_payment_is_counted_without_any_list(shop: Shop) -> None:
     """[52] A line's own invoice is no renewal: its coverage is stored with the payment."""
     books = Books(shop)

@@ -120,9 +120,9 @@ def test_renewals_are_the_invoice_lines_of_subscription_items_that_charge_someth
     assert len(stripe.calls) == 1
 
 
-@pytest.mark.parametrize(("latest", "reads"), [("in_1", 1), ("in_2", 2), (None, 1)])
+@pytest.mark.parametrize(("latest", "reads"), [(["in_1"], 1), (["in_1", "in_2"], 2), ([], 1)])
 def test_latest_invoice_that_the_list_does_not_show_is_read_by_its_id(
-    stripe: ScriptedStripe, latest: str | None, reads: int
+    stripe: ScriptedStripe, latest: list[str], reads: int
 ) -> None:
     """[52]"""
     stripe.answer(200, listed({"id": "in_1", "lines": listed(invoice_line("price_1", 2))}))

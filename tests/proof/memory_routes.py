@@ -171,6 +171,7 @@ def _list_invoices(stripe: MemoryStripe, _: str, params: Params, _k: str, _n: in
         invoice
         for invoice in stripe.invoices.values()
         if invoice["created"] >= since_s
+        and invoice["id"] not in stripe.unlisted
         and customer in {None, invoice["customer"]}
         and subscription in {None, _subscription_of(invoice)}
     ]

@@ -45,6 +45,8 @@ class MemoryStripe:
     """Subscriptions whose renewals are not paid."""
     prices: Mapping[str, Price] = field(default_factory=dict)
     """Recurring prices that are not $15 a month; they never change."""
+    unlisted: frozenset[str] = frozenset()
+    """Invoices that the list of invoices lacks, because it lags."""
     refusing: str = ""
     """Paths with this prefix are refused for good: the customer or the price is not right."""
 
@@ -169,16 +171,17 @@ class MemoryStripe:
         subscription = memory_billing.new_subscription(
             self.prices, subscription_id, customer, price, now_s, currency=currency, trial_s=trial_s
         )
-        begun = self._billed(subscription, "subscription_create", now_s) if billed else self
-        return begun.with_subscription(subscription, "created", now_s)
+        if billed:
+            return self._billed(subscription, "subscription_create", "created", now_s)
+        return self.with_subscription(subscription, "created", now_s)
 
     def change_plan(self, subscription_id: str, before: str, after: str, now_s: int) -> "MemoryStripe":
         """The customer changes to another base price, without proration; another interval begins and bills a period."""
         subscription = self.subscriptions[subscription_id]
         changed = memory_billing.with_base(self.prices, subscription, before, after, now_s)
-        reset = changed["billing_cycle_anchor"] != subscription["billing_cycle_anchor"]
-        begun = self._billed(changed, "subscription_update", now_s) if reset else self
-        return begun.with_subscription(changed, "updated", now_s)
+        if changed["billing_cycle_anchor"] != subscription["billing_cycle_anchor"]:
+            return self._billed(changed, "subscription_update", "updated", now_s)
+        return self.with_subscription(changed, "updated", now_s)
 
     def end(self, subscription_id: str, now_s: int) -> "MemoryStripe":
         """The subscription is canceled; its pending items stay."""
@@ -230,10 +233,10 @@ class MemoryStripe:
         next_period = memory_billing.renewed(self.prices, subscription)
         if subscription["id"] in self.declined:
             next_period |= {"status": "past_due"}
-        return self._billed(next_period, "subscription_cycle", now_s).with_subscription(next_period, "updated", now_s)
+        return self._billed(next_period, "subscription_cycle", "updated", now_s)
 
-    def _billed(self, subscription: Json, reason: str, now_s: int) -> "MemoryStripe":
-        """With the invoice of a period that begins, which takes up the subscription's pending items."""
+    def _billed(self, subscription: Json, reason: str, kind: str, now_s: int) -> "MemoryStripe":
+        """The subscription with the invoice of a period that begins, which takes up its pending items."""
         pending = [item for item in self.pending_items.values() if item.get("subscription") == subscription["id"]]
         invoice = memory_billing.invoice_for(
             self.prices, subscription, pending, reason, now_s, paid=subscription["id"] not in self.declined
@@ -241,7 +244,8 @@ class MemoryStripe:
         taken = {item["id"] for item in pending}
         rest = {name: item for name, item in self.pending_items.items() if name not in taken}
         events = ("invoice.created", "invoice.paid") if invoice["status"] == "paid" else ("invoice.created",)
-        return replace(self, pending_items=rest).with_invoice(invoice, *events, now_s=now_s)
+        after = replace(self, pending_items=rest).with_invoice(invoice, *events, now_s=now_s)
+        return after.with_subscription(subscription | {"latest_invoice": invoice["id"]}, kind, now_s)
 
 
 _BROKEN = Reply(500, json.dumps({"error": {"type": "api_error", "message": "Something went wrong."}}))

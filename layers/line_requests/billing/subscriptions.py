@@ -129,17 +129,17 @@ class Subscriptions:
             else:
                 items.delete(item.id, {"proration_behavior": "none"})
 
-    def renewals_after(self, customer: str, start_s: int, latest_invoice: str | None = None) -> list[StripeRenewal]:
+    def renewals_after(self, customer: str, start_s: int, latest_invoices: Iterable[str] = ()) -> list[StripeRenewal]:
         """What the customer's invoices charge for periods that began after that, of any subscription (contract 52).
 
         Read off the invoice lines: a quantity that is read later may have been set after the renewal. The latest
-        invoice, which the subscription names, is read by itself if the list does not have it yet: without it the
-        renewal's places would be charged once more.
+        invoices, which the subscriptions name, are read one by one if the list does not have them yet: without them
+        the renewals' places would be charged once more.
         """
         params = {"customer": customer, "created": {"gte": start_s - CREATED_MARGIN_S}, "limit": PAGE}
         invoices = list(list_all(self._client, "/v1/invoices", params))
-        if latest_invoice is not None and latest_invoice not in {invoice["id"] for invoice in invoices}:
-            invoices += self._invoice(latest_invoice)
+        for invoice_id in sorted(set(latest_invoices).difference(invoice["id"] for invoice in invoices)):
+            invoices += self._invoice(invoice_id)
         renewals = [renewal for invoice in invoices for renewal in map(_renewal, self._lines(invoice)) if renewal]
         return [renewal for renewal in renewals if renewal.period.start_s > start_s]
 

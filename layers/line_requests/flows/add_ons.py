@@ -5,7 +5,7 @@ charged by one pending invoice item, which the next invoice takes up.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from line_requests.billing.account import Billing
@@ -83,12 +83,12 @@ class AddOns:
         if subscription is None:
             return workspace, charges
         items = {price for one in listed if one.id == subscription.id for price in one.items}
-        latest = next((one.latest_invoice for one in listed if one.id == subscription.id), None)
         owed, before = decision.quantities_owed(workspace), workspace.counted
         # Before the first quantity is set, no renewal charges an add-on.
         if before or not items.isdisjoint(kinds_by_price) or any(owed.values()):
+            latest = _latest_invoices(listed, now_ms // 1000)
             workspace = self._count_renewals(
-                billing, workspace, subscription, kinds_by_price, now_ms, latest_invoice=latest
+                billing, workspace, subscription, kinds_by_price, now_ms, latest_invoices=latest
             )
         if subscription.status not in CHARGING:
             return workspace, charges
@@ -115,14 +115,14 @@ class AddOns:
         kinds_by_price: KindsByPrice,
         now_ms: int,
         *,
-        latest_invoice: str | None,
+        latest_invoices: Iterable[str],
     ) -> Workspace:
         """Adds what invoices have charged since the last count, in each new period."""
         period, last, now_s = subscription.period, workspace.counted or NOTHING_COUNTED, now_ms // 1000
         if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):
             return workspace
         after_s, until_s = max(last.started_s, now_s - LONGEST_PERIOD_S), max(period.start_s, now_s)
-        renewals = billing.subscriptions.renewals_after(workspace.customer, after_s, latest_invoice)
+        renewals = billing.subscriptions.renewals_after(workspace.customer, after_s, latest_invoices)
         # One that is charged ahead is counted once its period has begun.
         begun = [renewal for renewal in renewals if renewal.period.start_s <= until_s]
         quantities = Counter[tuple[str, int]]()
@@ -268,6 +268,12 @@ def _kinds_by_price(plans: Sequence[Plan]) -> KindsByPrice:
         if price not in bases and kind not in kinds.setdefault(price, []):
             kinds[price].append(kind)
     return kinds
+
+
+def _latest_invoices(listed: Iterable[StripeSubscription], now_s: int) -> list[str]:
+    """The invoices of the present periods; that of a subscription that has ended may reach into the next one's."""
+    current = [one for one in listed if any(now_s < item.period.end_s for item in one.items.values())]
+    return [one.latest_invoice for one in current if one.latest_invoice is not None]
 
 
 def _billed(workspace: Workspace) -> Subscription | None:

@@ -1,12 +1,15 @@
 """What was charged, read off Stripe's invoices and pending items; and how that differs from what had to be."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tests.proof.ledger import history, oracle, plans
 from tests.proof.memory_objects import Json, invoice_item_of
 from tests.proof.memory_stripe import MemoryStripe
+
+Key = tuple[str, tuple[int, int], str]
+"""What was charged for which time in which currency."""
 
 
 class Pending(NamedTuple):
@@ -73,23 +76,33 @@ def _charged(what: str, line: Json) -> Charged:
 def compare(expected: Iterable[history.Charge], actual: Iterable[Charged]) -> Wrong:
     """Charges for the same time are one; the amounts are equal, for contract 51 says how to round.
 
-    Places that become owed in the same second, one after the other, may be an item each, which is rounded by itself.
+    Places that become owed in the same second, one after the other, may be an item each, which is rounded by itself,
+    and begins where what was charged for its place ends.
     """
-    due: dict[tuple[str, tuple[int, int], str], list[history.Charge]] = defaultdict(list)
+    due: dict[Key, list[int]] = defaultdict(list)
     for charge in expected:
-        due[charge.what, charge.period, charge.currency].append(charge)
-    made: dict[tuple[str, tuple[int, int], str], list[Charged]] = defaultdict(list)
+        due[charge.what, charge.period, charge.currency].append(charge.amount)
+    made: dict[Key, list[int]] = defaultdict(list)
     for one in actual:
-        made[one.what, one.period, one.currency].append(one)
+        made[one.what, one.period, one.currency].append(one.amount)
+    unequal = [key for key in sorted(due.keys() | made.keys(), key=str) if not _equal(due, made, [key])]
+    same_end: dict[tuple[str, int, str], list[Key]] = defaultdict(list)
+    for key in unequal:
+        same_end[key[0], key[1][1], key[2]].append(key)
     twice_s, free_s, where = 0, 0, []
-    for key in sorted(due.keys() | made.keys(), key=str):
-        amount, wanted = sum(one.amount for one in made[key]), sum(charge.amount for charge in due[key])
+    for key in (key for keys in same_end.values() if not _equal(due, made, keys) for key in keys):
+        amount, wanted = sum(made[key]), sum(due[key])
         what, (start_s, end_s), currency = key
-        more = max(0, len(made[key]) - len(due[key])) if due[key] else 0
-        if abs(amount - wanted) <= more * oracle.STEPS.get(currency, 1):
-            continue
         unit = plans.UNIT_AMOUNTS[what.split()[1]][currency]
         seconds = round((amount - wanted) * plans.LENGTHS_S[what.split()[1]] / unit)
         twice_s, free_s = twice_s + max(0, seconds), free_s - min(0, seconds)
         where.append(f"{what} {start_s}-{end_s}: {amount} {currency} instead of {wanted}")
     return Wrong(twice_s, free_s, tuple(where))
+
+
+def _equal(due: Mapping[Key, list[int]], made: Mapping[Key, list[int]], keys: Sequence[Key]) -> bool:
+    """Whether all of it is what was due; more items than charges may be rounded a step further each."""
+    wanted, amounts = ([amount for key in keys for amount in of.get(key, ())] for of in (due, made))
+    [step] = {oracle.STEPS.get(currency, 1) for _, _, currency in keys}
+    more = max(0, len(amounts) - len(wanted)) if wanted else 0
+    return abs(sum(amounts) - sum(wanted)) <= more * step

@@ -19,8 +19,9 @@ DAY_S, HOUR_S = 86_400, 3_600
 # A run that finds nothing due and no new event changes nothing, so not every one of them is made.
 IDLE_S = 5 * DAY_S
 LENGTH_S = MONTHS * 30 * DAY_S
-FAULTS_PER_STEP = 0.004
 BODIES = {"purchased_phone": stage.PHONE, "email": stage.EMAIL}
+# A third of the histories each; the others have neither.
+PRICES_CHANGE, LISTS_LAG = 1, 2
 HEARD_OF = ("customer.subscription.", "invoice.paid", "invoice.voided")
 
 
@@ -42,7 +43,15 @@ class Life:
         self._seed = seed
         self._bases = plans.bases(seed)
         self.chance = random.Random(seed)
-        self.it = Workspace(product, f"ledger {seed}", self.chance, FAULTS_PER_STEP, silent=self.chance.random() < 0.5)
+        kind = seed // 3 % 3
+        self._prices_change, self._lists_lag = kind == PRICES_CHANGE, kind == LISTS_LAG
+        self.it = Workspace(
+            product,
+            f"ledger {seed}",
+            self.chance,
+            silent=self.chance.random() < 0.5,
+            lagging=self._lists_lag,
+        )
         self._begin_s = self.it.now_s + self.chance.randrange(365 * DAY_S)
         self._end_s = self._begin_s + LENGTH_S
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
@@ -147,13 +156,19 @@ class Life:
             self.decline: 3,
             self._out: 8,
         }
+        if self._prices_change:
+            acts[self.apply_plan] = 4
+        if self._lists_lag:
+            acts[self.subscribe_again] = 3
         [act] = self.chance.choices(list(acts), list(acts.values()))
         if self._status == "canceled" and self.chance.random() < 0.4:
             act = self.subscribe
         renewal_s = self._renewal_s()
-        if act in {self.change_plan, self.end} and renewal_s < self._end_s and self.chance.random() < 0.3:
-            # Often before the reconciler has seen what that renewal charged.
-            self._at(renewal_s + 1 + self.chance.randrange(HOUR_S), act)
+        near = act in {self.change_plan, self.end, self.subscribe_again, self.apply_plan} and renewal_s < self._end_s
+        if near and self.chance.random() < 0.3:
+            # Before the reconciler has seen what that renewal charged; or just before a renewal at the former price.
+            apart_s = 1 + self.chance.randrange(HOUR_S)
+            self._at(renewal_s - apart_s if act == self.apply_plan else renewal_s + apart_s, act)
         else:
             act()
         self._soon(self._next)
@@ -232,10 +247,23 @@ class Life:
         after = self.chance.choice([base for base in self._bases if base != before])
         self.it.change(self.it.world.stripe.change_plan(self._subscription, before, after, self.it.now_s))
 
+    def apply_plan(self) -> None:
+        """An operator applies a plan with other add-on prices, or with those that it had before them."""
+        state = self.it.history.states[-1]
+        [current] = [name for name, plan in self.it.plans.items() if plan == state.plan]
+        name = self.chance.choice([current, plans.BASES[self.chance.choice(self._bases)]])
+        self.it.apply_plan(name, sync=self.chance.random() < 0.3)
+
     def end(self) -> None:
         """The subscription ends now."""
         if self._status != "canceled":
             self.it.change(self.it.world.stripe.end(self._subscription, self.it.now_s))
+
+    def subscribe_again(self) -> None:
+        """The subscription ends, and at once another begins."""
+        self.end()
+        self.it.pass_until(self.it.now_s + 1)
+        self.subscribe()
 
     def end_later(self) -> None:
         """The subscription ends with its period."""

@@ -105,6 +105,27 @@ MUTANTS = (
         "after_s, until_s = now_s - LONGEST_PERIOD_S,",
     ),
     _bug(
+        "the latest renewal is not counted while the list of invoices lacks it",
+        "billing.subscriptions",
+        'set(latest_invoices).difference(invoice["id"] for invoice in invoices)',
+        "()",
+        seed=6,
+    ),
+    _bug(
+        "the latest renewal of a subscription that has ended is not counted while the list lacks it",
+        "flows.add_ons",
+        "[one for one in listed if any(",
+        '[one for one in listed if one.status != "canceled" and any(',
+        seed=7,
+    ),
+    _bug(
+        "a plan's former add-on prices are forgotten",
+        "operator.plan_checks",
+        "if (kind, price) not in current:",
+        "if False:",
+        seed=5,
+    ),
+    _bug(
         "a renewal is counted each time",
         "flows.add_ons",
         "if (last.subscription, last.period_end_s) == (subscription.id, period.end_s):",
@@ -185,7 +206,7 @@ MUTANTS = (
         "flows.add_ons",
         "max(0, owed.get(kind, 0) - money.covered(charged.get(kind, ()), end_s))",
         "owed.get(kind, 0)",
-        seed=17,
+        seed=14,
     ),
     _bug(
         "of the kinds that share a price the last one's quantity is set",

@@ -1,5 +1,6 @@
 """The plans and prices of the ledger's histories, for the oracle, for Stripe in memory and for the product."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.proof.ledger.history import Plan
@@ -22,6 +23,10 @@ UNIT_AMOUNTS = {
         "any": (1_100, 1_050, 1_700, 155_000, 3_400),
     }.items()
 }
+UNIT_AMOUNTS |= {
+    f"{price}_doubled": {currency: 2 * amount for currency, amount in amounts.items()}
+    for price, amounts in UNIT_AMOUNTS.items()
+}
 PLANS = {
     "small": Plan("month", {"purchased_phone": (1, "phone"), "email": (1, "email")}),
     "any": Plan("month", {"purchased_phone": (1, "any"), "email": (0, "any")}),
@@ -40,16 +45,26 @@ def bases(seed: int) -> list[str]:
     return [base for base in BASES if base != ("base_small" if seed % 3 == SHARED else "base_any")]
 
 
+def with_other_prices(plan: Plan) -> Plan:
+    """The plan with add-ons at twice the price, or as it was before that."""
+    other = {price: price.removesuffix("_doubled") for price in UNIT_AMOUNTS if price.endswith("_doubled")}
+    other |= {before: doubled for doubled, before in other.items()}
+    return replace(plan, grants={kind: (included, other[price]) for kind, (included, price) in plan.grants.items()})
+
+
 PRICES = {f"base_{name}": Price(plan.interval, 1, dict.fromkeys(CURRENCIES, 5000)) for name, plan in PLANS.items()} | {
-    price: Price(plan.interval, 1, UNIT_AMOUNTS[price]) for plan in PLANS.values() for _, price in plan.grants.values()
+    price: Price(plan.interval, 1, UNIT_AMOUNTS[price])
+    for one in PLANS.values()
+    for plan in (one, with_other_prices(one))
+    for _, price in plan.grants.values()
 }
 _DAY_S = 86_400
 LENGTHS_S = {price: {"week": 7, "month": 30, "year": 365}[PRICES[price].interval] * _DAY_S for price in UNIT_AMOUNTS}
 """About how long a unit amount lasts, to tell seconds by money."""
 
 
-def for_the_product() -> "list[prices.Plan]":
-    """As `plans apply` stores them; imported late, so that a planted bug comes first."""
+def for_the_product(name: str, plan: Plan) -> "prices.Plan":
+    """As `plans apply` stores it at first; imported late, so that a planted bug comes first."""
     from line_requests.domain.prices import AddOn, Allowance, Amount
     from line_requests.domain.prices import Plan as Applied
     from line_requests.domain.submission import Kind
@@ -58,13 +73,10 @@ def for_the_product() -> "list[prices.Plan]":
         amounts = {currency: Amount(amount) for currency, amount in UNIT_AMOUNTS[price].items()}
         return Allowance(included, None, AddOn(price, f"prod_{price}", amounts))
 
-    return [
-        Applied(
-            name,
-            (f"base_{name}",),
-            {Kind[kind.upper()]: allowance(*grant) for kind, grant in plan.grants.items()},
-            excess=plan.excess,  # type: ignore[arg-type] # one of the two
-            first_charge=plan.first_charge,  # type: ignore[arg-type] # one of the two
-        )
-        for name, plan in PLANS.items()
-    ]
+    return Applied(
+        name,
+        (f"base_{name}",),
+        {Kind[kind.upper()]: allowance(*grant) for kind, grant in plan.grants.items()},
+        excess=plan.excess,  # type: ignore[arg-type] # one of the two
+        first_charge=plan.first_charge,  # type: ignore[arg-type] # one of the two
+    )

@@ -15,6 +15,7 @@ from tests.proof.product import Product
 from tests.proof.runs import Alone
 from tests.proof.world import Crash, DynamoDb, Pause, Result, Step, Stripe, World
 
+FAULTS_PER_STEP = 0.004
 # A crash keeps the quantities' lease for two minutes.
 RETRY_S = 130
 PASSES = 8
@@ -73,9 +74,7 @@ class _Run(Alone):
 class Workspace:
     """The product and the world around it; it tells the history as it happens."""
 
-    def __init__(
-        self, product: Product, name: str, chance: random.Random, faults_per_step: float, *, silent: bool
-    ) -> None:
+    def __init__(self, product: Product, name: str, chance: random.Random, *, silent: bool, lagging: bool) -> None:
         self.product = product
         self.chance = chance
         self.name = name
@@ -84,9 +83,14 @@ class Workspace:
         self.mail: list[Json] = []
         """Events that Stripe has made and nobody has delivered yet."""
         self.faults = 0
-        self._faults_per_step = faults_per_step
         self._silent = silent
         """Whether Stripe has no event for what time does to a subscription."""
+        self._lagging = lagging
+        """Whether Stripe's list of invoices lacks a renewal for a while."""
+        self._listed_s = 0
+        """From when on it has all."""
+        self.plans = dict(plans.PLANS)
+        """As applied last."""
         self._calls = 0
         self._items = self.world.table.items
 
@@ -109,9 +113,30 @@ class Workspace:
         def prepare() -> None:
             stores.workspaces.insert(stage.WORKSPACE, stage.CUSTOMER, livemode=False)
             stores.api_keys.insert(stage.WORKSPACE, ApiKey(sha256_hex(stage.API_KEY), "ledger", self.world.now_ms))
-            stores.plans.save(plans.for_the_product())
+            stores.plans.save(plans.for_the_product(*named) for named in self.plans.items())
 
         self._run(prepare)
+
+    def apply_plan(self, name: str, *, sync: bool) -> None:
+        """An operator applies the plan with other add-on prices; without `sync` the workspace gets them later."""
+        from line_requests.clock import Clock
+        from line_requests.operator import commands, plan_checks
+
+        self.pass_until(self.now_s + 1)
+        self.plans[name] = plans.with_other_prices(self.plans[name])
+        stores, lifecycle = self.product.deployment.stores, self.product.deployment.lifecycle
+
+        def apply() -> None:
+            [before] = [plan for plan in stores.plans.all() if plan.name == name]
+            plan = plans.for_the_product(name, self.plans[name])
+            former = plan_checks._former_add_ons(before, plan)  # noqa: SLF001 - the command wants Stripe's own ids
+            stores.plans.save([replace(plan, former_add_ons=former)])
+            if sync:
+                commands.sync(stores.workspaces, lifecycle, stage.WORKSPACE, Clock.start(20.0))
+
+        self._tell(self.world.stripe.subscriptions[self.history.states[-1].subscription])
+        self._run(apply)
+        self._observe()
 
     def call(self, function: str, event: Json, *, faulty: bool = True) -> Json | None:
         """What a handler answers; None when it crashed."""
@@ -121,7 +146,7 @@ class Workspace:
 
     def _run(self, work: Callable[[], Any], *, faulty: bool = False) -> Any:  # noqa: ANN401 - a handler's answer
         self._calls += 1
-        rate = self._faults_per_step if faulty else 0.0
+        rate = FAULTS_PER_STEP if faulty else 0.0
         run = _Run(f"{self.name}/{self._calls}", self.world, self.chance, rate)
         try:
             run.start(work)
@@ -158,8 +183,9 @@ class Workspace:
             if not failed and not self.due_s() <= self.now_s:
                 unheard = [one for one in self.lines("awaiting_payment") if stage.invoice_of(self.world, one, "paid")]
                 assert not unheard, f"a completed reconcile does not know that {unheard} are paid"
-                self.history.reconciles.append(history.Reconcile(self.now_s))
-                self.history.heard_s.append(self.now_s)
+                if self._plan_known() in self.plans.values():  # else nothing has been due since a plan was applied
+                    self.history.reconciles.append(history.Reconcile(self.now_s))
+                    self.history.heard_s.append(self.now_s)
                 # What follows is not in the same second: the oracle knows no other order.
                 self.pass_until(self.now_s + 1)
                 return True
@@ -198,9 +224,16 @@ class Workspace:
         stored = _item(self.world).get("subscription", {}).get("M")
         if stored is None or not self.history.states:
             return False
-        state, plan = self.history.states[-1], stored.get("plan", {}).get("S")
+        state = self.history.states[-1]
         known = stored["id"]["S"], stored["status"]["S"], int(stored["period"]["M"]["end_s"]["N"])
-        return known == (state.subscription, state.status, state.period[1]) and plans.PLANS.get(plan) == state.plan
+        return known == (state.subscription, state.status, state.period[1]) and self._plan_known() == state.plan
+
+    def _plan_known(self) -> history.Plan:
+        """The plan as the stored snapshot has it."""
+        stored = _item(self.world)["subscription"]["M"]
+        plan = self.plans[stored["plan"]["S"]]
+        prices = {kind: grant["M"]["add_on"]["M"]["price"]["S"] for kind, grant in stored["allowances"]["M"].items()}
+        return replace(plan, grants={kind: (included, prices[kind]) for kind, (included, _) in plan.grants.items()})
 
     def _reached(self, world: World) -> history.Reconcile:
         """A reconcile that failed: the kinds that it began to charge, and the prices whose quantity it set."""
@@ -217,6 +250,11 @@ class Workspace:
         self.world = replace(self.world, now_ms=max(self.world.now_ms, at_s * 1000))
         before = self.world.stripe
         after = before.advance(self.now_s)
+        if self._lagging and after is not before:
+            self._listed_s = self.now_s + self.chance.randrange(2 * 86_400)
+            after = replace(after, unlisted=frozenset(after.invoices.keys() - before.invoices.keys()))
+        elif after.unlisted and self.now_s >= self._listed_s:
+            after = replace(after, unlisted=frozenset())
         if self._silent and after is not before:
             new = after.events[len(before.events) :]
             told = [event for event in new if event["data"]["object"]["object"] != "subscription"]
@@ -232,7 +270,8 @@ class Workspace:
         if len(account.events) > EVENTS_KEPT:
             since_s = self.now_s - EVENT_LIFE_S
             account = replace(account, events=tuple(e for e in account.events if e["created"] >= since_s))
-        self.world = replace(self.world, stripe=account)
+        latest = {one.get("latest_invoice") for one in account.subscriptions.values()}
+        self.world = replace(self.world, stripe=replace(account, unlisted=account.unlisted & latest))
         for subscription in account.subscriptions.values():
             if subscription is not before.subscriptions.get(subscription["id"]):
                 self._tell(subscription)
@@ -243,7 +282,7 @@ class Workspace:
             self.now_s,
             subscription["id"],
             subscription["status"],
-            plans.PLANS[plans.BASES[base]],
+            self.plans[plans.BASES[base]],
             subscription["currency"],
             period_of(subscription),
             subscription["billing_cycle_anchor"],
