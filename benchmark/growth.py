@@ -12,7 +12,7 @@ from benchmark.world import Tenant, World
 from line_requests.domain.model import Change, Line, PaymentStatus, Status
 from line_requests.domain.submission import Kind
 from line_requests.storage import records
-from line_requests.storage.table import Item
+from line_requests.storage.attributes import Item
 from tests.decision.examples import SUBMISSIONS
 
 WORKSPACES = 1000

@@ -12,7 +12,7 @@ from benchmark import events
 from benchmark.functions import Context, load
 from benchmark.side_by_side import CREATE
 from benchmark.world import TABLE, World
-from line_requests.storage.table import marshal
+from line_requests.storage.attributes import marshal
 
 WARM_UP = 20
 

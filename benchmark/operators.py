@@ -19,7 +19,7 @@ from line_requests.domain.submission import Kind
 from line_requests.operator import cli
 from line_requests.operator.counting import counted
 from line_requests.storage import records
-from line_requests.storage.table import Item
+from line_requests.storage.attributes import Item
 from tests.decision.examples import SUBMISSIONS
 
 WORKSPACES, LINES = 1_000, 100_000

@@ -22,7 +22,7 @@ from line_requests.domain.model import Change, Line, PaymentStatus, Status, Subs
 from line_requests.domain.prices import Period
 from line_requests.domain.submission import Kind
 from line_requests.storage import records
-from line_requests.storage.table import Item, marshal
+from line_requests.storage.attributes import Item, marshal
 from tests.decision.examples import SUBMISSIONS
 from tests.local.stripe_double.api import LoggedRequest
 

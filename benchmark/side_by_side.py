@@ -12,7 +12,7 @@ from benchmark import events
 from benchmark.functions import Context, handler
 from benchmark.worker import Answer, Json, Worker
 from benchmark.world import PEER_TABLES, Tenant, World
-from line_requests.storage.table import marshal
+from line_requests.storage.attributes import marshal
 from tests.local.deployment import layer_packages
 
 ROOT = Path(__file__).parents[1]

@@ -17,8 +17,9 @@ from line_requests.domain.ids import new_api_key, sha256_hex
 from line_requests.domain.model import ApiKey, Subscription
 from line_requests.domain.prices import AddOn, Allowance, Amount, Period, Plan
 from line_requests.domain.submission import Kind
+from line_requests.storage.attributes import marshal
 from line_requests.storage.stores import Stores
-from line_requests.storage.table import Table, marshal
+from line_requests.storage.table import Table
 from tests.local.deployment import layer_packages
 from tests.local.ministack import ACCOUNT, REGION, MiniStack
 from tests.local.stripe_double import StripeDouble

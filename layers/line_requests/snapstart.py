@@ -24,7 +24,7 @@ LATE_IMPORTS = (
 
 
 def prepare() -> None:
-    """Runs at init."""
+    """Imports what is imported late, and has every restored process draw new random numbers; called at init."""
     for module in LATE_IMPORTS:
         import_module(module)
     # botocore's retries draw their pauses from it; each process would repeat the snapshot's.

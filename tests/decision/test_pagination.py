@@ -12,10 +12,7 @@ from line_requests.api.pagination import Page, cursor_after
 from line_requests.domain.errors import Invalid
 from line_requests.domain.ids import parse_line_id
 from line_requests.domain.model import Status
-from tests.decision.examples import LINE_ID
-
-workspace_ids = st.from_regex(r"[a-z0-9-]{1,40}", fullmatch=True)
-line_ids = st.from_regex(r"[0-9a-f]{24}", fullmatch=True)
+from tests.decision.examples import LINE_ID, line_ids, workspace_ids
 
 
 def test_line_id_is_24_hex_digits_in_either_case() -> None:

@@ -28,7 +28,8 @@ from line_requests.domain.model import (
 from line_requests.domain.prices import Allowance, Amount, Plan
 from line_requests.domain.submission import Kind
 from line_requests.storage import records
-from line_requests.storage.table import Item, Write, marshal, unmarshal
+from line_requests.storage.attributes import Item, marshal, unmarshal
+from line_requests.storage.table import Write
 from tests.decision import examples
 from tests.decision.examples import CHARGE, LINE_ID, NOW_MS, lines, subscriptions, workspaces
 

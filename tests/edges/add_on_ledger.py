@@ -7,35 +7,29 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from line_requests.billing.subscriptions import StripeCharge, StripeItem, StripeRenewal, StripeSubscription
-from line_requests.domain.prices import Allowance, Counted, Coverage, PendingCharge, Plan
+from line_requests.domain.prices import Allowance, Counted, Coverage, Plan
 from line_requests.domain.submission import Kind
 from line_requests.flows.add_ons import AddOns
 from line_requests.flows.subscriptions import Refreshed
-from tests.decision.examples import ADD_ONS, NOW_MS, PERIOD, counts, subscription, workspace
+from tests.decision.examples import ADD_ONS, NOW_MS, PENDING_CHARGE, PERIOD, counts, subscription, workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from line_requests.domain.model import Workspace
+    from line_requests.domain.prices import PendingCharge
 
 EMAIL, PHONE = Kind.EMAIL, Kind.PURCHASED_PHONE
 NOW_S, END_S = NOW_MS // 1000, PERIOD.end_s
 FOR_SALE = subscription(email=Allowance(0, add_on=ADD_ONS[EMAIL]))
 COUNTED = Counted("sub_1", END_S, PERIOD.start_s)
-CHARGE = PendingCharge(
-    number=1,
-    kind=EMAIL,
-    subscription="sub_1",
-    product="prod_email",
-    currency="usd",
-    amount=333,
+CHARGE = replace(
+    PENDING_CHARGE,
     tax_behavior="unspecified",
     tax_rates=(),
     period=replace(PERIOD, start_s=NOW_S),
     from_s=(NOW_S,),
-    stored_at_ms=NOW_MS,
 )
-
 # What sets the quantity of one email line.
 SET = ("sub_1", "price_email", None, 1)
 

@@ -93,7 +93,8 @@ class Books:
             "lines": {PHONE: {"included": 0, "add_on": self.add_ons["month"]}},
         }
         plans, billing = self.shop.product.stores.plans, OperatorBilling.of(self.shop.product.billing(self.clock()))
-        plan_checks.apply(plan_files.read(tomli_w.dumps({"month": table})), plans, billing)
+        specs = plan_files.read(tomli_w.dumps({"month": table}))
+        plans.save(plan_checks.check(specs, plans.all(), billing).plans)
         return before
 
     def import_line(self) -> None:

@@ -26,7 +26,7 @@ from line_requests.domain.errors import Unauthorized
 from line_requests.domain.ids import new_api_key, sha256_hex, workspace_of_api_key
 from line_requests.domain.model import ApiKey
 from line_requests.settings import Settings
-from tests.decision.examples import NOW_MS
+from tests.decision.examples import NOW_MS, workspace_ids
 
 NOW_S = NOW_MS // 1000
 ISSUER = "https://clerk.acme.example"
@@ -86,7 +86,7 @@ def assert_unauthorized(authorization: str | None, **env: str) -> None:
 # --- the header and API keys ------------------------------------------------------------------------
 
 
-@given(st.from_regex(r"[a-z0-9-]{1,40}", fullmatch=True))
+@given(workspace_ids)
 def test_api_key_names_its_workspace_and_passes_checksum(workspace_id: str) -> None:
     """[1][4]"""
     key = new_api_key(workspace_id)

@@ -22,8 +22,7 @@ from line_requests.domain.model import Status
 from line_requests.settings import Settings
 from line_requests.storage.calls import CLIENT_CONFIG
 from tests.edges.test_logs import SIGNING_SECRET, Functions
-from tests.local.ministack import ROOT
-from tests.support.product import session
+from tests.local.ministack import ROOT, session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ from line_requests.bus.events import Bus, Event, event_id
 from line_requests.domain.model import Line, Status
 from line_requests.flows.webhook import Webhook
 from line_requests.secret import StripeSecret
+from line_requests.storage.attributes import marshal
 from line_requests.storage.records import line_item
-from line_requests.storage.table import marshal
 from tests.decision.examples import LINE_ID
 from tests.support.lambda_context import Context, function
 from tests.support.product import NOWHERE, product

@@ -19,7 +19,7 @@ from line_requests.flows.leases import Until
 from line_requests.settings import Settings
 from tests.decision.examples import ADD_ONS
 from tests.edges.scripted_stripe import an_invoice
-from tests.support.product import session
+from tests.local.ministack import session
 
 if TYPE_CHECKING:
     from tests.edges.scripted_stripe import ScriptedStripe

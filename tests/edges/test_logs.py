@@ -18,12 +18,11 @@ from line_requests.deployment import Deployment
 from line_requests.domain.ids import iso_utc, new_api_key, sha256_hex
 from line_requests.domain.model import ApiKey
 from line_requests.settings import Settings
+from line_requests.storage.attributes import marshal
 from line_requests.storage.records import line_item
-from line_requests.storage.table import marshal
-from tests.local.ministack import ROOT
+from tests.local.ministack import ROOT, session
 from tests.local.session_tokens import ISSUER, Issuer
 from tests.support.lambda_context import Context, function
-from tests.support.product import session
 from tests.support.wire import refusal
 
 if TYPE_CHECKING:

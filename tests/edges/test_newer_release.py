@@ -15,12 +15,13 @@ from line_requests.domain.model import ApiKey, Status
 from line_requests.domain.prices import Allowance
 from line_requests.domain.submission import Kind
 from line_requests.settings import Settings
+from line_requests.storage.attributes import marshal
 from line_requests.storage.records import line_key
-from line_requests.storage.table import Write, marshal
+from line_requests.storage.table import Write
 from tests.decision.examples import NOW_MS
 from tests.local.demo import PRODUCT_API_KEY
+from tests.local.ministack import session
 from tests.support.lambda_context import Context, function
-from tests.support.product import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -114,6 +114,10 @@ def test_phones_that_are_accepted_match_the_documented_pattern(phone: str) -> No
     assert accepted is bool(re.fullmatch(PHONE_PATTERN, phone))
 
 
+def test_names_of_kinds_never_change_because_items_events_and_plans_have_them() -> None:
+    assert list(map(str, Kind)) == ["purchased_phone", "byon_phone", "email"]
+
+
 @pytest.mark.parametrize("kind", Kind)
 def test_submission_counts_towards_the_kind_that_it_names(kind: Kind) -> None:
     """[7][8][9]"""

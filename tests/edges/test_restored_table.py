@@ -11,7 +11,7 @@ from line_requests.bus.events import event_id
 from line_requests.clock import Clock, wall_time_ms
 from line_requests.domain.errors import BillingUnavailable
 from line_requests.domain.model import Line, PaymentStatus, Status, VoidReason
-from line_requests.storage.table import unmarshal
+from line_requests.storage.attributes import unmarshal
 from tests.support.oracle import tenants, violations
 
 if TYPE_CHECKING:

@@ -16,10 +16,9 @@ from line_requests.billing.events import (
 )
 from line_requests.billing.subscriptions import StripeItem
 from line_requests.domain.model import Invoice
-from line_requests.domain.prices import PendingCharge
 from line_requests.domain.reversals import Credit, PaidInvoice, Refund
 from line_requests.domain.submission import Kind
-from tests.decision.examples import CHARGE, LINE_ID, NOW_MS, PERIOD, line, workspace
+from tests.decision.examples import CHARGE, LINE_ID, NOW_MS, PENDING_CHARGE, PERIOD, line, workspace
 from tests.edges.scripted_stripe import an_invoice, listed
 
 if TYPE_CHECKING:
@@ -58,18 +57,15 @@ ITEM = {
     **METADATA,
 }
 TAX_RATES = {"tax_rates[0]": "txr_1", "tax_rates[1]": "txr_2"}
-OWED = PendingCharge(
+OWED = replace(
+    PENDING_CHARGE,
     number=7,
     kind=Kind.BYON_PHONE,
-    subscription="sub_1",
     product="prod_byon",
     currency="eur",
     amount=450,
     tax_behavior="inclusive",
     tax_rates=(),
-    period=PERIOD,
-    from_s=(1,),
-    stored_at_ms=NOW_MS,
 )
 OWED_ITEM = {
     "customer": "cus_acme",

@@ -17,8 +17,9 @@ from line_requests.domain.model import Status, Subscription
 from line_requests.domain.prices import Allowance
 from line_requests.domain.submission import Kind
 from line_requests.flows.publishing import workspace_events
+from line_requests.storage.attributes import marshal
 from line_requests.storage.records import workspace_key
-from line_requests.storage.table import Write, marshal
+from line_requests.storage.table import Write
 from tests.decision.examples import ADD_ONS, NOW_MS, counts, subscription, workspace
 from tests.local.ministack import ROOT
 from tests.support.lambda_context import Context

@@ -11,8 +11,9 @@ from benchmark import events
 from line_requests.domain.ids import new_api_key, sha256_hex
 from line_requests.domain.model import ApiKey
 from line_requests.domain.prices import Allowance
+from line_requests.storage.attributes import marshal
 from line_requests.storage.records import line_key, workspace_key
-from line_requests.storage.table import Write, marshal
+from line_requests.storage.table import Write
 from tests.decision.examples import NOW_MS
 from tests.growth.two_releases import TwoReleases, functions
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.local.ministack import ACCOUNT, REGION
+from tests.support.pipes import pipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,18 +64,8 @@ class Tree:
     @contextmanager
     def serve(self, module: str, end: str) -> Iterator[Callable[[object], str]]:
         """One process for many runs, whose imports take longer; each run ends with the line `end`."""
-        with subprocess.Popen(
-            [sys.executable, "-m", module],
-            cwd=ROOT,
-            env=self._variables(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
-            requests, printed = process.stdin, process.stdout
-            assert requests
-            assert printed
+        command = [sys.executable, "-m", module]
+        with pipes(command, cwd=ROOT, env=self._variables(), stderr=subprocess.STDOUT) as (requests, printed):
 
             def run(argument: object) -> str:
                 print(json.dumps(argument), file=requests, flush=True)

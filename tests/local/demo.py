@@ -16,7 +16,8 @@ from line_requests.domain.model import Line
 from line_requests.operator import commands, plan_checks, plan_files
 from line_requests.settings import Settings
 from line_requests.storage import records
-from line_requests.storage.table import Write, unmarshal
+from line_requests.storage.attributes import unmarshal
+from line_requests.storage.table import Write
 from tests.local.ministack import MiniStack
 
 if TYPE_CHECKING:
@@ -267,7 +268,8 @@ class Demo:
                         for kind, grant in lines.items()
                     },
                 }
-        plan_checks.apply(plan_files.parse(tables), self._stores.plans, self._billing())
+        plans = self._stores.plans
+        plans.save(plan_checks.check(plan_files.parse(tables), plans.all(), self._billing()).plans)
         return prices
 
     def _enter(self, workspace: DemoWorkspace) -> str:

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import boto3
@@ -38,6 +39,12 @@ def interpreter() -> Path:
     return path
 
 
+@cache
+def session() -> boto3.Session:
+    """One for all of a process's, because each reads the descriptions of its services."""
+    return boto3.Session(aws_access_key_id=ACCOUNT, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION)
+
+
 class MiniStack:
     """Start it with `start`, which returns at once; `wait_until_ready` before the first call; always `stop` it."""
 
@@ -53,9 +60,7 @@ class MiniStack:
         self.log = self.directory / "ministack.log"
         self.trace = self.directory / "trace" if record else None
         self.seconds_ahead = self.directory / "seconds-ahead"
-        self.session = boto3.Session(
-            aws_access_key_id=ACCOUNT, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=REGION
-        )
+        self.session = session()
         # Bound here and handed over: of a port that is only looked up, another stack could be the first to listen.
         self._socket = socket.socket()
         if port:  # the connections of the run before may not have timed out
@@ -67,6 +72,7 @@ class MiniStack:
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.directory),
             "TMPDIR": str(self.directory),
+            "no_proxy": "127.0.0.1",  # of the workers, too, which look for a proxy at each call to Stripe
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(port),
             "GATEWAY_SOCKET": str(self._socket.fileno()),

@@ -29,9 +29,19 @@ PACKAGES = (
     "email_validator",
     "jwt",
     "msgspec",
-    "pydantic",
+    "pydantic.main",
+    "pydantic.types",
     "stripe",
     "stripe._object_classes",
+    # What the product uses of them, which they import when it is first used.
+    "idna.uts46data",
+    "snapshot_restore_py",
+    "stripe._invoice",
+    "stripe._invoice_item_service",
+    "stripe._invoice_service",
+    "stripe._stripe_client",
+    "stripe._subscription_service",
+    "stripe._webhook_endpoint",
 )
 # Their descriptions stay in boto3's default session, whose clients the functions make.
 AWS_SERVICES = ("dynamodb", "secretsmanager", "events")

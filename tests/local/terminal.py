@@ -9,9 +9,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def forget_deployment() -> None:
-    """Takes such settings out of this process's environment, and so out of its children's."""
+    """Takes such settings out of this process's environment, and so out of its children's; no proxy is between them."""
     for name in [name for name in os.environ if name.startswith(OF_A_DEPLOYMENT)]:
         del os.environ[name]
+    # Stripe's SDK looks for a proxy at each call, through the whole environment unless the host is named first.
+    others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+    os.environ["no_proxy"] = f"127.0.0.1,{others}"
 
 
 def end_on_signals() -> None:

@@ -27,6 +27,7 @@ ELSEWHERE = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
     "AWS_PROFILE": "nobody",
     "BUS_NAME": "elsewhere",
+    "HTTP_PROXY": "http://127.0.0.1:9",
     "STRIPE_API_KEY": "sk_live_elsewhere",
     "TABLE_NAME": "elsewhere",
 }

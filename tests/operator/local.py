@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -30,11 +31,11 @@ class Local:
     stack: LocalStack
     capsys: pytest.CaptureFixture[str]
 
-    @property
+    @cached_property
     def stores(self) -> Stores:
         return Stores(Table(boto3.client("dynamodb"), self.stack.deployment.table))
 
-    @property
+    @cached_property
     def stripe(self) -> stripe.V1Services:
         return stripe.StripeClient(OPERATOR_API_KEY, base_addresses={"api": self.stack.double.url}).v1
 

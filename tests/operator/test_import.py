@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from line_requests.clock import wall_time_ms
 from line_requests.domain.model import Status
 from line_requests.domain.prices import Coverage
 from line_requests.domain.submission import Kind
@@ -13,6 +14,7 @@ from line_requests.operator import cli
 from line_requests.operator.target import Target, new_clock
 from line_requests.storage.imports import LINES_MAX, Imports
 from line_requests.storage.table import TransactionCanceled
+from line_requests.storage.workspaces import QUANTITIES_LEASE_MS
 
 if TYPE_CHECKING:
     from tests.operator.conftest import Console, Deployment
@@ -167,7 +169,6 @@ def test_interrupted_import_keeps_the_quantities_and_goes_on(
     deployment.stores.workspaces.mark_subscription_due("acme", changed_by_ms=2**50, now_ms=0)
     assert reconcile()["quantities"] == 0
     assert customer.add_ons() == 2
-    monkeypatch.setattr("line_requests.operator.groups.lines.wall_time_ms", lambda: new_clock().now_ms() + 3_600_001)
     console.capsys.readouterr()
     (shown,) = console.json("line", "import", rows, "--yes")
     assert (shown["lines"], shown["alreadyThere"]) == (1, 2)
@@ -182,7 +183,7 @@ def test_import_while_the_workspace_is_held_is_done_later(
     console: Console, deployment: Deployment, customer: Customer, file: File
 ) -> None:
     console.json("line", "import", file(*customer.rows("no", "yes", "yes")), "--yes")
-    assert Imports(deployment.table).hold("acme", 0, 2**50)
+    assert Imports(deployment.table).hold("acme", 0, wall_time_ms() + QUANTITIES_LEASE_MS)
     customer.shop.v1.subscription_items.update(
         next(
             item.id
@@ -242,11 +243,12 @@ def test_columns_and_dates_are_checked(console: Console, customer: Customer, fil
         "unknown column 'colour'",
     ]
     assert console.mistakes("line", "import", file()) == ["there is no row below the names of the columns"]
-    row = f"acme,{customer.id},line-1,no,Ada,Lovelace,phone,,yesterday,12"
-    assert console.mistakes("line", "import", file(row, header=f"{HEADER},createdAt,deliveredPhone")) == [
-        "createdAt must be like 2024-03-31T12:00:00Z",
-        "delivered: phone must have 7 to 15 digits; this has 2",
-    ]
+    for date in ("yesterday", "9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00"):
+        row = f"acme,{customer.id},line-1,no,Ada,Lovelace,phone,,{date},12"
+        assert console.mistakes("line", "import", file(row, header=f"{HEADER},createdAt,deliveredPhone")) == [
+            "createdAt must be like 2024-03-31T12:00:00Z",
+            "delivered: phone must have 7 to 15 digits; this has 2",
+        ]
     assert "not CSV" in console.mistakes("line", "import", file('acme,"cus'))[0]
     assert console.refused("line", "import", "nowhere.csv") == "nowhere.csv: No such file or directory"
 

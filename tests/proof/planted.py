@@ -29,8 +29,8 @@ MUTANTS = (
         (
             (
                 "storage.capacity",
-                'return _write(line.workspace_id, line, update, "#lock = :line", values)',
-                'return _write(line.workspace_id, line, update, "attribute_exists(#pk)", values)',
+                'return _write(line, update, "#lock = :line", values)',
+                'return _write(line, update, "attribute_exists(#pk)", values)',
             ),
             ("storage._transitions", 'condition = "size(#history) = :sequence"', 'condition = "attribute_exists(#pk)"'),
         ),
@@ -87,7 +87,7 @@ MUTANTS = (
         "storage._transitions",
         "            self._table.transact(writes + (extra or []))\n",
         "            self._table.transact(writes[:1] + (extra or []))\n"
-        "            self._table.transact(writes[1:]) if workspace else None\n",
+        "            self._table.transact(writes[1:]) if workspace_write else None\n",
         "waiting/poll+pay",
     ),
     _bug(

@@ -213,6 +213,7 @@ class Product:
         import line_requests.domain.ids
         import line_requests.flows.create
         import line_requests.flows.event_feed
+        import line_requests.storage.attributes
         import line_requests.storage.records
         import line_requests.storage.table
         import line_requests.telemetry
@@ -226,8 +227,8 @@ class Product:
         # Back-off pauses take no time, so that chance plays no part.
         impatient = partial(line_requests.storage.table.Table, sleep=lambda _: None)
         _replace(line_requests.deployment, "Table", impatient)
-        table = line_requests.storage.table
-        _replace(table, "_deserializer", _Deserializer(table._deserializer))  # noqa: SLF001 - as above
+        attributes = line_requests.storage.attributes
+        _replace(attributes, "_deserializer", _Deserializer(attributes._deserializer))  # noqa: SLF001 - as above
         # Stripe's SDK words each call for a log that is off here: a tenth of the ledger's time.
         _replace(stripe._util, "logfmt", lambda _: "")  # noqa: SLF001 - no switch turns that off
         for module in (line_requests.flows.create, line_requests.flows.event_feed):

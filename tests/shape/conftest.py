@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.shape.cloudformation import Json, Translate
+from tests.support.pipes import pipes
 
 ROOT = Path(__file__).parents[2]
 MINISTACK_PYTHON = os.environ.get("MINISTACK_PYTHON", str(ROOT / ".venv-ministack/bin/python"))
@@ -27,19 +28,9 @@ def template_text() -> str:
 @pytest.fixture(scope="session")
 def translate() -> Iterator[Translate]:
     """The CloudFormation template that the transforms make of a template's text and its parameters' values."""
-    # One process for all: to start it takes longer than to translate.
     command = [MINISTACK_PYTHON, str(ROOT / "tests/shape/translate.py"), "--lines"]
-    with subprocess.Popen(
-        command,
-        env={"AWS_DEFAULT_REGION": "eu-central-1"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        requests, answers = process.stdin, process.stdout
-        assert requests
-        assert answers
+    environment = {"AWS_DEFAULT_REGION": "eu-central-1"}
+    with pipes(command, env=environment, stderr=subprocess.DEVNULL) as (requests, answers):
 
         @cache
         def translate(template: str, **parameters: str) -> Json:

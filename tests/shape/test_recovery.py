@@ -1,5 +1,8 @@
 from pathlib import Path
 
+from line_requests.clock import wall_time_ms
+from line_requests.domain.ids import iso_utc
+from line_requests.settings import HOUR_MS
 from tests.shape.cloudformation import Json, decided, of_type
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +55,7 @@ def test_dead_letters_outlive_the_stack_and_are_private(resources: Json) -> None
 def test_operator_is_told_what_no_payment_window_means(template: Json) -> None:
     window = template["Parameters"]["PaymentWindowHours"]
     assert window["Default"] == 0
+    assert iso_utc(wall_time_ms() + int(window["MaxValue"]) * HOUR_MS), "expiresAt has to be a date"
     assert "72 is recommended" in window["Description"]
     assert "With 0 it is never canceled" in window["Description"]
     assert "blocks every new request" in window["Description"]

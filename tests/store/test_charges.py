@@ -5,30 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from line_requests.domain.model import Status
-from line_requests.domain.prices import Allowance, Counted, Coverage, PendingCharge
+from line_requests.domain.prices import Allowance, Counted, Coverage
 from line_requests.domain.submission import Kind
 from line_requests.storage.due import Due
 from line_requests.storage.records import due_shard
-from tests.decision.examples import ADD_ONS, NOW_MS, PERIOD
+from tests.decision.examples import ADD_ONS, NOW_MS, PENDING_CHARGE, PERIOD
 
 if TYPE_CHECKING:
     from tests.support.world import World
 
 EMAIL = Kind.EMAIL
 FOR_SALE = Allowance(0, add_on=ADD_ONS[EMAIL])
-CHARGE = PendingCharge(
-    number=1,
-    kind=EMAIL,
-    subscription="sub_1",
-    product="prod_email",
-    currency="usd",
-    amount=500,
-    tax_behavior="exclusive",
-    tax_rates=("txr_1",),
-    period=PERIOD,
-    from_s=(PERIOD.start_s,),
-    stored_at_ms=NOW_MS,
-)
 
 
 def test_payment_charges_a_place_to_the_end_of_its_invoices_period(world: World) -> None:
@@ -53,11 +40,11 @@ def test_charge_is_stored_before_it_is_made_and_forgotten_after(world: World) ->
     """[52]"""
     workspace = world.workspace(email=FOR_SALE)
     charged, counted = {EMAIL: (Coverage(9, 2),)}, Counted("sub_1", 5, 3)
-    stored = world.workspaces.save_charged(workspace, charged, counted=counted, pending_charge=CHARGE)
+    stored = world.workspaces.save_charged(workspace, charged, counted=counted, pending_charge=PENDING_CHARGE)
     assert stored is not None
     assert stored == world.now()
     assert (stored.charged, stored.counted) == (charged, counted)
-    assert (stored.pending_charge, stored.charge_number) == (CHARGE, 1)
+    assert (stored.pending_charge, stored.charge_number) == (PENDING_CHARGE, 1)
     made = world.workspaces.save_charged(stored, {}, counted=None, pending_charge=None)
     assert made is not None
     assert made == world.now()
@@ -70,7 +57,7 @@ def test_charges_are_not_stored_over_a_payment_that_was_not_seen(world: World) -
     workspace = world.workspace(email=FOR_SALE)
     world.paid(EMAIL)
     before = world.everything()
-    assert world.workspaces.save_charged(workspace, {}, counted=None, pending_charge=CHARGE) is None
+    assert world.workspaces.save_charged(workspace, {}, counted=None, pending_charge=PENDING_CHARGE) is None
     assert world.everything() == before
 
 

@@ -9,8 +9,8 @@ from line_requests.domain.bodies import created_body
 from line_requests.domain.model import ApiKey, Status, VoidReason
 from line_requests.domain.prices import Allowance, Amount
 from line_requests.domain.submission import Kind, Submission
+from line_requests.storage.attributes import marshal
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
-from line_requests.storage.table import marshal
 from tests.decision.examples import ADD_ONS, NOW_MS, subscription
 from tests.support.world import LIMIT, World, counts, new_line
 

@@ -283,6 +283,13 @@ def test_batch_get_splits_more_than_a_hundred_keys(world: World) -> None:
     assert world.lines.get_many([]) == []
 
 
+def test_key_that_is_named_twice_is_read_once(world: World) -> None:
+    """DynamoDB refuses a batch that repeats a key, as two entries of one line do while it changes its status."""
+    world.workspace()
+    line = world.added()
+    assert world.lines.get_many([("acme", line.id)] * 2) == [line]
+
+
 def test_every_read_but_the_indexes_is_consistent(world: World) -> None:
     """[38]"""
     world.workspace()

@@ -13,8 +13,9 @@ from line_requests.domain.prices import Allowance, Counted, Coverage
 from line_requests.domain.submission import Kind
 from line_requests.storage import lines as line_store
 from line_requests.storage.erasure import Erasure, is_erased
-from line_requests.storage.imports import LINES_MAX, Imports
+from line_requests.storage.imports import HOLD_MS, LINES_MAX, TAKEN_OVER_MS, Imports
 from line_requests.storage.table import ConditionFailed, TransactionCanceled
+from line_requests.storage.workspaces import QUANTITIES_LEASE_MS
 from tests.decision.examples import ADD_ONS, NOW_MS
 from tests.store.test_pages import fill
 from tests.support.world import LIMIT, World, new_line
@@ -152,12 +153,28 @@ def test_import_counts_its_lines_and_charges_the_paid_ones_only(world: World) ->
     for lines, held_until_ms in ([paid], NOW_MS + 9), ([imported(PaymentStatus.PAID)], NOW_MS + 8):
         with pytest.raises(TransactionCanceled):
             imports.insert(lines, charged=Coverage(5, 1), counted=None, held_until_ms=held_until_ms)
-    imports.release("unknown")
+    imports.release("unknown", NOW_MS + 9)
+    imports.release("acme", NOW_MS + 8)
     assert world.everything() == before
-    imports.release("acme")
+    imports.release("acme", NOW_MS + 9)
     assert world.raw(after)["due_at"] == 0
     assert imports.hold("acme", NOW_MS, NOW_MS + 9)
     assert imports.hold("acme", NOW_MS + 9, NOW_MS + 20)
+
+
+def test_import_takes_over_the_hold_of_an_interrupted_one(world: World) -> None:
+    """[50] The reconciler's lease is shorter, so it is never taken over."""
+    imports = Imports(world.table)
+    world.workspace(email=FOR_SALE)
+    first, second = NOW_MS + HOLD_MS, NOW_MS + 5 + HOLD_MS
+    assert imports.hold("acme", NOW_MS, first)
+    assert imports.hold("acme", NOW_MS + 5, second)
+    with pytest.raises(TransactionCanceled):
+        imports.insert([imported(PaymentStatus.PAID)], charged=Coverage(5, 1), counted=None, held_until_ms=first)
+    imports.release("acme", first)
+    assert world.raw(world.now())["quantities_lease_until_ms"] == second
+    assert not imports.hold("acme", second - TAKEN_OVER_MS, second + HOLD_MS)
+    assert TAKEN_OVER_MS > QUANTITIES_LEASE_MS
 
 
 # --- erased and deleted -----------------------------------------------------------------------------------
@@ -175,6 +192,17 @@ def test_only_a_canceled_or_failed_line_is_erased(world: World) -> None:
     assert (erased.kind, erased.history) == (failed.kind, failed.history)
     released = world.lines.release(world.lines.mark_active(line, NOW_MS), "operator", NOW_MS)
     assert erasure.erase_line(released)
+
+
+def test_erasing_a_line_erases_the_name_in_its_charge(world: World) -> None:
+    """[51]"""
+    world.workspace(email=FOR_SALE)
+    waiting = world.added(EMAIL, Status.AWAITING_PAYMENT)
+    canceled = world.lines.cancel(waiting, "canceled", NOW_MS)
+    assert waiting.charge is not None
+    assert Erasure(world.table).erase_line(canceled)
+    assert world.line(canceled).charge == replace(waiting.charge, description="erased")
+    assert "Lovelace" not in str(world.raw(canceled))
 
 
 def test_answers_are_erased_and_a_key_that_was_not_answered_is_left(world: World) -> None:

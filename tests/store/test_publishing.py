@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from line_requests.bus.events import Bus
+from line_requests.storage.attributes import marshal
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
-from line_requests.storage.table import marshal
 from tests.decision.examples import NOW_MS
 from tests.support.lambda_context import Context
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -131,12 +132,14 @@ def test_unknown_attributes_of_a_line_are_ignored_and_kept(world: World) -> None
     world.workspace()
     line = world.added()
     key = line_key("acme", line.id)
-    change(world, key, "SET #colour = :blue, #submission.#colour = :blue", blue="blue")
+    change(
+        world, key, "SET #colour = :blue, #submission.#colour = :blue, #share = :half", blue="blue", half=Decimal("0.5")
+    )
     assert world.line(line) == line
     active = world.lines.mark_active(line, NOW_MS)
     assert world.line(active) == active
     raw = world.raw(line)
-    assert (raw["colour"], raw["submission"]["colour"]) == ("blue", "blue")
+    assert (raw["colour"], raw["submission"]["colour"], raw["share"]) == ("blue", "blue", Decimal("0.5"))
 
 
 @pytest.fixture
@@ -177,6 +180,15 @@ def test_single_line_of_a_newer_release_is_an_error_of_its_own(world: World, lin
     for line, unreadable in ((lines[0], "status"), (lines[2], "submission.kind")):
         with pytest.raises(UnreadableRecord, match=rf"LINE#{line.id}: {unreadable}$"):
             world.lines.get("acme", line.id)
+
+
+def test_fraction_where_this_release_has_a_whole_number_is_an_error_of_its_own(world: World) -> None:
+    """[47]"""
+    world.workspace()
+    line = world.added()
+    change(world, line_key("acme", line.id), "SET #amount_paid = :half", half=Decimal("0.5"))
+    with pytest.raises(UnreadableRecord, match="amount_paid"):
+        world.lines.get("acme", line.id)
 
 
 def test_plan_of_a_newer_release_is_skipped_with_an_alarm(world: World, capsys: pytest.CaptureFixture[str]) -> None:

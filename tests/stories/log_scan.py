@@ -7,7 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from line_requests.storage.table import unmarshal
+from line_requests.storage.attributes import unmarshal
 from tests.local.demo import PRODUCT_API_KEY
 from tests.local.stack import WEBHOOK_SECRETS
 

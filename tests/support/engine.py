@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from line_requests.storage.calls import CLIENT_CONFIG
-from tests.local.ministack import ROOT, MiniStack
-from tests.support.product import session
+from tests.local.ministack import ROOT, MiniStack, session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from line_requests.domain import decision
 from line_requests.domain.model import IdempotencyRecord, Line, PaymentStatus, Status, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.storage import records
-from line_requests.storage.table import Item
+from line_requests.storage.attributes import Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

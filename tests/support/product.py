@@ -5,23 +5,16 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
 from line_requests.deployment import Deployment
 from line_requests.settings import Settings
 from tests.local.demo import PRODUCT_API_KEY
-from tests.local.ministack import ACCOUNT, REGION
+from tests.local.ministack import session
 
 if TYPE_CHECKING:
     from botocore.config import Config
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there
-
-
-@cache
-def session() -> boto3.Session:
-    return boto3.Session(aws_access_key_id=ACCOUNT, aws_secret_access_key="local", region_name=REGION)
 
 
 @cache

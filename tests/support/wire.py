@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.awsrequest import AWSResponse
 
-from line_requests.storage.table import marshal
+from line_requests.storage.attributes import marshal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

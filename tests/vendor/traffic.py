@@ -18,9 +18,7 @@ from line_requests.billing.subscriptions import StripeItem
 from line_requests.clock import Clock
 from line_requests.domain.errors import LineRequestError
 from line_requests.domain.model import Invoice
-from line_requests.domain.prices import PendingCharge
 from line_requests.domain.reversals import Credit
-from line_requests.domain.submission import Kind
 from tests.decision import examples
 from tests.local.demo import OPERATOR_API_KEY, PRODUCT_API_KEY
 
@@ -129,19 +127,6 @@ def call_billing(stack: LocalStack) -> None:
     values = {"id": "sub_1", "status": "active", "created": 0, "currency": "usd", "billing_cycle_anchor": 0}
     long = values | {"items": items}
     workspace = examples.workspace(customer=customer)
-    owed = PendingCharge(
-        number=1,
-        kind=Kind.EMAIL,
-        subscription="sub_1",
-        product="prod_1",
-        currency="usd",
-        amount=333,
-        tax_behavior="exclusive",
-        tax_rates=("txr_1",),
-        period=examples.PERIOD,
-        from_s=(examples.PERIOD.start_s,),
-        stored_at_ms=examples.NOW_MS,
-    )
     charge = replace(examples.CHARGE, customer=customer, automatic_tax=True, tax_rates=("txr_1", "txr_2"))
     line = replace(examples.line(), charge=charge, created_at_ms=0)
     paid = _paid_and_reversed(stack.double, shop, customer, line.id)
@@ -172,8 +157,8 @@ def call_billing(stack: LocalStack) -> None:
         ],
         "listed": [lambda: list(subscriptions.listed())],
         "renewals_after": [lambda: subscriptions.renewals_after(customer, 0, "in_1")],
-        "create_pending_item": [lambda: subscriptions.create_pending_item(workspace, owed)],
-        "has_item": [lambda: subscriptions.has_item(workspace, owed)],
+        "create_pending_item": [lambda: subscriptions.create_pending_item(workspace, examples.PENDING_CHARGE)],
+        "has_item": [lambda: subscriptions.has_item(workspace, examples.PENDING_CHARGE)],
         "charges_after": [lambda: subscriptions.charges_after(workspace, since_s=0)],
         "price": [lambda: catalogue.price("price_1")],
         "product_active": [lambda: catalogue.product_active("prod_1")],

@@ -20,10 +20,10 @@ BUDGET_S = 20.0
 def create(deployment: Deployment, request: Request) -> Response:
     """401, then 429, then 400, then the decision (the contract's order of checks)."""
     creation = deployment.creation(Clock.at_event(request.at_ms, BUDGET_S))
-    form, idempotency_key_hash = _read(request)
+    submission, idempotency_key_hash = _read(request)
     workspace, snapshot = authenticate(deployment, request, idempotency_key_hash=idempotency_key_hash)
     try:
-        response = responses.created(_decide(creation, workspace, snapshot, form, idempotency_key_hash))
+        response = responses.created(_decide(creation, workspace, snapshot, submission, idempotency_key_hash))
     except Exception as error:  # noqa: BLE001 - every answer but 401 tells the request budget (contract 64)
         response = responses.failure(error)
     return responses.with_rate_limit(response, deployment.settings.limit, workspace.tat_ms, request.at_ms)
@@ -33,13 +33,13 @@ def _decide(
     creation: Creation,
     workspace: Workspace,
     snapshot: Snapshot,
-    form: Submission | Invalid,
+    submission: Submission | Invalid,
     idempotency_key_hash: str | None,
 ) -> Created:
-    if isinstance(form, Invalid):
+    if isinstance(submission, Invalid):
         creation.count(workspace)
-        raise form
-    return creation.create(workspace, snapshot.idempotency_record, form, idempotency_key_hash)
+        raise submission
+    return creation.create(workspace, snapshot.idempotency_record, submission, idempotency_key_hash)
 
 
 def _read(request: Request) -> tuple[Submission | Invalid, str | None]:

@@ -19,7 +19,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 def read_line_request(request: Request) -> tuple[Submission, str | None]:
     """The line asked for and its idempotency key, if any; raises Invalid."""
     document = read_object(request.body)
-    key = read_idempotency_key(request.headers.get("idempotency-key"), document.get("idempotencyKey"))
+    key = read_idempotency_key(request.headers.get("idempotency-key"), document.get(KEY_FIELD))
     try:
         return read_submission(document), key
     except InvalidForm as invalid:

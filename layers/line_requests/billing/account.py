@@ -10,7 +10,7 @@ from line_requests.billing.subscriptions import Subscriptions
 
 
 class Billing:
-    """Stripe through one client, and so until that client's clock ends."""
+    """What the flows call at Stripe, through one client, whose clock ends the calls."""
 
     def __init__(self, client: stripe.StripeClient, *, livemode: bool) -> None:
         self.client = client

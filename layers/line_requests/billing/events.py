@@ -104,16 +104,16 @@ def hint_of(event: Mapping[str, Any]) -> Hint:
         type=str(event["type"]),
         created_s=created if isinstance(created, int) else 0,
         livemode=event["livemode"] is True,
-        object_id=_id(subject),
-        customer=_id(subject.get("customer")),
+        object_id=id_of(subject),
+        customer=id_of(subject.get("customer")),
         workspace_id=str(metadata.get("workspace_id", "")),
         line_id=str(metadata.get("line_id", "")),
-        invoice_id=_id(subject.get("invoice")),
-        payment_intent=_id(subject.get("payment_intent")),
+        invoice_id=id_of(subject.get("invoice")),
+        payment_intent=id_of(subject.get("payment_intent")),
     )
 
 
-def _id(named: object) -> str:
+def id_of(named: object) -> str:
     """The id of an object, expanded or not; empty for what cannot be an id of Stripe's."""
     named = named.get("id") if isinstance(named, Mapping) else named
     return named if isinstance(named, str) and _ID.fullmatch(named) else ""

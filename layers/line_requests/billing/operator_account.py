@@ -10,7 +10,7 @@ from line_requests.billing.setup import Setup
 
 
 class OperatorBilling(Billing):
-    """No function imports this: it would be on the bill of every start."""
+    """The account with what only operators use; no function imports it, because imports slow every start."""
 
     def __init__(self, client: stripe.StripeClient, *, livemode: bool) -> None:
         super().__init__(client, livemode=livemode)

@@ -7,7 +7,7 @@ import stripe
 
 from line_requests.billing.client import PAGE, list_all
 from line_requests.billing.errors import stripe_errors
-from line_requests.billing.events import Hint
+from line_requests.billing.events import Hint, id_of
 from line_requests.domain.errors import BillingRefused, BillingRejected
 from line_requests.domain.model import Line
 from line_requests.domain.reversals import CreditNote, Dispute, PaidInvoice, Refund
@@ -38,7 +38,7 @@ class Reversals:
         except (BillingRefused, BillingRejected) as refusal:
             logger.warning("an event names no payment of this account", extra={"reason": str(refusal)})
             return []
-        return [_id(one["invoice"]) for one in paid]
+        return [id_of(one["invoice"]) for one in paid]
 
     def of_line(self, line: Line) -> list[PaidInvoice]:
         """The line's invoices, copies too, with what was paid and what went back; never one that was not finalized."""
@@ -70,7 +70,7 @@ class Reversals:
     def _paid(self, invoice: Json, line: Line) -> PaidInvoice:
         by_card: dict[str, int] = {}
         for payment in self._list("/v1/invoice_payments", invoice=invoice["id"], status="paid"):
-            if intent := _id(payment["payment"].get("payment_intent")):
+            if intent := id_of(payment["payment"].get("payment_intent")):
                 by_card[intent] = by_card.get(intent, 0) + (payment.get("amount_paid") or 0)
         return PaidInvoice(
             id=invoice["id"],
@@ -111,16 +111,10 @@ def _credit_note(note: Json, line_id: str) -> CreditNote:
         amount=note["total"],
         to_balance=(note.get("post_payment_amount") or 0) - out_of_band - refunded,
         out_of_band=out_of_band,
-        refunds=frozenset(_id(one.get("refund")) for one in refunds),
+        refunds=frozenset(id_of(one.get("refund")) for one in refunds),
         ours=_is_ours(note, line_id),
     )
 
 
 def _is_ours(subject: Json, line_id: str) -> bool:
     return (subject.get("metadata") or {}).get("line_id") == line_id
-
-
-def _id(named: object) -> str:
-    """The id of an object, expanded or not; empty when there is none."""
-    named = named.get("id") if isinstance(named, Mapping) else named
-    return named if isinstance(named, str) else ""

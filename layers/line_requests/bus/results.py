@@ -3,20 +3,21 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
 from line_requests.domain.errors import Invalid
-from line_requests.domain.form import Text
+from line_requests.domain.form import CHECKS, Text
 from line_requests.domain.ids import WORKSPACE_ID
 from line_requests.domain.model import Delivered, ReasonCode
-from line_requests.domain.submission import check_email, check_phone, client_name
+from line_requests.domain.submission import client_name
 
 REASON_MAX_CHARS = 256
 REASON_DEFAULT = "provisioning_failed"
@@ -31,24 +32,19 @@ def _reason_code(value: object) -> ReasonCode:
     return next((code for code in ReasonCode if code == value), ReasonCode.OTHER)
 
 
-def _phone(phone: str | None) -> str | None:
-    if phone is not None:
-        check_phone(phone)
-    return phone
-
-
-def _email(email: str | None) -> str | None:
-    if email is not None:
-        check_email(email)
-    return email
-
-
 class _Delivered(BaseModel):
     """What was delivered, held to the rules of a request (contract 10, 11)."""
 
-    phone: Annotated[Text, AfterValidator(_phone)] = None
-    email: Annotated[Text, AfterValidator(_email)] = None
+    phone: Text = None
+    email: Text = None
     reference: Text = None
+
+    @field_validator(*CHECKS)
+    @classmethod
+    def _is_as_in_a_request(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is not None:
+            CHECKS[info.field_name or ""](text)
+        return text
 
 
 class ProvisioningResult(BaseModel):

@@ -136,6 +136,18 @@ class BillingMisconfigured(BillingUnavailable):
     """Whether it has raised an alarm, so that one failure raises one."""
 
 
+class BillingRejected(BillingMisconfigured):
+    """Stripe refuses the call for a reason that is not known to be final; the object may have changed meanwhile."""
+
+
+class ReplayedFailure(BillingUnavailable):
+    """Stripe replayed a failure saved under an idempotency key; only a new key gets a new answer."""
+
+
+class IdempotencyKeyReused(ReplayedFailure, BillingMisconfigured):
+    """Stripe knows the idempotency key from a call with other parameters, such as an earlier release's."""
+
+
 class InvoiceMissing(BillingMisconfigured):
     """Stripe does not know an invoice that was finalized: our API key is probably wrong."""
 
@@ -150,18 +162,6 @@ class InvalidSignature(LineRequestError):
 
 class InvalidPlan(LineRequestError):
     """A plan cannot be applied; the text says why."""
-
-
-class BillingRejected(BillingMisconfigured):
-    """Stripe refuses the call for a reason that is not known to be final; the object may have changed meanwhile."""
-
-
-class ReplayedFailure(BillingUnavailable):
-    """Stripe replayed a failure saved under an idempotency key; only a new key gets a new answer."""
-
-
-class IdempotencyKeyReused(ReplayedFailure, BillingMisconfigured):
-    """Stripe knows the idempotency key from a call with other parameters, such as an earlier release's."""
 
 
 class UnreadableRecord(LineRequestError):

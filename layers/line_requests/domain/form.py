@@ -73,6 +73,7 @@ def _line_type(value: object, info: ValidationInfo) -> str:
     return text or ""
 
 
+# `max_length` is for the schema: the validators before it check the length, too, and name the field.
 Name = Annotated[str, BeforeValidator(_name), Field(validate_default=True, max_length=NAME_MAX_CHARS)]
 Text = Annotated[Annotated[str, Field(max_length=TEXT_MAX_CHARS)] | None, BeforeValidator(_optional)]
 _RULES: dict[str, Any] = {
@@ -81,7 +82,7 @@ _RULES: dict[str, Any] = {
     "channel_type": Annotated[str, BeforeValidator(_channel_type), Field(validate_default=True)],
     "line_type": Annotated[str, BeforeValidator(_line_type), Field(validate_default=True)],
 }
-_CHECKS = {"email": check_email, "phone": check_phone}
+CHECKS = {"email": check_email, "phone": check_phone}
 
 
 class _Checked(BaseModel):
@@ -94,8 +95,8 @@ class _Checked(BaseModel):
             value = values[field]
             if not value:
                 raise ValueError(f"{client_name(field)} is required")
-            if field in _CHECKS:
-                _CHECKS[field](value)
+            if field in CHECKS:
+                CHECKS[field](value)
         return self
 
 

@@ -79,7 +79,7 @@ def client_name(name: str) -> str:
 
 
 CLIENT_NAMES = {field.name: client_name(field.name) for field in fields(Submission)}
-"""Of each field."""
+"""How a client writes each field."""
 
 
 def check_email(email: str) -> None:
@@ -88,7 +88,7 @@ def check_email(email: str) -> None:
 
     if len(email) > EMAIL_MAX_CHARS:
         raise ValueError(f"email is longer than {EMAIL_MAX_CHARS} characters")
-    # A request for a line in a test environment is as good as any other.
+    # The library would refuse `.test` and the like, which test environments use.
     email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
     try:
         email_validator.validate_email(email, check_deliverability=False)

@@ -159,7 +159,7 @@ class Lifecycle:
             raise
 
     def _read(self, clock: Clock, line: Line, billing: Billing) -> Invoice | None:
-        """The invoice as it is now; what happened at Stripe since the line was stored is unknown."""
+        """The invoice as it is now; while it is open, the subscription is read too: it may need no payment any more."""
         invoice = billing.invoices.retrieve(line.invoice_id) if line.invoice_id else None
         if invoice is not None and invoice.status == "open" and line.void_reason is None:
             self.subscriptions.refresh(billing, line.workspace_id, clock.now_ms())

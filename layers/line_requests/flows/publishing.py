@@ -16,7 +16,7 @@ from line_requests.domain.errors import UnreadableRecord
 from line_requests.domain.model import Line, Workspace
 from line_requests.domain.over_plan import standings
 from line_requests.storage import records
-from line_requests.storage.table import unmarshal
+from line_requests.storage.attributes import unmarshal
 from line_requests.telemetry import alarm
 
 T = TypeVar("T")

@@ -6,6 +6,7 @@ from line_requests.billing.account import Billing
 from line_requests.billing.events import Hint
 from line_requests.clock import Clock
 from line_requests.domain.errors import BillingUnavailable
+from line_requests.domain.ids import parse_line_id
 from line_requests.domain.model import Invoice, Line, PaymentStatus, Status
 from line_requests.domain.reversals import PaidInvoice
 from line_requests.storage.stores import Stores
@@ -88,8 +89,9 @@ class ReversalSync:
 
     def _line_of(self, invoice: Invoice) -> Line | None:
         """The line of an invoice: metadata can be copied, the customer cannot."""
-        workspace_id = self._workspaces.of_customer(invoice.customer) if invoice.line_id and invoice.customer else None
-        line = self._lines.get(workspace_id, invoice.line_id) if workspace_id else None
+        line_id = parse_line_id(invoice.line_id)
+        workspace_id = self._workspaces.of_customer(invoice.customer) if line_id and invoice.customer else None
+        line = self._lines.get(workspace_id, line_id) if workspace_id and line_id else None
         return line if line is not None and line.charge and line.charge.customer == invoice.customer else None
 
 

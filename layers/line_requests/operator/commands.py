@@ -95,7 +95,7 @@ def link(workspaces: Workspaces, workspace_id: str, organisation: str) -> None:
 
 
 def unlink(workspaces: Workspaces, workspace_id: str, organisation: str) -> None:
-    """Ends that."""
+    """Stops the sessions of a Clerk organisation from acting for the workspace."""
     if not workspaces.unmap_organisation(organisation, workspace_id):
         raise Refused(f"{organisation} does not act for the workspace {workspace_id}")
 

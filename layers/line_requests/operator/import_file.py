@@ -102,6 +102,7 @@ def _row(number: int, cells: Mapping[str, str]) -> tuple[ImportRow | None, list[
     created_at_ms, delivered, submission = None, None, None
     try:
         created_at_ms = ids.parse_iso_ms(cells["createdAt"]) if cells.get("createdAt") else None
+        ids.iso_utc(created_at_ms or 0)  # refuses what is in the year 0 or 10000 in UTC, which could not be shown
     except ValueError:
         messages.append("createdAt must be like 2024-03-31T12:00:00Z")
     try:

@@ -164,7 +164,7 @@ def write(stores: Stores, batch: Batch, now_ms: int) -> None:
     # Without charges of ours before, what Stripe charged for these lines is counted by their coverage.
     if any(before.charged.values()):
         if before.counted is None or replace(before.counted, started_s=period.start_s) != counted:
-            imports.release(batch.after.id)
+            imports.release(batch.after.id, until_ms)
             raise Refused(
                 f"the reconciler has not counted yet what {subscription.id} was charged for its present period; "
                 "try again in a few minutes"
@@ -176,7 +176,7 @@ def write(stores: Stores, batch: Batch, now_ms: int) -> None:
         places = min(paid, uncharged.get(kind, 0))
         uncharged[kind] = uncharged.get(kind, 0) - places
         imports.insert(lines, charged=Coverage(period.end_s, places), counted=counted, held_until_ms=until_ms)
-    imports.release(batch.after.id)
+    imports.release(batch.after.id, until_ms)
 
 
 def _uncharged(before: Workspace, subscription: Subscription, rows: Iterable[ImportRow]) -> dict[Kind, int]:

@@ -13,8 +13,7 @@ from line_requests.domain.prices import AddOn, Allowance, Plan
 from line_requests.domain.submission import Kind
 from line_requests.operator.plan_files import InvalidPlans, Mistake, PlanSpec
 from line_requests.operator.values import Money
-from line_requests.storage.plans import PLANS_MAX, Plans
-from line_requests.storage.workspaces import Workspaces
+from line_requests.storage.plans import PLANS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +58,6 @@ def check(
     if mistakes:
         raise InvalidPlans(mistakes)
     return Checked(plans, removed)
-
-
-def apply(
-    specs: Mapping[str, PlanSpec],
-    stored: Plans,
-    billing: OperatorBilling,
-    *,
-    prune: bool = False,
-    workspaces: Workspaces | None = None,
-) -> Checked:
-    """Checks every plan, then stores all of them at once; raises InvalidPlan, storing none."""
-    in_use = workspaces.all() if prune and workspaces else ()
-    checked = check(specs, stored.all(), billing, prune=prune, workspaces=in_use)
-    stored.save(checked.plans, remove=checked.removed)
-    return checked
 
 
 def _former_add_ons(before: Plan, plan: Plan) -> dict[Kind, tuple[str, ...]]:

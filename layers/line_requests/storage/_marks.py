@@ -7,15 +7,16 @@ from dataclasses import replace
 from line_requests.domain.model import Line, Status
 from line_requests.domain.reversals import Reversal
 from line_requests.storage import records
+from line_requests.storage.attributes import Item
 from line_requests.storage.operator_index import entry_update
-from line_requests.storage.table import ConditionFailed, Item, Table, Write
+from line_requests.storage.table import ConditionFailed, Table, Write
 
 # A line that waits for its provisioner is published again after ten minutes, then less and less often.
 REPUBLISH_AFTER_MS = 10 * 60_000
 
 
 class Marks:
-    """What is noted on a deployment's lines."""
+    """Notes on a deployment's lines, none of which changes a state."""
 
     def __init__(self, table: Table) -> None:
         self._table = table

@@ -22,8 +22,9 @@ from line_requests.domain.model import (
 )
 from line_requests.storage import capacity, records
 from line_requests.storage._marks import REPUBLISH_AFTER_MS, Marks, due_values
+from line_requests.storage.attributes import Item
 from line_requests.storage.operator_index import entry_update
-from line_requests.storage.table import ConditionFailed, Item, TransactionCanceled, Write
+from line_requests.storage.table import ConditionFailed, TransactionCanceled, Write
 
 
 class Transitions(Marks):
@@ -199,7 +200,7 @@ class Transitions(Marks):
         self,
         line: Line,
         change: Change,
-        workspace: Write | None,
+        workspace_write: Write | None,
         *,
         attributes: dict[str, Any] | None = None,
         extra: list[Write] | None = None,
@@ -243,7 +244,7 @@ class Transitions(Marks):
         key = records.line_key(line.workspace_id, line.id)
         update = f"SET {', '.join(sets)} REMOVE {', '.join(removes)}"
         writes = [Write(key, update=update, condition=condition, values=values)]
-        writes += [workspace] if workspace else []
+        writes += [workspace_write] if workspace_write else []
         try:
             self._table.transact(writes + (extra or []))
         except TransactionCanceled as canceled:

@@ -8,7 +8,8 @@ A kind that the item does not count yet counts as 0.
 from line_requests.domain.model import Line, PaymentStatus, Workspace
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.storage import records
-from line_requests.storage.table import Item, Write
+from line_requests.storage.attributes import Item
+from line_requests.storage.table import Write
 
 _ADD_HELD = "#held.#kind = if_not_exists(#held.#kind, :zero) + :one"
 _ADD_UNPAID = "#unpaid.#kind = if_not_exists(#unpaid.#kind, :zero) + :one"
@@ -69,7 +70,7 @@ def take(workspace: Workspace, line: Line, limit: RateLimit | None, now_ms: int)
         sets.append(rate_set)
         conditions.append(rate_condition)
         values |= rate_values
-    return _write(workspace.id, line, f"SET {', '.join(sets)}", " AND ".join(conditions), values)
+    return _write(line, f"SET {', '.join(sets)}", " AND ".join(conditions), values)
 
 
 def release_lock(line: Line, *, paid: bool = False, canceled: bool = False, now_ms: int) -> Write:
@@ -89,7 +90,7 @@ def release_lock(line: Line, *, paid: bool = False, canceled: bool = False, now_
         sets.append("#charged.#kind = list_append(if_not_exists(#charged.#kind, :none), :charged)")
         values |= {"none": [], "charged": [{"until_s": line.charge.period.end_s, "places": 1}]}
     update = f"SET {', '.join(sets)} REMOVE #lock, #lock_kind"
-    return _write(line.workspace_id, line, update, "#lock = :line", values)
+    return _write(line, update, "#lock = :line", values)
 
 
 def give_back(line: Line, now_ms: int) -> Write:
@@ -98,7 +99,7 @@ def give_back(line: Line, now_ms: int) -> Write:
     if line.payment_status is not PaymentStatus.PAID:
         sets.append("#unpaid.#kind = #unpaid.#kind - :one")
     values = {"one": 1} | quantities_due_values(line.workspace_id, now_ms)
-    return _write(line.workspace_id, line, f"SET {', '.join(sets)}", "#held.#kind >= :one", values)
+    return _write(line, f"SET {', '.join(sets)}", "#held.#kind >= :one", values)
 
 
 def take_again(workspace: Workspace, line: Line, now_ms: int) -> Write:
@@ -120,9 +121,11 @@ def take_again(workspace: Workspace, line: Line, now_ms: int) -> Write:
         sets.append(_ADD_UNPAID)
         conditions.append(_BELOW_INCLUDED if included else "#unpaid.#kind < :included")
         values["included"] = included
-    return _write(workspace.id, line, f"SET {', '.join(sets)}", " AND ".join(conditions), values)
+    return _write(line, f"SET {', '.join(sets)}", " AND ".join(conditions), values)
 
 
-def _write(workspace_id: str, line: Line, update: str, condition: str, values: Item) -> Write:
+def _write(line: Line, update: str, condition: str, values: Item) -> Write:
     names = {"kind": str(line.submission.kind)}
-    return Write(records.workspace_key(workspace_id), update=update, condition=condition, values=values, names=names)
+    return Write(
+        records.workspace_key(line.workspace_id), update=update, condition=condition, values=values, names=names
+    )

@@ -4,7 +4,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from line_requests.storage import records
-from line_requests.storage.table import ConditionFailed, Item, Table, Write
+from line_requests.storage.attributes import Item
+from line_requests.storage.table import ConditionFailed, Table, Write
 
 
 @dataclass(frozen=True, slots=True)

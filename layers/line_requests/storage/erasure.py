@@ -21,15 +21,18 @@ class Erasure:
     def erase_line(self, line: Line) -> bool:
         """Replaces the names and removes every other field of the request; False when the line is in use."""
         kept = {name: getattr(line.submission, name) for name in ("channel_type", "line_type")}
+        # No invoice is made of it any more, so the text of its charge need not stay.
+        description = ", #charge.#description = :erased" if line.charge else ""
         write = Write(
             records.line_key(line.workspace_id, line.id),
-            update="SET #submission = :submission REMOVE #delivered",
+            update=f"SET #submission = :submission{description} REMOVE #delivered",
             condition="#status IN (:canceled, :failed)",
             values={
                 "submission": kept | {"first_name": ERASED, "last_name": ERASED},
                 "canceled": str(Status.CANCELED),
                 "failed": str(Status.FAILED),
-            },
+            }
+            | ({"erased": ERASED} if line.charge else {}),
         )
         try:
             self._table.write(write)

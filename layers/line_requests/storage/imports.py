@@ -1,15 +1,23 @@
 """Lines that customers had before this service: written as active, with what they mean for their workspace."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from line_requests.domain.model import Line, PaymentStatus, Subscription, Workspace
 from line_requests.domain.prices import Counted, Coverage
 from line_requests.storage import records
-from line_requests.storage.table import ConditionFailed, Item, Table, Write
+from line_requests.storage.table import ConditionFailed, Table, Write
 from line_requests.storage.workspaces import Workspaces
+
+if TYPE_CHECKING:
+    from line_requests.storage.attributes import Item
 
 # While it lasts the reconciler does not touch the workspace's quantities, which its lines do not explain yet.
 HOLD_MS = 3_600_000
+# A hold that lasts longer than this is an earlier import's, which may have been interrupted: the reconciler's lease is
+# shorter, even if this clock is minutes behind.
+TAKEN_OVER_MS = 600_000
 # DynamoDB takes 100 writes in a transaction, one of them the workspace's.
 LINES_MAX = 99
 
@@ -32,13 +40,16 @@ class Imports:
         )
 
     def hold(self, workspace_id: str, now_ms: int, until_ms: int) -> bool:
-        """Holds an existing workspace; False while another process sets its quantities."""
-        free = "attribute_not_exists(#quantities_lease_until_ms) OR #quantities_lease_until_ms <= :now"
+        """Holds a workspace, in place of an earlier import; False while the reconciler sets its quantities."""
+        free = (
+            "attribute_not_exists(#quantities_lease_until_ms)"
+            " OR NOT #quantities_lease_until_ms BETWEEN :soon AND :taken_over"
+        )
         write = Write(
             records.workspace_key(workspace_id),
             update="SET #quantities_lease_until_ms = :until",
             condition=f"attribute_exists(#pk) AND ({free})",
-            values={"until": until_ms, "now": now_ms},
+            values={"until": until_ms, "soon": now_ms + 1, "taken_over": now_ms + TAKEN_OVER_MS},
         )
         try:
             self._table.write(write)
@@ -78,8 +89,13 @@ class Imports:
             [workspace, *(Write(records.key_of(line), put=records.line_item(line), condition=absent) for line in lines)]
         )
 
-    def release(self, workspace_id: str) -> None:
-        """Has the reconciler look at the workspace next."""
-        workspace = self._workspaces.get(workspace_id)
-        if workspace is not None:
-            self._workspaces.abandon_quantities(workspace)
+    def release(self, workspace_id: str, held_until_ms: int) -> None:
+        """Has the reconciler look at the workspace next, unless another import holds it by now."""
+        write = Write(
+            records.workspace_key(workspace_id),
+            update="SET #due_shard = :shard, #due_at = :overdue REMOVE #quantities_lease_until_ms",
+            condition="#quantities_lease_until_ms = :until",
+            values={"shard": records.due_shard(workspace_id), "overdue": 0, "until": held_until_ms},
+        )
+        with suppress(ConditionFailed):
+            self._table.write(write)

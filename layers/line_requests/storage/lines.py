@@ -8,8 +8,9 @@ from line_requests.domain.rate_limit import RateLimit
 from line_requests.storage import capacity, records
 from line_requests.storage._marks import REPUBLISH_AFTER_MS
 from line_requests.storage._transitions import Transitions
+from line_requests.storage.attributes import Item
 from line_requests.storage.snapshot import load_snapshot
-from line_requests.storage.table import ConditionFailed, Item, TransactionCanceled, Write
+from line_requests.storage.table import ConditionFailed, TransactionCanceled, Write
 
 __all__ = ["REPUBLISH_AFTER_MS", "Conflict", "Lines"]
 

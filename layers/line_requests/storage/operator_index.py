@@ -14,7 +14,8 @@ from line_requests.domain.errors import UnreadableRecord
 from line_requests.domain.model import Line, PaymentStatus, Status, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.storage import records
-from line_requests.storage.table import ConditionFailed, Item, Table, Write
+from line_requests.storage.attributes import Item
+from line_requests.storage.table import ConditionFailed, Table, Write
 
 _SCANNED = (
     "#pk, #sk, #op_status, #status, #payment_status, #refund_due, #submission.#channel_type, #submission.#line_type"
@@ -69,7 +70,7 @@ class OperatorIndex:
             )
             for item in items:
                 ids = records.workspace_id_of(item), records.line_id_of(item)
-                yield Entry(*ids, op_status, int(item["since_ms"]))
+                yield Entry(*ids, op_status, item["since_ms"])
             if start is None:
                 return
 

@@ -16,7 +16,7 @@ from line_requests.domain.model import ApiKey, Change, IdempotencyRecord, Line, 
 from line_requests.domain.prices import UNSPECIFIED, Counted, Coverage, PendingCharge, Plan
 from line_requests.domain.reversals import Reversal
 from line_requests.domain.submission import Kind
-from line_requests.storage.table import Item
+from line_requests.storage.attributes import Item
 from line_requests.telemetry import alarm
 
 T = TypeVar("T")
@@ -97,15 +97,17 @@ def line_id_of(item: Mapping[str, Any]) -> str | None:
 
 def _dump(value: object, *without: str, defaults: Mapping[str, object] = MappingProxyType({})) -> Item:
     """The fields by name, without those that are None or as in `defaults`, at any depth."""
-    item: Item = _set(msgspec.to_builtins(value), defaults)
+    item: Item = _pruned(msgspec.to_builtins(value), defaults)
     return {name: field for name, field in item.items() if name not in without}
 
 
-def _set(value: Any, defaults: Mapping[str, object]) -> Any:  # noqa: ANN401 - what a value is made of
+def _pruned(value: Any, defaults: Mapping[str, object]) -> Any:  # noqa: ANN401 - what a value is made of
     if isinstance(value, dict):
         fields = value.items()
-        return {name: _set(part, defaults) for name, part in fields if part is not None and part != defaults.get(name)}
-    return [_set(part, defaults) for part in value] if isinstance(value, tuple) else value
+        return {
+            name: _pruned(part, defaults) for name, part in fields if part is not None and part != defaults.get(name)
+        }
+    return [_pruned(part, defaults) for part in value] if isinstance(value, tuple) else value
 
 
 def line_item(line: Line) -> Item:
@@ -190,10 +192,10 @@ def idempotency_item(record: IdempotencyRecord) -> Item:
 # --- items to values ----------------------------------------------------------------------------
 
 
-def _load(kind: type[T], item: Mapping[str, Any], **fields: object) -> T:
+def _load(record_type: type[T], item: Mapping[str, Any], **fields: object) -> T:
     """Raises UnreadableRecord for a value that only a newer release knows."""
     try:
-        return msgspec.convert({**item, **fields}, kind)
+        return msgspec.convert({**item, **fields}, record_type)
     except msgspec.ValidationError as error:
         # Where it is wrong, and no more: the value before it can be personal.
         where = str(error).rpartition(" - at ")[2].strip("`").removeprefix("$.")

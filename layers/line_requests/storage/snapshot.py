@@ -1,10 +1,14 @@
 """What a request reads first, in one consistent batch."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from line_requests.domain.model import ApiKey, IdempotencyRecord, Line, Workspace
 from line_requests.storage import records
-from line_requests.storage.table import Item, Table
+from line_requests.storage.table import Table
+
+if TYPE_CHECKING:
+    from line_requests.storage.attributes import Item
 
 
 @dataclass(frozen=True, slots=True)

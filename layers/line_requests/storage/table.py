@@ -15,17 +15,15 @@ from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from line_requests.clock import calls_left_s
 from line_requests.domain.errors import LineRequestError, TableUnavailable
+from line_requests.storage.attributes import Item, marshal, unmarshal
 from line_requests.storage.calls import table_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-
-Item = dict[str, Any]
 
 # Transactions of one hot workspace queue up: 32 of 25 ms need one second, this waits up to ten.
 CONFLICT_ATTEMPTS = 40
@@ -73,7 +71,7 @@ class IndexMissing(LineRequestError):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A conditional write of one item: exactly one of `update`, `put` or `delete`."""
+    """A conditional write of one item: an update, a put, or a deletion when it has neither."""
 
     key: Item
     update: str | None = None
@@ -112,33 +110,6 @@ def _names(expression: str) -> list[str]:
     return sorted(set(re.findall(r"#(\w+)", expression)))
 
 
-# What items are made of, by exact type: boto3 tries one type after the other, a third of its time.
-_DYNAMODB_TYPES = {str: "S", int: "N", bool: "BOOL", dict: "M", list: "L"}
-
-
-class _Serializer(TypeSerializer):
-    def _get_dynamodb_type(self, value: object) -> str:
-        return _DYNAMODB_TYPES.get(type(value)) or str(super()._get_dynamodb_type(value))  # type: ignore[misc]  # no stub
-
-
-class _Deserializer(TypeDeserializer):
-    def _deserialize_n(self, value: str) -> int:  # not Decimal: no fraction is ever stored
-        return int(value)
-
-
-_serializer, _deserializer = _Serializer(), _Deserializer()
-
-
-def marshal(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values to DynamoDB's typed ones."""
-    return {name: _serializer.serialize(value) for name, value in item.items()}
-
-
-def unmarshal(item: Mapping[str, Any]) -> Item:
-    """DynamoDB's typed values to plain ones."""
-    return {name: _deserializer.deserialize(value) for name, value in item.items()}
-
-
 class Table:
     """One DynamoDB table; every read is consistent but for the index's.
 
@@ -158,7 +129,9 @@ class Table:
 
     def batch_get(self, keys: Iterable[Item]) -> dict[tuple[str, str], Item]:
         """The items that exist, by (pk, sk), in as few round trips as there are hundreds of keys."""
-        wanted, found = [marshal(key) for key in keys], dict[tuple[str, str], Item]()
+        # An index can name an item twice while it changes; DynamoDB refuses a batch that does.
+        unique = {(key["pk"], key["sk"]): key for key in keys}
+        wanted, found = [marshal(key) for key in unique.values()], dict[tuple[str, str], Item]()
         attempt = 0
         while wanted:
             batch, wanted = wanted[:BATCH_GET_MAX], wanted[BATCH_GET_MAX:]

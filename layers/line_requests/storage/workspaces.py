@@ -9,7 +9,8 @@ from line_requests.domain.prices import Counted, Coverage, PendingCharge
 from line_requests.domain.rate_limit import RateLimit
 from line_requests.domain.submission import Kind
 from line_requests.storage import capacity, records
-from line_requests.storage.table import ConditionFailed, Item, Table, TransactionCanceled, Write
+from line_requests.storage.attributes import Item
+from line_requests.storage.table import ConditionFailed, Table, TransactionCanceled, Write
 
 # Longer than the few Stripe calls of one workspace can take, even if each of them times out.
 QUANTITIES_LEASE_MS = 120_000

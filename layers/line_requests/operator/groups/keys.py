@@ -16,7 +16,8 @@ from line_requests.storage.workspaces import Workspaces
 app = App(name="key", help="A workspace's API keys.", help_epilogue="")
 KeyOrHash = Annotated[str, Parameter(help="The first digits of the key's hash, or the key itself.")]
 DAY = timedelta(days=1)
-OVERLAP = "How long the old key still works, such as 30m or 7d; a day unless given."
+OVERLAP_MAX = timedelta(days=365)
+OVERLAP = "How long the old key still works, such as 30m or 7d, at most 365d; a day unless given."
 ONCE = "Keep it now: it is shown this once, and only its hash is stored."
 
 
@@ -56,8 +57,8 @@ def rotate(
     target: Deployed,
 ) -> View:
     """Make a new key; the old one expires after the overlap."""
-    if overlap < timedelta():
-        raise Refused("an overlap is not negative")
+    if not timedelta() <= overlap <= OVERLAP_MAX:
+        raise Refused(f"an overlap is 0 to {OVERLAP_MAX.days} days")
     overlap_ms = overlap // timedelta(milliseconds=1)
     token, old = commands.rotate_key(*_stores(target), workspace, key, overlap_ms=overlap_ms, now_ms=wall_time_ms())
     return {"workspace": workspace, "label": old.label, "key": token, "note": ONCE, "old": [views.key_view(old)]}

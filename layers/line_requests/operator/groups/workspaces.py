@@ -81,7 +81,7 @@ def link(workspace: WorkspaceId, organisation: Organisation, /, *, target: Deplo
 
 @app.command(help_epilogue="Example:\n  line-requests workspace unlink acme org_123")
 def unlink(workspace: WorkspaceId, organisation: Organisation, /, *, target: Deployed) -> View:
-    """Stop that; it takes effect with the next call."""
+    """Stop a Clerk organisation from acting for a workspace; it takes effect with the next call."""
     commands.unlink(target.deployment.stores.workspaces, workspace, organisation)
     return {"workspace": workspace, "unlinked": organisation}
 
