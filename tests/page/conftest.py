@@ -54,6 +54,9 @@ def open_page(browser: Browser, tab: Page, stack: LocalStack, problems: list[str
 
     yield open_page
     tab.goto("about:blank")
+    # Or the next test would find the workspace that this one chose.
+    forget = {"origin": stack.origin, "storageTypes": "local_storage"}
+    tab.context.new_cdp_session(tab).send("Storage.clearDataForOrigin", forget)
     for page in [page for context in browser.contexts for page in context.pages if page is not tab]:
         page.close()
     found, problems[:] = problems[:], []

@@ -29,6 +29,10 @@ REFUND_ENTRY, WORKSPACE_ENTRY = "refund_due", "workspace"
 _KINDS = frozenset(Kind)
 _SUBSCRIPTION_DEFAULTS = msgspec.to_builtins(Subscription("", "")) | {"tax_behavior": UNSPECIFIED}
 
+# msgspec 0.22 works out a type when it is first read, and crashes the process if two threads do so at once.
+for _record_type in (Line, Workspace, Plan, ApiKey, IdempotencyRecord):
+    msgspec.json.Decoder(_record_type)
+
 
 # --- keys ---------------------------------------------------------------------------------------
 
