@@ -186,7 +186,7 @@ def call_billing(stack: LocalStack) -> None:
         "missing_scopes": [setup.missing_scopes],
         "between": [lambda: list(billing.events.between(since_s=0, until_s=2**31))],
     }
-    parts = [type(part) for part in vars(billing).values() if part is not billing.livemode]
+    parts = [type(part) for part in vars(billing).values() if type(part).__module__.startswith("line_requests.")]
     methods = {name for part in parts for name, _ in inspect.getmembers(part, inspect.isfunction) if name[0] != "_"}
     assert set(calls) == methods, "another method of Billing's parts than those that are called here"
     for call in [call for ways in calls.values() for call in ways]:
