@@ -18,6 +18,8 @@ LARGEST_WORKER, RECONCILER = "largest other function", "reconciler"
 class Memory:
     """A thread that samples until it is stopped; megabytes by part."""
 
+    ministack: int
+    """Its process id: this process may have another stack, too."""
     samples: dict[str, list[float]] = field(
         default_factory=lambda: {STACK: [], MINISTACK: [], LARGEST_WORKER: [], RECONCILER: []}
     )
@@ -42,22 +44,19 @@ class Memory:
 
     def _watch(self) -> None:
         while not self._stopping.wait(SAMPLE_SECONDS):
-            leader = next((pid for pid, parent in _processes() if parent == os.getpid() and _is_ministack(pid)), None)
-            if leader is None:
-                continue
-            workers = [(_is_reconciler(pid), _megabytes(pid)) for pid in _workers(leader)]
+            workers = [(_is_reconciler(pid), _megabytes(pid)) for pid in _workers(self.ministack)]
             self.samples[STACK].append(_megabytes(os.getpid()))
-            self.samples[MINISTACK].append(_megabytes(leader))
+            self.samples[MINISTACK].append(_megabytes(self.ministack))
             self.samples[LARGEST_WORKER].append(max((size for other, size in workers if not other), default=0))
             self.samples[RECONCILER].append(max((size for reconciler, size in workers if reconciler), default=0))
             self.workers.append(len(workers))
 
 
-def _workers(leader: int) -> list[int]:
+def _workers(ministack: int) -> list[int]:
     """Children of MiniStack, and of the process among them that others are forked from."""
     processes = _processes()
-    forkers = {pid for pid, parent in processes if parent == leader and b"prefork.py" in _read(pid, "cmdline")}
-    return [pid for pid, parent in processes if parent in {leader, *forkers} and pid not in forkers]
+    forkers = {pid for pid, parent in processes if parent == ministack and b"prefork.py" in _read(pid, "cmdline")}
+    return [pid for pid, parent in processes if parent in {ministack, *forkers} and pid not in forkers]
 
 
 def _processes() -> list[tuple[int, int]]:
@@ -69,10 +68,6 @@ def _processes() -> list[tuple[int, int]]:
         except OSError:
             continue  # it has just ended
     return found
-
-
-def _is_ministack(pid: int) -> bool:
-    return b"ministack_main.py" in _read(pid, "cmdline")
 
 
 def _is_reconciler(pid: int) -> bool:

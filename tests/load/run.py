@@ -58,7 +58,7 @@ class Result:
 
 def run(stack: LocalStack, *, seconds: float, clients: int, seed: int) -> Result:
     """Load the stack, let it settle, reconcile once, judge."""
-    memory = Memory()
+    memory = Memory(stack.ministack.process_id)
     try:
         arguments = [stack.origin, str(seconds), str(clients), str(seed)]
         driven = subprocess.run(

@@ -90,6 +90,12 @@ class MiniStack:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def process_id(self) -> int:
+        """Of the group's first process, from `start` on."""
+        assert self._process
+        return self._process.pid
+
+    @property
     def aws_environment(self) -> dict[str, str]:
         """What any AWS tool, and the operators' console script, needs to work against it."""
         return {
