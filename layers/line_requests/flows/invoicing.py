@@ -96,7 +96,7 @@ class Invoicing:
 
     def refetch_if_replaced(self, line: Line, invoice: Invoice | None) -> Invoice | None:
         """Another caller may have replaced a deleted draft meanwhile: fetch the line's present one, if it is stored."""
-        if invoice is None or invoice.status != "gone" or invoice.id in {"", line.invoice_id} or not line.awaiting:
+        if invoice is None or invoice.status != "gone" or invoice.id == (line.invoice_id or DELETED.id):
             return invoice
         return self._invoices.retrieve(line.invoice_id) if line.invoice_id else None
 

@@ -171,6 +171,7 @@ class Lifecycle:
         for _ in range(STEPS_MAX):
             if not line.awaiting:
                 break
+            invoice = invoicing.refetch_if_replaced(line, invoice)
             move = self._next_move(clock, line, workspace, invoice)
             if isinstance(move, decision.AwaitPayment):
                 return self._await_payment(clock, line, invoice)
@@ -183,7 +184,6 @@ class Lifecycle:
                     return self._await_payment(clock, line, invoice)
             else:
                 line = self._write(clock, line, invoice, move, invoicing)
-                invoice = invoicing.refetch_if_replaced(line, invoice)
         else:
             raise BillingUnavailable("the invoice needs more steps than one pass may take")
         if refusal is not None and line.status is Status.CANCELED:
