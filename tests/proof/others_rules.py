@@ -60,14 +60,18 @@ def _fills_its_own(account: MemoryStripe, line_id: str, version: int) -> bool:
 
 
 def left_out(step: Step, facet: Facet) -> bool:
-    """Whether a step would make the second draft of a settled line, whose first one was stored late and deleted.
+    """Whether a step would make a draft that is not needed, because others deleted an earlier one since it searched.
 
-    The caller deletes it when it comes to store its id; if it crashes before, the draft stays, and is never charged.
+    The line is settled, or these keys have filled the earlier one, which the line is still to forget. The caller finds
+    that when it comes to store the draft's id; of a line that is not to be paid it deletes the draft. If it crashes
+    before, the draft is found by the next search, or stays and is never charged.
     """
     if not isinstance(step, Stripe) or step.path != "/v1/invoices" or not step.writes:
         return False
+    if step.key is None or step.key in facet.account.keys:
+        return False
     settled = facet.line.get("status") not in {None, "awaiting_payment"}
-    return settled and step.key is not None and step.key not in facet.account.keys
+    return settled or step.key.replace(":invoice:", ":item:") in facet.account.keys
 
 
 def _made(account: MemoryStripe, line_id: str, line: Json) -> bool:
