@@ -13,7 +13,9 @@ MINUTES ?= 3
 # Years of made-up business for the ledger.
 HISTORIES ?= $(if $(FULL),2000,200)
 # Random walks with several faults.
-WALKS ?= $(if $(FULL),10000,1000)
+WALKS ?= $(if $(FULL),5000,1000)
+# Of the walks and of other samples: another each night.
+SEED_PROVE = $(or $(SEED),$(if $(FULL),$(shell date +%j),1))
 CLIENTS ?= 8
 
 UV := .uv/bin/uv
@@ -62,8 +64,8 @@ ifdef PREVIOUS
 	.venv/bin/python -m tests.proof --previous $(PREVIOUS) $(if $(FULL),--full) $(PROVE_ARGS)
 else
 	.venv/bin/python -m tests.proof $(if $(FULL),--full) $(PROVE_ARGS)
-	.venv/bin/python -m tests.proof --swarm $(WALKS)
-	.venv/bin/python -m tests.proof --others $(if $(FULL),--full)
+	.venv/bin/python -m tests.proof --swarm $(WALKS) --seed $(SEED_PROVE)
+	.venv/bin/python -m tests.proof --others $(if $(FULL),--full) --seed $(SEED_PROVE)
 	.venv/bin/python -m tests.proof --ledger $(HISTORIES) --mutants
 endif
 

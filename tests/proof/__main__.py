@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "and pairs in every restore and mix of releases",
     )
     parser.add_argument("--swarm", type=int, metavar="N", help="N random walks with several faults")
-    parser.add_argument("--seed", type=int, default=1, help="of the random walks")
+    parser.add_argument("--seed", type=int, default=1, help="of the random walks, and of the samples of --others")
     parser.add_argument("--replay", metavar="SEED", help="tell one run again, by the seed that a failure printed")
     parser.add_argument("--mutants", action="store_true", help="only the planted bugs")
     parser.add_argument("--mutant", metavar="NAME", help="only this planted bug, with its story")
@@ -88,7 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _meet_others(options: argparse.Namespace) -> bool:
-    return others_run.main(options.only, bounded=options.bounded, full=options.full, planted=options.mutants)
+    return others_run.main(
+        options.only, options.seed, bounded=options.bounded, full=options.full, planted=options.mutants
+    )
 
 
 def _keep_books(options: argparse.Namespace) -> bool:

@@ -23,7 +23,6 @@ from tests.proof.others_worlds import INCLUDED, WORKSPACE, Choice, Others, stand
 from tests.proof.workspace_events import attributes
 from tests.proof.world import Crash, Pause, Result, Step, Violation, World
 
-SEED = 1
 # Past a lease, and past what a call may take; a poll may take less than a lease.
 LATER_MS, BRIEF = (14_000, 25_000), {"poll"}
 SHOWN = (
@@ -70,6 +69,8 @@ class Outcome:
     """Those of them that the invariants permit."""
     left: int = 0
     """Prefixes that were found and not gone on with."""
+    seed: int = 1
+    """Decides the sample."""
     seconds: float = 0
     failure: str | None = None
     story: list[str] = field(default_factory=list)
@@ -78,16 +79,16 @@ class Outcome:
     def line(self) -> str:
         """One row of the table."""
         found = self.prefixes + self.left
-        share = f"seeded sample: {self.prefixes / max(found, 1):.0%} of {found:,} prefixes found so far"
+        share = f"sample (seed {self.seed}): {self.prefixes / max(found, 1):.0%} of {found:,} prefixes found so far"
         bound = "failed" if self.failure else share if self.left else "exhausted"
         numbers = f"{self.prefixes:8,} {self.steps:10,} {self.writes:12,} {self.made:12,} {self.permitted:12,}"
         return f"{self.handler:17} {numbers} {self.seconds:6.0f} s  {bound}"
 
 
-def check(bench: Bench, name: str, prefixes_max: int) -> Outcome:
+def check(bench: Bench, name: str, prefixes_max: int, seed: int = 1) -> Outcome:
     """Every prefix of a handler's run; beyond so many a seeded sample of them."""
     others = bench.others(name)
-    run = _Run(bench, others, Outcome(name))
+    run = _Run(bench, others, Outcome(name, seed=seed))
     began = time.monotonic()
     worlds = bench.beginnings(name, others)
     try:
@@ -105,7 +106,7 @@ class _Run:
         self._bench, self._others = bench, others
         self._about = set[str]() if others.creates else {FOCUS}
         self._left: dict[str, deque[_Prefix]] = defaultdict(deque)
-        """What to go on with, by the next step."""
+        """What to go on with, by the next step and whether all has gone well so far."""
         self._taken = Counter[str]()
         self._found: dict[tuple[Place, int], list[_Prefix]] = {}
         self._judged: set[tuple[Place, int, int]] = set()
@@ -115,7 +116,7 @@ class _Run:
     def explore(self, beginnings: list[At], prefixes_max: int) -> None:
         for one in beginnings:
             self._add(one)
-        chance = random.Random(SEED)
+        chance = random.Random(self.outcome.seed)
         while kinds := [kind for kind, some in self._left.items() if some]:
             if self.outcome.prefixes >= prefixes_max:
                 self.outcome.left = sum(not one.needless for some in self._left.values() for one in some)
@@ -144,7 +145,8 @@ class _Run:
             one.needless = True
             found.remove(one)
         found.append(new)
-        self._left[str(next(iter(at.place.pending.values())))].append(new)
+        well = not at.faults and not at.jumped
+        self._left[f"{next(iter(at.place.pending.values()))} {well}"].append(new)
 
     def _stands_for(self, one: _Prefix, other: _Prefix) -> bool:
         """Whether all that can follow the other can follow this one: others may do the rest, and no more has failed."""

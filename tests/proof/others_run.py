@@ -25,12 +25,12 @@ BRIEF = ("release", "webhook refunded", "provisioned", "not provisioned", "publi
 PREFIXES_PLANTED = 250
 
 
-def main(only: str, *, bounded: bool, full: bool, planted: bool) -> bool:
+def main(only: str, seed: int, *, bounded: bool, full: bool, planted: bool) -> bool:
     """Prints the table; whether all holds and, if asked for, every planted bug was found."""
     if planted:
         return _plant(only)
     names = [name for name in sorted(others_handlers.HANDLERS, key=BRIEF.__contains__) if only in name]
-    work = _bounded if bounded else partial(_checked, full=full)
+    work = _bounded if bounded else partial(_checked, seed=seed, full=full)
     print(HEADER)
     failed = False
     for outcome in [work(name) for name in names] if bounded else _in_processes(work, names):
@@ -65,10 +65,10 @@ def _in_processes(work: Callable[[str], T], names: list[str]) -> Iterator[T]:
         yield from pool.imap_unordered(work, names)
 
 
-def _checked(name: str, *, full: bool) -> others.Outcome:
+def _checked(name: str, *, seed: int, full: bool) -> others.Outcome:
     gc.set_threshold(200_000, 50, 1_000)
     prefixes_max = PREFIXES_FULL if full or name in BRIEF else PREFIXES_MAX
-    return others.check(others_handlers.Bench(), name, prefixes_max)
+    return others.check(others_handlers.Bench(), name, prefixes_max, seed)
 
 
 _bench: others_handlers.Bench | None = None
