@@ -60,6 +60,16 @@ def test_an_export_has_all_that_is_stored(console: Console, acme: str, released:
     assert key not in json.dumps(export)
 
 
+def test_erased_lines_keep_no_words_of_a_provisioner(console: Console, deployment: Deployment, acme: str) -> None:
+    line = lines.requested(deployment, acme, SUBMISSION)
+    deployment.stores.lines.mark_failed(line, f"{PERSONAL['phone']} is not free", lines.AT_MS + 1)
+    assert PERSONAL["phone"] in _stored(deployment)
+    console.json("workspace", "erase", acme, "--yes")
+    assert not [text for text in PERSONAL.values() if text in _stored(deployment)]
+    failed = console.json("line", "show", line.id)["history"][-1]
+    assert (failed["status"], failed["cause"]) == ("failed", "provisioning_failed")
+
+
 def test_erased_lines_name_nobody_and_keep_amounts_and_history(
     console: Console, deployment: Deployment, acme: str, released: Line
 ) -> None:

@@ -23,9 +23,11 @@ class Erasure:
         kept = {name: getattr(line.submission, name) for name in ("channel_type", "line_type")}
         # No invoice is made of it any more, so the text of its charge need not stay.
         description = ", #charge.#description = :erased" if line.charge else ""
+        # A provisioner's own words may name a number.
+        words = [f", #history[{number}].#reason" for number, change in enumerate(line.history) if change.reason]
         write = Write(
             records.line_key(line.workspace_id, line.id),
-            update=f"SET #submission = :submission{description} REMOVE #delivered",
+            update=f"SET #submission = :submission{description} REMOVE #delivered{''.join(words)}",
             condition="#status IN (:canceled, :failed)",
             values={
                 "submission": kept | {"first_name": ERASED, "last_name": ERASED},
