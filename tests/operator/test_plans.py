@@ -42,17 +42,22 @@ def test_what_is_no_toml_is_one_line(console: Console, file: Path, text: str) ->
 
 
 def test_an_applied_plan_is_shown_with_what_it_copied_from_stripe(shop: Shop, console: Console, file: Path) -> None:
-    base, extra = shop.price(2900), shop.price(500)
-    file.write_text(plan(base, f'email = {{ included = 2, add_on = "{extra}", cap = 7 }}', tax='tax = "automatic"'))
+    base, former, extra = shop.price(2900), shop.price(400), shop.price(500)
+    more = 'tax = "automatic"\nexcess = "bill"\ninvoice_memo = "Thank you."'
     shop.v1.tax.settings.update({"defaults": {"tax_behavior": "exclusive"}})
-
-    assert console.json("plans", "apply", str(file)) == {"applied": ["starter"], "removed": []}
+    for price in (former, extra):
+        file.write_text(plan(base, f'email = {{ included = 2, add_on = "{price}", cap = 7 }}', tax=more))
+        assert console.json("plans", "apply", str(file)) == {"applied": ["starter"], "removed": []}
 
     assert console.json("plans", "show") == [
         {
             "plan": "starter",
             "basePrices": [base],
             "tax": "automatic",
+            "excess": "bill",
+            "firstCharge": "prorated",
+            "invoiceMemo": "Thank you.",
+            "invoiceFooter": None,
             "lines": [
                 {
                     "kind": "email",
@@ -60,13 +65,14 @@ def test_an_applied_plan_is_shown_with_what_it_copied_from_stripe(shop: Shop, co
                     "cap": 7,
                     "addOn": extra,
                     "amounts": [{"amount": 500, "currency": "usd"}],
+                    "formerAddOns": [former],
                 }
             ],
         }
     ]
     shown = console.text("plans", "show")
     assert shown.splitlines()[0].split() == ["plan", "starter"]
-    assert ["email", "2", "7", extra, "$5.00"] == shown.rstrip().splitlines()[-1].split()
+    assert ["email", "2", "7", extra, "$5.00", former] == shown.rstrip().splitlines()[-1].split()
 
 
 @pytest.mark.parametrize("behavior", ["exclusive", "inclusive", None])

@@ -19,6 +19,10 @@ def plan_view(plan: Plan) -> Row:
         "plan": plan.name,
         "basePrices": list(plan.base_prices),
         "tax": "automatic" if plan.automatic_tax else list(plan.tax_rates),
+        "excess": plan.excess,
+        "firstCharge": plan.first_charge,
+        "invoiceMemo": plan.invoice_memo,
+        "invoiceFooter": plan.invoice_footer,
         "lines": [
             {
                 "kind": str(kind),
@@ -28,6 +32,7 @@ def plan_view(plan: Plan) -> Row:
                 "amounts": [Money(price.unit_amount, currency) for currency, price in allowance.add_on.amounts.items()]
                 if allowance.add_on
                 else [],
+                "formerAddOns": list(plan.former_add_ons.get(kind, ())),
             }
             for kind, allowance in plan.allowances.items()
         ],
