@@ -62,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "and pairs in every restore and mix of releases",
     )
     parser.add_argument("--swarm", type=int, metavar="N", help="N random walks with several faults")
-    parser.add_argument("--seed", type=int, default=1, help="of the random walks, and of the samples of --others")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the random walks, the samples of --others, the first history"
+    )
     parser.add_argument("--replay", metavar="SEED", help="tell one run again, by the seed that a failure printed")
     parser.add_argument("--mutants", action="store_true", help="only the planted bugs")
     parser.add_argument("--mutant", metavar="NAME", help="only this planted bug, with its story")
@@ -94,7 +96,7 @@ def _meet_others(options: argparse.Namespace) -> bool:
 
 
 def _keep_books(options: argparse.Namespace) -> bool:
-    return ledger.main(options.ledger) and (not options.mutants or ledger.plant_all())
+    return ledger.main(options.ledger, options.seed) and (not options.mutants or ledger.plant_all())
 
 
 def _tell(console: Console, story: str) -> bool:
