@@ -140,8 +140,9 @@ def test_paid_line_from_request_to_payment(client: Client) -> None:
     assert client.refused(CREATE, body=PHONE) == (409, "request_in_progress")
     assert client.ok(ALLOWANCE)["kinds"]["purchased_phone"]["next"] == "locked"
     assert client.refused(RELEASE, line_id) == (409, "not_in_this_status")
-    link = client.ok(MANAGE, line_id, {"action": "payment_link"})
-    assert (link["paymentUrl"], link["reused"]) == (created["paymentUrl"], True)
+    answer = client.send(MANAGE, line_id, {"action": "payment_link"})
+    link = json.loads(answer["body"])
+    assert (link["paymentUrl"], link["reused"], answer["headers"]["Retry-After"]) == (created["paymentUrl"], True, "2")
     client.shop.double.pay_invoice(link["invoiceId"])
     assert client.ok(LIST)["lines"][0]["paymentStatus"] == "awaiting_payment", "[42] as stored"
     paid = client.ok(MANAGE, line_id, {"action": "payment_link"})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,14 @@ class Crash(Exception):
 
 def reconcile() -> dict[str, int]:
     return Target(None).deployment.reconciler(new_clock(60)).run()
+
+
+def test_rows_are_read_from_standard_input(
+    console: Console, customer: Customer, file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = Path(file(*customer.rows("no", "yes", "yes"))).read_text(encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    assert console.json("line", "import", "-", "--yes")[0]["lines"] == 3
 
 
 def test_imported_lines_are_active_and_counted(

@@ -50,10 +50,16 @@ def test_a_line_is_shown_with_its_history_by_time_and_cause(
     assert (view["firstName"], view["lastName"]) == ("Ada", "Lovelace")
     assert (view["status"], view["paymentStatus"], view["refundDue"]) == ("failed", "not_required", False)
     assert view["history"] == [
-        {"at": "2026-11-18T11:06:40.000Z", "status": "provisioning", "cause": "included"},
-        {"at": "2026-11-18T11:06:40.002Z", "status": "failed", "cause": "carrier said no"},
+        {"at": "2026-11-18T11:06:40.000Z", "status": "provisioning", "cause": "included", "reason": None},
+        {
+            "at": "2026-11-18T11:06:40.002Z",
+            "status": "failed",
+            "cause": "provisioning_failed",
+            "reason": "carrier said no",
+        },
     ]
-    assert "18 Nov 2026 11:06:40 UTC  failed        carrier said no" in console.text("line", "show", line.id)
+    shown = console.text("line", "show", line.id)
+    assert "18 Nov 2026 11:06:40 UTC  failed        provisioning_failed  carrier said no" in shown
 
 
 def test_a_line_is_shown_with_what_was_asked_for_and_what_it_is_charged(
@@ -211,6 +217,18 @@ def test_a_payment_comes_before_a_cancel(shop: Shop, console: Console, deploymen
     assert said == f"the line {waiting.id} is provisioning: it was paid first"
 
 
+def test_a_cancel_that_stripe_does_not_answer_is_said_to_be_stored(
+    shop: Shop, console: Console, deployment: Deployment, acme: str
+) -> None:
+    waiting = lines.invoiced(deployment, acme)
+    shop.double.set_faults("error_before", 9, f"/v1/invoices/{waiting.invoice_id}/void")
+    code, view, said = console.incomplete("line", "cancel", waiting.id, "--yes")
+    assert (code, view["status"], view["voidReason"]) == (1, AWAITING, "canceled")
+    assert said.endswith("; the cancellation is stored, and the reconciler completes it once Stripe answers")
+    shop.double.set_faults("error_before", 0)
+    assert console.json("line", "cancel", waiting.id, "--yes")["status"] == "canceled"
+
+
 def test_an_invoice_that_is_no_lines_is_refused(shop: Shop, console: Console, acme: str) -> None:
     assert console.refused("line", "show", "in_unknown") == "Stripe does not know the invoice in_unknown"
     customer = console.json("workspace", "show", acme)["customer"]
@@ -308,7 +326,7 @@ def test_a_table_without_the_index_is_listed_with_all(
         TableName=deployment.table_name, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "operator"}}]
     )
     said = console.refused("line", "list")
-    assert said == "the table has no index operator: deploy this release again, or list with --all"
+    assert said.startswith("the table's index operator is missing: docs/recover.md says how to add it. Meanwhile")
     assert [row["line"] for row in console.json("line", "list", "--all")] == [failed.id]
     assert console.json("line", "show", failed.id, "--workspace", acme)["status"] == "failed"
 

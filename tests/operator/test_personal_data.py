@@ -7,7 +7,7 @@ import boto3
 import pytest
 
 from line_requests.domain.bodies import created_body
-from line_requests.domain.model import IdempotencyRecord, Line
+from line_requests.domain.model import Delivered, IdempotencyRecord, Line
 from line_requests.domain.submission import Submission
 from line_requests.storage import records
 from line_requests.storage.table import Write
@@ -29,6 +29,8 @@ PERSONAL = {
 }
 SUBMISSION = Submission(channel_type="phone", line_type="purchased", **PERSONAL)
 
+DELIVERED = Delivered("+15559876543", "byron@personal.example", "carrier-1815")
+
 
 @pytest.fixture
 def released(deployment: Deployment, acme: str) -> Line:
@@ -37,7 +39,7 @@ def released(deployment: Deployment, acme: str) -> Line:
     record = IdempotencyRecord(line.id, "fingerprint", json.dumps(created_body(line, 0)))
     key = records.idempotency_key(acme, "key")
     deployment.stores.table.write(Write(key, put=records.idempotency_item(record)))
-    active = deployment.stores.lines.mark_active(line, lines.AT_MS + 1)
+    active = deployment.stores.lines.mark_active(line, lines.AT_MS + 1, DELIVERED)
     return deployment.stores.lines.release(active, "released_by_operator", lines.AT_MS + 2)
 
 
@@ -56,7 +58,9 @@ def test_an_export_has_all_that_is_stored(console: Console, acme: str, released:
     )
     (line,) = export["lines"]
     assert line["line"] == released.id
-    assert set(PERSONAL.values()) <= {str(value) for value in line.values()}
+    delivered = {DELIVERED.phone, DELIVERED.email, DELIVERED.reference}
+    assert {*PERSONAL.values(), *delivered} <= {str(value) for value in line.values()}
+    assert line["created"] == "2026-11-18T11:06:40.000Z"
     assert key not in json.dumps(export)
 
 
@@ -91,6 +95,9 @@ def test_erased_lines_name_nobody_and_keep_amounts_and_history(
         "state",
         "forwardCallsTo",
         "profileImageUrl",
+        "deliveredPhone",
+        "deliveredEmail",
+        "reference",
     }
     assert (after["firstName"], after["email"], after["history"]) == ("erased", None, before["history"])
     record = deployment.stores.lines.idempotency_record(acme, "key")

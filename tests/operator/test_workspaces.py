@@ -281,6 +281,25 @@ def test_recount_sets_counts_and_lock_to_what_the_lines_mean(
     assert deployment.stores.workspaces.is_due(acme, wall_time_ms())
 
 
+def test_recount_of_two_waiting_lines_says_which_one_to_cancel_until_one_is_left(
+    console: Console, deployment: Deployment, acme: str
+) -> None:
+    lines.active(deployment, acme)
+    waiting = []
+    for _ in range(2):
+        waiting.append(lines.requested(deployment, acme).id)
+        unlocked = Write(records.workspace_key(acme), update="REMOVE #lock, #lock_kind")
+        deployment.stores.table.write(unlocked)
+    first, second = sorted(waiting)
+    code, view, said = console.incomplete("workspace", "recount", acme, "--yes")
+    assert (code, view["lock"]) == (1, first)
+    assert said == f"2 lines await payment: {first}, {second}. Run line cancel {first}, then recount again"
+    assert console.json("line", "cancel", first, "--yes")["status"] == "canceled"
+    assert console.json("workspace", "recount", acme, "--yes")["lock"] == second
+    assert console.json("line", "cancel", second, "--yes")["status"] == "canceled"
+    assert console.json("workspace", "show", acme)["lock"] is None
+
+
 def test_recount_gives_way_to_a_request(deployment: Deployment, acme: str) -> None:
     before = deployment.stores.workspaces.get(acme)
     assert before is not None

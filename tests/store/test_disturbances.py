@@ -323,10 +323,12 @@ def test_scan_reads_both_segments_page_after_page(world: World) -> None:
 
 def test_missing_index_is_an_error_that_says_what_to_do(world: World) -> None:
     missing = {"Code": "ValidationException", "Message": "The table does not have the specified index: operator"}
-    world.wire.instead(
-        "Query", refusal("", Error=missing), refusal("AccessDeniedException"), refusal("", Error=missing)
-    )
-    with pytest.raises(table.IndexMissing, match=r"no index operator: deploy this release again"):
+    coming = missing | {"Message": "Cannot read from backfilling global secondary index: operator"}
+    denied = {"Code": "AccessDeniedException", "Message": "not authorized on resource table/T/index/operator"}
+    world.wire.instead("Query", *(refusal("", Error=error) for error in (missing, coming, denied, missing)))
+    with pytest.raises(table.IndexMissing, match=r"index operator is missing: docs/recover\.md says how to add it"):
+        world.stores.operator.workspace_ids()
+    with pytest.raises(table.IndexMissing, match="index operator is still being built: wait"):
         world.stores.operator.workspace_ids()
     with pytest.raises(ClientError, match="AccessDenied"):
         world.stores.operator.workspace_ids()

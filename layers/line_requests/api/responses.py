@@ -97,7 +97,7 @@ def line_status(line: Line, window_ms: int) -> Response:
 
 
 def payment_link(line: Line) -> Response:
-    """The answer to payment_link while the line awaits payment."""
+    """The answer to payment_link while the line awaits payment (contract 40)."""
     body: Body = {
         "success": True,
         "status": str(line.status),
@@ -105,7 +105,7 @@ def payment_link(line: Line) -> Response:
         "invoiceId": line.invoice_id,
         "reused": True,
     }
-    return respond(200, body)
+    return respond(200, body, Retry_After=str(POLL_AFTER_S))
 
 
 def page(lines: list[Line], cursor: str | None) -> Response:

@@ -17,33 +17,32 @@ HOLDS_PLACE = frozenset({Status.AWAITING_PAYMENT, Status.PROVISIONING, Status.AC
 def counted(before: Workspace, lines: Iterable[Line | ScannedLine]) -> Workspace:
     """The workspace with the counts and the lock that its lines mean."""
     held, unpaid = Counter[Kind](), Counter[Kind]()
-    waiting: Line | ScannedLine | None = None
+    waiting = list[Line | ScannedLine]()
     for line in lines:
         if line.status in HOLDS_PLACE:
             held[line.kind] += 1
             unpaid[line.kind] += line.payment_status is not PaymentStatus.PAID
         if line.awaiting:
-            waiting = line
+            waiting.append(line)
+    # Of several, which only a restore or a repair by hand leaves, the present holder: only a holder can be canceled.
+    holder = next((line for line in waiting if line.id == before.lock), waiting[0] if waiting else None)
     return replace(
         before,
         held={kind: held[kind] for kind in Kind if held[kind] or kind in before.held},
         unpaid={kind: unpaid[kind] for kind in Kind if unpaid[kind] or kind in before.unpaid},
-        lock=waiting.id if waiting else None,
-        lock_kind=waiting.kind if waiting else None,
+        lock=holder.id if holder else None,
+        lock_kind=holder.kind if holder else None,
     )
 
 
-def recount(stores: Stores, workspace_id: str, now_ms: int) -> Workspace:
-    """Sets the counts and the lock to what the lines mean; raises Refused when a request came in between."""
+def recount(stores: Stores, workspace_id: str, now_ms: int) -> list[str]:
+    """Sets the counts and the lock to what the lines mean; returns the ids of those that await payment.
+
+    Raises Refused when a request came in between.
+    """
     before = workspace(stores.workspaces, workspace_id)
     lines = stores.lines.of_workspace(workspace_id)
-    waiting = [line.id for line in lines if line.awaiting]
-    if len(waiting) > 1:
-        raise Refused(f"{len(waiting)} lines of {workspace_id} await payment: {', '.join(waiting)}; cancel all but one")
     after = counted(before, lines)
-    if after == before:
-        return before
-    recounted = stores.workspaces.recount(before, after, now_ms)
-    if recounted is None:
+    if after != before and stores.workspaces.recount(before, after, now_ms) is None:
         raise Refused(f"a request of {workspace_id} came in between; try again")
-    return recounted
+    return [line.id for line in lines if line.awaiting]

@@ -22,9 +22,12 @@ def _counters(patient: Patient) -> Iterator[str]:
 
 def _locks(patient: Patient) -> Iterator[str]:
     for workspace in patient.workspaces.values():
-        there = counted(workspace, patient.lines_of.get(workspace.id, []))
+        lines = patient.lines_of.get(workspace.id, [])
+        there, waiting = counted(workspace, lines), [line.id for line in lines if line.awaiting]
         if workspace.lock != there.lock:
             yield f"{workspace.id} is locked by {workspace.lock}, {there.lock} awaits payment"
+        if len(waiting) > 1:
+            yield f"{len(waiting)} lines of {workspace.id} await payment: {few(waiting)}"
 
 
 def _homeless(patient: Patient) -> Iterator[str]:

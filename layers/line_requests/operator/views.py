@@ -162,6 +162,10 @@ def line_view(line: Line) -> Row:
         "kind": str(line.submission.kind),
         **submission_body(line.submission),
         "status": str(line.status),
+        "created": Moment(line.created_at_ms),
+        "deliveredPhone": line.delivered and line.delivered.phone,
+        "deliveredEmail": line.delivered and line.delivered.email,
+        "reference": line.delivered and line.delivered.reference,
         "paymentStatus": str(line.payment_status),
         "unitAmount": charge and Money(charge.amount, charge.currency),
         "invoice": line.invoice_id,
@@ -169,7 +173,12 @@ def line_view(line: Line) -> Row:
         "voidReason": line.void_reason and str(line.void_reason),
         "refundDue": line.refund_due,
         "history": [
-            {"at": Moment(change.at_ms), "status": str(change.status), "cause": change.reason or change.cause}
+            {
+                "at": Moment(change.at_ms),
+                "status": str(change.status),
+                "cause": change.cause,
+                "reason": change.reason,
+            }
             for change in line.history
         ],
         "reversals": [

@@ -63,10 +63,11 @@ class TransactionCanceled(Exception):
 
 
 class IndexMissing(LineRequestError):
-    """The table has no such index: it was restored without, or an older release made it."""
+    """The table has no such index, or not yet: it was restored without, or an older release made it."""
 
-    def __init__(self, index: str) -> None:
-        super().__init__(f"the table has no index {index}: deploy this release again, or list with --all")
+    def __init__(self, index: str, *, coming: bool) -> None:
+        why = "is still being built: wait" if coming else "is missing: docs/recover.md says how to add it"
+        super().__init__(f"the table's index {index} {why}. Meanwhile name the line's --workspace, or list with --all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,10 +232,12 @@ class Table:
             with table_errors():
                 answer = self._client.query(**request)
         except ClientError as error:
-            # "The table does not have the specified index"; engines differ in the code.
-            if index is None or "index" not in error.response["Error"].get("Message", ""):
+            # "The table does not have the specified index", "Cannot read from backfilling global secondary index";
+            # engines differ in the code. What may not be read is named by its index, too.
+            code, text = (error.response["Error"].get(name, "") for name in ("Code", "Message"))
+            if index is None or "index" not in text or code == "AccessDeniedException":
                 raise
-            raise IndexMissing(index) from error
+            raise IndexMissing(index, coming="backfilling" in text) from error
         last = answer.get("LastEvaluatedKey")
         return [unmarshal(item) for item in answer["Items"]], unmarshal(last) if last else None
 

@@ -15,6 +15,18 @@ STDIN = "-"
 # Passed by the launcher, not by the command line.
 Deployed = Annotated[Target, Parameter(parse=False)]
 WorkspaceId = Annotated[str, Parameter(help="The workspace's id.")]
+
+
+def _check_file(_: type, text: str) -> None:
+    if text.startswith("-") and text != STDIN:
+        raise ValueError(f"Unknown option: {text}.")
+
+
+def file_parameter(form: str) -> Parameter:
+    """A path, or `-` for standard input."""
+    return Parameter(help=f"{form}; - reads standard input.", allow_leading_hyphen=True, validator=_check_file)
+
+
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask for confirmation.")]
 
 

@@ -7,12 +7,13 @@ from cyclopts import App, Parameter, validators
 
 from line_requests.bus.events import event_id
 from line_requests.clock import wall_time_ms
+from line_requests.domain.errors import BillingUnavailable
 from line_requests.domain.ids import parse_line_id
 from line_requests.domain.model import Line, Status
 from line_requests.flows.refunds import Refunds
 from line_requests.operator import commands, import_file, importing, listing, render, views
 from line_requests.operator.errors import one_line
-from line_requests.operator.groups.arguments import Deployed, Yes, confirm, read_file
+from line_requests.operator.groups.arguments import Deployed, Yes, confirm, file_parameter, read_file
 from line_requests.operator.refusal import Incomplete, Refused, Row, View
 from line_requests.operator.target import APPLY_BUDGET_S, Target, new_clock
 from line_requests.storage.table import TransactionCanceled
@@ -103,7 +104,14 @@ def cancel(line: LineId, /, *, workspace: Workspace = None, yes: Yes = False, ta
     found = _find(target, line, workspace)
     confirm(f"Void the invoice of the line {found.id} and cancel the request?", yes=yes)
     target.billing()
-    canceled = commands.cancel(target.deployment.lifecycle, found, new_clock())
+    try:
+        canceled = commands.cancel(target.deployment.lifecycle, found, new_clock())
+    except BillingUnavailable as trouble:
+        now = _find(target, found.id, found.workspace_id)
+        if now.void_reason is None:
+            raise
+        told = f"{one_line(trouble)}; the cancellation is stored, and the reconciler completes it once Stripe answers"
+        raise Incomplete(views.line_view(now), told) from None
     view = views.line_view(canceled)
     if canceled.status is Status.CANCELED:
         return view
@@ -189,7 +197,7 @@ Examples:
   line-requests line import lines.csv --yes""",
 )
 def import_lines(
-    file: Annotated[str, Parameter(help="CSV as in lines.example.csv; - reads standard input.")],
+    file: Annotated[str, file_parameter("CSV as in lines.example.csv")],
     /,
     *,
     dry_run: Annotated[

@@ -10,7 +10,7 @@ app = workspaces.app
 
 @app.command(help_epilogue="Example:\n  line-requests workspace export acme --json > acme.json")
 def export(workspace: WorkspaceId, /, *, target: Deployed) -> View:
-    """Show everything that is stored of a workspace, personal data included."""
+    """Show what is stored of a workspace, its keys and its lines, personal data included."""
     stores = target.deployment.stores
     found, keys = commands.workspace(stores.workspaces, workspace), stores.api_keys.list(workspace)
     return views.workspace_view(found, keys) | {

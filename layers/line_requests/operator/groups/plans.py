@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from line_requests.operator import over_plan, plan_checks, plan_diff, plan_files, render, views
-from line_requests.operator.groups.arguments import STDIN, Deployed, read_file
+from line_requests.operator.groups.arguments import Deployed, file_parameter, read_file
 from line_requests.operator.groups.workspaces import sync_all
 from line_requests.operator.plan_checks import Checked
 from line_requests.operator.refusal import Incomplete, Row, View
@@ -14,17 +14,7 @@ from line_requests.operator.target import APPLY_BUDGET_S, Target, new_clock
 app = App(name="plans", help="Plans: the lines that a subscription's base price includes and allows.", help_epilogue="")
 
 
-def _check_file(_: type, text: str) -> None:
-    if text.startswith("-") and text != STDIN:
-        raise ValueError(f"Unknown option: {text}.")
-
-
-File = Annotated[
-    str,
-    Parameter(
-        help="TOML as in plans.example.toml; - reads standard input.", allow_leading_hyphen=True, validator=_check_file
-    ),
-]
+File = Annotated[str, file_parameter("TOML as in plans.example.toml")]
 Prune = Annotated[bool, Parameter(negative="", help="Remove applied plans that the file does not have.")]
 
 

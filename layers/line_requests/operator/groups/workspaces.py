@@ -111,7 +111,13 @@ def sync(
 def recount(workspace: WorkspaceId, /, *, yes: Yes = False, target: Deployed) -> View:
     """Set a workspace's counts and lock to what its lines mean, after a restore or a repair by hand."""
     confirm(f"Recount the lines of {workspace}?", yes=yes)
-    return _shown(target, counting.recount(target.deployment.stores, workspace, wall_time_ms()))
+    stores = target.deployment.stores
+    waiting = counting.recount(stores, workspace, wall_time_ms())
+    found = commands.workspace(stores.workspaces, workspace)
+    if len(waiting) > 1:
+        told = f"{len(waiting)} lines await payment: {', '.join(waiting)}"
+        raise Incomplete(_shown(target, found), f"{told}. Run line cancel {found.lock}, then recount again")
+    return _shown(target, found)
 
 
 def sync_all(target: Target, *, dry_run: bool = False) -> list[Row]:
