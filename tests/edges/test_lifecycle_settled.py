@@ -90,6 +90,23 @@ def test_invoice_that_is_not_the_line_s_settles_only_when_it_is_paid(bench: Benc
     assert bench.calls == (["retrieve in_1", "void in_1"] if status == "paid" else [])
 
 
+@pytest.mark.parametrize("status", ["paid", "void"])
+def test_copy_meets_the_invoice_that_was_stored_meanwhile(bench: Bench, status: str) -> None:
+    """[56] The line was read before: a paid copy has the invoice voided, a void one settles nothing."""
+    line = bench.line(None)
+    bench.invoices["in_1"] = OPEN
+    stored = bench.world.lines.save_invoice(line, "in_1")
+    after = bench.lifecycle.apply(now(), line, replace(OPEN, id="in_2", status=status))
+    if status == "paid":
+        assert (after.status, after.invoice_id, bench.invoices["in_1"].status) == (
+            Status.PROVISIONING,
+            "in_2",
+            "void",
+        )
+    else:
+        assert (after, bench.invoices["in_1"].status) == (stored, "open")
+
+
 def test_open_invoice_of_an_event_needs_no_call(bench: Bench) -> None:
     """[44]"""
     line = bench.line()

@@ -49,6 +49,7 @@ class Books:
         self.paid = list(invoices)
         self.changes = 0
         """How often another caller writes the line first."""
+        self.flags = True
         self.invoices: dict[str, Invoice] = {}
         self.did: list[tuple[Any, ...]] = []
         stores: Any = SimpleNamespace(lines=self, workspaces=self)
@@ -83,8 +84,9 @@ class Books:
     def set_due(self, seen: Line, at_ms: int | None) -> None:
         self.did.append(("due", seen.refund_due, at_ms))
 
-    def flag_refund(self, _: Line, invoice_id: str) -> None:
+    def flag_refund(self, _: Line, invoice_id: str) -> bool:
         self.did.append(("flag", invoice_id))
+        return self.flags
 
 
 def alarms(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -201,6 +203,17 @@ def test_payment_that_may_have_gone_back_already_is_checked() -> None:
     books = Books(stored, replace(MONEY, refunds=(refund(),)))
     assert books.sync.flag(books.at, stored, Invoice("in_1", "paid")) == stored
     assert books.did == [("due", False, None)]
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_payment_that_went_back_while_it_was_flagged_is_checked(*, gone: bool) -> None:
+    """[55] Else the flag would stay, for money that nobody has."""
+    now = replace(CANCELED, reversals=(back(),)) if gone else replace(CANCELED, refund_due=True)
+    books = Books(now, replace(MONEY, refunds=(refund(),)))
+    books.flags = False
+    assert books.sync.flag(books.at, CANCELED, Invoice("in_1", "paid")) == now
+    checked = [("due", False, None)] if gone else []
+    assert books.did == [("flag", "in_1"), ("get", CANCELED.workspace_id, CANCELED.id), *checked]
 
 
 OURS = Invoice("in_1", "paid", line_id=CANCELED.id, customer="cus_acme")

@@ -117,7 +117,7 @@ def test_revisions_without_end_are_left_after_ten(stripe: ScriptedStripe) -> Non
         (("draft", "open"), "in_1"),
         (("uncollectible", "paid"), "in_1"),
         (("void", "draft"), "in_1"),
-        (("void",), "in_0"),
+        (("void",), None),
         ((), None),
     ],
 )

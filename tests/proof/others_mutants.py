@@ -45,8 +45,8 @@ MUTANTS = (
     _bug(
         "a move does not ask for the state that it starts from",
         "storage._transitions",
-        'condition = "size(#history) = :sequence"\n        if same_void_reason',
-        'condition = "attribute_exists(#pk)"\n        if same_void_reason',
+        'condition = "size(#history) = :sequence"\n        for same, read',
+        'condition = "attribute_exists(#pk)"\n        for same, read',
         "not provisioned",
     ),
     _bug(

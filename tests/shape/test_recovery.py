@@ -1,3 +1,6 @@
+import json
+import re
+import shlex
 from pathlib import Path
 
 from line_requests.clock import wall_time_ms
@@ -42,6 +45,17 @@ def test_adopted_table_needs_its_stream(template: Json) -> None:
     assert "TableName" in assertions
     assert "TableStreamArn" in assertions
     assert "LatestStreamArn" in template["Parameters"]["TableStreamArn"]["Description"]
+
+
+def test_command_that_adds_the_operators_index_to_an_adopted_table_adds_the_template_s(resources: Json) -> None:
+    (command,) = re.findall(r"aws dynamodb update-table .*IndexName.*", (ROOT / "docs/recover.md").read_text())
+    words = shlex.split(command)
+    (update,) = json.loads(words[words.index("--global-secondary-index-updates") + 1])
+    properties = resources["Table"]["Properties"]
+    assert update["Create"] in properties["GlobalSecondaryIndexes"]
+    given = [dict(pair.split("=") for pair in word.split(",")) for word in words if word.startswith("AttributeName=")]
+    keys = {key["AttributeName"] for key in update["Create"]["KeySchema"]}
+    assert given == [one for one in properties["AttributeDefinitions"] if one["AttributeName"] in keys]
 
 
 def test_dead_letters_outlive_the_stack_and_are_private(resources: Json) -> None:

@@ -366,6 +366,30 @@ def test_refund_is_not_flagged_on_a_released_paid_line(world: World) -> None:
     assert world.line(released).refund_due is False
 
 
+def test_refund_is_not_flagged_once_something_went_back(world: World) -> None:
+    """[55]"""
+    canceled = world.lines.cancel(awaiting(world), "canceled", NOW_MS)
+    gone = Reversal(LATER_MS, "re_1", "refund_succeeded", 900, "usd")
+    saved = world.lines.save_reversals(canceled, [gone], refund_due=False)
+    assert world.lines.flag_refund(canceled, "in_1") is False
+    assert world.line(canceled) == saved
+
+
+@pytest.mark.parametrize("move", ["mark_paid", "cancel", "waive"])
+def test_line_whose_invoice_changed_is_not_settled_by_another(world: World, move: str) -> None:
+    """[56] It was read before."""
+    line = awaiting(world)
+    saved = world.lines.save_invoice(line, "in_1")
+    moves = {
+        "mark_paid": lambda one: world.lines.mark_paid(one, LATER_MS, invoice_id="in_2", url=None),
+        "cancel": lambda one: world.lines.cancel(one, "canceled", LATER_MS),
+        "waive": lambda one: world.lines.waive(one, LATER_MS),
+    }
+    assert moves[move](line) == saved == world.line(line)
+    assert saved is not None
+    assert moves[move](saved).sequence == line.sequence + 1
+
+
 @pytest.mark.parametrize("invoice_id", [None, "in_1"])
 def test_reversals_are_saved_on_the_line_as_it_was_read_only(world: World, invoice_id: str | None) -> None:
     """[55]"""

@@ -106,7 +106,7 @@ class Invoices:
     def find_by_metadata(self, line: Line) -> Invoice | None:
         """The line's invoice by its metadata, for when Stripe may have forgotten the idempotency keys.
 
-        Listing is consistent, Search lags. Of several, the one that is closest to paid.
+        Listing is consistent, Search lags. Of several, the one that is closest to paid; a void one says nothing.
         """
         charge = self._charge(line)
         params: stripe.params.InvoiceListParams = {
@@ -117,7 +117,7 @@ class Invoices:
         weight = {"paid": 4, "uncollectible": 3, "open": 2, "draft": 1}
         with stripe_errors():
             listed = self._client.v1.invoices.list(params).auto_paging_iter()
-            ours = [i for i in map(_invoice, listed) if i.line_id == line.id]
+            ours = [i for i in map(_invoice, listed) if i.line_id == line.id and i.status != "void"]
         return max(ours, key=lambda i: weight.get(i.status, 0), default=None)
 
     def void_or_delete(self, invoice: Invoice) -> Invoice:

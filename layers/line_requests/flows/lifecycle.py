@@ -80,10 +80,10 @@ class Lifecycle:
             return self.reversals.flag(clock, line, invoice)
         if not line.awaiting or not decision.concerns(line, invoice):
             return line
-        if invoice.status == "paid":
-            return self._settle(clock, line, invoice, decision.MarkPaid())  # whatever the workspace says
-        workspace = workspace or self._workspace(line)
-        move = self._next_move(clock, line, workspace, invoice)
+        move: decision.Move = decision.MarkPaid()  # whatever the workspace says
+        if invoice.status != "paid":
+            workspace = workspace or self._workspace(line)
+            move = self._next_move(clock, line, workspace, invoice)
         if isinstance(move, decision.ReportMissing):
             raise invoice_missing(line)
         if not isinstance(move, decision.Settlement):
@@ -91,9 +91,8 @@ class Lifecycle:
         if invoice.status == "gone":
             self.connect(clock).invoices.delete_pending_items(line)
         settled = self._settle(clock, line, invoice, move)
-        # A reason that was stored meanwhile changes what a void invoice means; it is stored once.
-        changed = settled.void_reason is not line.void_reason
-        return self.apply(clock, settled, invoice, workspace) if changed else settled
+        # If not: a reason to void, or an invoice, was stored meanwhile, and changes what this one means.
+        return self.apply(clock, settled, invoice, workspace) if settled.awaiting else settled
 
     def apply_then_advance(
         self, clock: Clock, line: Line, invoice: Invoice, workspace: Workspace | None = None

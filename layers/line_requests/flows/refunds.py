@@ -44,6 +44,8 @@ class Refunds:
         Returns the line, whose flag stays until Stripe says that the money went back, and what was given. Raises as
         `left`, and Stripe's refusal of what it will not give back.
         """
+        # Read again: an operator may have been asked for minutes whether to go on.
+        line = self._lines.get(line.workspace_id, line.id) or line
         if line.awaiting:
             line = self._lifecycle.advance(clock, line, Until.CHECKED, wait=True)
         billing = self._lifecycle.connect(clock)

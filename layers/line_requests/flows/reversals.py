@@ -59,7 +59,9 @@ class ReversalSync:
             why = "paid after it was canceled" if line.refundable else "paid beside its own invoice"
             # The alarm comes before the write: a crash in between repeats it rather than loses it.
             alarm("RefundDue", why, line_id=line.id, invoice=paid.id)
-            self._lines.flag_refund(line, paid.id)
+            if not self._lines.flag_refund(line, paid.id):
+                now = self._lines.get(line.workspace_id, line.id) or line
+                return self.recheck(clock, now) if now.reversals else now
         return line
 
     def _write(self, clock: Clock, line: Line, invoices: list[PaidInvoice], alarmed: set[object]) -> Line | None:

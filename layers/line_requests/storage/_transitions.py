@@ -4,6 +4,7 @@ A transition and what it means for the workspace (lock, capacity) is one transac
 while one line awaits payment, and names it.
 """
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -133,25 +134,26 @@ class Transitions(Marks):
         found |= {"replaced_invoice_id": replaced} if replaced else {}
         freed = capacity.release_lock(line, paid=True, now_ms=now_ms)
         paid = replace(line, payment_status=PaymentStatus.PAID)
-        return self._transition(paid, Change(now_ms, Status.PROVISIONING, "invoice_paid"), freed, attributes=found)
+        change = Change(now_ms, Status.PROVISIONING, "invoice_paid")
+        return self._transition(paid, change, freed, attributes=found, unchanged=[_same_invoice(line)])
 
     def waive(self, line: Line, now_ms: int) -> Line:
         """From awaiting_payment to provisioning, not_required: the plan includes it by now."""
         freed = capacity.release_lock(line, now_ms=now_ms)
         free = replace(line, payment_status=PaymentStatus.NOT_REQUIRED)
         change = Change(now_ms, Status.PROVISIONING, "plan_includes_line")
-        return self._transition(free, change, freed, same_void_reason=True)
+        return self._transition(free, change, freed, unchanged=[_same_void_reason(line), _same_invoice(line)])
 
     def cancel(self, line: Line, cause: str, now_ms: int) -> Line:
         """From awaiting_payment to canceled: frees lock and place, and the idempotency key unless it was answered."""
         freed = capacity.release_lock(line, canceled=True, now_ms=now_ms)
         gone = replace(line, payment_status=PaymentStatus.CANCELED)
         change = Change(now_ms, Status.CANCELED, cause)
-        unanswered = self._delete_unanswered_record(line)
-        canceled = self._transition(gone, change, freed, extra=unanswered, same_void_reason=True)
+        unanswered, unchanged = self._delete_unanswered_record(line), [_same_void_reason(line), _same_invoice(line)]
+        canceled = self._transition(gone, change, freed, extra=unanswered, unchanged=unchanged)
         if canceled.awaiting and unanswered and not self._delete_unanswered_record(line):
             # The key was answered meanwhile, so its record stays: cancel without deleting it.
-            canceled = self._transition(gone, change, freed, same_void_reason=True)
+            canceled = self._transition(gone, change, freed, unchanged=unchanged)
         return canceled
 
     def _delete_unanswered_record(self, line: Line) -> list[Write]:
@@ -204,7 +206,7 @@ class Transitions(Marks):
         *,
         attributes: dict[str, Any] | None = None,
         extra: list[Write] | None = None,
-        same_void_reason: bool = False,
+        unchanged: Iterable[tuple[str, Item]] = (),
         due_at_ms: int | None = None,
     ) -> Line:
         """Moves a line to its next state, once; returns the line as stored, moved by this call or by another."""
@@ -237,10 +239,9 @@ class Transitions(Marks):
             sets += ["#due_at = :due", "#due_shard = :shard"]
             values |= due_values(line, due_at_ms)
         condition = "size(#history) = :sequence"
-        if same_void_reason:
-            unchanged, reason = _same_void_reason(line)
-            condition += f" AND {unchanged}"
-            values |= reason
+        for same, read in unchanged:
+            condition += f" AND {same}"
+            values |= read
         key = records.line_key(line.workspace_id, line.id)
         update = f"SET {', '.join(sets)} REMOVE {', '.join(removes)}"
         writes = [Write(key, update=update, condition=condition, values=values)]
@@ -255,10 +256,13 @@ class Transitions(Marks):
             return current
         return moved
 
-    def flag_refund(self, line: Line, invoice_id: str) -> None:
-        """Marks a settled line whose payment by this invoice is to be refunded; a paid one keeps its own invoice."""
+    def flag_refund(self, line: Line, invoice_id: str) -> bool:
+        """Marks a settled line whose payment by this invoice is to be refunded; a paid one keeps its own invoice.
+
+        False when it is marked already, or when something of it went back meanwhile.
+        """
         if line.awaiting or (line.payment_status is PaymentStatus.PAID and line.invoice_id == invoice_id):
-            return
+            return False
         entry_sets, _, entry = entry_update(replace(line, refund_due=True))
         if line.refundable:
             sets, removes = ["#invoice_id = :invoice"], " REMOVE #due_at, #due_shard"
@@ -269,11 +273,20 @@ class Transitions(Marks):
         write = Write(
             records.line_key(line.workspace_id, line.id),
             update=f"SET {', '.join(['#refund_due = :yes', *sets, *entry_sets])}{removes}",
-            condition=f"#payment_status = :status AND ({condition})",
+            condition=f"#payment_status = :status AND attribute_not_exists(#reversals) AND ({condition})",
             values={"yes": True, "invoice": invoice_id, "status": str(line.payment_status)} | entry,
         )
         with suppress(ConditionFailed):
             self._table.write(write)
+            return True
+        return False
+
+
+def _same_invoice(line: Line) -> tuple[str, Item]:
+    """The condition that the line's invoice is still what was read, and its values."""
+    if line.invoice_id is None:
+        return "attribute_not_exists(#invoice_id)", {}
+    return "#invoice_id = :invoice_read", {"invoice_read": line.invoice_id}
 
 
 def _same_void_reason(line: Line) -> tuple[str, Item]:

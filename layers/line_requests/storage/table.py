@@ -234,8 +234,9 @@ class Table:
         except ClientError as error:
             # "The table does not have the specified index", "Cannot read from backfilling global secondary index";
             # engines differ in the code. What may not be read is named by its index, too.
-            code, text = (error.response["Error"].get(name, "") for name in ("Code", "Message"))
-            if index is None or "index" not in text or code == "AccessDeniedException":
+            text = error.response["Error"].get("Message", "")
+            denied = error.response["Error"].get("Code") == "AccessDeniedException"
+            if index is None or denied or "index" not in text:
                 raise
             raise IndexMissing(index, coming="backfilling" in text) from error
         last = answer.get("LastEvaluatedKey")
