@@ -32,8 +32,11 @@ class Marks:
         values: Item = {"sequence": line.sequence, "yes": True, "refund_due": refund_due}
         values |= {"known": len(line.reversals)} if line.reversals else {}
         values |= {"invoice": line.invoice_id} if line.invoice_id else {}
-        sets, removes, entry = entry_update(replace(line, refund_due=refund_due))
-        sets.append("#refund_due = :refund_due")
+        sets, removes, entry = ["#refund_due = :refund_due"], list[str](), Item()
+        if refund_due is not line.refund_due:
+            # A line in provisioning may be late by now: an entry too early raises no alarm, a missing one hides it.
+            entry_sets, removes, entry = entry_update(replace(line, refund_due=refund_due), late=True)
+            sets += entry_sets
         if heard:
             sets.append("#reversals = list_append(if_not_exists(#reversals, :none), :heard)")
             values |= {"none": [], "heard": [records.reversal_item(reversal) for reversal in heard]}

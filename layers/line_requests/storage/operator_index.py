@@ -32,9 +32,9 @@ class Entry:
     since_ms: int
 
 
-def entry_update(line: Line) -> tuple[list[str], list[str], Item]:
+def entry_update(line: Line, *, late: bool = False) -> tuple[list[str], list[str], Item]:
     """What a write that moves a line sets, removes and passes as values, so that its entry follows."""
-    entry = records.operator_entry(line)
+    entry = records.operator_entry(line, late=late)
     return [f"#{name} = :{name}" for name in entry], [] if entry else ["#op_status", "#since_ms"], entry
 
 
