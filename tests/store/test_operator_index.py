@@ -330,6 +330,42 @@ def test_late_line_is_named_behind_many_refunds(
     assert reported(capsys, caplog) == {"ProvisioningLate": [late.id]}
 
 
+@pytest.mark.parametrize("flagged", [True, False])
+@pytest.mark.parametrize(
+    ("start", "write"),
+    [
+        (Status.PROVISIONING, lambda world, seen: world.lines.mark_active(seen, LATER_MS)),
+        (Status.PROVISIONING, lambda world, seen: world.lines.mark_failed(seen, "no number", LATER_MS)),
+        (Status.PROVISIONING, lambda world, seen: world.lines.set_due(seen, LATER_MS, late=True)),
+        (Status.ACTIVE, lambda world, seen: world.lines.release(seen, "released_by_client", LATER_MS)),
+        (Status.ACTIVE, lambda world, seen: world.stores.operator.repair(seen)),
+        (Status.FAILED, lambda world, seen: world.lines.retry(world.now(), seen, "retried_by_operator", LATER_MS)),
+        (Status.FAILED, lambda world, seen: world.lines.release(seen, "released_by_operator", LATER_MS)),
+    ],
+)
+def test_entry_follows_a_refund_flag_that_changed_after_the_line_was_read(
+    world: World, start: Status, write: Callable[[World, Line], Line | None], *, flagged: bool
+) -> None:
+    """[55] A second payment is heard of, or went back, between a caller's read and its write."""
+    world.workspace(email=Allowance(0, cap=9, add_on=ADD_ONS[Kind.EMAIL]))
+    seen = world.paid(Kind.EMAIL)
+    if start is Status.ACTIVE:
+        seen = world.lines.mark_active(seen, NOW_MS)
+    elif start is Status.FAILED:
+        seen = world.lines.mark_failed(seen, "no number", NOW_MS)
+    if flagged:
+        world.lines.flag_refund(seen, "in_2")
+    else:
+        world.lines.save_reversals(seen, [], refund_due=True)
+        seen = world.line(seen)
+        world.lines.save_reversals(seen, [], refund_due=False)
+    after = write(world, seen)
+    stored = world.line(seen)
+    assert after in {None, stored}
+    assert stored.refund_due is (flagged or (start is Status.FAILED and stored.status is Status.CANCELED))
+    assert stale(world) == []
+
+
 def test_reports_of_what_is_late_cost_three_queries_while_nothing_is(world: World) -> None:
     """[47]"""
     world.wire.watch()

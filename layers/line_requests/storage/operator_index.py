@@ -38,6 +38,11 @@ def entry_update(line: Line, *, late: bool = False) -> tuple[list[str], list[str
     return [f"#{name} = :{name}" for name in entry], [] if entry else ["#op_status", "#since_ms"], entry
 
 
+def same_flag(line: Line) -> str:
+    """The condition that the refund flag is still what was read, because the entry depends on it; `yes` is True."""
+    return "#refund_due = :yes" if line.refund_due else "#refund_due <> :yes"
+
+
 class OperatorIndex:
     """The index's entries; for operators, and for what the reconciler reports."""
 
@@ -85,7 +90,8 @@ class OperatorIndex:
         """Sets the entry of what an older release or an operator wrote, unless it has moved on."""
         if isinstance(record, Line):
             wanted = records.operator_entry(record, late=True)
-            condition, values = "size(#history) = :sequence", Item(sequence=record.sequence)
+            condition = f"size(#history) = :sequence AND {same_flag(record)}"
+            values = Item(sequence=record.sequence, yes=True)
         else:
             wanted, condition, values = records.workspace_entry(), "attribute_exists(#pk)", Item()
         sets = ", ".join(f"#{name} = :{name}" for name in wanted)
