@@ -10,6 +10,7 @@ import pytest
 
 from line_requests.domain.model import Line, PaymentStatus, Status
 from line_requests.domain.prices import Allowance
+from line_requests.domain.reversals import Reversal
 from line_requests.domain.submission import Kind
 from line_requests.flows.late import report_late
 from line_requests.operator import commands, listing
@@ -295,11 +296,81 @@ def test_line_whose_provisioner_is_late_for_an_hour_alarms(
     assert reported(capsys, caplog) == {"ProvisioningLate": [line.id]}
 
 
-def test_reports_of_what_is_late_cost_two_queries_while_nothing_is(world: World) -> None:
+def test_line_whose_provisioner_is_late_alarms_whatever_its_refund_flag_and_its_reversals(
+    world: World, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """[47][55]"""
+
+    def alarmed() -> dict[str, list[str]]:
+        report_late(world.stores, LATER_MS + DAY_MS)
+        return reported(capsys, caplog)
+
+    world.workspace(email=Allowance(0, cap=9, add_on=ADD_ONS[Kind.EMAIL]))
+    line = world.paid(Kind.EMAIL)
+    world.lines.set_due(line, LATER_MS, late=True)
+    heard = [Reversal(LATER_MS, f"re_{number}", "refund_succeeded", 100, "usd") for number in range(2)]
+    assert world.lines.save_reversals(line, heard[:1], refund_due=False) is not None
+    assert alarmed() == {"ProvisioningLate": [line.id]}
+    assert world.lines.save_reversals(world.line(line), [], refund_due=True) is not None
+    assert entry(world, line) == ("refund_due", NOW_MS)
+    assert alarmed() == {"ProvisioningLate": [line.id]}
+    assert world.lines.save_reversals(world.line(line), heard[1:], refund_due=False) is not None
+    assert alarmed() == {"ProvisioningLate": [line.id]}
+    assert stale(world) == []
+
+
+def test_late_line_is_named_behind_many_refunds(
+    world: World, full: list[Line], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """[47]"""
+    world.put_lines([replace(line, refund_due=True) for line in full[:-1]])
+    late = replace(settled(full[-1], Status.PROVISIONING, LATER_MS), refund_due=True)
+    world.put_lines([late])
+    report_late(world.stores, LATER_MS + DAY_MS)
+    assert reported(capsys, caplog) == {"ProvisioningLate": [late.id]}
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+@pytest.mark.parametrize(
+    ("start", "write"),
+    [
+        (Status.PROVISIONING, lambda world, seen: world.lines.mark_active(seen, LATER_MS)),
+        (Status.PROVISIONING, lambda world, seen: world.lines.mark_failed(seen, "no number", LATER_MS)),
+        (Status.PROVISIONING, lambda world, seen: world.lines.set_due(seen, LATER_MS, late=True)),
+        (Status.ACTIVE, lambda world, seen: world.lines.release(seen, "released_by_client", LATER_MS)),
+        (Status.ACTIVE, lambda world, seen: world.stores.operator.repair(seen)),
+        (Status.FAILED, lambda world, seen: world.lines.retry(world.now(), seen, "retried_by_operator", LATER_MS)),
+        (Status.FAILED, lambda world, seen: world.lines.release(seen, "released_by_operator", LATER_MS)),
+    ],
+)
+def test_entry_follows_a_refund_flag_that_changed_after_the_line_was_read(
+    world: World, start: Status, write: Callable[[World, Line], Line | None], *, flagged: bool
+) -> None:
+    """[55] A second payment is heard of, or went back, between a caller's read and its write."""
+    world.workspace(email=Allowance(0, cap=9, add_on=ADD_ONS[Kind.EMAIL]))
+    seen = world.paid(Kind.EMAIL)
+    if start is Status.ACTIVE:
+        seen = world.lines.mark_active(seen, NOW_MS)
+    elif start is Status.FAILED:
+        seen = world.lines.mark_failed(seen, "no number", NOW_MS)
+    if flagged:
+        world.lines.flag_refund(seen, "in_2")
+    else:
+        world.lines.save_reversals(seen, [], refund_due=True)
+        seen = world.line(seen)
+        world.lines.save_reversals(seen, [], refund_due=False)
+    after = write(world, seen)
+    stored = world.line(seen)
+    assert after in {None, stored}
+    assert stored.refund_due is (flagged or (start is Status.FAILED and stored.status is Status.CANCELED))
+    assert stale(world) == []
+
+
+def test_reports_of_what_is_late_cost_three_queries_while_nothing_is(world: World) -> None:
     """[47]"""
     world.wire.watch()
     report_late(world.stores, LATER_MS)
-    assert world.wire.operations == {"Query": 2}
+    assert world.wire.operations == {"Query": 3}
 
 
 def test_alarm_names_ten_of_many(

@@ -8,7 +8,7 @@ from line_requests.domain.model import Line, Status
 from line_requests.domain.reversals import Reversal
 from line_requests.storage import records
 from line_requests.storage.attributes import Item
-from line_requests.storage.operator_index import entry_update
+from line_requests.storage.operator_index import entry_update, same_flag
 from line_requests.storage.table import ConditionFailed, Table, Write
 
 # A line that waits for its provisioner is published again after ten minutes, then less and less often.
@@ -28,19 +28,21 @@ class Marks:
         """
         known = "size(#reversals) = :known" if line.reversals else "attribute_not_exists(#reversals)"
         same_invoice = "#invoice_id = :invoice" if line.invoice_id else "attribute_not_exists(#invoice_id)"
-        flag = "#refund_due = :yes" if line.refund_due else "#refund_due <> :yes"
         values: Item = {"sequence": line.sequence, "yes": True, "refund_due": refund_due}
         values |= {"known": len(line.reversals)} if line.reversals else {}
         values |= {"invoice": line.invoice_id} if line.invoice_id else {}
-        sets, removes, entry = entry_update(replace(line, refund_due=refund_due))
-        sets.append("#refund_due = :refund_due")
+        sets, removes, entry = ["#refund_due = :refund_due"], list[str](), Item()
+        if refund_due is not line.refund_due:
+            # A line in provisioning may be late by now: an entry too early raises no alarm, a missing one hides it.
+            entry_sets, removes, entry = entry_update(replace(line, refund_due=refund_due), late=True)
+            sets += entry_sets
         if heard:
             sets.append("#reversals = list_append(if_not_exists(#reversals, :none), :heard)")
             values |= {"none": [], "heard": [records.reversal_item(reversal) for reversal in heard]}
         write = Write(
             records.line_key(line.workspace_id, line.id),
             update=f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(removes)}" if removes else ""),
-            condition=f"size(#history) = :sequence AND {known} AND {same_invoice} AND {flag}",
+            condition=f"size(#history) = :sequence AND {known} AND {same_invoice} AND {same_flag(line)}",
             values=values | entry,
         )
         try:
@@ -65,16 +67,22 @@ class Marks:
 
         `late`: its provisioner is, so operators find it.
         """
-        entry = records.operator_entry(line, late=late) if late else {}
+        entry = records.operator_entry(line, late=True) if late else {}
         sets = ["#due_at = :due", "#due_shard = :shard", *(f"#{name} = :{name}" for name in entry)]
         write = Write(
             records.line_key(line.workspace_id, line.id),
             update="REMOVE #due_at, #due_shard" if at_ms is None else f"SET {', '.join(sets)}",
-            condition="size(#history) = :sequence",
-            values={"sequence": line.sequence} | ({} if at_ms is None else due_values(line, at_ms) | entry),
+            condition="size(#history) = :sequence" + (f" AND {same_flag(line)}" if late else ""),
+            values={"sequence": line.sequence}
+            | ({} if at_ms is None else due_values(line, at_ms) | entry)
+            | ({"yes": True} if late else {}),
         )
-        with suppress(ConditionFailed):
+        try:
             self._table.write(write)
+        except ConditionFailed as failure:
+            # With the same sequence only the refund flag has changed.
+            if late and failure.item and (stored := records.line(failure.item)).sequence == line.sequence:
+                self.set_due(stored, at_ms, late=True)
 
 
 def due_values(line: Line, at_ms: int) -> Item:

@@ -24,7 +24,7 @@ from line_requests.domain.model import (
 from line_requests.storage import capacity, records
 from line_requests.storage._marks import REPUBLISH_AFTER_MS, Marks, due_values
 from line_requests.storage.attributes import Item
-from line_requests.storage.operator_index import entry_update
+from line_requests.storage.operator_index import entry_update, same_flag
 from line_requests.storage.table import ConditionFailed, TransactionCanceled, Write
 
 
@@ -210,7 +210,7 @@ class Transitions(Marks):
         due_at_ms: int | None = None,
     ) -> Line:
         """Moves a line to its next state, once; returns the line as stored, moved by this call or by another."""
-        attributes = attributes or {}
+        attributes, flag = attributes or {}, same_flag(line)
         line = replace(line, **attributes)
         stored = records.line_item(line)
         if change.status is Status.PROVISIONING:
@@ -225,6 +225,7 @@ class Transitions(Marks):
             "payment_status": str(line.payment_status),
             "change": [records.change_item(change)],
             "sequence": line.sequence,
+            "yes": True,
         }
         sets = ["#status = :status", "#payment_status = :payment_status", "#history = list_append(#history, :change)"]
         sets += [f"#{name} = :{name}" for name in attributes]
@@ -242,6 +243,7 @@ class Transitions(Marks):
         for same, read in unchanged:
             condition += f" AND {same}"
             values |= read
+        condition += f" AND {flag}"
         key = records.line_key(line.workspace_id, line.id)
         update = f"SET {', '.join(sets)} REMOVE {', '.join(removes)}"
         writes = [Write(key, update=update, condition=condition, values=values)]
@@ -253,14 +255,14 @@ class Transitions(Marks):
             # Either the line has moved on, which settles it, or its workspace does not allow the move.
             if current is None or (current.sequence == line.sequence and canceled.failed == {1}):
                 raise
+            if current.sequence == line.sequence and not current.awaiting:
+                # Only the refund flag has changed, on which the operators' entry depends.
+                return self._transition(current, change, workspace_write, attributes=attributes, due_at_ms=due_at_ms)
             return current
         return moved
 
     def flag_refund(self, line: Line, invoice_id: str) -> bool:
-        """Marks a settled line whose payment by this invoice is to be refunded; a paid one keeps its own invoice.
-
-        False when it is marked already, or when something of it went back meanwhile.
-        """
+        """Marks a settled line to have this invoice refunded; False if it is marked, or something went back meanwhile."""
         if line.awaiting or (line.payment_status is PaymentStatus.PAID and line.invoice_id == invoice_id):
             return False
         entry_sets, _, entry = entry_update(replace(line, refund_due=True))

@@ -32,10 +32,15 @@ class Entry:
     since_ms: int
 
 
-def entry_update(line: Line) -> tuple[list[str], list[str], Item]:
+def entry_update(line: Line, *, late: bool = False) -> tuple[list[str], list[str], Item]:
     """What a write that moves a line sets, removes and passes as values, so that its entry follows."""
-    entry = records.operator_entry(line)
+    entry = records.operator_entry(line, late=late)
     return [f"#{name} = :{name}" for name in entry], [] if entry else ["#op_status", "#since_ms"], entry
+
+
+def same_flag(line: Line) -> str:
+    """The condition that the refund flag is still what was read, because the entry depends on it; `yes` is True."""
+    return "#refund_due = :yes" if line.refund_due else "#refund_due <> :yes"
 
 
 class OperatorIndex:
@@ -85,7 +90,8 @@ class OperatorIndex:
         """Sets the entry of what an older release or an operator wrote, unless it has moved on."""
         if isinstance(record, Line):
             wanted = records.operator_entry(record, late=True)
-            condition, values = "size(#history) = :sequence", Item(sequence=record.sequence)
+            condition = f"size(#history) = :sequence AND {same_flag(record)}"
+            values = Item(sequence=record.sequence, yes=True)
         else:
             wanted, condition, values = records.workspace_entry(), "attribute_exists(#pk)", Item()
         sets = ", ".join(f"#{name} = :{name}" for name in wanted)
