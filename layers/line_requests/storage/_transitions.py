@@ -262,7 +262,7 @@ class Transitions(Marks):
         return moved
 
     def flag_refund(self, line: Line, invoice_id: str) -> bool:
-        """Marks a settled line to have this invoice refunded; False if it is marked, or something went back meanwhile."""
+        """Marks a settled line to have this invoice refunded; False if it is, or if something went back meanwhile."""
         if line.awaiting or (line.payment_status is PaymentStatus.PAID and line.invoice_id == invoice_id):
             return False
         entry_sets, _, entry = entry_update(replace(line, refund_due=True))
