@@ -107,3 +107,20 @@ def test_preview_names_the_workspace_that_stripe_did_not_answer_for(
     code, view, said = console.incomplete("plans", "diff", str(file))
     assert (code, view["overPlan"]) == (1, [])
     assert said.startswith(f"1 of 1 workspaces with lines could not be compared; fix this, then retry: {acme}: Stripe")
+
+
+def test_sync_dry_run_shows_that_the_allowances_of_an_applied_plan_change(
+    console: Console, file: Path, starter: str, acme: str
+) -> None:
+    def changes() -> list[str]:
+        (row,) = console.json("workspace", "sync", "--all", "--dry-run")
+        changed: list[str] = row["changes"]
+        return changed
+
+    assert changes() == []
+    file.write_text(plan(starter, phones(0), tax='excess = "bill"'))
+    console.json("plans", "apply", str(file))
+    assert changes() == ["allowances", "excess"]
+    assert "allowances, excess" in console.text("workspace", "sync", acme, "--dry-run")
+    console.json("workspace", "sync", acme)
+    assert changes() == []
