@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+from line_requests.billing.setup import Setup
 from line_requests.clock import wall_time_ms
+from line_requests.domain.errors import BillingUnavailable
 from line_requests.operator import doctor, doctor_aws, smoke
 from line_requests.operator.doctor_stripe import LIST_FROM
 from line_requests.operator.groups.deployment import CHECKS
@@ -231,3 +233,23 @@ def test_a_wrong_signing_secret_is_named(local: Local, monkeypatch: pytest.Monke
     assert (failed["step"], failed["result"]) == ("its payment is heard by the webhook", "failed")
     assert "line-requests setup-stripe --rotate" in failed["look"]
     assert removed["result"] == "ok"
+
+
+def test_a_workspace_that_could_not_be_removed_is_named_with_the_command(
+    local: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(*_: object) -> None:
+        raise BillingUnavailable("out of time")
+
+    monkeypatch.setattr(Setup, "delete_customer", unavailable)
+    with FAULTS["reconciler's schedule"](local):
+        code, rows = _smoke(local)
+    assert code == 1
+    removed = rows[-1]
+    assert (removed["step"], removed["result"]) == ("the workspace is removed", "failed")
+    assert removed["detail"] == "Stripe: out of time"
+    (left,) = (one for one in local.stores.workspaces.all() if one.id.startswith("smoke-"))
+    command = f"line-requests workspace delete {left.id}"
+    assert removed["look"] == f"{command}; then delete the customer {left.customer} at Stripe"
+    assert local.run(*command.split()[1:], "--yes")[0] == 0
+    assert local.stores.workspaces.get(left.id) is None
