@@ -119,7 +119,7 @@ def _no_provisioner(local: Local) -> Iterator[str]:
 @plants("provisioners' answers")
 def _nobody_listens(local: Local) -> Iterator[str]:
     for _ in _rule_off(local, ours=True):
-        yield "no enabled rule takes provisioners' answers"
+        yield " is DISABLED"
 
 
 @plants("answers set aside")

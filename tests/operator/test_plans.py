@@ -11,7 +11,6 @@ import pytest
 from line_requests.domain.errors import InvalidPlan
 from line_requests.operator import cli
 from line_requests.operator import plan_files as plans
-from tests.operator import lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -356,31 +355,6 @@ def test_shown_plans_are_a_file_that_changes_nothing(
     assert console.json("plans", "diff", "-") == {"changes": [], "overPlan": []}
     monkeypatch.setattr("sys.stdin", io.StringIO(shown))
     assert console.json("plans", "apply", "-")["applied"] == ["plain", "starter"]
-
-
-def test_what_would_change_is_shown_and_nothing_is_stored(
-    shop: Shop, starter: str, deployment: Deployment, console: Console, file: Path
-) -> None:
-    before = console.json("plans", "show")
-    acme = console.json("workspace", "create", "acme", "--customer", shop.subscriber(starter))["workspace"]
-    lines.active(deployment, acme)
-    lines.paid(deployment, acme)
-    extra = shop.price(900)
-    file.write_text(plan(starter, f'purchased_phone = {{ included = 0, add_on = "{extra}", cap = 1 }}'))
-    preview = console.json("plans", "diff", str(file))
-    assert {row["field"]: (row["stored"], row["file"]) for row in preview["changes"]} == {
-        "lines.purchased_phone.add_on": (before[0]["lines"][0]["addOn"], extra),
-        "lines.purchased_phone.cap": (3, 1),
-        "lines.purchased_phone.included": (1, 0),
-        "lines.purchased_phone.usd.unit_amount": (
-            {"amount": 1500, "currency": "usd"},
-            {"amount": 900, "currency": "usd"},
-        ),
-    }
-    assert preview["overPlan"] == [{"workspace": acme, "kind": "purchased_phone", "held": 2, "allowed": 1}]
-    assert console.json("plans", "apply", str(file), "--dry-run") == preview
-    assert "$9.00" in console.text("plans", "diff", str(file))
-    assert console.json("plans", "show") == before
 
 
 def test_a_plan_that_a_workspace_is_on_is_not_pruned(shop: Shop, console: Console, file: Path, acme: str) -> None:

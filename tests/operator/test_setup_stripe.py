@@ -85,6 +85,23 @@ def test_an_endpoint_of_another_version_is_replaced(shop: Shop, console: Console
     assert len(_stored(secret)["webhook_secrets"]) == 1
 
 
+@pytest.mark.parametrize("newest", [API_VERSION, "2024-06-20"])
+def test_several_endpoints_of_the_url_become_one_whose_secret_is_stored(
+    shop: Shop, console: Console, secret: str, newest: str
+) -> None:
+    """As after a crash before or after the new secret was stored: nothing tells which endpoint's secret it is."""
+    first = console.json("setup-stripe", "--url", URL)["endpoint"]
+    (before,) = _stored(secret)["webhook_secrets"]
+    more: Any = {"url": URL, "enabled_events": ["*"], "api_version": newest}
+    more = shop.v1.webhook_endpoints.create(more).id
+    done = console.json("setup-stripe", "--url", URL)
+    assert (done["done"], set(done["deleted"])) == ("created", {first, more})
+    (left,) = shop.v1.webhook_endpoints.list().data
+    assert (left.id, left.api_version) == (done["endpoint"], API_VERSION)
+    assert _stored(secret)["webhook_secrets"][1:] == [before]
+    assert console.json("setup-stripe", "--url", URL)["done"] == "updated"
+
+
 @pytest.mark.parametrize("value", ["{}", "not JSON", '["sk_test"]'])
 def test_a_secret_without_an_api_key_is_refused_before_anything_is_made(
     shop: Shop, console: Console, secret: str, value: str

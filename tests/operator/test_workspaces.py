@@ -232,7 +232,8 @@ def test_sync_shows_what_would_change_and_writes_nothing(
 ) -> None:
     shop.cancel(console.json("workspace", "show", acme)["customer"])
     stored = deployment.stores.workspaces.get(acme)
-    row = {"workspace": acme, "plan": "starter", "status": "active", "newPlan": "starter", "newStatus": "canceled"}
+    new = {"newPlan": "starter", "newStatus": "canceled", "changes": ["status"]}
+    row = {"workspace": acme, "plan": "starter", "status": "active"} | new
     assert console.json("workspace", "sync", acme, "--dry-run") == row
     assert console.json("workspace", "sync", "--all", "--dry-run") == [row | {"error": None}]
     assert deployment.stores.workspaces.get(acme) == stored

@@ -8,17 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Annotated
 
-from botocore.exceptions import BotoCoreError, ClientError
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from line_requests import telemetry
-from line_requests.domain.errors import LineRequestError
 from line_requests.operator import render
-from line_requests.operator.errors import mistakes, one_line
+from line_requests.operator.errors import EXPECTED, mistakes, one_line
 from line_requests.operator.groups import deployment, keys, lines, personal_data, plans
-from line_requests.operator.refusal import Incomplete, Refused, View
+from line_requests.operator.refusal import Incomplete, View
 from line_requests.operator.target import ENVIRONMENT, Target
-from line_requests.storage.table import ConditionFailed, TransactionCanceled
 
 DONE, FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 EXIT_CODES = """\
@@ -59,7 +56,7 @@ def _launch(
     except Incomplete as incomplete:
         render.print_view(incomplete.view, as_json=json)
         render.print_error(str(incomplete), as_json=json)
-    except (Refused, LineRequestError, ConditionFailed, TransactionCanceled, BotoCoreError, ClientError) as error:
+    except EXPECTED as error:
         render.print_error(one_line(error), mistakes(error), as_json=json)
     else:
         render.print_view(view, as_json=json)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -30,14 +30,21 @@ class Skipped(Exception):
     """A check that cannot be made here; the text says why."""
 
 
+class Fault(NamedTuple):
+    """A fault with a fix of its own, which names what is there."""
+
+    detail: str
+    fix: str
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One check: `run` returns what is wrong, one text for each fault."""
 
     name: str
-    run: "Callable[[Patient], Iterator[str]]"
+    run: "Callable[[Patient], Iterator[str | Fault]]"
     fix: str
-    """The command or page that fixes what is wrong."""
+    """The command or page that fixes a fault without a fix of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +128,17 @@ def examine(patient: Patient, checks: list[Check]) -> Iterator[Finding]:
     """Makes every check; one that cannot be made is a fault, not an end."""
     for check in checks:
         try:
-            faults = list(check.run(patient))
+            faults = [one if isinstance(one, Fault) else Fault(one, check.fix) for one in check.run(patient)]
         except Skipped as skipped:
             yield Finding(check.name, "skipped", str(skipped), "")
             continue
         except (Refused, LineRequestError, BotoCoreError, ClientError) as error:
-            faults = [one_line(error)]
+            faults = [Fault(one_line(error), check.fix)]
         if faults:
+            shown = faults[:SHOWN_MAX]
             more = [f"and {len(faults) - SHOWN_MAX} more"] if len(faults) > SHOWN_MAX else []
-            yield Finding(check.name, "fault", "; ".join(faults[:SHOWN_MAX] + more), check.fix)
+            fixes = dict.fromkeys(fault.fix for fault in shown)
+            yield Finding(check.name, "fault", "; ".join([fault.detail for fault in shown] + more), "; ".join(fixes))
         else:
             yield Finding(check.name, "ok", "", "")
 

@@ -2,31 +2,39 @@
 
 from collections.abc import Iterator
 
-from line_requests.operator.doctor import Check, Patient, Skipped
+from line_requests.operator.doctor import Check, Fault, Patient, Skipped
 
 # Far more than a run and its minute of distance from the newest events.
 RECONCILER_SILENT_MS = 15 * 60_000
+# CloudFormation does not see what was changed by hand, unless it is asked to revert that.
+DEPLOY = (
+    "deploy again: docs/deploy.md; if it was changed by hand: a change set with --deployment-mode REVERT_DRIFT, "
+    "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html"
+)
 
 
-def _table(patient: Patient) -> Iterator[str]:
+def _table(patient: Patient) -> Iterator[str | Fault]:
     name = patient.target.environment["TABLE_NAME"]
     table = patient.target.client("dynamodb").describe_table(TableName=name)["Table"]
     if table["TableStatus"] != "ACTIVE":
-        yield f"the table {name} is {table['TableStatus']}"
+        why = f"aws dynamodb describe-table --table-name {name} says why; wait until it is ACTIVE"
+        yield Fault(f"the table {name} is {table['TableStatus']}", why)
     there = {index["IndexName"] for index in table.get("GlobalSecondaryIndexes", [])}
     for index in sorted({"due", "operator"} - there):
         yield f"the table {name} has no index {index}"
 
 
-def _backups(patient: Patient) -> Iterator[str]:
+def _backups(patient: Patient) -> Iterator[Fault]:
     name = patient.target.environment["TABLE_NAME"]
     backups = patient.target.client("dynamodb").describe_continuous_backups(TableName=name)
     recovery = backups["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
     if recovery.get("PointInTimeRecoveryStatus") != "ENABLED":
-        yield f"the table {name} has no point-in-time recovery"
+        enabled = "--point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
+        command = f"aws dynamodb update-continuous-backups --table-name {name} {enabled}"
+        yield Fault(f"the table {name} has no point-in-time recovery", command)
 
 
-def _schedule(patient: Patient) -> Iterator[str]:
+def _schedule(patient: Patient) -> Iterator[str | Fault]:
     function = patient.output("ReconcilerFunction")
     events = patient.target.client("events")
     rules = [
@@ -39,7 +47,7 @@ def _schedule(patient: Patient) -> Iterator[str]:
     for rule in rules:
         state = events.describe_rule(Name=rule)["State"]
         if state != "ENABLED":
-            yield f"the rule {rule} is {state}"
+            yield Fault(f"the rule {rule} is {state}", f"aws events enable-rule --name {rule}")
 
 
 def _reconciled(patient: Patient) -> Iterator[str]:
@@ -51,7 +59,7 @@ def _reconciled(patient: Patient) -> Iterator[str]:
         yield f"the reconciler has not followed Stripe's events for {minutes} minutes"
 
 
-def _mappings(patient: Patient) -> Iterator[str]:
+def _mappings(patient: Patient) -> Iterator[str | Fault]:
     patient.output("PublishChangesFunction")
     mappings = patient.target.resources("AWS::Lambda::EventSourceMapping")
     if not mappings:
@@ -59,11 +67,12 @@ def _mappings(patient: Patient) -> Iterator[str]:
     for logical, uuid in mappings.items():
         state = patient.target.client("lambda").get_event_source_mapping(UUID=uuid)["State"]
         if state not in {"Enabled", "Creating", "Enabling"}:
-            yield f"the event source mapping {logical} {uuid} is {state}"
+            command = f"aws lambda update-event-source-mapping --uuid {uuid} --enabled"
+            yield Fault(f"the event source mapping {logical} {uuid} is {state}", command)
 
 
-def _rules(patient: Patient, *, ours: bool) -> list[str]:
-    """The enabled rules with a target on the deployment's bus."""
+def _rules(patient: Patient, *, ours: bool) -> list[Fault | None]:
+    """For each rule of the deployment's bus, why it passes nothing on, if so."""
     bus = patient.target.environment.get("BUS_NAME") or ""
     if not bus:
         raise Skipped("BUS_NAME is not set")
@@ -72,24 +81,27 @@ def _rules(patient: Patient, *, ours: bool) -> list[str]:
     events = patient.target.client("events")
     # The physical id of a rule on a bus of one's own is `bus|rule`.
     own = {name.split("|")[-1] for name in patient.target.resources("AWS::Events::Rule").values()}
+
+    def fault(name: str, state: str) -> Fault | None:
+        if state != "ENABLED":
+            return Fault(f"the rule {name} is {state}", f"aws events enable-rule --name {name} --event-bus-name {bus}")
+        targets = events.list_targets_by_rule(Rule=name, EventBusName=bus)["Targets"]
+        return None if targets else Fault(f"the rule {name} has no target", DEPLOY)
+
     rules = events.list_rules(EventBusName=bus)["Rules"]
-    return [
-        rule["Name"]
-        for rule in rules
-        if (rule["Name"] in own) is ours
-        and rule["State"] == "ENABLED"
-        and events.list_targets_by_rule(Rule=rule["Name"], EventBusName=bus)["Targets"]
-    ]
+    return [fault(rule["Name"], rule["State"]) for rule in rules if (rule["Name"] in own) is ours]
 
 
 def _provisioner(patient: Patient) -> Iterator[str]:
-    if not _rules(patient, ours=False):
-        yield "no rule on the bus but our own: no provisioner hears of lines"
+    if all(_rules(patient, ours=False)):
+        yield "no enabled rule on the bus but our own has a target: no provisioner hears of lines"
 
 
-def _results(patient: Patient) -> Iterator[str]:
-    if not _rules(patient, ours=True):
-        yield "no enabled rule takes provisioners' answers from the bus"
+def _results(patient: Patient) -> Iterator[str | Fault]:
+    rules = _rules(patient, ours=True)
+    if not rules:
+        yield "no rule takes provisioners' answers from the bus"
+    yield from filter(None, rules)
 
 
 def _dead_letters(patient: Patient) -> Iterator[str]:
@@ -123,13 +135,13 @@ def _alarms(patient: Patient) -> Iterator[str]:
 
 
 CHECKS = [
-    Check("table", _table, "deploy again: docs/deploy.md"),
-    Check("point-in-time recovery", _backups, "deploy again: docs/deploy.md; why: docs/recover.md"),
-    Check("reconciler's schedule", _schedule, "aws events enable-rule --name RULE"),
+    Check("table", _table, DEPLOY),
+    Check("point-in-time recovery", _backups, "docs/recover.md"),
+    Check("reconciler's schedule", _schedule, DEPLOY),
     Check("reconciler recent", _reconciled, "read the log of the function Reconciler: docs/operate.md"),
-    Check("event source mappings", _mappings, "aws lambda update-event-source-mapping --uuid UUID --enabled"),
-    Check("provisioner on the bus", _provisioner, "add a rule for the provisioner: docs/provisioner.md"),
-    Check("provisioners' answers", _results, "deploy again: docs/deploy.md"),
+    Check("event source mappings", _mappings, DEPLOY),
+    Check("provisioner on the bus", _provisioner, "add a rule for the provisioner, or enable it: docs/provisioner.md"),
+    Check("provisioners' answers", _results, DEPLOY),
     Check("answers set aside", _dead_letters, "redrive the queue: docs/operate.md"),
     Check("changes set aside", _lost_changes, "docs/operate.md"),
     Check("alarms", _alarms, "docs/operate.md: each alarm with its command"),

@@ -1,10 +1,15 @@
 """What went wrong, in one line."""
 
-from line_requests.domain.errors import BillingUnavailable
+from botocore.exceptions import BotoCoreError, ClientError
+
+from line_requests.domain.errors import BillingUnavailable, LineRequestError
 from line_requests.operator.import_file import InvalidRows
 from line_requests.operator.plan_files import InvalidPlans
-from line_requests.operator.refusal import Row
+from line_requests.operator.refusal import Refused, Row
 from line_requests.storage.table import ConditionFailed, TransactionCanceled
+
+# What is no fault of the console's own, and is told in one line.
+EXPECTED = (Refused, LineRequestError, ConditionFailed, TransactionCanceled, BotoCoreError, ClientError)
 
 
 def one_line(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -12,11 +12,11 @@ import requests
 from line_requests.billing.operator_account import OperatorBilling
 from line_requests.bus.events import event_id
 from line_requests.clock import Clock, wall_time_ms
-from line_requests.domain.errors import LineRequestError
 from line_requests.domain.model import Line, Status, Subscription
 from line_requests.domain.prices import Allowance, Plan
 from line_requests.domain.submission import Kind
 from line_requests.operator import commands, doctor, doctor_aws, doctor_stripe
+from line_requests.operator.errors import EXPECTED, one_line
 from line_requests.operator.refusal import Refused, Row
 from line_requests.operator.target import Target
 from line_requests.storage.erasure import Erasure
@@ -85,7 +85,9 @@ class Smoke:
         except Failed:
             pass
         finally:
-            with self._reported("the workspace is removed", ()):
+            left = f"line-requests workspace delete {self.workspace_id}"
+            left += f"; then delete the customer {self.customer} at Stripe" if self.customer else ""
+            with suppress(Failed), self._reported("the workspace is removed", (), left):
                 self._remove()
 
     # --- steps ----------------------------------------------------------------------------------
@@ -213,15 +215,15 @@ class Smoke:
         return result
 
     @contextmanager
-    def _reported(self, name: str, look: tuple[str, ...]) -> Iterator[Row]:
-        """Notes how a step went, and on failure what the doctor says of where to look."""
+    def _reported(self, name: str, look: tuple[str, ...], hint: str | None = None) -> Iterator[Row]:
+        """Notes how a step went, and on failure what the doctor says of where to look, or the hint."""
         row: Row = {"step": name, "result": "ok", "detail": None, "look": None}
         self.rows.append(row)
         try:
             yield row
-        except (Failed, Refused, LineRequestError, requests.RequestException) as error:
-            where = "; ".join(self._faults(look)) or HINTS.get(look)
-            row |= {"result": "failed", "detail": str(error), "look": where}
+        except (Failed, requests.RequestException, *EXPECTED) as error:
+            where = "; ".join(self._faults(look)) or hint or HINTS.get(look)
+            row |= {"result": "failed", "detail": one_line(error), "look": where}
             raise Failed(str(error)) from None
 
     def _faults(self, names: tuple[str, ...]) -> list[str]:

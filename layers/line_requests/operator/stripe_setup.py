@@ -14,13 +14,14 @@ SECRETS_MAX = 2
 def set_up(setup: Setup, secrets: Any, secret_arn: str, url: str, *, rotate: bool = False) -> Row:  # noqa: ANN401 - boto3's client
     """Creates or updates the endpoint; a new endpoint's secret is stored before an old endpoint is deleted.
 
-    An endpoint keeps its version and tells its secret once: another version, or a lost secret, takes a new one.
+    An endpoint keeps its version and tells its secret once: another version, or a lost secret, takes a new one. So do
+    several endpoints, as a crash leaves them, because nothing tells whose secret is stored.
     """
     stored = _read(secrets, secret_arn)
     known = setup.webhook_endpoints(url)
-    usable = [endpoint for endpoint in known if endpoint.api_version == API_VERSION]
+    usable = len(known) == 1 and known[0].api_version == API_VERSION
     if usable and stored.get("webhook_secrets") and not rotate:
-        return _row(setup.update_webhook_endpoint(usable[0].id), "updated", [])
+        return _row(setup.update_webhook_endpoint(known[0].id), "updated", [])
     endpoint, secret = setup.create_webhook_endpoint(url)
     before = [one for one in stored.get("webhook_secrets") or [] if one]
     try:

@@ -4,7 +4,11 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from line_requests.domain.errors import LineRequestError
+from line_requests.flows.subscriptions import select
 from line_requests.operator import over_plan, plan_checks, plan_diff, plan_files, render, views
+from line_requests.operator.doctor import few
+from line_requests.operator.errors import one_line
 from line_requests.operator.groups.arguments import Deployed, file_parameter, read_file
 from line_requests.operator.groups.workspaces import sync_all
 from line_requests.operator.plan_checks import Checked
@@ -81,7 +85,20 @@ def _check(target: Target, file: str, *, prune: bool) -> Checked:
 
 def _preview(target: Target, checked: Checked) -> Row:
     stores = target.deployment.stores
-    return {
-        "changes": plan_diff.diff(stores.plans.all(), checked.plans, checked.removed),
-        "overPlan": over_plan.rows(render.count(stores.workspaces.all(), "Reading the whole table"), checked.plans),
-    }
+    stored = stores.plans.all()
+    applied = {plan.name: plan for plan in (*stored, *checked.plans) if plan.name not in checked.removed}
+    over, failed = list[Row](), list[str]()
+    read = render.count(stores.workspaces.all(), "Reading the whole table")
+    holders = [workspace for workspace in read if any(workspace.held.values())]
+    # Only Stripe knows the base price that a sync will select the plan by.
+    for workspace in render.track(holders, "Comparing workspaces"):
+        try:
+            listed = target.billing().subscriptions.of_customer(workspace.customer)
+            over += over_plan.rows(workspace, select(listed, [*applied.values()]))
+        except LineRequestError as error:
+            failed.append(f"{workspace.id}: {one_line(error)}")
+    view = {"changes": plan_diff.diff(stored, checked.plans, checked.removed), "overPlan": over}
+    if failed:
+        said = f"{len(failed)} of {len(holders)} workspaces with lines could not be compared; fix this, then retry"
+        raise Incomplete(view, f"{said}: {few(failed)}")
+    return view

@@ -1,12 +1,13 @@
 """`line-requests workspace`: who may request lines, and how many."""
 
+from dataclasses import fields
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from line_requests.clock import wall_time_ms
 from line_requests.domain.errors import LineRequestError
-from line_requests.domain.model import Workspace
+from line_requests.domain.model import Subscription, Workspace
 from line_requests.operator import commands, counting, listing, render, views
 from line_requests.operator.errors import one_line
 from line_requests.operator.groups.arguments import Deployed, WorkspaceId, Yes, confirm
@@ -95,7 +96,7 @@ def sync(
     *,
     every: Annotated[bool, Parameter(name="--all", negative="", help="Every workspace.")] = False,
     dry_run: Annotated[
-        bool, Parameter(negative="", help="Only show the plan and status that are stored, and the new ones.")
+        bool, Parameter(negative="", help="Only show plan and status, the new ones, and every field that would change.")
     ] = False,
     target: Deployed,
 ) -> View:
@@ -126,7 +127,7 @@ def sync_all(target: Target, *, dry_run: bool = False) -> list[Row]:
     ids = sorted(render.count(target.deployment.stores.workspaces.ids(), "Reading the whole table"))
     for workspace_id in render.track(ids, "Comparing workspaces" if dry_run else "Syncing workspaces"):
         row: Row = {"workspace": workspace_id, "plan": None, "status": None}
-        row |= {"newPlan": None, "newStatus": None} if dry_run else {}
+        row |= {"newPlan": None, "newStatus": None, "changes": None} if dry_run else {}
         row["error"] = None
         try:
             row |= _compared(target, workspace_id) if dry_run else _plan_and_status(_sync(target, workspace_id))
@@ -149,7 +150,9 @@ def _compared(target: Target, workspace_id: str) -> Row:
     deployment, billing = target.deployment, target.billing()
     workspace = commands.workspace(deployment.stores.workspaces, workspace_id)
     current = deployment.lifecycle.subscriptions.current(billing, workspace.customer)
-    new = {"newPlan": current and current.plan, "newStatus": current and current.status}
+    names = [field.name for field in fields(Subscription)]
+    changes = [name for name in names if getattr(workspace.subscription, name, None) != getattr(current, name, None)]
+    new = {"newPlan": current and current.plan, "newStatus": current and current.status, "changes": changes}
     return {"workspace": workspace_id, **_plan_and_status(workspace), **new}
 
 
