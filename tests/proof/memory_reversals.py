@@ -90,10 +90,12 @@ def _create_note(stripe: MemoryStripe, _: str, params: Params, key: str, now_s: 
     notes = [one for one in stripe.credit_notes.values() if one["invoice"] == invoice_id]
     known = linked.keys() | {part["refund"] for note in notes for part in note["refunds"]}
     elsewhere = [one for one in refunds_of(stripe, invoice_id) if one["id"] not in known and one["status"] != "failed"]
-    creditable = amounts(stripe.invoice(invoice_id))["total"] - sum(one["total"] for one in notes)
+    before = amounts(stripe.invoice(invoice_id))
+    creditable, owed = before["total"] - sum(one["total"] for one in notes), before["amount_remaining"]
+    given_back = amount - min(amount, owed)  # what is still owed is taken off first
     if amount > creditable - sum(one["amount"] for one in elsewhere) or refunded > left_of(stripe, invoice_id):
         raise Refusal(400, "The credit note amount is greater than the creditable amount.")
-    if refunded + sum(linked.values()) != amount:
+    if refunded + sum(linked.values()) != given_back:
         raise Refusal(400, "The sum of refund, credit and out of band amounts must equal the post-payment amount.")
     after = stripe
     if refunded:
@@ -105,14 +107,18 @@ def _create_note(stripe: MemoryStripe, _: str, params: Params, key: str, now_s: 
         invoice=invoice_id,
         total=amount,
         status="issued",
-        post_payment_amount=amount,
+        post_payment_amount=given_back,
         out_of_band_amount=None,
         refunds=[{"refund": refund, "amount_refunded": part} for refund, part in linked.items()],
         metadata=metadata(params),
     )
     invoice = after.invoices[invoice_id]
-    credited = invoice.get("post_payment_credit_notes_amount", 0) + amount
-    after = after.with_invoice(invoice | {"post_payment_credit_notes_amount": credited}, now_s=now_s)
+    credited = {
+        "pre_payment_credit_notes_amount": invoice.get("pre_payment_credit_notes_amount", 0) + amount - given_back,
+        "post_payment_credit_notes_amount": invoice.get("post_payment_credit_notes_amount", 0) + given_back,
+    }
+    paid = {"status": "paid"} if owed and amount - given_back == owed else {}
+    after = after.with_invoice(invoice | credited | paid, *["invoice.paid"] * bool(paid), now_s=now_s)
     after = replace(after, credit_notes={**after.credit_notes, note["id"]: note})
     return replace(after, events=(*after.events, event("credit_note.created", note, now_s))), note
 

@@ -218,7 +218,9 @@ def refund_by_hand(status: str = "succeeded", *, delivered: int = 1) -> Script:
 
     def find(world: World) -> str | None:
         invoice = invoice_of(world, payable(world), "paid")
-        return invoice if invoice and memory_reversals.left_of(world.stripe, invoice) else None
+        if invoice is None or world.stripe.invoices[invoice]["customer"] != tenant().customer:
+            return None  # without a line of its own, a renewal of the other workspace
+        return invoice if memory_reversals.left_of(world.stripe, invoice) else None
 
     def act(world: World, invoice: str) -> World:
         return replace(world, stripe=memory_reversals.by_hand(world.stripe, invoice, world.now_ms // 1000, status))

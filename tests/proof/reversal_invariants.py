@@ -20,7 +20,7 @@ def never_more_than_was_paid(stripe: MemoryStripe) -> None:
     for name, invoice in stripe.invoices.items():
         paid = amounts(invoice)["amount_paid"]
         went = sum(int(one["amount"]) for one in refunds_of(stripe, name) if one["status"] != "failed")
-        credited = sum(one["total"] for one in stripe.credit_notes.values() if one["invoice"] == name)
+        credited = sum(one["post_payment_amount"] for one in stripe.credit_notes.values() if one["invoice"] == name)
         if max(went, credited) > paid:
             raise Violation(f"{went} refunded and {credited} credited of {paid} on {name}")
 
@@ -47,7 +47,7 @@ def left(stripe: MemoryStripe, invoice_id: str, line: Json) -> int:
     """What was paid by an invoice and did not go back, as Stripe and the line's operator say."""
     went = sum(int(one["amount"]) for one in refunds_of(stripe, invoice_id) if one["status"] == "succeeded")
     invoice = amounts(stripe.invoices[invoice_id])
-    noted = sum(int(one["total"]) for one in stripe.credit_notes.values() if one["invoice"] == invoice_id)
+    noted = sum(int(one["post_payment_amount"]) for one in stripe.credit_notes.values() if one["invoice"] == invoice_id)
     # A person's credit note, of which nothing but its amount is known.
     other = int(invoice.get("post_payment_credit_notes_amount", 0)) - noted
     # An operator who refunds at the same time sends it twice.

@@ -17,7 +17,7 @@ from line_requests.domain.errors import BillingRejected
 from line_requests.domain.reversals import Credit
 from tests.decision.examples import CHARGE, line
 from tests.local.stripe_double import StripeDouble
-from tests.proof import memory_reversals
+from tests.proof import memory_dashboard, memory_reversals
 from tests.proof.memory_stripe import MemoryStripe
 
 if TYPE_CHECKING:
@@ -34,18 +34,22 @@ class Account(ABC):
 
     billing: Billing
     line: Line
+    invoice_id: str
 
     def prepare(self, customer: str, product: str) -> None:
-        """Makes the line's invoice, paid."""
+        """Makes the line's invoice, finalized."""
         now_ms = int(time.time() * 1000)
         self.line = line(charge=replace(CHARGE, customer=customer, product=product), created_at_ms=now_ms)
         draft = self.billing.invoices.create_draft(self.line)
         self.billing.invoices.add_item(self.line, draft.id)
         self.billing.invoices.finalize(self.line, draft.id)
-        self.pay(draft.id)
+        self.invoice_id = draft.id
 
     @abstractmethod
-    def pay(self, invoice_id: str) -> None: ...
+    def pay(self) -> None: ...
+
+    @abstractmethod
+    def pay_part(self) -> None: ...
 
     @abstractmethod
     def refund(self) -> None: ...
@@ -97,8 +101,11 @@ class InMemory(Account, stripe.HTTPClient):
     def close(self) -> None:
         """Nothing is open."""
 
-    def pay(self, invoice_id: str) -> None:
-        self.memory = self.memory.pay(invoice_id, self.now_s)
+    def pay(self) -> None:
+        self.memory = self.memory.pay(self.invoice_id, self.now_s)
+
+    def pay_part(self) -> None:
+        self.memory = memory_dashboard.pay_part(self.memory, self.invoice_id, self.now_s)
 
     def refund(self) -> None:
         self.memory = memory_reversals.by_hand(self.memory, self.paid().id, self.now_s)
@@ -114,8 +121,11 @@ class OnTheDouble(Account):
         self.billing = Billing(client, livemode=False)
         self.prepare(client.v1.customers.create({}).id, client.v1.products.create({"name": "Line"}).id)
 
-    def pay(self, invoice_id: str) -> None:
-        self.double.pay_invoice(invoice_id)
+    def pay(self) -> None:
+        self.double.pay_invoice(self.invoice_id)
+
+    def pay_part(self) -> None:
+        self.double.touch_invoice(self.invoice_id, "pay_part", 1)
 
     def refund(self) -> None:
         self.double.touch_invoice(self.paid().id, "refund", None)
@@ -125,9 +135,28 @@ class OnTheDouble(Account):
 
 
 @pytest.fixture
-def both() -> Iterator[list[Account]]:
+def unpaid() -> Iterator[list[Account]]:
     with StripeDouble(product_api_key="sk_test_product") as double:
         yield [InMemory(), OnTheDouble(double)]
+
+
+@pytest.fixture
+def both(unpaid: list[Account]) -> list[Account]:
+    for account in unpaid:
+        account.pay()
+    return unpaid
+
+
+def test_credit_note_on_a_partly_paid_invoice_takes_off_what_is_owed(unpaid: list[Account]) -> None:
+    for account in unpaid:
+        account.pay_part()
+        part = account.paid().credit()
+        assert part is not None
+        with pytest.raises(BillingRejected):
+            account.issue(replace(part, amount=part.amount - 1))
+        account.issue(part)
+    assert unpaid[0].seen() == unpaid[1].seen()
+    assert (unpaid[0].paid().status, unpaid[0].paid().credited_unpaid) == ("paid", PRICE - 1)
 
 
 def test_credit_note_refunds_and_its_failed_refund_is_repeated(both: list[Account]) -> None:
