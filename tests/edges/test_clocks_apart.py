@@ -41,8 +41,8 @@ def test_draft_created_after_its_line_was_canceled_is_deleted(shop: Shop, earlie
     charge = decision.charge_for(workspace, submission, add_on, now_ms)
     line = shop.world.added(status=Status.AWAITING_PAYMENT, charge=charge, stripe_keyed_at_ms=now_ms)
     invoicing = Invoicing(shop.world.lines, shop.product.billing(clock()), clock())
-    if earlier is not None:
-        assert shop.world.lines.save_invoice(line, earlier) is not None
-    assert shop.world.lines.cancel(line, "canceled", now_ms).status is Status.CANCELED
+    stored = shop.world.lines.save_invoice(line, earlier) if earlier else line
+    assert stored is not None
+    assert shop.world.lines.cancel(stored, "canceled", now_ms).status is Status.CANCELED
     invoicing.build(line, None)
     assert shop.line_invoices() == []

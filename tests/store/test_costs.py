@@ -143,12 +143,13 @@ def test_each_step_and_each_transition_is_one_write(world: World) -> None:
     world.wire.watch()
     leased = world.lines.take_lease(line, now_ms=NOW_MS, until_ms=NOW_MS + 1, throttled=False)
     assert leased is not None
-    world.lines.save_invoice(leased, "in_1")
+    stored = world.lines.save_invoice(leased, "in_1")
+    assert stored is not None
     world.lines.record_void_reason(leased, VoidReason.CANCELED, NOW_MS)
     world.lines.save_payment_url(leased, url="https://pay", next_poll_at_ms=NOW_MS, due_at_ms=NOW_MS)
     assert world.wire.operations == {"UpdateItem": 4}
     world.wire.watch()
-    paid = world.lines.mark_paid(leased, NOW_MS, invoice_id="in_1", url=None)
+    paid = world.lines.mark_paid(stored, NOW_MS, invoice_id="in_1", url=None)
     failed = world.lines.mark_failed(paid, "failed", NOW_MS)
     again = world.lines.retry(world.now(), failed, "operator", NOW_MS)
     released = world.lines.release(world.lines.mark_active(again, NOW_MS), "operator", NOW_MS)

@@ -149,7 +149,8 @@ class Transitions(Marks):
         freed = capacity.release_lock(line, canceled=True, now_ms=now_ms)
         gone = replace(line, payment_status=PaymentStatus.CANCELED)
         change = Change(now_ms, Status.CANCELED, cause)
-        unanswered, unchanged = self._delete_unanswered_record(line), [_same_void_reason(line), _same_invoice(line)]
+        unanswered = self._delete_unanswered_record(line)
+        unchanged = [_same_void_reason(line), _same_invoice(line)]
         canceled = self._transition(gone, change, freed, extra=unanswered, unchanged=unchanged)
         if canceled.awaiting and unanswered and not self._delete_unanswered_record(line):
             # The key was answered meanwhile, so its record stays: cancel without deleting it.
