@@ -44,8 +44,8 @@ HOUR_S = 3600
 MONTH_S = 730 * HOUR_S
 SCHEDULE_UNIT_S = {"minute": 60, "hour": HOUR_S, "day": 24 * HOUR_S}
 
-# One run with nothing to do: a call of Stripe's, a query for each shard and three for what is late, the feed's watermark
-# read and moved.
+# One run with nothing to do: a call of Stripe's, a query for each shard and three for what is late, the feed's
+# watermark read and moved.
 IDLE_RUN_S = 0.25
 IDLE_RUN_READS, IDLE_RUN_WRITES = (DUE_SHARDS + 3) * 0.5 + 1, 1
 # Lambda's own lines for each invocation with the function's; the API's for each request.
