@@ -171,7 +171,9 @@ class DynamoDb:
         yield "times out after it has an effect", lambda world: (self.apply(world)[0], NoReply())
         if self.operation == "TransactWriteItems":
             reasons = [{"Code": "None"} for _ in self.request["TransactItems"]]
-            reasons[0] = {"Code": "TransactionConflict"}
+            # With the item that most others write, too.
+            most = next((number for number, (_, sk) in enumerate(self.keys) if sk == "WORKSPACE"), 0)
+            reasons[most] = {"Code": "TransactionConflict"}
             yield "TransactionConflict", lambda world: (world, canceled(reasons))
         else:
             conflict = Answer(
