@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from line_requests.domain.decision import owed_by_kind, quantities_owed
+from line_requests.domain.decision import once_included, owed_by_kind, quantities_owed
 from line_requests.domain.prices import AddOn, Allowance, Amount, Coverage
 from line_requests.domain.submission import Kind
 from tests.decision.examples import ADD_ONS, PERIOD, counts, subscription, workspace
@@ -64,6 +64,27 @@ def test_quantities_owed_match_contract_formula(
     holder = of(held, allowances)
     assert holder.subscription is not None
     assert quantities_owed(replace(holder, subscription=replace(holder.subscription, excess=excess))) == owed
+
+
+def test_waiting_request_counts_as_included_once_the_active_plan_includes_it() -> None:
+    """[39]"""
+    one = Allowance(1, add_on=ADD_ONS[Kind.EMAIL])
+    waiting = workspace(
+        subscription=subscription(email=one),
+        held=counts(email=2),
+        unpaid=counts(email=1),
+        lock="waiting",
+        lock_kind=Kind.EMAIL,
+    )
+    assert once_included(waiting) == replace(waiting, lock=None, lock_kind=None)
+    kept = [
+        replace(waiting, unpaid=counts(email=2)),
+        replace(waiting, lock_kind=Kind.BYON_PHONE),
+        replace(waiting, lock=None, lock_kind=None),
+        replace(waiting, subscription=None),
+        replace(waiting, subscription=replace(subscription(email=one), status="past_due")),
+    ]
+    assert [once_included(other) for other in kept] == kept
 
 
 def test_quantities_owed_of_a_workspace_that_never_had_a_line() -> None:

@@ -233,6 +233,18 @@ def test_renewal_of_a_price_of_two_kinds_is_shared() -> None:
     assert ledger.of("sub_1", "charge") == []
 
 
+def test_request_that_the_plan_includes_by_now_takes_a_paid_line_s_place_before_a_renewal_is_shared() -> None:
+    """[39][52] It is included right after the count: the paid line is owed then, and was charged."""
+    shared = Allowance(1, add_on=ADD_ONS[EMAIL])
+    plan = subscription(email=shared, purchased_phone=shared)
+    held, unpaid = counts(email=1, purchased_phone=3), counts(purchased_phone=1)
+    stored = holding(counted=None, held=held, unpaid=unpaid, subscription=plan, lock="waiting", lock_kind=PHONE)
+    ledger = Ledger(stored, ("price_email", item("email", 3)))
+    ledger.renewed = [StripeRenewal("price_email", 3, PERIOD)]
+    ledger.settle()
+    assert ledger.of("saved")[0] == ("saved", {EMAIL: (Coverage(END_S, 1),), PHONE: (Coverage(END_S, 2),)})
+
+
 @pytest.mark.parametrize("until_s", [END_S, END_S + 9])
 def test_renewal_of_a_price_of_two_kinds_is_for_the_places_that_are_not_charged(until_s: int) -> None:
     """[52] A line that was paid for since the renewal, or is charged by a longer period, takes no place of it."""

@@ -1,6 +1,6 @@
 """The decisions: pure functions of their arguments."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from line_requests.domain import money
@@ -263,6 +263,15 @@ def owed_by_kind(workspace: Workspace, excess: Excess = "keep") -> dict[Kind, in
             beyond = max(0, settled - allowance.included)
             owed[kind] = beyond if excess == "bill" else min(paid, beyond)
     return owed
+
+
+def once_included(workspace: Workspace) -> Workspace:
+    """The workspace after its waiting request is included, if the plan includes it by now; else as it is."""
+    subscription, kind = workspace.subscription, workspace.lock_kind
+    allowance = subscription.allowances.get(kind) if subscription and subscription.active and kind else None
+    if allowance is None or kind is None or workspace.unpaid.get(kind, 0) > allowance.included:
+        return workspace
+    return replace(workspace, lock=None, lock_kind=None)
 
 
 def quantities_owed(workspace: Workspace) -> dict[str, int]:

@@ -130,7 +130,8 @@ class AddOns:
             # One of an earlier period may reach beyond it: the interval was changed since.
             if renewal.period.end_s > now_s:
                 quantities[renewal.price, renewal.period.end_s] += renewal.quantity
-        owed = decision.owed_by_kind(workspace, subscription.excess)
+        # A request that is about to be included takes a paid line's place in the plan: that one counts as owed already.
+        owed = decision.owed_by_kind(decision.once_included(workspace), subscription.excess)
         charged = {kind: money.without_past(has, now_s) for kind, has in workspace.charged.items()}
         for (price, end_s), quantity in quantities.items():
             uncharged = {
