@@ -43,8 +43,8 @@ MUTANTS = (
     _bug(
         "coverage is lost at a re-subscription",
         "flows.add_ons",
-        "        owed = decision.owed_by_kind(workspace, subscription.excess)\n",
-        "        owed = decision.owed_by_kind(workspace, subscription.excess)\n"
+        "        owed = decision.owed_by_kind(decision.once_included(workspace), subscription.excess)\n",
+        "        owed = decision.owed_by_kind(decision.once_included(workspace), subscription.excess)\n"
         "        if workspace.counted and workspace.counted.subscription != subscription.id:\n"
         "            workspace = replace(workspace, charged={})\n",
     ),
