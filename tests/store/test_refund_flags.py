@@ -1,0 +1,89 @@
+"""What is stored of money that has to go back, and of money that went back: conditions, and nothing of the state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from line_requests.domain.model import PaymentStatus, Status
+from line_requests.domain.reversals import Reversal
+from tests.decision.examples import NOW_MS
+from tests.store.test_transitions import FOR_SALE, LATER_MS, awaiting
+
+if TYPE_CHECKING:
+    from tests.support.world import World
+
+
+def test_refund_is_flagged_once_on_a_canceled_line(world: World) -> None:
+    """[44]"""
+    line = awaiting(world)
+    world.lines.flag_refund(line, "in_1")
+    assert world.line(line).refund_due is False, "not while it waits"
+    canceled = world.lines.cancel(line, "canceled", NOW_MS)
+    world.lines.flag_refund(canceled, "in_1")
+    world.lines.flag_refund(canceled, "in_2")
+    flagged = world.line(line)
+    assert (flagged.status, flagged.refund_due, flagged.invoice_id) == (Status.CANCELED, True, "in_1")
+
+
+def test_late_payment_of_the_own_invoice_of_a_canceled_line_is_flagged(world: World) -> None:
+    """[44]"""
+    line = world.lines.save_invoice(awaiting(world), "in_1")
+    assert line is not None
+    canceled = world.lines.cancel(line, "canceled", NOW_MS)
+    world.lines.flag_refund(canceled, "in_1")
+    assert world.line(line) == replace(canceled, refund_due=True)
+
+
+def test_refund_of_a_second_payment_is_flagged_and_keeps_the_paid_lines_invoice(world: World) -> None:
+    """[56] Never of its own invoice."""
+    paid = world.lines.mark_paid(awaiting(world), LATER_MS, invoice_id="in_2", url=None)
+    world.lines.flag_refund(paid, "in_2")
+    assert world.line(paid) == paid
+    world.lines.flag_refund(paid, "in_1")
+    flagged = world.line(paid)
+    assert (flagged.refund_due, flagged.invoice_id, flagged.invoice_to_refund) == (True, "in_2", "in_1")
+
+
+def test_refund_is_not_flagged_on_a_released_paid_line(world: World) -> None:
+    """[44][49]"""
+    world.workspace(purchased_phone=FOR_SALE)
+    released = world.lines.release(world.lines.mark_active(world.paid(), NOW_MS), "operator", LATER_MS)
+    assert (released.status, released.payment_status) == (Status.CANCELED, PaymentStatus.PAID)
+    assert not released.refundable
+    world.lines.flag_refund(released, "in_1")
+    assert world.line(released).refund_due is False
+
+
+def test_refund_is_not_flagged_once_something_went_back(world: World) -> None:
+    """[55]"""
+    canceled = world.lines.cancel(awaiting(world), "canceled", NOW_MS)
+    gone = Reversal(LATER_MS, "re_1", "refund_succeeded", 900, "usd")
+    saved = world.lines.save_reversals(canceled, [gone], refund_due=False)
+    assert world.lines.flag_refund(canceled, "in_1") is False
+    assert world.line(canceled) == saved
+
+
+@pytest.mark.parametrize("invoice_id", [None, "in_1"])
+def test_reversals_are_saved_on_the_line_as_it_was_read_only(world: World, invoice_id: str | None) -> None:
+    """[55]"""
+    world.workspace()
+    line = world.added(invoice_id=invoice_id)
+    first = Reversal(LATER_MS, "re_1", "refund_pending", 900, "usd")
+    saved = world.lines.save_reversals(line, [first], refund_due=True)
+    assert saved == replace(line, reversals=(first,), refund_due=True) == world.line(line)
+    stale = [
+        line,
+        *(replace(saved, reversals=other) for other in ((), (first, first))),
+        replace(saved, refund_due=False),
+        replace(saved, invoice_id="in_2"),
+        replace(saved, invoice_id=None if invoice_id else "in_1"),
+        replace(saved, history=saved.history * 2),
+    ]
+    assert [world.lines.save_reversals(one, [], refund_due=False) for one in stale] == [None] * len(stale)
+    assert world.line(line) == saved
+    second = replace(first, cause="refund_succeeded")
+    settled = world.lines.save_reversals(saved, [second], refund_due=False)
+    assert settled == replace(saved, reversals=(first, second), refund_due=False) == world.line(line)
