@@ -91,7 +91,7 @@ class Lifecycle:
         if invoice.status == "gone":
             self.connect(clock).invoices.delete_pending_items(line)
         settled = self._settle(clock, line, invoice, move)
-        # If not: a reason to void, or an invoice, was stored meanwhile, and changes what this one means.
+        # Still waiting: a reason to void, or an invoice, was stored meanwhile, and changes what this one means.
         return self.apply(clock, settled, invoice, workspace) if settled.awaiting else settled
 
     def apply_then_advance(

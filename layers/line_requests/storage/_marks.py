@@ -27,10 +27,9 @@ class Marks:
         Stripe was read after the line: another caller that has read more since then has written, too.
         """
         known = "size(#reversals) = :known" if line.reversals else "attribute_not_exists(#reversals)"
-        same_invoice = "#invoice_id = :invoice" if line.invoice_id else "attribute_not_exists(#invoice_id)"
+        invoice, read = same_invoice(line)
         values: Item = {"sequence": line.sequence, "yes": True, "refund_due": refund_due}
         values |= {"known": len(line.reversals)} if line.reversals else {}
-        values |= {"invoice": line.invoice_id} if line.invoice_id else {}
         sets, removes, entry = ["#refund_due = :refund_due"], list[str](), Item()
         if refund_due is not line.refund_due:
             # A line in provisioning may be late by now: an entry too early raises no alarm, a missing one hides it.
@@ -42,8 +41,8 @@ class Marks:
         write = Write(
             records.line_key(line.workspace_id, line.id),
             update=f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(removes)}" if removes else ""),
-            condition=f"size(#history) = :sequence AND {known} AND {same_invoice} AND {same_flag(line)}",
-            values=values | entry,
+            condition=f"size(#history) = :sequence AND {known} AND {invoice} AND {same_flag(line)}",
+            values=values | read | entry,
         )
         try:
             return records.line(self._table.write(write))
@@ -83,6 +82,13 @@ class Marks:
             # With the same sequence only the refund flag has changed.
             if late and failure.item and (stored := records.line(failure.item)).sequence == line.sequence:
                 self.set_due(stored, at_ms, late=True)
+
+
+def same_invoice(line: Line) -> tuple[str, Item]:
+    """The condition that the line's invoice is still what was read, and its values."""
+    if line.invoice_id is None:
+        return "attribute_not_exists(#invoice_id)", {}
+    return "#invoice_id = :invoice_read", {"invoice_read": line.invoice_id}
 
 
 def due_values(line: Line, at_ms: int) -> Item:

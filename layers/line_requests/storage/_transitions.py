@@ -22,7 +22,7 @@ from line_requests.domain.model import (
     Workspace,
 )
 from line_requests.storage import capacity, records
-from line_requests.storage._marks import REPUBLISH_AFTER_MS, Marks, due_values
+from line_requests.storage._marks import REPUBLISH_AFTER_MS, Marks, due_values, same_invoice
 from line_requests.storage.attributes import Item
 from line_requests.storage.operator_index import entry_update, same_flag
 from line_requests.storage.table import ConditionFailed, TransactionCanceled, Write
@@ -135,14 +135,14 @@ class Transitions(Marks):
         freed = capacity.release_lock(line, paid=True, now_ms=now_ms)
         paid = replace(line, payment_status=PaymentStatus.PAID)
         change = Change(now_ms, Status.PROVISIONING, "invoice_paid")
-        return self._transition(paid, change, freed, attributes=found, unchanged=[_same_invoice(line)])
+        return self._transition(paid, change, freed, attributes=found, unchanged=[same_invoice(line)])
 
     def waive(self, line: Line, now_ms: int) -> Line:
         """From awaiting_payment to provisioning, not_required: the plan includes it by now."""
         freed = capacity.release_lock(line, now_ms=now_ms)
         free = replace(line, payment_status=PaymentStatus.NOT_REQUIRED)
         change = Change(now_ms, Status.PROVISIONING, "plan_includes_line")
-        return self._transition(free, change, freed, unchanged=[_same_void_reason(line), _same_invoice(line)])
+        return self._transition(free, change, freed, unchanged=[_same_void_reason(line), same_invoice(line)])
 
     def cancel(self, line: Line, cause: str, now_ms: int) -> Line:
         """From awaiting_payment to canceled: frees lock and place, and the idempotency key unless it was answered."""
@@ -150,7 +150,7 @@ class Transitions(Marks):
         gone = replace(line, payment_status=PaymentStatus.CANCELED)
         change = Change(now_ms, Status.CANCELED, cause)
         unanswered = self._delete_unanswered_record(line)
-        unchanged = [_same_void_reason(line), _same_invoice(line)]
+        unchanged = [_same_void_reason(line), same_invoice(line)]
         canceled = self._transition(gone, change, freed, extra=unanswered, unchanged=unchanged)
         if canceled.awaiting and unanswered and not self._delete_unanswered_record(line):
             # The key was answered meanwhile, so its record stays: cancel without deleting it.
@@ -283,13 +283,6 @@ class Transitions(Marks):
             self._table.write(write)
             return True
         return False
-
-
-def _same_invoice(line: Line) -> tuple[str, Item]:
-    """The condition that the line's invoice is still what was read, and its values."""
-    if line.invoice_id is None:
-        return "attribute_not_exists(#invoice_id)", {}
-    return "#invoice_id = :invoice_read", {"invoice_read": line.invoice_id}
 
 
 def _same_void_reason(line: Line) -> tuple[str, Item]:
