@@ -68,6 +68,15 @@ def test_rate_limit_wait_is_positive_and_just_enough(limit: RateLimit, pauses: l
             assert window.request(now_ms) is None
 
 
+def test_window_that_is_used_up_by_a_millisecond_waits_for_it() -> None:
+    """[35]"""
+    full_ms = NOW_MS + USUAL.tolerance_ms
+    USUAL.check(full_ms, NOW_MS)
+    with pytest.raises(RateLimited) as refusal:
+        USUAL.check(full_ms + 1, NOW_MS)
+    assert refusal.value.retry_after_ms == 1
+
+
 @given(limits, st.lists(st.integers(0, 3000), min_size=2, max_size=200))
 def test_rate_limit_allows_at_most_burst_plus_rate_over_any_time(limit: RateLimit, pauses: list[int]) -> None:
     """[35]"""

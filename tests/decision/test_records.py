@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from line_requests.domain import model
+from line_requests.domain import model, reversals
 from line_requests.domain.decision import Next
 from line_requests.domain.errors import UnreadableRecord
 from line_requests.domain.ids import sha256_hex
@@ -41,7 +41,9 @@ def stored(item: Item) -> Item:
 @given(lines)
 def test_line_round_trips_through_dynamodb_types(line: Line) -> None:
     """[6][38]"""
-    assert records.line(stored(records.line_item(line))) == line
+    found = records.line(stored(records.line_item(line)))
+    assert found == line
+    assert found.kind is line.submission.kind
 
 
 @given(lines)
@@ -193,6 +195,7 @@ def test_words_in_items_and_answers_never_change() -> None:
         "Kind": "purchased_phone byon_phone email",
     }
     assert (records.REFUND_ENTRY, records.WORKSPACE_ENTRY) == ("refund_due", "workspace")
+    assert reversals.SENT_OUTSIDE == "sent_outside_stripe"
     assert sorted(model.ACTIVE) == ["active", "trialing"]
     assert sorted(model.ENDED) == ["canceled", "incomplete_expired"]
 

@@ -219,7 +219,7 @@ def test_final_refusal_cancels_with_one_alarm(
         bench.advance(line)
     after = bench.world.line(line)
     assert (after.status, after.history[-1].cause, bench.invoices) == (Status.CANCELED, "billing_refused", {})
-    assert bench.calls[-1] == "pending" if charge_found else "pending" not in bench.calls
+    assert bench.calls == ["create", *["item in_1", "retrieve in_1", "void in_1", "pending"][: 4 * charge_found]]
     assert alarms(capsys) == ["BillingRefused"]
 
 
@@ -255,6 +255,8 @@ def test_draft_that_another_caller_has_made_instead_is_deleted_before_the_line_i
     bench.meanwhile["retrieve"] = replaced
     waived = bench.advance(line)
     assert (waived.status, waived.stripe_key_version, bench.invoices) == (Status.PROVISIONING, 2, {})
+    looks = [*(["void in_0"] * (not seen)), "retrieve in_1" if saved else "find"]
+    assert bench.calls == ["retrieve in_0", *looks, "void in_1", "pending"]
 
 
 @pytest.mark.parametrize("unknown", [{}, {"in_9": replace(DRAFT, id="in_9")}])

@@ -241,6 +241,16 @@ def test_cancel_finds_a_draft_whose_id_was_lost_by_making_it_again(
     assert [call for call in bench.calls if call != "pending"] == calls
 
 
+def test_cancel_voids_the_invoice_that_another_caller_stored_while_the_draft_was_made_again(bench: Bench) -> None:
+    """[27][41] No one else knows of the draft."""
+    line = bench.line(None)
+    bench.invoices["in_2"] = replace(OPEN, id="in_2")
+    bench.meanwhile["create"] = lambda: bench.world.lines.save_invoice(line, "in_2")
+    canceled = bench.lifecycle.cancel(now(), line, VoidReason.CANCELED)
+    assert (canceled.status, canceled.invoice_id) == (Status.CANCELED, "in_2")
+    assert bench.calls == ["create", "void in_1", "retrieve in_2", "void in_2"]
+
+
 # --- Stripe fails -------------------------------------------------------------------------------
 
 

@@ -158,6 +158,17 @@ def test_alarm_says_what_went_back(caplog: pytest.LogCaptureFixture) -> None:
     assert named == {"line_id": CANCELED.id, "reversal": "re_1", "cause": "refund_succeeded", "amount": 1500}
 
 
+def test_more_that_went_back_than_was_paid_is_alarmed_once_for_each_invoice(caplog: pytest.LogCaptureFixture) -> None:
+    """[55] Two people at once may refund in Stripe and outside of it; a round follows another caller's write."""
+    twice, both = replace(MONEY, sent_outside=1400), replace(BESIDE, sent_outside=2)
+    books = Books(CANCELED, *(replace(one, refunds=(refund(ours=True),)) for one in (twice, both)), MONEY)
+    books.changes = 1
+    books.sync.sync(books.at, CANCELED)
+    records = [vars(one) for one in caplog.records if one.message == "more went back than was paid"]
+    shown = [(one["line_id"], one["invoice"], one["amount"]) for one in records]
+    assert shown == [(CANCELED.id, "in_1", 1400), (CANCELED.id, "in_2", 2)]
+
+
 @pytest.mark.parametrize(
     ("stored", "due"),
     [(CANCELED, True), (PAID, False), (replace(RELEASED, replaced_invoice_id="in_0"), False), (RELEASED, True)],

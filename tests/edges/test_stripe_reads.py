@@ -114,8 +114,8 @@ def test_revisions_without_end_are_left_after_ten(stripe: ScriptedStripe) -> Non
     [
         (("draft", "paid", "open"), "in_1"),
         (("void", "open", "uncollectible", "draft"), "in_2"),
-        (("draft", "open"), "in_1"),
         (("uncollectible", "paid"), "in_1"),
+        (("draft", "open"), "in_1"),
         (("void", "draft"), "in_1"),
         (("void",), None),
         ((), None),

@@ -132,6 +132,13 @@ def test_latest_invoice_that_the_list_does_not_show_is_read_by_its_id(
     assert stripe.sent[1:] == [("GET /v1/invoices/in_2", {})][: reads - 1]
 
 
+def test_latest_invoice_that_stripe_does_not_know_renews_nothing(stripe: ScriptedStripe) -> None:
+    """[52] It was a draft, and is deleted by now."""
+    stripe.answer(200, listed())
+    stripe.refuse(404, "resource_missing")
+    assert stripe.billing().subscriptions.renewals_after("cus_1", 2, ["in_1"]) == []
+
+
 def test_all_lines_of_a_long_invoice_are_counted(stripe: ScriptedStripe) -> None:
     """[52]"""
     stripe.answer(200, listed({"id": "in_1", "lines": listed(invoice_line("price_1", 2)) | {"has_more": True}}))

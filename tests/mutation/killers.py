@@ -58,7 +58,7 @@ TESTS: dict[str, list[str]] = {
     f"{LAYER}/domain/money.py": _tests("decision", "money"),
     f"{LAYER}/domain/over_plan.py": _tests("decision", "over_plan"),
     f"{LAYER}/domain/rate_limit.py": _tests("decision", "rate_limit"),
-    f"{LAYER}/domain/reversals.py": _tests("decision", "money_back"),
+    f"{LAYER}/domain/reversals.py": _tests("decision", "money_back records"),
     f"{LAYER}/domain/submission.py": _tests("edges", "any_body request_declaration validation"),
     f"{LAYER}/flows/": _tests("edges", "lifecycle lifecycle_settled"),
     f"{LAYER}/flows/add_ons.py": _tests("edges", "add_ons pending_charges quantities_set"),

@@ -319,6 +319,17 @@ def test_line_whose_provisioner_is_late_alarms_whatever_its_refund_flag_and_its_
     assert stale(world) == []
 
 
+@pytest.mark.parametrize("flagged", [True, False])
+def test_line_whose_refund_flag_changes_meanwhile_is_found_late(world: World, *, flagged: bool) -> None:
+    """[47][55]"""
+    world.workspace(email=Allowance(0, cap=9, add_on=ADD_ONS[Kind.EMAIL]))
+    line = world.paid(Kind.EMAIL)
+    world.put_lines([now := replace(line, refund_due=flagged)])
+    world.lines.set_due(replace(line, refund_due=not flagged), LATER_MS, late=True)
+    assert world.line(line) == replace(now, due_at_ms=LATER_MS)
+    assert entry(world, line) == ("refund_due" if flagged else "provisioning", NOW_MS)
+
+
 def test_late_line_is_named_behind_many_refunds(
     world: World, full: list[Line], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def test_refund_is_flagged_once_on_a_canceled_line(world: World) -> None:
     """[44]"""
     line = awaiting(world)
-    world.lines.flag_refund(line, "in_1")
+    assert world.lines.flag_refund(line, "in_1") is False
     assert world.line(line).refund_due is False, "not while it waits"
     canceled = world.lines.cancel(line, "canceled", NOW_MS)
-    world.lines.flag_refund(canceled, "in_1")
-    world.lines.flag_refund(canceled, "in_2")
+    assert world.lines.flag_refund(canceled, "in_1") is True
+    assert world.lines.flag_refund(canceled, "in_2") is False
     flagged = world.line(line)
     assert (flagged.status, flagged.refund_due, flagged.invoice_id) == (Status.CANCELED, True, "in_1")
 

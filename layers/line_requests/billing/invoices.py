@@ -114,7 +114,7 @@ class Invoices:
             "created": {"gte": line.created_at_ms // 1000 - 3600},
             "limit": PAGE,
         }
-        weight = {"paid": 4, "uncollectible": 3, "open": 2, "draft": 1}
+        weight = {"paid": 3, "uncollectible": 2, "open": 1}
         with stripe_errors():
             listed = self._client.v1.invoices.list(params).auto_paging_iter()
             ours = [i for i in map(_invoice, listed) if i.line_id == line.id and i.status != "void"]

@@ -26,9 +26,10 @@ VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\xa0\xad\u1680\u2000-\u200f\u2028-\u202
 class InvalidForm(ValueError):
     """Every fault of a form, each text beginning with the field's name."""
 
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = faults
+    @property
+    def faults(self) -> list[str]:
+        """One text for each."""
+        return list(self.args)
 
 
 def _text(value: object, name: str, max_chars: int) -> str | None:
@@ -109,4 +110,4 @@ def read_submission(document: Mapping[str, Any]) -> Submission:
     try:
         return Submission(**vars(FORM.model_validate(document)))
     except ValidationError as error:
-        raise InvalidForm([fault["msg"].removeprefix("Value error, ") for fault in error.errors()]) from None
+        raise InvalidForm(*(fault["msg"].removeprefix("Value error, ") for fault in error.errors())) from None
