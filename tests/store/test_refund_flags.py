@@ -10,6 +10,7 @@ import pytest
 from line_requests.domain.model import PaymentStatus, Status
 from line_requests.domain.reversals import Reversal
 from tests.decision.examples import NOW_MS
+from tests.store.test_operator_index import entry
 from tests.store.test_transitions import FOR_SALE, LATER_MS, awaiting
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def test_late_payment_of_the_own_invoice_of_a_canceled_line_is_flagged(world: Wo
 def test_refund_of_a_second_payment_is_flagged_and_keeps_the_paid_lines_invoice(world: World) -> None:
     """[56] Never of its own invoice."""
     paid = world.lines.mark_paid(awaiting(world), LATER_MS, invoice_id="in_2", url=None)
-    world.lines.flag_refund(paid, "in_2")
+    assert world.lines.flag_refund(paid, "in_2") is False
     assert world.line(paid) == paid
     world.lines.flag_refund(paid, "in_1")
     flagged = world.line(paid)
@@ -64,6 +65,27 @@ def test_refund_is_not_flagged_once_something_went_back(world: World) -> None:
     saved = world.lines.save_reversals(canceled, [gone], refund_due=False)
     assert world.lines.flag_refund(canceled, "in_1") is False
     assert world.line(canceled) == saved
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+def test_line_moves_on_whatever_its_refund_flag_has_become(world: World, *, flagged: bool) -> None:
+    """[49][55] Its entry in the operators' index follows the flag as it is stored."""
+    world.workspace(purchased_phone=FOR_SALE)
+    line = world.paid()
+    world.put_lines([now := replace(line, refund_due=flagged)])
+    failed = world.lines.mark_failed(replace(line, refund_due=not flagged), "no number", LATER_MS)
+    assert failed == world.line(line)
+    assert (failed.status, failed.refund_due, failed.sequence) == (Status.FAILED, flagged, now.sequence + 1)
+    assert entry(world, line) == ("refund_due" if flagged else "failed", LATER_MS)
+
+
+def test_reversal_that_changes_no_flag_makes_no_entry(world: World) -> None:
+    """[55]"""
+    world.workspace(purchased_phone=FOR_SALE)
+    line = world.paid()
+    heard = Reversal(LATER_MS, "re_1", "refund_pending", 900, "usd")
+    assert world.lines.save_reversals(line, [heard], refund_due=False) is not None
+    assert entry(world, line) is None
 
 
 @pytest.mark.parametrize("invoice_id", [None, "in_1"])
