@@ -294,6 +294,15 @@ def test_reader_names_what_only_a_newer_release_can_read() -> None:
         records.plan(newer)
 
 
+def test_kinds_that_only_a_newer_release_sells_are_skipped() -> None:
+    """[44]"""
+    plan = Plan("basic", ("price_1",), {Kind.EMAIL: Allowance(2)}, former_add_ons={Kind.EMAIL: ("price_0",)})
+    newer = records.plan_item(plan)
+    newer["allowances"] |= {"fax": newer["allowances"]["email"]}
+    newer["former_add_ons"] |= {"fax": ["price_2"]}
+    assert records.plan(newer) == plan
+
+
 def test_write_leaves_out_the_parameters_that_dynamodb_refuses_when_empty() -> None:
     key = records.workspace_key("acme")
     always = {"TableName": "t", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
