@@ -69,7 +69,7 @@ else
 	.venv/bin/python -m tests.proof --ledger $(HISTORIES) --mutants
 endif
 
-# Nightly: two hours' worth, another sample each day. BASE=main: only mutants of the lines that differ from it.
+# Nightly: all of them, in an hour or so on two idle processors. BASE=main: only those of the lines that differ from it.
 mutants: .venv/ready .venv-ministack/ready ## change the product by machine, and count which changes no test finds (BASE=main, SECONDS=180)
 	.venv/bin/python -m tests.mutation --seed $(or $(SEED),$(shell date +%j)) $(if $(BASE),--base $(BASE)) \
 		--seconds $(or $(SECONDS),$(if $(BASE),180,7200))
