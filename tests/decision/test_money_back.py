@@ -168,6 +168,26 @@ def test_kept_is_what_did_not_go_back_and_to_return_what_is_not_on_its_way(
             partly_paid(refunds=(refund("failed", 300),), credit_notes=(note(300, refunds=frozenset({"re_1"})),)),
             Credit(1200, {"pi_1": 200}),
         ),
+        (
+            paid(
+                refunds=(refund("failed", 900), refund("succeeded", 900, id="re_2")),
+                credit_notes=(note(900, refunds=frozenset({"re_1"})),),
+            ),
+            Credit(600, {}, linked={"re_2": 600}),
+        ),
+        (
+            paid(
+                refunds=(refund("failed", 900), refund("succeeded", 900, id="re_2")),
+                credit_notes=(note(900, refunds=frozenset({"re_1"})), note(600, refunds=frozenset({"re_2"}))),
+            ),
+            Credit(0, {"pi_1": 600}),
+        ),
+        # A debt of the customer was added to the invoice, so more is owed of it than its total.
+        (partly_paid(amount_paid=20, amount_remaining=1510, by_card={"pi_1": 20}), Credit(1500, {})),
+        (
+            partly_paid(amount_remaining=1030, refunds=(refund("succeeded", 500),)),
+            Credit(1500, {}, linked={"re_1": 470}),
+        ),
         # The smallest unit.
         (paid(total=1, amount_paid=1, by_card={"pi_1": 1}), Credit(1, {"pi_1": 1})),
         # Nothing is left.

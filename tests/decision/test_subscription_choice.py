@@ -102,9 +102,17 @@ def test_select_prefers_active_on_unknown_plan_over_ended() -> None:
 
 def test_select_takes_newest_on_known_plan_without_active() -> None:
     """[46]"""
-    old, new = at_stripe("old", "past_due", 1), at_stripe("new", "canceled", 5)
-    chosen = chosen_of(old, new, at_stripe("foreign", "unpaid", 9, "price_of_something_else"))
-    assert (chosen.id, chosen.ended) == ("sub_new", True)
+    foreign = at_stripe("foreign", "unpaid", 9, "price_of_something_else")
+    for status in ("canceled", "past_due"):
+        chosen = chosen_of(at_stripe("old", status, 1), at_stripe("new", status, 5), foreign)
+        assert (chosen.id, chosen.ended) == ("sub_new", status == "canceled")
+
+
+@pytest.mark.parametrize("over", ["incomplete", "incomplete_expired", "canceled"])
+@pytest.mark.parametrize("living", ["past_due", "unpaid", "paused"])
+def test_select_prefers_a_living_subscription_over_a_newer_one_that_was_given_up(living: str, over: str) -> None:
+    """[46][54] A customer in dunning may begin another checkout."""
+    assert chosen_of(at_stripe("old", living, 1), at_stripe("new", over, 5, "price_scale")).id == "sub_old"
 
 
 @given(

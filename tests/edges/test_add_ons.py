@@ -109,6 +109,15 @@ def test_workspace_without_a_subscription_is_not_due_again() -> None:
     assert ledger.did == [("finished", NOW_MS, None)]
 
 
+@pytest.mark.parametrize(("status", "later_ms"), [("active", 300_000), ("paused", 86_400_000)])
+def test_period_that_no_other_one_follows_is_looked_at_later(status: str, later_ms: int) -> None:
+    """[47] A paused subscription stays in it; what is due first must not be due in each run."""
+    ledger = Ledger(holding(0, subscription=replace(FOR_SALE, status=status)))
+    for now_ms, due_at_ms in ((END_S * 1000 - 1, END_S * 1000), (END_S * 1000, END_S * 1000 + later_ms)):
+        ledger.settle(now_ms)
+        assert ledger.did.pop() == ("finished", now_ms, due_at_ms)
+
+
 @pytest.mark.parametrize(("now_s", "charges"), [(END_S - 1, 1), (END_S, 0)])
 def test_period_that_has_ended_is_charged_by_its_renewal(now_s: int, charges: int) -> None:
     """[52]"""

@@ -9,9 +9,10 @@ import pytest
 
 from line_requests.billing.subscriptions import StripeCharge
 from line_requests.domain.errors import BillingRefused, BillingRejected, BillingUnavailable, ReplayedFailure
-from line_requests.domain.prices import Counted
+from line_requests.domain.prices import Allowance, Counted
+from line_requests.domain.submission import Kind
 from line_requests.flows.add_ons import KEY_LIFETIME_MS
-from tests.decision.examples import NOW_MS, PERIOD
+from tests.decision.examples import ADD_ONS, NOW_MS, PERIOD, counts
 from tests.edges.add_on_ledger import (
     CHARGE,
     EMAIL,
@@ -135,6 +136,21 @@ def test_charge_that_stripe_refuses_for_good_is_tried_once_a_run() -> None:
     ledger.trouble = [BillingRefused("no customer")] * 2
     assert ledger.settle()[1] == 1, "its quantity"
     assert (len(ledger.of("item")), ledger.workspace.charged) == (1, {})
+
+
+@pytest.mark.parametrize("priced", [True, False])
+def test_charge_that_is_not_made_keeps_no_released_line_billed(*, priced: bool) -> None:
+    """[50][52] Stripe rejects the charge of a phone line in every run, or the add-on has no such currency."""
+    currency = "usd" if priced else "eur"
+    selling = {kind: Allowance(0, add_on=ADD_ONS[kind]) for kind in (Kind.EMAIL, Kind.PURCHASED_PHONE)}
+    subscription = replace(FOR_SALE, currency=currency, allowances=selling)
+    held = holding(held=counts(purchased_phone=1), subscription=subscription)
+    ledger = Ledger(held, ("price_email", item("email", 3)), ("price_base", item("base", 1, ours=False)))
+    ledger.trouble = [BillingRejected("archived")]
+    with pytest.raises(BillingRejected if priced else BillingRefused):
+        ledger.settle()
+    phone = ADD_ONS[Kind.PURCHASED_PHONE].price
+    assert ledger.did[-3:] == [("sub_1", "price_email", "si_email", None), ("sub_1", phone, None, 1), "abandoned"]
 
 
 def test_payment_during_a_charge_gives_up_and_frees_the_lease() -> None:

@@ -21,6 +21,8 @@ from line_requests.domain.submission import Kind, Submission
 # Stripe's statuses in which lines may be requested (contract 17), and those that have ended for good (39).
 ACTIVE = frozenset({"active", "trialing"})
 ENDED = frozenset({"canceled", "incomplete_expired"})
+# Until its first invoice is paid, a subscription charges no renewal.
+NOT_RENEWED = ENDED | {"incomplete"}
 
 
 class Status(StrEnum):

@@ -161,7 +161,14 @@ class PaidInvoice:
         unnamed = {refund.id: refund.amount for refund in self.refunds if refund.counts and refund.id not in named}
         creditable = self.total - sum(note.amount for note in notes)
         amount = max(0, min(creditable, self.amount_remaining + self.to_return + sum(unnamed.values())))
-        left = min(self.to_return, amount - self.amount_remaining - sum(unnamed.values())) if amount else self.to_return
+        # Of what was paid, a credit note takes no more than its amount; what is left comes without one.
+        room = max(0, amount - self.amount_remaining)
+        linked: dict[str, int] = {}
+        for refund, refunded in unnamed.items():
+            if part := min(refunded, room):
+                linked[refund] = part
+                room -= part
+        left = min(self.to_return, room) if amount else self.to_return
         refunds: dict[str, int] = {}
         for intent, refundable in self._refundable().items():
             part = min(left, refundable)
@@ -172,7 +179,7 @@ class PaidInvoice:
             return Credit(0, refunds) if refunds else None
         paid_elsewhere = self.amount_paid - sum(self.by_card.values()) - sum(note.out_of_band for note in notes)
         out_of_band = max(0, min(left, paid_elsewhere))
-        return Credit(amount, refunds, left - out_of_band, out_of_band, unnamed)
+        return Credit(amount, refunds, left - out_of_band, out_of_band, linked)
 
     def _refundable(self) -> dict[str, int]:
         """What is left of each card payment; Stripe refunds no more than was charged."""

@@ -18,7 +18,7 @@ from line_requests.domain.errors import (
     LineRequestError,
     ReplayedFailure,
 )
-from line_requests.domain.model import ENDED, Subscription, Workspace
+from line_requests.domain.model import NOT_RENEWED, Subscription, Workspace
 from line_requests.domain.prices import Counted, PendingCharge, Plan
 from line_requests.domain.submission import Kind
 from line_requests.flows.subscriptions import SubscriptionSync
@@ -27,8 +27,8 @@ from line_requests.telemetry import alarm
 
 # Stripe's statuses in which invoices are made for what is owed; a trial or a pause charges nothing.
 CHARGING = frozenset({"active", "past_due", "unpaid"})
-# Until its first invoice is paid, a subscription charges no renewal.
-UNCHANGEABLE = ENDED | {"incomplete"}
+# A period that has ended is followed by another within minutes; one of a paused subscription is not.
+RENEWAL_LOOK_MS, PAUSED_LOOK_MS = 5 * 60_000, 86_400_000
 # Stripe forgets idempotency keys after 24 hours.
 KEY_LIFETIME_MS = 23 * 3_600_000
 # "Maximum of three years": https://docs.stripe.com/api/prices/create#create_price-recurring-interval_count
@@ -57,13 +57,17 @@ class AddOns:
         try:
             workspace, listed, plans = self._sync.refresh_and_list(billing, workspace, now_ms)
             kinds = _kinds_by_price(plans)
-            workspace, charges = self._charge(billing, workspace, listed, kinds, now_ms)
+            try:
+                workspace, charges = self._charge(billing, workspace, listed, kinds, now_ms)
+            except (BillingRefused, BillingRejected):
+                # It would be in every run: what was released is not billed meanwhile.
+                self._set_quantities(billing, workspace, listed, kinds)
+                raise
             changed = charges + self._set_quantities(billing, workspace, listed, kinds)
         except LineRequestError:
             self._workspaces.abandon_quantities(workspace)
             raise
-        billed = _billed(workspace)
-        due_at_ms = billed.period.end_s * 1000 if billed else None
+        due_at_ms = _next_look_ms(_billed(workspace), now_ms)
         return self._workspaces.finish_quantities(workspace, asked_at_ms=now_ms, due_at_ms=due_at_ms), changed
 
     # --- charges --------------------------------------------------------------------------------
@@ -240,7 +244,7 @@ class AddOns:
         changed = 0
         # The one that counts comes first, for Stripe may refuse to change another.
         for stripe_subscription in sorted(listed, key=lambda one: one.id != subscription.id):
-            if stripe_subscription.status in UNCHANGEABLE:
+            if stripe_subscription.status in NOT_RENEWED:
                 continue
             # Only the subscription that counts carries add-ons.
             counts = stripe_subscription.id == subscription.id
@@ -275,6 +279,15 @@ def _latest_invoices(listed: Iterable[StripeSubscription], now_s: int) -> list[s
     """The invoices of the present periods; that of a subscription that has ended may reach into the next one's."""
     current = [one for one in listed if any(now_s < item.period.end_s for item in one.items.values())]
     return [one.latest_invoice for one in current if one.latest_invoice is not None]
+
+
+def _next_look_ms(billed: Subscription | None, now_ms: int) -> int | None:
+    """When its period ends; a paused one stays in a period that has ended, and an event tells when it goes on."""
+    if billed is None:
+        return None
+    soon_ms = now_ms + (PAUSED_LOOK_MS if billed.status == "paused" else RENEWAL_LOOK_MS)
+    end_ms = billed.period.end_s * 1000
+    return end_ms if end_ms > now_ms else soon_ms
 
 
 def _billed(workspace: Workspace) -> Subscription | None:

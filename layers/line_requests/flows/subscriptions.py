@@ -7,7 +7,7 @@ from typing import NamedTuple
 from line_requests.billing.account import Billing
 from line_requests.billing.subscriptions import StripeSubscription
 from line_requests.domain.errors import BillingUnavailable
-from line_requests.domain.model import ACTIVE, Subscription, Workspace
+from line_requests.domain.model import ACTIVE, NOT_RENEWED, Subscription, Workspace
 from line_requests.domain.prices import NO_PERIOD, Plan
 from line_requests.storage.plans import Plans
 from line_requests.storage.workspaces import Workspaces
@@ -87,12 +87,14 @@ def _base_prices(subscription: StripeSubscription, by_price: Mapping[str, Plan])
 
 
 def select(subscriptions: Sequence[StripeSubscription], plans: Sequence[Plan]) -> Subscription | None:
-    """The subscription that counts: active on a known plan, else any active one, else the newest on a known plan."""
+    """The subscription that counts: active before the others, on a known plan, neither ended nor unfinished, newest."""
     by_price = _plans_by_price(plans)
 
-    def rank(subscription: StripeSubscription) -> tuple[bool, bool, int, str]:
+    def rank(subscription: StripeSubscription) -> tuple[bool, bool, bool, int, str]:
         known = bool(_base_prices(subscription, by_price))
-        return subscription.status in ACTIVE, known, subscription.created_s, subscription.id
+        # A checkout that is given up must not hide one that is past due: it would go on uncharged.
+        lives = subscription.status not in NOT_RENEWED
+        return subscription.status in ACTIVE, known, lives, subscription.created_s, subscription.id
 
     best = max(subscriptions, key=rank, default=None)
     if best is None:

@@ -50,6 +50,8 @@ def preview(account: Account, params: Json) -> Json:
     before = min(total, invoice["amount_remaining"])
     after = total - before
     out_of_band, credit = params.get("out_of_band_amount"), params.get("credit_amount", 0)
+    if min(credit, out_of_band or 0) < 0:
+        raise bad_request("This value must be greater than or equal to 0.", "credit_amount")
     refunded = params.get("refund_amount", 0) + sum(_linked_amount(account, one) for one in params.get("refunds", []))
     _require_creditable(account, invoice, total, params)
     given = refunded + credit + (out_of_band or 0)
