@@ -275,3 +275,27 @@ def test_quantity_falls_to_zero_with_the_last_line_also_if_no_plan_is_known(shop
     assert books.quantities() == {"month": 0}
     assert books.reconcile(MONTH_S) == 0
     assert len(books.charges()) == 1, "the line's own invoice"
+
+
+# --- a checkout that is given up ----------------------------------------------------------------
+
+
+def test_checkout_that_is_given_up_hides_no_subscription_that_is_past_due(shop: Shop) -> None:
+    """[46][52][54] Its lines are charged for each period, and a request goes on waiting."""
+    books = Books(shop)
+    books.paid_line()
+    shop.submit("waits", at=books.clock())
+    old, starts_s = books.subscription, [books.period()[0]]
+    shop.double.set_payments(books.customer, succeed=False, in_the_end="past_due")
+    unfinished: Any = {"customer": books.customer, "items": [{"price": books.bases["month"]}]}
+    for _ in range(2):
+        shop.double.advance(MONTH_S)
+        books.v1.subscriptions.create(unfinished | {"payment_behavior": "default_incomplete"})
+        starts_s.append(books.period()[0])
+        for _ in range(2):  # incomplete, then expired
+            books.reconcile(DAY_S)
+            subscription = shop.world.now().subscription
+            assert subscription is not None
+            assert (subscription.id, books.quantities(old)) == (old, {"month": 1})
+    assert [start_s for _, start_s, _ in books.charges()] == [starts_s[0], *starts_s]
+    assert [line.awaiting for line in shop.world.lines.of_workspace("acme")].count(True) == 1

@@ -107,35 +107,38 @@ def test_replayed_failure_of_a_charge_takes_a_new_key_unless_it_was_made(*, made
 @pytest.mark.parametrize(
     ("current", "refusal", "dropped"),
     [
-        (FOR_SALE, BillingRefused("no customer"), True),
+        (FOR_SALE, BillingRefused("no product"), False),
         (FOR_SALE, BillingRejected("no reason"), False),
         (replace(FOR_SALE, status="canceled"), BillingRejected("no reason"), True),
         (replace(FOR_SALE, id="sub_2"), BillingRejected("no reason"), True),
         (None, BillingRejected("no reason"), True),
     ],
 )
-def test_refused_charge_is_dropped_when_it_can_never_be_made(
+def test_refused_charge_is_dropped_once_its_subscription_has_ended(
     capsys: pytest.CaptureFixture[str], current: Subscription | None, refusal: Exception, *, dropped: bool
 ) -> None:
-    """[57] Refused for good, or its subscription has ended."""
+    """[52][57] Until then an operator can fix what Stripe refuses it for."""
     ledger = Ledger(holding(0, subscription=current, pending_charge=CHARGE))
     ledger.trouble = [refusal]
     if dropped:
         ledger.settle()
     else:
-        with pytest.raises(BillingRejected):
+        with pytest.raises(type(refusal)):
             ledger.settle()
-        assert ledger.did[-1] == "abandoned"
+        assert (ledger.did[-1], ledger.workspace.pending_charge) == ("abandoned", CHARGE)
     assert ledger.of("saved")[:1] == ([("saved", {})] if dropped else [])
     assert ('"BillingRefused":[1.0]' in capsys.readouterr().out) is dropped
 
 
 def test_charge_that_stripe_refuses_for_good_is_tried_once_a_run() -> None:
-    """[57]"""
+    """[57] And made once it can be: no time of the period is lost."""
     ledger = Ledger(holding())
-    ledger.trouble = [BillingRefused("no customer")] * 2
-    assert ledger.settle()[1] == 1, "its quantity"
-    assert (len(ledger.of("item")), ledger.workspace.charged) == (1, {})
+    ledger.trouble = [BillingRefused("no product")]
+    with pytest.raises(BillingRefused):
+        ledger.settle()
+    assert (len(ledger.of("item")), ledger.workspace.charged, ledger.workspace.pending_charge) == (1, {}, CHARGE)
+    ledger.settle(NOW_MS + 3_600_000)
+    assert (ledger.of("item")[0], ledger.workspace.charged) == (ledger.of("item")[1], covered(1))
 
 
 @pytest.mark.parametrize("priced", [True, False])

@@ -106,8 +106,6 @@ class AddOns:
                 self._workspaces.save_charged(workspace, charged, counted=counted, pending_charge=charge)
             )
             workspace = self._finish_charge(billing, workspace, charge, now_ms)
-            if workspace.charged == charged:  # Stripe refused it, and would again
-                break
             charges += 1
         return workspace, charges
 
@@ -189,7 +187,10 @@ class AddOns:
         return None
 
     def _finish_charge(self, billing: Billing, workspace: Workspace, charge: PendingCharge, now_ms: int) -> Workspace:
-        """Creates the stored charge's item unless it exists, then counts its places as charged."""
+        """Creates the stored charge's item unless it exists, then counts its places as charged.
+
+        Raises BillingRefused or BillingRejected when Stripe refuses it: it is kept until an operator has fixed that.
+        """
         charged = dict(workspace.charged)
         try:
             old = now_ms - charge.stored_at_ms > KEY_LIFETIME_MS
@@ -197,8 +198,7 @@ class AddOns:
                 self._create_item(billing, workspace, charge)
         except (BillingRefused, BillingRejected) as refusal:
             current = workspace.subscription
-            ended = current is None or current.ended or current.id != charge.subscription
-            if isinstance(refusal, BillingRejected) and not ended:
+            if current is not None and not current.ended and current.id == charge.subscription:
                 raise
             # The subscription has ended meanwhile: nothing was charged, so nothing is covered.
             alarm("BillingRefused", f"a charge was dropped: {refusal}", workspace_id=workspace.id)

@@ -136,7 +136,7 @@ MUTANTS = (
     _bug(
         "nothing is due at a period's end",
         "flows.add_ons",
-        "due_at_ms = billed.period.end_s * 1000 if billed else None",
+        "due_at_ms = _next_look_ms(_billed(workspace), now_ms)",
         "due_at_ms = None",
         seed=16,
     ),
