@@ -58,6 +58,8 @@ class Outcome:
     """What one handler met."""
 
     handler: str
+    narrow: bool = False
+    """Whether it is the narrower scope, in which nothing of its own fails and no time passes."""
     prefixes: int = 0
     steps: int = 0
     """Next steps, by what they can see."""
@@ -82,13 +84,13 @@ class Outcome:
         share = f"sample (seed {self.seed}): {self.prefixes / max(found, 1):.0%} of {found:,} prefixes found so far"
         bound = "failed" if self.failure else share if self.left else "exhausted"
         numbers = f"{self.prefixes:8,} {self.steps:10,} {self.writes:12,} {self.made:12,} {self.permitted:12,}"
-        return f"{self.handler:17} {numbers} {self.seconds:6.0f} s  {bound}"
+        return f"{self.handler + ', narrow' * self.narrow:24} {numbers} {self.seconds:6.0f} s  {bound}"
 
 
-def check(bench: Bench, name: str, prefixes_max: int, seed: int = 1) -> Outcome:
+def check(bench: Bench, name: str, prefixes_max: int, seed: int = 1, *, narrow: bool = False) -> Outcome:
     """Every prefix of a handler's run; beyond so many a seeded sample of them."""
-    others = bench.others(name)
-    run = _Run(bench, others, Outcome(name, seed=seed))
+    others = bench.others(name, narrow=narrow)
+    run = _Run(bench, others, Outcome(name, narrow, seed=seed))
     began = time.monotonic()
     worlds = bench.beginnings(name, others)
     try:
@@ -156,7 +158,7 @@ class _Run:
     def _step(self, at: At, strand: int, step: Step) -> None:
         world = at.world
         if step.quiet or isinstance(step, Pause):
-            after = world.after(step.ms) if isinstance(step, Pause) else world
+            after = world.after(step.ms) if isinstance(step, Pause) and not self.outcome.narrow else world
             self._go(at, strand, after, step.apply(after)[1])
             return
         slots = self._others.slots_in(world)
@@ -189,13 +191,13 @@ class _Run:
 
     def _later(self, at: At, strand: int, world: World, result: Result) -> None:
         """The same, and time passes before the next step."""
-        if not at.jumped:
+        if not at.jumped and not self.outcome.narrow:
             for ms in LATER_MS[: 1 + (self.outcome.handler not in BRIEF)]:
                 self._go(at._replace(jumped=True), strand, world.after(ms), result)
 
     def _faults(self, at: At, strand: int, step: Step, before: World) -> None:
         """Its own call fails; a crash is a prefix that nothing follows."""
-        if at.faults:
+        if at.faults or self.outcome.narrow:
             return
         for _, apply in step.faults():
             after, result = apply(before)

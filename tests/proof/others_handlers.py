@@ -121,11 +121,15 @@ class Bench:
             self._after[given] = after
         return self._after[given]
 
-    def others(self, name: str) -> Others:
-        """Two lines of others beside the one that is requested, or beside the one that a handler is about."""
-        slots = [Slot(FOCUS, _hash("A")), Slot(OTHER, _hash("B"))]
+    def others(self, name: str, *, narrow: bool = False) -> Others:
+        """Two lines of others beside the one that is requested, or beside the one that a handler is about.
+
+        `narrow`: only the line that it is about, which others leave alone once it is settled.
+        """
+        slots = [Slot(FOCUS, _hash("A")), Slot(OTHER, _hash("B")), Slot(THIRD, None)]
         creates, cap = name in CAPS, CAPS.get(name, 3)
-        return Others(tuple(slots if creates else [*slots, Slot(THIRD, None)]), creates, cap, self._snapshots(cap))
+        lines = 1 if narrow else len(slots) - creates
+        return Others(tuple(slots[:lines]), creates, cap, self._snapshots(cap), stays=narrow)
 
     def _snapshots(self, cap: int) -> dict[Standing, Typed]:
         """The subscription as it is stored, by what stands in it; everything else is constructed."""

@@ -170,8 +170,8 @@ def _progress(item: Typed) -> Iterator[tuple[Typed, int]]:
             yield item | {"invoice_id": name, "payment_url": typed(f"https://pay.example/{name['S']}")}, 2
 
 
-def _settled(item: Typed, depth: int) -> Iterator[tuple[Typed, int]]:
-    """The line after one or more moves."""
+def _settled(item: Typed, depth: int, *, stays: bool) -> Iterator[tuple[Typed, int]]:
+    """The line after one move, or more."""
     line = plain_of(stored(item))
     after: list[Typed] = []
     match line["status"]:
@@ -196,32 +196,34 @@ def _settled(item: Typed, depth: int) -> Iterator[tuple[Typed, int]]:
                 after.append(_moved(item, "provisioning", line["payment_status"], "retried_by_operator"))
     for moved in after:
         yield moved, depth
-        yield from _settled(moved, depth + 10)
+        if not stays:
+            yield from _settled(moved, depth + 10, stays=False)
 
 
-_known_items: dict[int, dict[int, tuple[Stored, int]]] = {}
+_known_items: dict[tuple[int, bool], dict[int, tuple[Stored, int]]] = {}
 
 
-def _items(item: Stored) -> dict[int, tuple[Stored, int]]:
+def _items(item: Stored, *, stays: bool) -> dict[int, tuple[Stored, int]]:
     """Everything that the item can have become, and how far that is; by what tells it apart."""
-    if item.digest not in _known_items:
-        found = _known_items[item.digest] = {}
-        for after, far in _become(item.item):
+    known = item.digest, stays
+    if known not in _known_items:
+        found = _known_items[known] = {}
+        for after, far in _become(item.item, stays=stays):
             one = stored(after)
             found.setdefault(one.digest, (one, far))
-    return _known_items[item.digest]
+    return _known_items[known]
 
 
-def _become(item: Typed) -> Iterator[tuple[Typed, int]]:
+def _become(item: Typed, *, stays: bool) -> Iterator[tuple[Typed, int]]:
     if item["status"]["S"] != AWAITING:
         yield item, 0
-        yield from _settled(item, 10)
+        yield from () if stays else _settled(item, 10, stays=False)
         return
     for waiting, far in _awaiting(item):
         yield waiting, far
         # The lease says nothing once the line has moved.
         if waiting["lease_until_ms"] == item["lease_until_ms"]:
-            yield from _settled(waiting, far + 10)
+            yield from _settled(waiting, far + 10, stays=stays)
 
 
 # --- records --------------------------------------------------------------------------------------
@@ -279,8 +281,8 @@ def _id_of(item: Typed) -> str:
 # --- all of a line ----------------------------------------------------------------------------------
 
 Key = tuple[int, int, int]
-_known_facets: dict[tuple[str, str | None, Key], list[Facet]] = {}
-_known_leads: dict[tuple[str, str | None, Key, int], set[Key]] = {}
+_known_facets: dict[tuple[str, str | None, bool, Key], list[Facet]] = {}
+_known_leads: dict[tuple[str, str | None, bool, Key, int], set[Key]] = {}
 
 
 def key_of(facet: Facet) -> Key:
@@ -288,29 +290,32 @@ def key_of(facet: Facet) -> Key:
     return item_digest(facet), facet.record.digest if facet.record else 0, facet.account.digest
 
 
-def facets(now: Facet, idempotency_key_hash: str | None) -> list[Facet]:
-    """Everything that others can have made of a line, the nearest first; the first is the line as it is."""
-    known = (now.line_id, idempotency_key_hash, key_of(now))
+def facets(now: Facet, idempotency_key_hash: str | None, *, stays: bool = False) -> list[Facet]:
+    """Everything that others can have made of a line, the nearest first; the first is the line as it is.
+
+    `stays`: once it is settled, others leave it alone.
+    """
+    known = (now.line_id, idempotency_key_hash, stays, key_of(now))
     if known not in _known_facets:
         found: dict[Key, Facet] = {} if now.item else {(0, 0, 0): now}
         for beginning, far in _begun(now, idempotency_key_hash):
-            for item, more in _items(beginning).values():
+            for item, more in _items(beginning, stays=stays).values():
                 for facet in _with(item, beginning, now, far + more):
                     found.setdefault(key_of(facet), facet)
         _known_facets[known] = sorted(found.values(), key=lambda facet: facet.far)
     return _known_facets[known]
 
 
-def leads(was: Facet, now: Facet, idempotency_key_hash: str | None) -> bool:
+def leads(was: Facet, now: Facet, idempotency_key_hash: str | None, *, stays: bool) -> bool:
     """Whether `now` is one of what others can have made of `was`; without making all of them."""
     before, after = key_of(was), key_of(now)
     if before == after:
         return True
-    known = (was.line_id, idempotency_key_hash, before, after[0])
+    known = (was.line_id, idempotency_key_hash, stays, before, after[0])
     if known not in _known_leads:
         found = _known_leads[known] = set()
         for beginning, _ in _begun(was, idempotency_key_hash):
-            if after[0] in (items := _items(beginning)):
+            if after[0] in (items := _items(beginning, stays=stays)):
                 found |= {key_of(facet) for facet in _with(items[after[0]][0], beginning, was, 0)}
     return after in _known_leads[known]
 

@@ -15,9 +15,9 @@ from functools import cache
 from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any
 
+from tests.proof import runs
 from tests.proof.actors import Place
 from tests.proof.others_stack import waiting
-from tests.proof.runs import Run
 from tests.proof.world import DynamoDb, Publish, Step, Stripe
 
 # Of these the frames count; what is below the SDKs is decided by the step that waits, and by the proof's own frames.
@@ -36,7 +36,7 @@ class Known(dict[int, tuple[object, object]]):
     """So many places are included, and of what a workspace counts only this is asked: whether they are taken."""
 
 
-def continuation(place: Place, run: Run, included: int | None = None) -> int:
+def continuation(place: Place, run: runs.Run, included: int | None = None) -> int:
     """The same for runs that go on alike; `included` as in Known."""
     known = Known()
     known.included = included
@@ -67,8 +67,11 @@ def _rounds(place: Place, step: Step) -> int:
 def _frames(frame: FrameType | None, known: Known) -> list[object]:
     found = list[object]()
     while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith(_COUNTED):
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith(_COUNTED):
             values, live = frame.f_locals, still_read(frame.f_code, frame.f_lasti)
+            # What a strand was begun with is under way: the frames that it has called have it.
+            live = [] if module == runs.__name__ else live
             images = [(n, read, _part(values[n], read, known)) for n, read in live if n in values]
             found.append((frame.f_code.co_qualname, frame.f_lasti, images))
         frame = frame.f_back

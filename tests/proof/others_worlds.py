@@ -119,6 +119,8 @@ class Others:
     cap: int
     snapshots: dict[Standing, Typed]
     """The attribute `subscription` of the workspace, by what stands in it."""
+    stays: bool = False
+    """Whether they leave a line alone once it is settled."""
     made: int = 0
     """Combinations that were put together."""
     allowed: int = 0
@@ -168,7 +170,10 @@ class Others:
         counts.
         """
         now, slots = self.now(world), self.slots_in(world)
-        full = [facets(facet, slot.idempotency_key_hash) for facet, slot in zip(now.lines, slots, strict=True)]
+        full = [
+            facets(facet, slot.idempotency_key_hash, stays=self.stays)
+            for facet, slot in zip(now.lines, slots, strict=True)
+        ]
         if not seen.leases:
             # No rule speaks of a lease, and others can take it right before the next step that looks at it.
             full = [_with_lease(some, now.lines[number]) for number, some in enumerate(full)]
@@ -224,7 +229,7 @@ class Others:
             and after.stored in before.stored.later()
             and after.at_stripe in before.at_stripe.later()
             and all(
-                leads(was, now, hashes.get(was.line_id, was.line.get("idempotency_key_hash")))
+                leads(was, now, hashes.get(was.line_id, was.line.get("idempotency_key_hash")), stays=self.stays)
                 for was, now in zip(before.lines, after.lines, strict=True)
             )
         )

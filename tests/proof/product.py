@@ -177,7 +177,7 @@ class _Strands:
             current().join()
 
     def submit(self, call: Callable[..., Any], *args: object) -> "Future[Any]":
-        return current().beside(lambda: call(*args))
+        return current().beside(call, *args)
 
 
 # --- the product --------------------------------------------------------------------------------

@@ -88,13 +88,13 @@ class Run:
         """Whether the first strand has its answer."""
         return self._strands[0].dead
 
-    def beside(self, call: Callable[[], Any]) -> "Future[Any]":
+    def beside(self, call: Callable[..., Any], *args: object) -> "Future[Any]":
         """Begins another strand."""
         future: Future[Any] = Future()
 
         def strand() -> None:
             try:
-                future.set_result(call())
+                future.set_result(call(*args))
             except Exception as error:  # noqa: BLE001 - it is the caller's, who asks for the result
                 future.set_exception(error)
 
