@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from line_requests.domain.reversals import Reversal
-from line_requests.operator import cli
+from line_requests.operator import cli, doctor, doctor_lines
+from line_requests.operator.target import Target
 from tests.operator import lines
 
 if TYPE_CHECKING:
@@ -132,6 +133,18 @@ def test_refund_that_is_not_due_is_refused(console: Console, deployment: Deploym
     )
     waiting = lines.requested(deployment, acme)
     assert "Nothing was paid" in console.refused("line", "refund", waiting.id, "--dry-run")
+
+
+def test_second_payment_is_named_by_its_own_invoice(console: Console, deployment: Deployment, failed: Line) -> None:
+    """[56]"""
+    assert console.json("line", "show", failed.id)["refundInvoice"] is None
+    assert deployment.stores.lines.flag_refund(failed, "in_second")
+    view = console.json("line", "show", failed.id)
+    assert (view["invoice"], view["refundInvoice"]) == (failed.invoice_id, "in_second")
+    patient = doctor.Patient(Target(None), lines.AT_MS)
+    (finding,) = doctor.examine(patient, [check for check in doctor_lines.CHECKS if check.name == "refunds"])
+    expected = f"what was paid for the failed line {failed.id} by the invoice in_second did not go back"
+    assert finding.detail == expected
 
 
 OWN, OTHER = "its own invoice", "in_second"
