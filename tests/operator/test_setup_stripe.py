@@ -134,6 +134,31 @@ def test_rotation_keeps_the_usable_secret_among_others(console: Console, secret:
     assert _stored(secret)["webhook_secrets"][1:] == [before]
 
 
+@pytest.mark.parametrize("own", ["test", "live"])
+def test_operators_key_of_another_mode_than_the_deployments_is_refused(
+    shop: Shop, console: Console, secret: str, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    monkeypatch.setenv("STRIPE_API_KEY", f"sk_{own}_operator")
+    other = {"test": "live", "live": "test"}[own]
+    value = json.dumps({"api_key": f"rk_{other}_product", "webhook_secrets": []})
+    boto3.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=value)
+    said = (
+        f"STRIPE_API_KEY is of {own} mode, the api_key in the secret {secret} of {other} mode; "
+        "set a key of the same mode"
+    )
+    assert console.refused("setup-stripe", "--url", URL) == said
+    assert console.refused("workspace", "create", "acme", "--customer", "cus_1") == said
+    assert shop.v1.webhook_endpoints.list().data == []
+    assert _stored(secret) == json.loads(value)
+
+
+def test_secret_that_an_operator_may_not_read_does_not_stop_them(
+    console: Console, starter: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRIPE_SECRET_ARN", "arn:aws:secretsmanager:us-east-1:123456789012:secret:none")
+    assert console.json("workspace", "create", "acme", "--customer", shop.subscriber(starter))["workspace"] == "acme"
+
+
 class ReadOnlySecrets:
     """As with a role that may read the secret but not write it."""
 
