@@ -11,10 +11,13 @@ from line_requests.domain.model import Change, IdempotencyRecord, Line, PaymentS
 from line_requests.domain.submission import Submission
 from line_requests.flows.leases import Until
 from line_requests.operator.target import Target, new_clock
+from line_requests.storage import records
+from line_requests.storage.table import Write
 
 if TYPE_CHECKING:
     from line_requests.storage.stores import Stores
     from tests.local.stripe_double import StripeDouble
+    from tests.operator.conftest import Deployment
 
 
 class HasStores(Protocol):
@@ -67,6 +70,14 @@ def paid_and_failed(deployment: HasStores, double: StripeDouble, waiting: Line) 
     double.pay_invoice(waiting.invoice_id)
     paid = deployment.stores.lines.mark_paid(waiting, AT_MS + 1, invoice_id=waiting.invoice_id, url=None)
     return deployment.stores.lines.mark_failed(paid, "no numbers left", AT_MS + 2)
+
+
+def unreadable(deployment: Deployment, line: Line) -> str:
+    """Gives the line a status of a newer release; returns how a command refuses it."""
+    key = records.line_key(line.workspace_id, line.id)
+    deployment.table.write(Write(key, update="SET #status = :newer", values={"newer": "paused"}))
+    item = f"W#{line.workspace_id} LINE#{line.id}: status"
+    return f"this release cannot read {item}; use the console of the deployed release"
 
 
 def active(deployment: HasStores, workspace_id: str) -> Line:

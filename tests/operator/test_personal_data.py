@@ -8,6 +8,7 @@ import pytest
 
 from line_requests.domain.bodies import created_body
 from line_requests.domain.model import Delivered, IdempotencyRecord, Line
+from line_requests.domain.reversals import Reversal
 from line_requests.domain.submission import Submission
 from line_requests.storage import records
 from line_requests.storage.table import Write
@@ -160,4 +161,45 @@ def test_a_workspace_whose_add_on_is_still_billed_at_stripe_is_not_deleted(
     assert console.refused("workspace", "delete", acme, "--yes") == said
     assert console.json("workspace", "show", acme)["workspace"] == acme
     shop.v1.subscription_items.update(item.id, {"quantity": 0})
+    assert console.json("workspace", "delete", acme, "--yes")["deleted"]
+
+
+def test_nothing_is_erased_or_exported_past_a_line_that_a_newer_release_wrote(
+    console: Console, deployment: Deployment, acme: str, released: Line
+) -> None:
+    other = deployment.stores.lines.mark_active(lines.requested(deployment, acme, SUBMISSION), lines.AT_MS + 3)
+    said = lines.unreadable(deployment, deployment.stores.lines.release(other, "released_by_operator", lines.AT_MS + 4))
+    stored = _stored(deployment)
+    for words in (["export"], ["erase", "--yes"], ["delete", "--yes"]):
+        assert console.refused("workspace", *words, acme) == said
+    assert _stored(deployment) == stored
+    assert console.json("line", "show", released.id)["firstName"] == "Augusta"
+
+
+def test_workspace_is_not_deleted_before_what_was_paid_for_its_failed_line_went_back(
+    console: Console, deployment: Deployment, acme: str, shop: Shop
+) -> None:
+    failed = lines.paid_and_failed(deployment, shop.double, lines.invoiced(deployment, acme))
+    (held,) = (line.id for line in deployment.stores.lines.of_workspace(acme) if line.id != failed.id)
+    console.json("line", "release", held, "--yes")
+    said = (
+        f"what was paid for 1 lines of acme has not gone back: {failed.id}; "
+        "run line-requests line refund LINE for each, and delete once Stripe has sent the money"
+    )
+    assert console.refused("workspace", "delete", acme, "--yes") == said
+    console.json("line", "release", failed.id, "--yes")
+    assert console.refused("workspace", "delete", acme, "--yes") == said
+    assert deployment.stores.workspaces.get(acme) is not None
+    console.json("line", "refund", failed.id, "--yes")
+    assert console.json("workspace", "delete", acme, "--yes")["deleted"]
+
+
+def test_workspace_is_deleted_when_its_failed_line_s_payment_went_back_at_stripe(
+    console: Console, deployment: Deployment, acme: str, shop: Shop
+) -> None:
+    failed = lines.paid_and_failed(deployment, shop.double, lines.invoiced(deployment, acme))
+    (held,) = (line.id for line in deployment.stores.lines.of_workspace(acme) if line.id != failed.id)
+    console.json("line", "release", held, "--yes")
+    refund = Reversal(lines.AT_MS, "re_1", "refund_succeeded", 1500, "usd")
+    assert deployment.stores.lines.save_reversals(failed, [refund], refund_due=False) is not None
     assert console.json("workspace", "delete", acme, "--yes")["deleted"]

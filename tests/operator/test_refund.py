@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from line_requests.operator import cli
+from line_requests.domain.reversals import Reversal
+from line_requests.operator import cli, doctor, doctor_lines
+from line_requests.operator.target import Target
 from tests.operator import lines
 
 if TYPE_CHECKING:
@@ -131,6 +133,70 @@ def test_refund_that_is_not_due_is_refused(console: Console, deployment: Deploym
     )
     waiting = lines.requested(deployment, acme)
     assert "Nothing was paid" in console.refused("line", "refund", waiting.id, "--dry-run")
+
+
+def test_second_payment_is_named_by_its_own_invoice(console: Console, deployment: Deployment, failed: Line) -> None:
+    """[56]"""
+    assert console.json("line", "show", failed.id)["refundInvoice"] is None
+    assert deployment.stores.lines.flag_refund(failed, "in_second")
+    view = console.json("line", "show", failed.id)
+    assert (view["invoice"], view["refundInvoice"]) == (failed.invoice_id, "in_second")
+    patient = doctor.Patient(Target(None), lines.AT_MS)
+    (finding,) = doctor.examine(patient, [check for check in doctor_lines.CHECKS if check.name == "refunds"])
+    expected = f"what was paid for the failed line {failed.id} by the invoice in_second did not go back"
+    assert finding.detail == expected
+
+
+OWN, OTHER = "its own invoice", "in_second"
+
+
+@pytest.mark.parametrize(
+    ("reversals", "back"),
+    [
+        ([("re_1", "refund_pending", None)], "refund_pending re_1"),
+        ([("re_1", "refund_pending", None), ("re_1", "refund_succeeded", None)], "refund_succeeded re_1"),
+        ([("re_1", "refund_pending", None), ("re_1", "refund_failed", None)], None),
+        ([("re_1", "refund_requires_action", None), ("re_1", "refund_canceled", None)], None),
+        ([("re_1", "refund_failed", None), ("re_2", "refund_succeeded", None)], "refund_succeeded re_2"),
+        ([("cn_1", "credit_note_issued", None)], "credit_note_issued cn_1"),
+        ([("cn_1", "credit_note_issued", None), ("cn_1", "credit_note_void", None)], None),
+        ([("dp_1", "dispute_needs_response", None)], None),
+        ([("dp_1", "dispute_needs_response", None), ("dp_1", "dispute_won", None)], None),
+        ([("dp_1", "dispute_needs_response", None), ("dp_1", "dispute_lost", None)], "dispute_lost dp_1"),
+        ([("transfer", "sent_outside_stripe", OWN)], "sent_outside_stripe transfer"),
+        ([("transfer", "sent_outside_stripe", OTHER)], None),
+        ([("re_1", "sent_outside_stripe", OWN), ("re_1", "refund_failed", None)], "sent_outside_stripe re_1"),
+    ],
+)
+def test_retry_is_refused_once_what_was_paid_has_gone_back(
+    console: Console,
+    deployment: Deployment,
+    failed: Line,
+    reversals: list[tuple[str, str, str | None]],
+    back: str | None,
+) -> None:
+    """[49][55]"""
+    heard = [
+        Reversal(lines.AT_MS, name, cause, 1500, "usd", failed.invoice_id if invoice == OWN else invoice)
+        for name, cause, invoice in reversals
+    ]
+    assert deployment.stores.lines.save_reversals(failed, heard, refund_due=False) is not None
+    if back is None:
+        assert console.json("line", "retry", failed.id)["status"] == "provisioning"
+        return
+    assert console.refused("line", "retry", failed.id) == (
+        f"what was paid for the line {failed.id} has gone back, or is about to: {back}; "
+        f"release it (line-requests line release {failed.id}), and the customer requests again"
+    )
+    assert console.json("line", "show", failed.id)["status"] == "failed"
+
+
+def test_free_line_is_retried_whatever_is_noted_on_it(console: Console, deployment: Deployment, acme: str) -> None:
+    """[49] Its own payment is what counts, and there was none."""
+    free = lines.failed(deployment, acme)
+    heard = [Reversal(lines.AT_MS, "re_1", "refund_succeeded", 1500, "usd")]
+    assert deployment.stores.lines.save_reversals(free, heard, refund_due=False) is not None
+    assert console.json("line", "retry", free.id)["status"] == "provisioning"
 
 
 def test_refund_without_a_stripe_key_is_refused(

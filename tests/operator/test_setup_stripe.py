@@ -111,20 +111,78 @@ def test_a_secret_without_an_api_key_is_refused_before_anything_is_made(
     assert shop.v1.webhook_endpoints.list().data == []
 
 
+@pytest.mark.parametrize("broken", [[""], [" "], [None, 7], ["sk_test_1"], "whsec_text", {"whsec_key": 1}, 7])
+def test_signing_secrets_that_are_none_are_replaced(shop: Shop, console: Console, secret: str, broken: object) -> None:
+    first = console.json("setup-stripe", "--url", URL)["endpoint"]
+    value = json.dumps(_stored(secret) | {"webhook_secrets": broken})
+    boto3.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=value)
+    done = console.json("setup-stripe", "--url", URL)
+    assert (done["done"], done["deleted"]) == ("created", [first])
+    assert [one.id for one in shop.v1.webhook_endpoints.list().data] == [done["endpoint"]]
+    (signing,) = _stored(secret)["webhook_secrets"]
+    assert signing.startswith("whsec_")
+    assert console.json("setup-stripe", "--url", URL)["done"] == "updated"
+
+
+def test_rotation_keeps_the_usable_secret_among_others(console: Console, secret: str) -> None:
+    console.json("setup-stripe", "--url", URL)
+    (before,) = _stored(secret)["webhook_secrets"]
+    value = json.dumps(_stored(secret) | {"webhook_secrets": ["", f" {before}\n", None]})
+    boto3.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=value)
+    assert console.json("setup-stripe", "--url", URL)["done"] == "updated"
+    assert console.json("setup-stripe", "--url", URL, "--rotate")["done"] == "created"
+    assert _stored(secret)["webhook_secrets"][1:] == [before]
+
+
+@pytest.mark.parametrize("own", ["test", "live"])
+def test_operators_key_of_another_mode_than_the_deployments_is_refused(
+    shop: Shop, console: Console, secret: str, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    monkeypatch.setenv("STRIPE_API_KEY", f"sk_{own}_operator")
+    other = {"test": "live", "live": "test"}[own]
+    value = json.dumps({"api_key": f"rk_{other}_product", "webhook_secrets": []})
+    boto3.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=value)
+    said = (
+        f"STRIPE_API_KEY is of {own} mode, the api_key in the secret {secret} of {other} mode; "
+        "set a key of the same mode"
+    )
+    assert console.refused("setup-stripe", "--url", URL) == said
+    assert console.refused("workspace", "create", "acme", "--customer", "cus_1") == said
+    assert shop.v1.webhook_endpoints.list().data == []
+    assert _stored(secret) == json.loads(value)
+
+
+def test_secret_that_an_operator_may_not_read_does_not_stop_them(
+    console: Console, starter: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRIPE_SECRET_ARN", "arn:aws:secretsmanager:us-east-1:123456789012:secret:none")
+    assert console.json("workspace", "create", "acme", "--customer", shop.subscriber(starter))["workspace"] == "acme"
+
+
 class ReadOnlySecrets:
     """As with a role that may read the secret but not write it."""
+
+    def __init__(self, trouble: BaseException) -> None:
+        self.trouble = trouble
 
     def get_secret_value(self, **_: str) -> dict[str, str]:
         return {"SecretString": json.dumps({"api_key": "sk_test_product"})}
 
     def put_secret_value(self, **_: str) -> None:
-        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "PutSecretValue")
+        raise self.trouble
 
 
-def test_an_endpoint_whose_secret_cannot_be_stored_is_deleted_again(shop: Shop, deployment: Deployment) -> None:
+@pytest.mark.parametrize(
+    "trouble",
+    [ClientError({"Error": {"Code": "AccessDeniedException"}}, "PutSecretValue"), KeyboardInterrupt()],
+    ids=["denied", "interrupted"],
+)
+def test_an_endpoint_whose_secret_cannot_be_stored_is_deleted_again(
+    shop: Shop, deployment: Deployment, trouble: BaseException
+) -> None:
     assert deployment.table_name
-    with pytest.raises(ClientError, match="AccessDenied"):
-        stripe_setup.set_up(Target(None).billing().setup, ReadOnlySecrets(), "arn", URL)
+    with pytest.raises(type(trouble)):
+        stripe_setup.set_up(Target(None).billing().setup, ReadOnlySecrets(trouble), "arn", URL)
     assert shop.v1.webhook_endpoints.list().data == []
 
 

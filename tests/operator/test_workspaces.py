@@ -301,6 +301,17 @@ def test_recount_of_two_waiting_lines_says_which_one_to_cancel_until_one_is_left
     assert console.json("workspace", "show", acme)["lock"] is None
 
 
+def test_recount_does_not_count_past_a_line_that_a_newer_release_wrote(
+    console: Console, deployment: Deployment, acme: str
+) -> None:
+    line = lines.active(deployment, acme)
+    before = console.json("workspace", "show", acme)
+    said = lines.unreadable(deployment, line)
+    assert console.refused("workspace", "recount", acme, "--yes") == said
+    assert console.json("workspace", "show", acme) == before
+    assert console.json("line", "list", "--workspace", acme) == []
+
+
 def test_recount_gives_way_to_a_request(deployment: Deployment, acme: str) -> None:
     before = deployment.stores.workspaces.get(acme)
     assert before is not None

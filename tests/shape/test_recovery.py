@@ -58,6 +58,20 @@ def test_command_that_adds_the_operators_index_to_an_adopted_table_adds_the_temp
     assert given == [one for one in properties["AttributeDefinitions"] if one["AttributeName"] in keys]
 
 
+def test_commands_that_restore_a_table_wait_after_each_change_for_the_next() -> None:
+    """DynamoDB refuses to update a table that is being updated: ResourceInUseException."""
+    (block,) = re.findall(
+        r"```sh\n(aws dynamodb restore-table.*?)```", (ROOT / "docs/recover.md").read_text(), re.DOTALL
+    )
+    changing = False
+    for command in block.splitlines():
+        operation = command.split()[2]
+        assert not (changing and operation.startswith("update")), command
+        changing = operation.startswith(("restore", "update-table")) or (changing and operation != "wait")
+        if operation == "wait":
+            assert command == "aws dynamodb wait table-exists --table-name NEW"
+
+
 def test_dead_letters_outlive_the_stack_and_are_private(resources: Json) -> None:
     bucket = resources["StateChangeDeadLetters"]
     assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")

@@ -15,7 +15,7 @@ from line_requests.domain.prices import (
     PendingCharge,
     Period,
 )
-from line_requests.domain.reversals import Reversal
+from line_requests.domain.reversals import Reversal, gone_back
 from line_requests.domain.submission import Kind, Submission
 
 # Stripe's statuses in which lines may be requested (contract 17), and those that have ended for good (39).
@@ -220,6 +220,11 @@ class Line:
     def invoice_to_refund(self) -> str | None:
         """The invoice whose payment `refund_due` is about."""
         return self.refund_invoice_id or self.invoice_id
+
+    @property
+    def gone_back(self) -> Reversal | None:
+        """What gave its payment back, or a part of it, or is about to; None while nothing does."""
+        return gone_back(self.reversals, self.invoice_id)
 
     def sent_outside(self, invoice_id: str) -> int:
         """What an operator has sent back of an invoice's payment outside Stripe, in minor units."""

@@ -1,12 +1,13 @@
 """Money that goes back: what Stripe has of an invoice, what was returned of it, and how to return the rest."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 # Statuses of a refund: https://docs.stripe.com/api/refunds/object#refund_object-status.
 SUCCEEDED = "succeeded"
 REFUND_FAILED = frozenset({"failed", "canceled"})
 LOST = "lost"
+VOID = "void"
 SENT_OUTSIDE = "sent_outside_stripe"
 
 
@@ -28,6 +29,23 @@ class Reversal:
     def failed(self) -> bool:
         """Whether it is a refund that did not reach the customer."""
         return self.cause in {f"refund_{status}" for status in REFUND_FAILED}
+
+
+def gone_back(reversals: Iterable[Reversal], invoice_id: str | None) -> Reversal | None:
+    """The first that gives back a payment of the invoice, or a part of it, by the last status of each; if any does."""
+    last: dict[tuple[str, bool], Reversal] = {}
+    for one in reversals:
+        if one.invoice_id in {None, invoice_id}:  # Stripe's objects name none
+            last[one.id, one.cause == SENT_OUTSIDE] = one
+    return next((one for one in last.values() if _gives_back(one)), None)
+
+
+def _gives_back(one: Reversal) -> bool:
+    if one.cause.startswith("refund_"):
+        return not one.failed
+    if one.cause.startswith("credit_note_"):
+        return one.cause != f"credit_note_{VOID}"
+    return one.cause in {f"dispute_{LOST}", SENT_OUTSIDE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +80,7 @@ class CreditNote:
     @property
     def counts(self) -> bool:
         """Whether it was not voided."""
-        return self.status != "void"
+        return self.status != VOID
 
 
 @dataclass(frozen=True, slots=True)

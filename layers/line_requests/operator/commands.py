@@ -8,7 +8,7 @@ from line_requests.bus.events import Bus, event_id
 from line_requests.clock import Clock
 from line_requests.domain import ids
 from line_requests.domain.errors import ForbiddenLineType
-from line_requests.domain.model import ApiKey, Change, Line, Status, VoidReason, Workspace
+from line_requests.domain.model import ApiKey, Change, Line, PaymentStatus, Status, VoidReason, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.flows.lifecycle import Lifecycle
 from line_requests.flows.refunds import RELEASED_BY_OPERATOR
@@ -249,6 +249,11 @@ def retry(lines: Lines, workspaces: Workspaces, workspace_id: str, line_id: str,
     failed = _in_status(line(lines, workspace_id, line_id), "retried", Status.FAILED)
     if is_erased(failed.submission):
         raise Refused(f"the personal data of the line {failed.id} was erased, so it cannot be provisioned")
+    if failed.payment_status is PaymentStatus.PAID and (back := failed.gone_back) is not None:
+        raise Refused(
+            f"what was paid for the line {failed.id} has gone back, or is about to: {back.cause} {back.id}; "
+            f"release it (line-requests line release {failed.id}), and the customer requests again"
+        )
     before = workspace(workspaces, workspace_id)
     try:
         moved = lines.retry(before, failed, RETRIED, now_ms)

@@ -11,9 +11,10 @@ from line_requests.domain.errors import BillingMisconfigured
 from line_requests.domain.model import ENDED, Workspace
 from line_requests.domain.prices import Amount
 from line_requests.operator.doctor import Check, Patient, Skipped, few
+from line_requests.operator.stripe_setup import SIGNING_PREFIX
 from line_requests.operator.values import Money
 
-API_KEYS, SIGNING_SECRET = ("sk_", "rk_"), "whsec_"
+API_KEYS = ("sk_", "rk_")
 # Invoices that were made longer ago are settled, or their lines are named by other checks.
 INVOICES_SINCE_S = 30 * 86_400
 # From so many workspaces on, pages of a hundred subscriptions take fewer calls.
@@ -42,7 +43,7 @@ def _secret(patient: Patient) -> Iterator[str]:
     if not str(secret.get("api_key") or "").strip().startswith(API_KEYS):
         yield "the secret's api_key is no Stripe key: sk_... or rk_..."
     signing = secret.get("webhook_secrets")
-    if not isinstance(signing, list) or not any(str(one).strip().startswith(SIGNING_SECRET) for one in signing):
+    if not isinstance(signing, list) or not any(str(one).strip().startswith(SIGNING_PREFIX) for one in signing):
         yield "the secret has no webhook_secrets: whsec_..."
 
 

@@ -2,7 +2,7 @@
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from line_requests.domain.errors import BillingUnavailable, LineRequestError
+from line_requests.domain.errors import BillingUnavailable, LineRequestError, UnreadableRecord
 from line_requests.operator.import_file import InvalidRows
 from line_requests.operator.plan_files import InvalidPlans
 from line_requests.operator.refusal import Refused, Row
@@ -17,6 +17,8 @@ def one_line(error: Exception) -> str:
     if isinstance(error, ConditionFailed | TransactionCanceled):
         return "another process has just changed it; check it, then retry"
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, UnreadableRecord):
+        return f"this release cannot read {text}; use the console of the deployed release"
     return f"Stripe: {text}" if isinstance(error, BillingUnavailable) else text
 
 

@@ -61,6 +61,8 @@ class Smoke:
     rows: list[Row] = field(default_factory=list)
     customer: str = ""
     api_key: str = ""
+    left: str = ""
+    """The commands that remove what is left behind."""
 
     @property
     def failed(self) -> int:
@@ -85,10 +87,11 @@ class Smoke:
         except Failed:
             pass
         finally:
-            left = f"line-requests workspace delete {self.workspace_id}"
-            left += f"; then delete the customer {self.customer} at Stripe" if self.customer else ""
-            with suppress(Failed), self._reported("the workspace is removed", (), left):
+            self.left = f"line-requests workspace delete {self.workspace_id}"
+            self.left += f"; then delete the customer {self.customer} at Stripe" if self.customer else ""
+            with suppress(Failed), self._reported("the workspace is removed", (), self.left):
                 self._remove()
+                self.left = ""
 
     # --- steps ----------------------------------------------------------------------------------
 

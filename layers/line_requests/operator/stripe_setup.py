@@ -9,6 +9,7 @@ from line_requests.operator.refusal import Refused, Row
 
 # The new one, and the one before, until everything that was signed with it has been delivered.
 SECRETS_MAX = 2
+SIGNING_PREFIX = "whsec_"
 
 
 def set_up(setup: Setup, secrets: Any, secret_arn: str, url: str, *, rotate: bool = False) -> Row:  # noqa: ANN401 - boto3's client
@@ -20,14 +21,14 @@ def set_up(setup: Setup, secrets: Any, secret_arn: str, url: str, *, rotate: boo
     stored = _read(secrets, secret_arn)
     known = setup.webhook_endpoints(url)
     usable = len(known) == 1 and known[0].api_version == API_VERSION
-    if usable and stored.get("webhook_secrets") and not rotate:
+    before = _signing_secrets(stored)
+    if usable and before and not rotate:
         return _row(setup.update_webhook_endpoint(known[0].id), "updated", [])
     endpoint, secret = setup.create_webhook_endpoint(url)
-    before = [one for one in stored.get("webhook_secrets") or [] if one]
     try:
         value = stored | {"webhook_secrets": [secret, *before][:SECRETS_MAX]}
         secrets.put_secret_value(SecretId=secret_arn, SecretString=json.dumps(value))
-    except Exception:
+    except BaseException:  # Ctrl-C too: a second endpoint would stay, whose secret nobody has
         setup.delete_webhook_endpoint(endpoint.id)
         raise
     for old in known:
@@ -43,6 +44,13 @@ def _read(secrets: Any, secret_arn: str) -> dict[str, Any]:  # noqa: ANN401 - bo
     if not isinstance(stored, dict) or not stored.get("api_key"):
         raise Refused(f'the secret {secret_arn} has no api_key: store {{"api_key": "sk_..."}} in it first')
     return stored
+
+
+def _signing_secrets(stored: dict[str, Any]) -> list[str]:
+    """The usable ones; a mistake by hand, such as text instead of a list, counts as none."""
+    found = stored.get("webhook_secrets")
+    texts = [one.strip() for one in found if isinstance(one, str)] if isinstance(found, list) else []
+    return [one for one in texts if one.startswith(SIGNING_PREFIX)]
 
 
 def _row(endpoint: WebhookEndpoint, done: str, deleted: list[str]) -> Row:

@@ -9,11 +9,14 @@ import boto3
 from botocore.config import Config
 from botocore.utils import is_valid_endpoint_url
 
+from line_requests.billing.client import is_live
 from line_requests.billing.operator_account import OperatorBilling
 from line_requests.bus.events import Bus
 from line_requests.clock import Clock
 from line_requests.deployment import Deployment
+from line_requests.domain.errors import BillingMisconfigured, BillingUnavailable
 from line_requests.operator.refusal import Refused
+from line_requests.secret import api_key_of
 from line_requests.settings import Settings
 
 # As much time as a client's request has; a command about many workspaces takes a new clock for each of them.
@@ -100,7 +103,24 @@ class Target:
     def billing(self, clock: Clock | None = None) -> OperatorBilling:
         """Its Stripe account, with the operator's own key if there is one."""
         self._require("STRIPE_SECRET_ARN", "STRIPE_API_KEY")
-        return OperatorBilling.of(self.deployment.billing(clock or new_clock()))
+        billing = OperatorBilling.of(self.deployment.billing(clock or new_clock()))
+        self._refuse_another_mode(billing)
+        return billing
+
+    def _refuse_another_mode(self, billing: OperatorBilling) -> None:
+        """An operator's key of the other mode would store test objects in a live deployment, or the reverse."""
+        if not (self.environment.get("STRIPE_API_KEY") and self.environment.get("STRIPE_SECRET_ARN")):
+            return
+        try:
+            deployed = is_live(api_key_of(self.deployment.secret.read()))
+        except (BillingMisconfigured, BillingUnavailable):
+            return  # an operator may lack the right to read it
+        if deployed is not billing.livemode:
+            modes = {True: "live", False: "test"}
+            raise Refused(
+                f"STRIPE_API_KEY is of {modes[billing.livemode]} mode, the api_key in the secret "
+                f"{self.environment['STRIPE_SECRET_ARN']} of {modes[deployed]} mode; set a key of the same mode"
+            )
 
     def bus(self) -> Bus:
         """Its event bus."""

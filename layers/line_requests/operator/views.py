@@ -172,6 +172,7 @@ def line_view(line: Line) -> Row:
         "paymentUrl": line.payment_url,
         "voidReason": line.void_reason and str(line.void_reason),
         "refundDue": line.refund_due,
+        "refundInvoice": line.invoice_to_refund if line.refund_due else None,
         "history": [
             {
                 "at": Moment(change.at_ms),

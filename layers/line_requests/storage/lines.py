@@ -74,10 +74,19 @@ class Lines(Transitions):
         return found, records.line_id_of(start) if start else None
 
     def of_workspace(self, workspace_id: str) -> list[Line]:
-        """Every line of a workspace, oldest first; for operators only."""
+        """Every line of a workspace, oldest first; for operators only.
+
+        Raises UnreadableRecord for a line that only a newer release can read.
+        """
+        return [records.line(item) for item in self._items_of(workspace_id)]
+
+    def readable_of_workspace(self, workspace_id: str) -> list[Line]:
+        """Like `of_workspace`, without the lines that only a newer release can read."""
+        return records.readable(records.line, self._items_of(workspace_id))
+
+    def _items_of(self, workspace_id: str) -> list[Item]:
         values = {"pk": f"W#{workspace_id}", "prefix": "LINE#"}
-        items = self._table.query_all("#pk = :pk AND begins_with(#sk, :prefix)", values=values)
-        return records.readable(records.line, items)
+        return self._table.query_all("#pk = :pk AND begins_with(#sk, :prefix)", values=values)
 
     def scan(self, status: Status | None = None) -> Iterator[Line]:
         """The deployment's lines in a status; for operators only, it reads the whole table."""

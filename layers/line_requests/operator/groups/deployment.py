@@ -94,8 +94,13 @@ def smoke(
         raise Refused("name the deployment with --stack, or give --api-url")
     clock = new_clock(smoke_test.BUDGET_S)
     test = smoke_test.Smoke(target, target.billing(clock), url.rstrip("/"), clock)
-    with render.status("Trying the deployment"):
-        test.run()
+    try:
+        with render.status("Trying the deployment"):
+            test.run()
+    except KeyboardInterrupt:
+        if test.left:
+            render.note(f"Left behind: {test.left}")
+        raise
     if test.failed:
         raise Incomplete(test.rows, f"{test.failed} of {len(test.rows)} steps failed")
     return test.rows

@@ -82,7 +82,7 @@ def list_lines(  # noqa: PLR0913 - the filters
         page = listing.first(filter(wanted.passes, scanned), sort, limit)
     elif workspace is not None:
         commands.workspace(stores.workspaces, workspace)
-        page = listing.first(filter(wanted.passes, stores.lines.of_workspace(workspace)), sort, limit)
+        page = listing.first(filter(wanted.passes, stores.lines.readable_of_workspace(workspace)), sort, limit)
     else:
         page = listing.open_lines(stores, wanted, now_ms=now_ms, sort=sort, limit=limit)
     if page.more:

@@ -35,7 +35,8 @@ def erase(workspace: WorkspaceId, /, *, yes: Yes = False, target: Deployed) -> V
 def delete(workspace: WorkspaceId, /, *, yes: Yes = False, target: Deployed) -> View:
     """Erase a workspace's personal data, then delete it with its keys; its lines stay, without names.
 
-    Refused while lines hold places. The customer and the subscription at Stripe are not touched.
+    Refused while lines hold places or a payment has to go back. The customer and the subscription at Stripe are not
+    touched.
     """
     confirm(f"Delete the workspace {workspace} and its API keys, for good?", yes=yes)
     billing = target.billing()

@@ -1,0 +1,64 @@
+"""`smoke` stopped with Ctrl-C removes its workspace, or says how to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from line_requests.billing.setup import Setup
+from line_requests.domain.errors import BillingUnavailable
+from line_requests.operator import cli, smoke
+
+if TYPE_CHECKING:
+    from tests.operator.conftest import Console, Deployment
+
+SMOKE = ("smoke", "--api-url", "http://127.0.0.1:9")
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def stop_smoke() -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(SMOKE)
+    assert ended.value.code == cli.INTERRUPTED
+
+
+@pytest.fixture(autouse=True)
+def interrupted_request(starter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert starter, "a plan is applied"
+    monkeypatch.setattr(smoke.Smoke, "_post", interrupted)
+
+
+def test_interrupted_smoke_removes_its_workspace(console: Console, deployment: Deployment) -> None:
+    stop_smoke()
+    printed = console.capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "")
+    assert list(deployment.stores.workspaces.ids()) == []
+
+
+@pytest.mark.parametrize("trouble", [BillingUnavailable("out of time"), KeyboardInterrupt()])
+def test_interrupted_smoke_says_how_to_remove_what_is_left(
+    console: Console, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, trouble: BaseException
+) -> None:
+    def fail(*_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(Setup, "delete_customer", fail)
+    stop_smoke()
+    (name,) = deployment.stores.workspaces.ids()
+    left = deployment.stores.workspaces.get(name)
+    assert left is not None
+    printed = console.capsys.readouterr()
+    expected = f"Left behind: line-requests workspace delete {name}; then delete the customer {left.customer} at Stripe"
+    assert (printed.out, printed.err) == ("", f"{expected}\n")
+
+
+def test_smoke_that_is_interrupted_before_it_made_anything_leaves_nothing(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smoke, "_choose", interrupted)
+    stop_smoke()
+    assert console.capsys.readouterr().err == ""
