@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.proof.others_places import PYTHON
+
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = {path.stem: path for path in (ROOT / ".github/workflows").glob("*.yml")}
 
@@ -21,8 +23,17 @@ def commands(job: Json) -> list[str]:
     return [step["run"] for step in job["steps"] if "run" in step]
 
 
-def test_there_is_one_workflow_that_checks_and_one_that_deploys() -> None:
-    assert set(WORKFLOWS) == {"check", "deploy"}
+def test_there_is_one_workflow_that_checks_one_that_deploys_and_one_for_the_night() -> None:
+    assert set(WORKFLOWS) == {"check", "deploy", "nightly"}
+
+
+def test_night_proves_everything_and_tries_every_mutant() -> None:
+    jobs = workflow("nightly")["jobs"].values()
+    assert [commands(job) for job in jobs] == [["make prove FULL=1"], ["make mutants SECONDS=4800"]]
+    versions = [
+        step["with"]["python-version"] for job in jobs for step in job["steps"] if "python" in step.get("uses", "")
+    ]
+    assert versions == [".".join(map(str, PYTHON))] * 2
 
 
 def test_check_runs_on_the_oldest_python_and_on_lambdas() -> None:
