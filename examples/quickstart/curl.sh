@@ -13,12 +13,12 @@ deadline=$((SECONDS + ${GIVE_UP_AFTER_S:-600}))
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT
 
-# call METHOD PATH [CURL OPTION…]: sets $status and $reply; the status is 000 if there was no response.
+# call METHOD PATH [CURL OPTION…]: sets $status and $reply; the status is 000 if there was no whole response.
 call() {
     : >"$directory/headers"
     : >"$directory/reply"
     status=$(curl -sS -m 35 -X "$1" "$API$2" -H "$AUTH" -D "$directory/headers" -o "$directory/reply" \
-        -w '%{http_code}' "${@:3}") || status=000
+        -w '%{http_code}' "${@:3}") || { status=000 && : >"$directory/reply"; }
     reply=$(<"$directory/reply")
 }
 
@@ -40,24 +40,33 @@ stop() {
     exit 1
 }
 
+echo "Idempotency key: $key" >&2
+
 # --- create ---
 
 while :; do
     call POST /api/line-requests -H "Idempotency-Key: $key" -d "$line"
     case $status in
-    201) break ;;
-    400) stop "Fix the request: $(field error)" ;;
-    401) stop "The API key is missing, unknown or revoked. Check AUTH." ;;
+    201) [ -z "$(field _id)" ] || break ;;
+    400) [ -z "$(field error)" ] || stop "Fix the request: $(field error)" ;;
+    401) stop "The API key is missing, unknown, expired or revoked. Check AUTH." ;;
     403)
         if [ "$(field status)" = subscription_required ]; then
             stop "$(field message) Subscribe at $(field redirect)."
         fi
-        stop "$(field message) Choose another kind of line or another plan."
+        [ -z "$(field status)" ] || stop "$(field message)"
         ;;
-    409) stop "$(field message) Pay at $(field paymentLinkUrl) or cancel $(field _id), then run this again." ;;
+    404) stop "There is no such path. Check API." ;;
+    409)
+        holder=$(field _id) url=$(field paymentLinkUrl)
+        pay="Read $holder again for its payment link"
+        [ -z "$url" ] || pay="Pay at $url"
+        [ -z "$holder" ] || stop "$(field message) $pay or cancel $holder, then run this again."
+        ;;
+    413) stop "The line is too large. Send at most 64 KiB." ;;
     502) [ -z "$(field error)" ] || stop "$(field error) Nothing is charged. An operator has to fix this in Stripe." ;;
     esac
-    # 429, 500, 503, a proxy's 502 or no response at all. The same key never makes a second line.
+    # 429, 500, 503, a proxy's error or no whole response. The same key never makes a second line.
     wait_a_little "without a response ($status)"
 done
 
@@ -73,7 +82,11 @@ while :; do
         exit 0
         ;;
     failed) stop "Line $id could not be provisioned. The operator retries or releases it, and refunds what was paid." ;;
-    canceled) stop "Line request $id was canceled. Nothing will be charged; request the line again with a new key." ;;
+    canceled)
+        free=
+        [ "$(field paymentStatus)" != canceled ] || free=" Nothing will be charged."
+        stop "Line request $id was canceled.$free Request the line again with a new key."
+        ;;
     esac
     url=$(field paymentUrl)
     if [ -n "$url" ] && [ "$url" != "$shown" ]; then

@@ -4,6 +4,7 @@ export API=http://127.0.0.1:3000 AUTH='Authorization: Bearer tuco_…'    # `mak
 python3 examples/quickstart/quickstart.py '{"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}'
 """
 
+import http.client
 import json
 import os
 import sys
@@ -19,20 +20,27 @@ Json = dict[str, Any]
 LINE = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
 API = os.environ["API"]
 AUTH_NAME, _, AUTH_VALUE = os.environ["AUTH"].partition(": ")
+FINAL = {
+    401: "The API key is missing, unknown, expired or revoked. Check AUTH.",
+    404: "There is no such path. Check API.",
+    413: "The line is too large. Send at most 64 KiB.",
+}
 DEADLINE_S = time.monotonic() + float(os.environ.get("GIVE_UP_AFTER_S", "600"))
 
 
 def call(method: str, path: str, body: Json | None = None, **headers: str) -> tuple[int, Json, Message]:
-    """Returns status, body and headers; the status is 0 if there was no response."""
+    """Returns status, body and headers; the status is 0 if there was no whole response."""
     content = None if body is None else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(API + path, content, named | {AUTH_NAME: AUTH_VALUE}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=35) as response:
-            return response.status, json.load(response), response.headers
-    except urllib.error.HTTPError as error:
-        return error.code, _json_or_empty(error.read()), error.headers
-    except OSError:
+        try:
+            response = urllib.request.urlopen(request, timeout=35)
+        except urllib.error.HTTPError as error:
+            response = error
+        with response:
+            return response.status, _json_or_empty(response.read()), response.headers
+    except (OSError, http.client.HTTPException):
         return 0, {}, Message()
 
 
@@ -63,24 +71,24 @@ def create(line: Json, key: str) -> tuple[Json, Message]:
     while True:
         status, body, headers = call("POST", "/api/line-requests", line, Idempotency_Key=key)
         match status:
-            case 201:
+            case 201 if "line" in body:
                 return body, headers
-            case 400:
+            case 400 if "error" in body:
                 stop(f"Fix the request: {body['error']}")
-            case 401:
-                stop("The API key is missing, unknown or revoked. Check AUTH.")
+            case 401 | 404 | 413:
+                stop(FINAL[status])
             case 403 if body.get("status") == "subscription_required":
                 stop(f"{body['message']} Subscribe at {body['redirect']}.")
-            case 403:
-                stop(f"{body['message']} Choose another kind of line or another plan.")
-            case 409:
-                holder = body["existingLine"]
-                pay = f"Pay at {holder['paymentLinkUrl']} or cancel {holder['_id']}, then run this again."
-                stop(f"{body['message']} {pay}")
+            case 403 if "status" in body:
+                stop(body["message"])
+            case 409 if "existingLine" in body:
+                holder, url = body["existingLine"], body["existingLine"]["paymentLinkUrl"]
+                pay = f"Pay at {url}" if url else f"Read {holder['_id']} again for its payment link"
+                stop(f"{body['message']} {pay} or cancel {holder['_id']}, then run this again.")
             case 502 if "error" in body:
                 stop(f"{body['error']} Nothing is charged. An operator has to fix this in Stripe.")
             case _:
-                # 429, 500, 503, a proxy's 502 or no response at all. The same key never makes a second line.
+                # 429, 500, 503, a proxy's error or no whole response. The same key never makes a second line.
                 wait(headers, f"without a response ({status})", key)
 
 
@@ -97,8 +105,8 @@ def follow(body: Json, headers: Message, key: str) -> None:
                 advice = "The operator retries or releases it, and refunds what was paid."
                 stop(f"Line {line_id} could not be provisioned. {advice}")
             case "canceled":
-                advice = "Nothing will be charged; request the line again with a new key."
-                stop(f"Line request {line_id} was canceled. {advice}")
+                free = " Nothing will be charged." if body.get("paymentStatus") == "canceled" else ""
+                stop(f"Line request {line_id} was canceled.{free} Request the line again with a new key.")
         url = body.get("paymentUrl")
         if url and url != shown:
             print(f"Pay here: {url}", flush=True)
@@ -114,6 +122,7 @@ def main() -> None:
     line = json.loads(sys.argv[1]) if len(sys.argv) > 1 else LINE
     # One key for one line. Save it before the first call, so that every retry uses the same key.
     key = os.environ.get("KEY") or str(uuid.uuid4())
+    print(f"Idempotency key: {key}", file=sys.stderr, flush=True)
     body, headers = create(line, key)
     follow(body, headers, key)
 

@@ -9,10 +9,10 @@ declare const process: { argv: string[]; env: Record<string, string | undefined>
 
 type Line = { _id: string; paymentLinkUrl?: string | null };
 type Status = "awaiting_payment" | "provisioning" | "active" | "failed" | "canceled";
-type LineState = { status: Status; paymentUrl?: string | null; line: Line };
+type LineState = { status: Status; paymentStatus?: string; paymentUrl?: string | null; line: Line };
 type ApiReply =
   | { http: 200 | 201; body: LineState }
-  | { http: 400 | 401 | 404; body: { error: string } }
+  | { http: 400 | 401 | 404 | 413; body: { error?: string } }
   | { http: 403; body: { status: "subscription_required"; message: string; redirect: string } }
   | { http: 403; body: { status: "forbidden_line_type"; message: string } }
   | { http: 409; body: { message: string; existingLine: Line } }
@@ -25,7 +25,7 @@ const api = process.env["API"] ?? stop("Set API.");
 const auth = process.env["AUTH"] ?? stop("Set AUTH.");
 const deadline = Date.now() + 1000 * Number(process.env["GIVE_UP_AFTER_S"] ?? "600");
 
-/** Returns status, body and the seconds to wait; the status is 0 if there was no response. */
+/** Returns status, body and the seconds to wait; the status is 0 and the body {} if there was none. */
 async function call(
   method: "GET" | "POST",
   path: string,
@@ -38,7 +38,7 @@ async function call(
     const response = await fetch(api + path, { method, headers: { ...headers, [name]: value }, body, signal });
     const waitS = Number(response.headers.get("Retry-After")) || 2;
     // A proxy's error page is not JSON. The API's bodies are described in openapi.yaml.
-    const parsed = await response.json().catch(() => ({}));
+    const parsed = (await response.json().catch(() => null)) ?? {};
     return { http: response.status, body: parsed, waitS } as Reply;
   } catch {
     return { http: 0, body: {}, waitS: 2 };
@@ -62,26 +62,36 @@ async function create(line: string, key: string): Promise<Created> {
     const reply = await call("POST", "/api/line-requests", { "Idempotency-Key": key }, line);
     switch (reply.http) {
       case 201:
-        return reply;
+        if (reply.body.line) return reply;
+        break;
       case 400:
-        return stop(`Fix the request: ${reply.body.error}`);
+        if (reply.body.error) return stop(`Fix the request: ${reply.body.error}`);
+        break;
       case 401:
-        return stop("The API key is missing, unknown or revoked. Check AUTH.");
+        return stop("The API key is missing, unknown, expired or revoked. Check AUTH.");
       case 403:
         if (reply.body.status === "subscription_required") {
           return stop(`${reply.body.message} Subscribe at ${reply.body.redirect}.`);
         }
-        return stop(`${reply.body.message} Choose another kind of line or another plan.`);
+        if (reply.body.status) return stop(reply.body.message);
+        break;
+      case 404:
+        return stop("There is no such path. Check API.");
       case 409: {
         const { message, existingLine: holder } = reply.body;
-        return stop(`${message} Pay at ${holder.paymentLinkUrl} or cancel ${holder._id}, then run this again.`);
+        if (!holder) break;
+        const url = holder.paymentLinkUrl;
+        const pay = url ? `Pay at ${url}` : `Read ${holder._id} again for its payment link`;
+        return stop(`${message} ${pay} or cancel ${holder._id}, then run this again.`);
       }
+      case 413:
+        return stop("The line is too large. Send at most 64 KiB.");
       case 502:
         if (reply.body.error !== undefined) {
           return stop(`${reply.body.error} Nothing is charged. An operator has to fix this in Stripe.`);
         }
     }
-    // 429, 500, 503, a proxy's 502 or no response at all. The same key never makes a second line.
+    // 429, 500, 503, a proxy's error or no whole response. The same key never makes a second line.
     await wait(reply.waitS, `without a response (${reply.http})`, key);
   }
 }
@@ -93,8 +103,8 @@ async function follow(created: Created, key: string): Promise<void> {
   let shown: string | null = null;
   for (;;) {
     let state = "without a response";
-    if (reply.http === 200 || reply.http === 201) {
-      const { status, paymentUrl } = reply.body;
+    if ((reply.http === 200 || reply.http === 201) && reply.body.status) {
+      const { status, paymentStatus, paymentUrl } = reply.body;
       state = status;
       switch (status) {
         case "active":
@@ -103,10 +113,10 @@ async function follow(created: Created, key: string): Promise<void> {
           return stop(
             `Line ${id} could not be provisioned. The operator retries or releases it, and refunds what was paid.`,
           );
-        case "canceled":
-          return stop(
-            `Line request ${id} was canceled. Nothing will be charged; request the line again with a new key.`,
-          );
+        case "canceled": {
+          const free = paymentStatus === "canceled" ? " Nothing will be charged." : "";
+          return stop(`Line request ${id} was canceled.${free} Request the line again with a new key.`);
+        }
       }
       if (paymentUrl && paymentUrl !== shown) {
         console.log(`Pay here: ${paymentUrl}`);
@@ -125,6 +135,7 @@ async function main(): Promise<void> {
   const line = process.argv[2] ?? '{"firstName":"Ada","lastName":"Lovelace","channelType":"phone"}';
   // One key for one line. Save it before the first call, so that every retry uses the same key.
   const key = process.env["KEY"] || crypto.randomUUID();
+  console.error(`Idempotency key: ${key}`);
   await follow(await create(line, key), key);
 }
 

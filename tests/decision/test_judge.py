@@ -43,14 +43,14 @@ def test_judge_requires_active_or_trialing_subscription(status: str) -> None:
     if status in {"active", "trialing"}:
         assert judge(subscribed, Kind.EMAIL) is None
     else:
-        with pytest.raises(SubscriptionRequired, match="subscription is required"):
+        with pytest.raises(SubscriptionRequired, match="no active subscription"):
             judge(subscribed, Kind.EMAIL)
 
 
 def test_judge_refuses_without_subscription_or_known_plan() -> None:
     """[17]"""
     for none_known in (None, replace(subscription(), plan=None)):
-        with pytest.raises(SubscriptionRequired):
+        with pytest.raises(SubscriptionRequired, match="Subscribe, or pay what the subscription owes, then retry"):
             judge(workspace(subscription=none_known), Kind.EMAIL)
 
 
@@ -69,9 +69,12 @@ TWO, THREE_AT_MOST = Allowance(2, add_on=EXTRA), Allowance(1, cap=3, add_on=EXTR
         (with_emails(TWO, unpaid=1), None),
         (with_emails(TWO, unpaid=1, paid=7), None),
         (with_emails(TWO, unpaid=2), EXTRA),
-        (with_emails(Allowance(1), unpaid=1), "sells no more"),
+        (with_emails(Allowance(0)), "sells no email lines. Choose another kind of line or another plan."),
+        (with_emails(Allowance(1), unpaid=1), "1 email line and sells no more. Release an included line or"),
+        (with_emails(Allowance(2), unpaid=2), "2 email lines and sells no more"),
         (with_emails(THREE_AT_MOST, unpaid=1, paid=1), EXTRA),
-        (with_emails(THREE_AT_MOST, unpaid=1, paid=2), "limit of 3"),
+        (with_emails(THREE_AT_MOST, unpaid=1, paid=2), "limit of 3 email lines is"),
+        (with_emails(Allowance(1, cap=1), unpaid=1), "limit of 1 email line is"),
         (with_emails(Allowance(2, cap=2, add_on=EXTRA), paid=2), "limit of 2"),
         (workspace(held=counts(byon_phone=1), unpaid=counts(byon_phone=1)), None),
     ],

@@ -11,6 +11,7 @@ import pytest
 
 from line_requests.domain.bodies import created_body
 from line_requests.domain.errors import (
+    BillingRefused,
     BillingUnavailable,
     Contended,
     RateLimited,
@@ -257,6 +258,17 @@ def test_refused_request_is_counted_and_its_key_read_again(desk: Desk, key: str 
         desk.create(UNSUBSCRIBED, key=key)
     assert sorted(desk.names()) == (["count", "record"] if key else ["count"])
     assert desk.inserted == []
+
+
+def test_request_that_cannot_be_charged_in_its_currency_is_counted(desk: Desk) -> None:
+    """[35][51] A request that awaits payment comes first."""
+    in_euros = replace(FULL, subscription=replace(subscription(), currency="eur"))
+    with pytest.raises(BillingRefused):
+        desk.create(in_euros, key="hash")
+    assert sorted(desk.names()) == ["count", "record"]
+    desk.lines = {LINE_ID: [HOLDER]}
+    with pytest.raises(RequestInProgress):
+        desk.create(replace(in_euros, lock=LINE_ID))
 
 
 def test_refused_request_whose_key_was_used_meanwhile_is_answered(desk: Desk) -> None:

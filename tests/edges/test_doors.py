@@ -215,6 +215,23 @@ def test_payment_link_waits_for_another_caller_of_the_line(client: Client) -> No
     assert client.ok(MANAGE, line["_id"], {"action": "payment_link"})["status"] == "provisioning"
 
 
+@pytest.mark.parametrize(
+    ("action", "kept", "stored"), [("cancel", "The cancel was saved", True), ("payment_link", "nothing changed", False)]
+)
+def test_action_says_what_becomes_of_it_when_stripe_is_unavailable(
+    client: Client, action: str, kept: str, *, stored: bool
+) -> None:
+    """[34][41] The reconciler carries out the cancel."""
+    client.shop.workspace(0)
+    line_id = client.ok(CREATE, body=PHONE, status=201)["line"]["_id"]
+    client.shop.double.set_faults("error_before", 99, "/v1/invoices")
+    text = client.ok(MANAGE, line_id, {"action": action}, status=503)["error"]
+    client.shop.double.set_faults("error_before", 0)
+    assert kept in text
+    assert "completed" not in text
+    assert (client.line(line_id).void_reason is not None) is stored
+
+
 def test_session_of_an_organisation_is_one_of_its_workspace(client: Client) -> None:
     """[3]"""
     client.shop.workspace(1)

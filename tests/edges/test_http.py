@@ -127,7 +127,7 @@ def test_failure_answers_503_with_retry_after_and_no_detail_when_stripe_is_unava
     assert response["statusCode"] == 503
     assert body_of(response) == {
         "error": "Stripe is unavailable. Your request was saved and will be completed;"
-        " retry with the same Idempotency-Key."
+        " retry with the same Idempotency-Key, or read the line that Line-Request-Id names."
     }
     assert "ada" not in response["body"]
     assert int(response["headers"]["Retry-After"]) > 0

@@ -35,6 +35,8 @@ if typescript := node.command():
 LINE = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
 BYON = LINE | {"lineType": "byon", "email": "ada@example.com", "phone": "+1 415 555 0100"}
 
+CUT = '{"status": "active", "line": {"_id": "1"}'  # of an answer whose connection broke
+
 MakeWorkspace = Callable[..., Workspace]
 Process = subprocess.Popen[str]
 
@@ -61,10 +63,25 @@ def started(command: list[str], workspace: Workspace, line: Json = LINE, **envir
 
 
 def run(command: list[str], workspace: Workspace, line: Json = LINE, **environment: str) -> tuple[int, str]:
-    """Runs a quickstart to its end; returns its exit code and all that it printed."""
+    """Runs a quickstart to its end; returns its exit code and all that it printed after its key."""
     with started(command, workspace, line, **environment) as process:
-        printed = "".join(process.communicate(timeout=60))
-    return process.returncode, printed
+        printed, errors = process.communicate(timeout=60)
+    key, _, rest = errors.partition("\n")
+    assert key.startswith(f"Idempotency key: {environment.get('KEY', '')}")
+    return process.returncode, printed + rest
+
+
+@contextmanager
+def answering(*answers: tuple[int, Json]) -> Iterator[str]:
+    """A server that gives these answers, one after the other."""
+    left = iter(answers)
+
+    def answer(_: Request) -> Response:
+        status, body = next(left)
+        return Response(json.dumps(body), status, {"Retry-After": "0"})
+
+    with served(Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])) as origin:
+        yield origin
 
 
 def payment_url(process: Process) -> str:
@@ -209,20 +226,54 @@ def test_quickstart_repeats_its_key_until_stripe_is_back(command: list[str], wor
 def test_quickstart_repeats_its_key_after_an_error_of_a_server_in_between(
     command: list[str], workspace: MakeWorkspace
 ) -> None:
-    """A function that crashed and a proxy's page are answers without a decision: the next try has the same key."""
+    """What a crash, a gateway or a proxy sends, or half of, decides nothing: the next try has the same key."""
     page = "<html>Bad Gateway</html>"
     active = json.dumps({"status": "active", "line": {"_id": "1"}})
-    answers = iter([(500, '{"message": "Internal Server Error"}'), (500, page), (502, page), (201, active)])
+    undecided = [(status, '{"message": "from a gateway"}') for status in (400, 403, 409, 500, 502)]
+    undecided += [(status, page) for status in (201, 400, 403, 409, 500, 502)] + [(201, CUT), (500, CUT), (201, "[]")]
+    answers = iter([*undecided, (201, active)])
     keys = []
 
     def answer(request: Request) -> Response:
         keys.append(request.headers["Idempotency-Key"])
         status, body = next(answers)
-        return Response(body, status, {"Retry-After": "0"})
+        more = {"Content-Length": "999"} if body == CUT else {}
+        return Response(body, status, {"Retry-After": "0"} | more)
 
     with served(Starlette(routes=[Route("/api/line-requests", answer, methods=["POST"])])) as origin:
         code, printed = run(command, workspace(), API=origin)
-    assert (code, printed, len(keys), len(set(keys))) == (0, "Line 1 is active.\n", 4, 1)
+    assert (code, printed.startswith("Line 1 is active.\n")) == (0, True), printed
+    assert (len(keys), len(set(keys))) == (len(undecided) + 1, 1)
+
+
+@pytest.mark.parametrize(("status", "advice"), [(404, "Check API"), (413, "64 KiB")])
+def test_quickstart_stops_at_a_wrong_path_and_a_body_that_is_too_large(
+    command: list[str], workspace: MakeWorkspace, status: int, advice: str
+) -> None:
+    """No retry would change that."""
+    with answering((status, {"message": "from a gateway"})) as origin:
+        code, printed = run(command, workspace(), API=origin, GIVE_UP_AFTER_S="0")
+    assert (code, advice in printed) == (1, True), printed
+
+
+def test_quickstart_has_the_holder_read_again_while_it_has_no_link(
+    command: list[str], workspace: MakeWorkspace
+) -> None:
+    """[23]"""
+    with answering((409, {"message": "Wait.", "existingLine": {"_id": "7", "paymentLinkUrl": None}})) as origin:
+        code, printed = run(command, workspace(), API=origin)
+    assert (code, "Read 7 again for its payment link or cancel 7" in printed) == (1, True), printed
+
+
+@pytest.mark.parametrize("payment", ["canceled", "paid"])
+def test_quickstart_promises_no_charge_only_if_the_payment_was_canceled(
+    command: list[str], workspace: MakeWorkspace, payment: str
+) -> None:
+    """[36]"""
+    line = {"line": {"_id": "7"}, "status": "provisioning"}
+    with answering((201, line), (200, line | {"status": "canceled", "paymentStatus": payment})) as origin:
+        code, printed = run(command, workspace(), API=origin)
+    assert (code, "Nothing will be charged" in printed) == (1, payment == "canceled"), printed
 
 
 def test_quickstart_gives_up_without_a_response(command: list[str], workspace: MakeWorkspace) -> None:

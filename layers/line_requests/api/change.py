@@ -7,7 +7,7 @@ from line_requests.api.requests import read_action
 from line_requests.clock import Clock
 from line_requests.deployment import Deployment
 from line_requests.domain import decision
-from line_requests.domain.errors import NotInThisStatus, PartlyPaid, PaymentUnderWay
+from line_requests.domain.errors import BillingUnavailable, NotInThisStatus, PartlyPaid, PaymentUnderWay
 from line_requests.domain.model import Line, Status, VoidReason
 from line_requests.flows import provisioning
 from line_requests.flows.leases import Until
@@ -19,8 +19,12 @@ BUDGET_S = 20.0
 def manage(deployment: Deployment, request: Request) -> Response:
     """401, 400 for the id, 404, 400 for the action, then 403, 409 or 200 (contract 41)."""
     line = open_line(deployment, request)
-    act = ACTIONS[read_action(request, ACTIONS)]
-    return act(deployment, Clock.at_event(request.at_ms, BUDGET_S), line)
+    action = read_action(request, ACTIONS)
+    try:
+        return ACTIONS[action](deployment, Clock.at_event(request.at_ms, BUDGET_S), line)
+    except BillingUnavailable as trouble:
+        trouble.during = action
+        raise
 
 
 def _cancel(deployment: Deployment, clock: Clock, line: Line) -> Response:

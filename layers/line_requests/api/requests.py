@@ -64,8 +64,9 @@ def read_idempotency_key(header: str | None, field: object) -> str | None:
     """The idempotency key from the header or the body; raises Invalid (contract 28)."""
     if field is not None and not isinstance(field, str):
         raise Invalid("idempotencyKey must be a string", KEY_FIELD)
-    # A proxy joins a header that arrived twice with a comma.
-    keys = {key.strip() for key in (*(header or "").split(","), field or "")} - {""}
+    # A proxy joins a header that arrived twice with a comma; a key that has one is known by the field.
+    text, same = (header or "").strip(), (field or "").strip()
+    keys = {key.strip() for key in (same, *([] if text == same else text.split(",")))} - {""}
     if any(len(key) > KEY_MAX_CHARS for key in keys):
         raise Invalid(f"The idempotency key is longer than {KEY_MAX_CHARS} characters; send a shorter one", KEY_FIELD)
     if len(keys) > 1:

@@ -156,7 +156,7 @@ def _billing_unavailable(error: BillingUnavailable) -> Response:
     """Its own text may name what only operators should see."""
     if error.line_id is None:
         return _unavailable(STRIPE_UNAVAILABLE)
-    return _unavailable(KEPT, Line_Request_Id=error.line_id)
+    return _unavailable(KEPT[error.during], Line_Request_Id=error.line_id)
 
 
 def _table_unavailable(error: TableUnavailable) -> Response:
@@ -175,12 +175,20 @@ def _unsuccessful(http_status: int, status: str, error: Exception, **more: objec
     return respond(http_status, {"success": False, "status": status, "message": str(error), **more})
 
 
-KEPT = "Stripe is unavailable. Your request was saved and will be completed; retry with the same Idempotency-Key."
+_COMPLETED = (
+    "Your request was saved and will be completed; retry with the same Idempotency-Key,"
+    " or read the line that Line-Request-Id names."
+)
+KEPT = {
+    "create": f"Stripe is unavailable. {_COMPLETED}",
+    "cancel": (
+        "Stripe is unavailable. The cancel was saved and will be carried out; read the line again or repeat the cancel."
+    ),
+    "payment_link": "Stripe is unavailable; nothing changed. Retry, or read the line again.",
+}
 STRIPE_UNAVAILABLE = "Stripe is unavailable. Nothing was saved; retry."
 OVERLOADED = "The service is overloaded. Retry; for a new request with the same Idempotency-Key."
-KEPT_OVERLOADED = (
-    "The service is overloaded. Your request was saved and will be completed; retry with the same Idempotency-Key."
-)
+KEPT_OVERLOADED = f"The service is overloaded. {_COMPLETED}"
 FAILED = "Internal server error. Retry; for a new request with the same Idempotency-Key."
 CONTENDED = "Too many concurrent requests in this workspace. Nothing was saved; retry."
 

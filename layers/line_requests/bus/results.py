@@ -20,12 +20,11 @@ from line_requests.domain.model import Delivered, ReasonCode
 from line_requests.domain.submission import client_name
 
 REASON_MAX_CHARS = 256
-REASON_DEFAULT = "provisioning_failed"
 
 
-def _reason(value: object) -> str:
-    """Any text, shortened; half a surrogate pair cannot be stored."""
-    return str(value or REASON_DEFAULT)[:REASON_MAX_CHARS].encode(errors="replace").decode()
+def _reason(value: object) -> str | None:
+    """Any text, shortened; None when there is none. Half a surrogate pair cannot be stored."""
+    return str(value)[:REASON_MAX_CHARS].encode(errors="replace").decode() if value else None
 
 
 def _reason_code(value: object) -> ReasonCode:
@@ -56,7 +55,7 @@ class ProvisioningResult(BaseModel):
     workspace_id: Annotated[str, StringConstraints(pattern=f"^{WORKSPACE_ID}$")]
     line_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}$")]
     outcome: Literal["succeeded", "failed"]
-    reason: Annotated[str, BeforeValidator(_reason)] = REASON_DEFAULT
+    reason: Annotated[str | None, BeforeValidator(_reason)] = None
     reason_code: Annotated[ReasonCode, BeforeValidator(_reason_code)] = ReasonCode.OTHER
     delivered: _Delivered | None = None
 

@@ -27,24 +27,30 @@ def judge(workspace: Workspace, kind: Kind) -> AddOn | None:
             f"The current plan does not offer {kind.words} lines. Choose another kind of line or another plan."
         )
     if allowance.cap is not None and workspace.held.get(kind, 0) >= allowance.cap:
-        raise CapReached(
-            f"The plan's limit of {allowance.cap} {kind.words} lines is reached. Release a line or choose another plan."
-        )
+        limit = _lines(allowance.cap, kind)
+        raise CapReached(f"The plan's limit of {limit} is reached. Release a line or choose another plan.")
     if workspace.unpaid.get(kind, 0) < allowance.included:
         return None
     if allowance.add_on is None:
-        raise NoneForSale(
-            f"The plan includes {allowance.included} {kind.words} lines and sells no more. "
-            "Release a line or choose another plan."
-        )
+        if allowance.included == 0:
+            none = f"The current plan includes and sells no {kind.words} lines."
+            raise NoneForSale(f"{none} Choose another kind of line or another plan.")
+        included = f"The plan includes {_lines(allowance.included, kind)} and sells no more."
+        raise NoneForSale(f"{included} Release an included line or choose another plan.")
     return allowance.add_on
+
+
+def _lines(count: int, kind: Kind) -> str:
+    return f"{count} {kind.words} line{'' if count == 1 else 's'}"
 
 
 def require_active(workspace: Workspace) -> Subscription:
     """The workspace's subscription; raises SubscriptionRequired unless it is active (contract 17, 41)."""
     subscription = workspace.subscription
     if subscription is None or not subscription.active:
-        raise SubscriptionRequired("An active subscription is required to request lines. Subscribe, then retry.")
+        raise SubscriptionRequired(
+            "The workspace has no active subscription. Subscribe, or pay what the subscription owes, then retry."
+        )
     return subscription
 
 

@@ -122,6 +122,8 @@ class BillingUnavailable(LineRequestError):
     """Stripe cannot do it now; the request is kept and finished later."""
 
     code = "stripe_unavailable"
+    during = "create"
+    """The client's request that failed: `create`, or the action on a line."""
 
     def __init__(self, message: str = "", *, line_id: str | None = None) -> None:
         super().__init__(message)

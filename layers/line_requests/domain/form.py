@@ -19,8 +19,14 @@ from pydantic import (
 from line_requests.domain.submission import Kind, Submission, check_email, check_phone, client_name
 
 NAME_MAX_CHARS, TEXT_MAX_CHARS = 256, 2048
-# A name of white space, control and format characters alone is blank.
-VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]")
+# A name of white space, control, format, filler and selector characters alone is blank.
+_INVISIBLE = (
+    r"\s\x00-\x1f\x7f-\xa0\xad\u034f\u115f\u1160\u1680\u180b-\u180f\u2000-\u200f"
+    r"\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0"
+)
+VISIBLE_IN_OPENAPI = f"[^{_INVISIBLE}]"
+"""Without the characters beyond U+FFFF, which not every validator's patterns can name."""
+VISIBLE = re.compile(rf"[^{_INVISIBLE}\U000e0000-\U000e0fff]")
 
 
 class InvalidForm(ValueError):

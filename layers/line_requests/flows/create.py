@@ -100,14 +100,14 @@ class Creation:
             self._limit.check(workspace.tat_ms, self._clock.now_ms())
         try:
             add_on = decision.judge(workspace, submission.kind)
+            line = self._new_line(workspace, submission, idempotency_key_hash, add_on) if not workspace.lock else None
         except LineRequestError:
             if self._count_and_read(workspace, idempotency_key_hash, None)[0] is not None:
                 return None
             raise
-        if workspace.lock is not None:
-            self._refuse_while_locked(workspace, idempotency_key_hash, workspace.lock)
+        if line is None:
+            self._refuse_while_locked(workspace, idempotency_key_hash)
             return None
-        line = self._new_line(workspace, submission, idempotency_key_hash, add_on)
         body = json.dumps(created_body(line, self._window_ms))
         conflict = self._lines.insert_line(
             workspace,
@@ -143,15 +143,15 @@ class Creation:
         frozen = self._lines.freeze_response(line, json.dumps(created_body(line, self._window_ms)))
         return Created(*frozen) if frozen is not None else None
 
-    def _refuse_while_locked(self, workspace: Workspace, idempotency_key_hash: str | None, lock: str) -> None:
+    def _refuse_while_locked(self, workspace: Workspace, idempotency_key_hash: str | None) -> None:
         """Raises RequestInProgress if the lock's holder, checked at Stripe, still awaits payment."""
-        record, holder = self._count_and_read(workspace, idempotency_key_hash, lock)
+        record, holder = self._count_and_read(workspace, idempotency_key_hash, workspace.lock)
         if record is not None or holder is None or not holder.awaiting:
             return
         try:
             holder = self._lifecycle.check_holder(self._clock, holder, workspace)
         except LineRequestError:
-            holder = self._lines.get(workspace.id, lock) or holder
+            holder = self._lines.get(workspace.id, holder.id) or holder
         if holder.awaiting:
             raise RequestInProgress(holder)
 

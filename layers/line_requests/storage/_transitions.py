@@ -176,7 +176,7 @@ class Transitions(Marks):
         found = {} if delivered is None else {"delivered": delivered}
         return self._transition(line, Change(now_ms, Status.ACTIVE, "provisioned"), None, attributes=found)
 
-    def mark_failed(self, line: Line, reason: str, now_ms: int, code: ReasonCode = ReasonCode.OTHER) -> Line:
+    def mark_failed(self, line: Line, reason: str | None, now_ms: int, code: ReasonCode = ReasonCode.OTHER) -> Line:
         """From provisioning to failed: gives the place back."""
         change = Change(now_ms, Status.FAILED, "provisioning_failed", code, reason)
         return self._transition(line, change, capacity.give_back(line, now_ms))
