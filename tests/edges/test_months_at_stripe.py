@@ -285,7 +285,7 @@ def test_checkout_that_is_given_up_hides_no_subscription_that_is_past_due(shop: 
     books = Books(shop)
     books.paid_line()
     shop.submit("waits", at=books.clock())
-    old, starts_s = books.subscription, [books.period()[0]]
+    old, starts_s = books.subscription, list[int]()
     shop.double.set_payments(books.customer, succeed=False, in_the_end="past_due")
     unfinished: Any = {"customer": books.customer, "items": [{"price": books.bases["month"]}]}
     for _ in range(2):
@@ -297,5 +297,6 @@ def test_checkout_that_is_given_up_hides_no_subscription_that_is_past_due(shop: 
             subscription = shop.world.now().subscription
             assert subscription is not None
             assert (subscription.id, books.quantities(old)) == (old, {"month": 1})
-    assert [start_s for _, start_s, _ in books.charges()] == [starts_s[0], *starts_s]
+    *firsts, one, two = sorted(start_s for _, start_s, _ in books.charges())
+    assert ([one, two], len(firsts)) == (starts_s, 2)
     assert [line.awaiting for line in shop.world.lines.of_workspace("acme")].count(True) == 1
