@@ -28,7 +28,7 @@ def set_up(setup: Setup, secrets: Any, secret_arn: str, url: str, *, rotate: boo
     try:
         value = stored | {"webhook_secrets": [secret, *before][:SECRETS_MAX]}
         secrets.put_secret_value(SecretId=secret_arn, SecretString=json.dumps(value))
-    except BaseException:  # Ctrl-C too: a second endpoint would stay, whose secret nobody has
+    except BaseException:  # Ctrl-C, too, or an endpoint stays whose secret is stored nowhere
         setup.delete_webhook_endpoint(endpoint.id)
         raise
     for old in known:
