@@ -57,8 +57,8 @@ def _unknown_plans(patient: Patient) -> Iterator[str]:
 def _refunds(patient: Patient) -> Iterator[str]:
     for line in patient.open_lines:
         if line.refund_due:
-            told = "what was paid for the {0} line {1} by the invoice {2} did not go back"
-            yield told.format(line.status, line.id, line.invoice_to_refund)
+            paid = f"what was paid for the {line.status} line {line.id} by the invoice {line.invoice_to_refund}"
+            yield f"{paid} did not go back"
 
 
 def _waiting(patient: Patient) -> Iterator[str]:

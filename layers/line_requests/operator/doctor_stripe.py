@@ -11,7 +11,7 @@ from line_requests.domain.errors import BillingMisconfigured
 from line_requests.domain.model import ENDED, Workspace
 from line_requests.domain.prices import Amount
 from line_requests.operator.doctor import Check, Patient, Skipped, few
-from line_requests.operator.stripe_setup import SIGNING_PREFIX
+from line_requests.operator.stripe_setup import signing_secrets
 from line_requests.operator.values import Money
 
 API_KEYS = ("sk_", "rk_")
@@ -42,8 +42,7 @@ def _secret(patient: Patient) -> Iterator[str]:
     secret = patient.target.deployment.secret.read(force_fetch=True)
     if not str(secret.get("api_key") or "").strip().startswith(API_KEYS):
         yield "the secret's api_key is no Stripe key: sk_... or rk_..."
-    signing = secret.get("webhook_secrets")
-    if not isinstance(signing, list) or not any(str(one).strip().startswith(SIGNING_PREFIX) for one in signing):
+    if not signing_secrets(secret):
         yield "the secret has no webhook_secrets: whsec_..."
 
 

@@ -21,7 +21,7 @@ def set_up(setup: Setup, secrets: Any, secret_arn: str, url: str, *, rotate: boo
     stored = _read(secrets, secret_arn)
     known = setup.webhook_endpoints(url)
     usable = len(known) == 1 and known[0].api_version == API_VERSION
-    before = _signing_secrets(stored)
+    before = signing_secrets(stored)
     if usable and before and not rotate:
         return _row(setup.update_webhook_endpoint(known[0].id), "updated", [])
     endpoint, secret = setup.create_webhook_endpoint(url)
@@ -46,8 +46,8 @@ def _read(secrets: Any, secret_arn: str) -> dict[str, Any]:  # noqa: ANN401 - bo
     return stored
 
 
-def _signing_secrets(stored: dict[str, Any]) -> list[str]:
-    """The usable ones; a mistake by hand, such as text instead of a list, counts as none."""
+def signing_secrets(stored: dict[str, Any]) -> list[str]:
+    """The signing secrets that can be used; a mistake by hand, such as text instead of a list, counts as none."""
     found = stored.get("webhook_secrets")
     texts = [one.strip() for one in found if isinstance(one, str)] if isinstance(found, list) else []
     return [one for one in texts if one.startswith(SIGNING_PREFIX)]

@@ -14,7 +14,7 @@ from line_requests.billing.operator_account import OperatorBilling
 from line_requests.bus.events import Bus
 from line_requests.clock import Clock
 from line_requests.deployment import Deployment
-from line_requests.domain.errors import BillingMisconfigured, BillingUnavailable
+from line_requests.domain.errors import BillingUnavailable
 from line_requests.operator.refusal import Refused
 from line_requests.secret import api_key_of
 from line_requests.settings import Settings
@@ -113,7 +113,7 @@ class Target:
             return
         try:
             deployed = is_live(api_key_of(self.deployment.secret.read()))
-        except (BillingMisconfigured, BillingUnavailable):
+        except BillingUnavailable:
             return  # an operator may lack the right to read it
         if deployed is not billing.livemode:
             modes = {True: "live", False: "test"}
