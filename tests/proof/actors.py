@@ -135,6 +135,12 @@ class Place:
     def finished(self) -> bool:
         return not self.pending
 
+    def give_up_run(self) -> None:
+        """Gives its run up; going on from here makes another."""
+        if self.run is not None:
+            self.run.give_up()
+            self.run = None
+
 
 class Cast:
     """Runs the product for all actors of a process, each piece once."""
@@ -229,7 +235,7 @@ class Cast:
         place.key = hash((place.script.name, line, place.began_ms, given))
         self._waiting.append(place)
         if len(self._waiting) > RUNS_KEPT:
-            self._waiting.popleft().run = None
+            self._waiting.popleft().give_up_run()
         return place
 
     def _answered(self, place: Place, answer: Json, now_ms: int) -> Place:

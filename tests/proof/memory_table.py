@@ -144,7 +144,7 @@ def _write(kind: str) -> Callable[[MemoryTable, Request], tuple[MemoryTable, Ans
         key, item = outcome
         after = table.with_item(key, item)
         if request.get("ReturnValues") == "ALL_NEW":
-            return after, Answer({"Attributes": item}, content=after.items[key].digest)
+            return after, Answer({"Attributes": item}, content=hash(("after", after.items[key].digest)))
         return after, Answer({}, content=0)
 
     return write

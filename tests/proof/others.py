@@ -46,11 +46,13 @@ class At(NamedTuple):
 
 @dataclass(eq=False)
 class _Prefix:
-    """A call that was found at a place, in a world; `needless` once another one stands for it."""
+    """A call that was found at a place, in a world."""
 
-    at: At
+    at: At | None
+    """None: it was gone on with, or another one stands for it."""
     now: Choice
-    needless: bool = False
+    jumped: bool
+    faults: int
 
 
 @dataclass
@@ -121,7 +123,7 @@ class _Run:
         chance = random.Random(self.outcome.seed)
         while kinds := [kind for kind, some in self._left.items() if some]:
             if self.outcome.prefixes >= prefixes_max:
-                self.outcome.left = sum(not one.needless for some in self._left.values() for one in some)
+                self.outcome.left = sum(one.at is not None for some in self._left.values() for one in some)
                 return
             # Of the kind of next step that was looked at least: in turn the first and any.
             kind = min(kinds, key=lambda one: self._taken[one])
@@ -130,21 +132,22 @@ class _Run:
             if self._taken[kind] % 2 == 0:
                 some.rotate(chance.randrange(len(some)))
             prefix = some.popleft()
-            if prefix.needless:
+            at, prefix.at = prefix.at, None
+            if at is None:
                 continue
             self.outcome.prefixes += 1
-            for strand, step in prefix.at.place.pending.items():
-                self._step(prefix.at, strand, step)
+            for strand, step in at.place.pending.items():
+                self._step(at, strand, step)
 
     def _add(self, at: At) -> None:
-        new = _Prefix(at, self._others.now(at.world))
+        new = _Prefix(at, self._others.now(at.world), at.jumped, at.faults)
         found = self._found.setdefault((at.place, self._others.rest(at.world)), [])
         if any(self._stands_for(one, new) for one in found):
             return
         # One that was found later stands for earlier ones as well.
         needless = [one for one in found if self._stands_for(new, one)]
         for one in needless:
-            one.needless = True
+            one.at = None
             found.remove(one)
         found.append(new)
         well = not at.faults and not at.jumped
@@ -152,7 +155,7 @@ class _Run:
 
     def _stands_for(self, one: _Prefix, other: _Prefix) -> bool:
         """Whether all that can follow the other can follow this one: others may do the rest, and no more has failed."""
-        fewer = one.at.jumped <= other.at.jumped and one.at.faults <= other.at.faults
+        fewer = one.jumped <= other.jumped and one.faults <= other.faults
         return fewer and self._others.covers(one.now, other.now)
 
     def _step(self, at: At, strand: int, step: Step) -> None:

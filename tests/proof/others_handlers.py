@@ -10,10 +10,10 @@ from tests.proof.expressions import Typed
 from tests.proof.observations import Observer
 from tests.proof.others_account import AT_MS, AT_S, invoice_name
 from tests.proof.others_line import facets, new_item
-from tests.proof.others_places import continuation, share
+from tests.proof.others_places import continuation, share, text_of
 from tests.proof.others_worlds import WORKSPACE, Choice, Others, Slot, Standing
 from tests.proof.product import Product
-from tests.proof.world import Result, World
+from tests.proof.world import Pause, Result, Step, World
 
 FOCUS, OTHER, THIRD = (f"01a2029be1a0{number}{number:011d}" for number in (1, 2, 3))
 
@@ -98,6 +98,10 @@ class Bench:
         self.observer = Observer(self.product)
         self._alike: dict[int, Place] = {}
         """One place for all that go on alike."""
+        self._steps: dict[str, Step] = {}
+        """One step for all that are equal: each keeps what came of it, by the worlds that it met."""
+        self._results: dict[int, Result] = {}
+        """One result for all that are equal: each place keeps those that led to it."""
         self._after: dict[tuple[Place, int, int, int], Place] = {}
         self._empty = beginnings.busy(self.cast, beginnings.empty(self.product))
         feed = {"pk": {"S": "RECONCILER"}, "sk": {"S": "FEED"}, "watermark_s": {"N": str(AT_S - 120)}}
@@ -109,17 +113,24 @@ class Bench:
 
     def deliver(self, place: Place, strand: int, result: Result, now_ms: int, included: int | None) -> Place:
         """The call after this result; of places that go on alike, always the same one."""
-        given = (place, strand, digest_of(result), now_ms)
+        digest = digest_of(result)
+        given = (place, strand, digest, now_ms)
         if given not in self._after:
+            result = self._results.setdefault(digest, result)
             after = self.cast.deliver(place, strand, result, now_ms)
             place.known.clear()
             if after.run is not None and not after.finished:
                 first = self._alike.setdefault(continuation(after, after.run, included), after)
                 if first is not after:
-                    after.run = None
+                    after.give_up_run()
                     after = first
+                else:
+                    after.pending = {number: self._shared(step) for number, step in after.pending.items()}
             self._after[given] = after
         return self._after[given]
+
+    def _shared(self, step: Step) -> Step:
+        return step if isinstance(step, Pause) else self._steps.setdefault(text_of(step), step)
 
     def others(self, name: str, *, narrow: bool = False) -> Others:
         """Two lines of others beside the one that is requested, or beside the one that a handler is about.

@@ -128,6 +128,8 @@ class Others:
 
     def __post_init__(self) -> None:
         self._now_of, self._now = (0, 0), Choice((), Standing(), Standing(), 0)
+        self._accounts: dict[int, MemoryStripe] = {}
+        """One part of Stripe for all that are equal: every prefix keeps its lines'."""
 
     # --- a world, taken apart ---------------------------------------------------------------------
 
@@ -146,9 +148,9 @@ class Others:
         record = items.get((WORKSPACE[0], f"IDEMPOTENCY#{slot.idempotency_key_hash}"))
         if record is not None and record.item["line_id"]["S"] != slot.line_id:
             record = None
-        return Facet(
-            slot.line_id, items.get((WORKSPACE[0], f"LINE#{slot.line_id}")), record, part_of(world.stripe, slot.line_id)
-        )
+        account = part_of(world.stripe, slot.line_id)
+        account = self._accounts.setdefault(account.digest, account)
+        return Facet(slot.line_id, items.get((WORKSPACE[0], f"LINE#{slot.line_id}")), record, account)
 
     def now(self, world: World) -> Choice:
         """The world as it is."""

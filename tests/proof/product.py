@@ -233,6 +233,8 @@ class Product:
         _replace(stripe._util, "logfmt", lambda _: "")  # noqa: SLF001 - no switch turns that off
         for module in (line_requests.flows.create, line_requests.flows.event_feed):
             _replace(module, "ThreadPoolExecutor", _Strands)
+        # It only tells a transaction's attempts from another's: a number of chance would part runs that go on alike.
+        _replace(line_requests.storage.table, "uuid", SimpleNamespace(uuid4=lambda: "transaction"))
         _replace(line_requests.domain.ids, "secrets", SimpleNamespace(token_hex=lambda _size: current().draw()))
         self.deployment = _deployment(session)
         self.handlers = {name: self._handler(name) for name in FUNCTIONS}

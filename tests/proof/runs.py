@@ -73,6 +73,14 @@ class Run:
         if not self.pending and not self._strands[0].dead:
             self._enter(self._strands[0])
 
+    def give_up(self) -> None:
+        """Ends each strand where it waits: one whose frames refer to its own run is never collected."""
+        self.pending.clear()
+        for strand in self._strands:
+            if not strand.dead:
+                self._enter(strand, thrown=True)
+            assert strand.dead, "a run that is given up takes another step"
+
     def ask(self, step: Step) -> Result:
         """A step's result, as soon as it is delivered."""
         strand = self._strands.index(getcurrent())
@@ -116,14 +124,14 @@ class Run:
         self._strands.append(begun)
         self._enter(begun)
 
-    def _enter(self, strand: greenlet, *delivery: Delivery) -> None:
-        """Runs a strand until it asks, waits or ends."""
+    def _enter(self, strand: greenlet, *delivery: Delivery, thrown: bool = False) -> None:
+        """Runs a strand until it asks, waits or ends; `thrown`: ends it."""
         global _current
         before, _current = _current, self
         caller, self._caller = self._caller, getcurrent()
         strand.parent = self._caller
         try:
-            strand.switch(*delivery)
+            strand.throw() if thrown else strand.switch(*delivery)
         finally:
             _current, self._caller = before, caller
 

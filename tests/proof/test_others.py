@@ -2,8 +2,10 @@
 
 import ast
 import dis
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from tests.proof import mutants, others_handlers, others_mutants, others_run
 from tests.proof.others_places import PYTHON, Known, image, still_read
 from tests.proof.product import ROOT
+from tests.proof.runs import Run, current
 from tests.proof.world import NoReply, Pause
 
 ANALYSED = sys.version_info[:2] == PYTHON
@@ -76,3 +79,14 @@ def test_an_exception_is_told_apart_by_what_it_holds() -> None:
     first.add_note("of the line")
     second.add_note("of the workspace")
     assert image(first, Known()) != image(second, Known())
+
+
+def test_a_run_that_is_given_up_is_collected() -> None:
+    """An explored handler has a hundred thousand; their frames would take gigabytes."""
+    run = Run("run", 0, {})
+    run.start(lambda: current().ask(Pause(1)))
+    kept = weakref.ref(run)
+    run.give_up()
+    del run
+    gc.collect()
+    assert kept() is None
