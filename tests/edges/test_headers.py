@@ -118,6 +118,14 @@ def test_error_field_names_the_field_that_the_text_is_about(field: str, value: o
     assert json.loads(answer["body"])["error"].startswith((field, "The idempotency key"))
 
 
+@pytest.mark.parametrize("header", ["x" * 256, "one, two", "\ud800"])
+def test_error_field_names_the_header_that_the_text_is_about(header: str) -> None:
+    """[28][64]"""
+    with pytest.raises(errors.Invalid) as refused:
+        read_line_request(Request({"idempotency-key": header}, "", {}, json.dumps(BYON).encode(), NOW_MS))
+    assert responses.failure(refused.value)["headers"]["Error-Field"] == "Idempotency-Key"
+
+
 def test_fields_have_only_their_documented_names() -> None:
     """[6]"""
     body = {name: value for name, value in BYON.items() if name != "firstName"} | {"first_name": "Ada"}

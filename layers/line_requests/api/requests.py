@@ -12,7 +12,7 @@ from line_requests.domain.submission import Submission
 BODY_MAX_BYTES = 64 * 1024
 DEPTH_MAX = 100
 KEY_MAX_CHARS = 255
-KEY_FIELD = "idempotencyKey"
+KEY_FIELD, KEY_HEADER = "idempotencyKey", "Idempotency-Key"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -67,15 +67,16 @@ def read_idempotency_key(header: str | None, field: object) -> str | None:
     # A proxy joins a header that arrived twice with a comma; a key that has one is known by the field.
     text, same = (header or "").strip(), (field or "").strip()
     keys = {key.strip() for key in (same, *([] if text == same else text.split(",")))} - {""}
+    where = KEY_FIELD if same else KEY_HEADER
     if any(len(key) > KEY_MAX_CHARS for key in keys):
-        raise Invalid(f"The idempotency key is longer than {KEY_MAX_CHARS} characters; send a shorter one", KEY_FIELD)
+        raise Invalid(f"The idempotency key is longer than {KEY_MAX_CHARS} characters; send a shorter one", where)
     if len(keys) > 1:
-        raise Invalid("The request has more than one idempotency key; send one, without commas", KEY_FIELD)
+        raise Invalid("The request has more than one idempotency key; send one, without commas", where)
     key = next(iter(keys), None)
     try:
         (key or "").encode()
     except UnicodeEncodeError:
-        raise Invalid("The idempotency key is not valid Unicode; send another one", KEY_FIELD) from None
+        raise Invalid("The idempotency key is not valid Unicode; send another one", where) from None
     return key
 
 
