@@ -11,10 +11,10 @@ PYTEST_ARGS ?=
 PROVE_ARGS ?=
 MINUTES ?= 3
 # Years of made-up business for the ledger.
-HISTORIES ?= $(if $(FULL),2000,200)
+HISTORIES ?= $(if $(FULL),1000,200)
 # Random walks with several faults.
 WALKS ?= $(if $(FULL),5000,1000)
-# Of the walks and of other samples: another each night.
+# Of the walks, of other samples and of the histories: others each night.
 SEED_PROVE = $(or $(SEED),$(if $(FULL),$(shell date +%j),1))
 CLIENTS ?= 8
 
@@ -66,7 +66,7 @@ else
 	.venv/bin/python -m tests.proof $(if $(FULL),--full) $(PROVE_ARGS)
 	.venv/bin/python -m tests.proof --swarm $(WALKS) --seed $(SEED_PROVE)
 	.venv/bin/python -m tests.proof --others $(if $(FULL),--full) --seed $(SEED_PROVE)
-	.venv/bin/python -m tests.proof --ledger $(HISTORIES) --mutants
+	.venv/bin/python -m tests.proof --ledger $(HISTORIES) --seed $(if $(FULL),$(SEED_PROVE)000,1) --mutants
 endif
 
 # Nightly: all of them, in an hour or so on two idle processors. BASE=main: only those of the lines that differ from it.
