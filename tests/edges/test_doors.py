@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from line_requests.clock import wall_time_ms
+from line_requests.domain.errors import BillingUnavailable
 from line_requests.domain.ids import new_api_key, sha256_hex
 from line_requests.domain.model import ApiKey, Line, Status
 from line_requests.domain.submission import Kind
+from line_requests.storage.records import line_key
+from line_requests.storage.table import Write
 from tests.decision.examples import LINE_ID
 from tests.edges import test_auth
 from tests.local.ministack import ROOT
@@ -204,6 +207,21 @@ def test_poll_waits_for_another_caller_only_while_the_invoice_is_not_finished(cl
     client.shop.double.pay_invoice(line["stripeInvoiceId"])
     client.lease(line_id, 3000)
     assert client.ok(GET, line_id)["paymentStatus"] == "awaiting_payment"
+
+
+def test_poll_of_a_line_whose_workspace_is_deleted_meanwhile_is_404(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[37]"""
+    client.shop.workspace(0)
+    line_id = client.ok(CREATE, body=PHONE, status=201)["line"]["_id"]
+
+    def deleted(*_: object, **__: object) -> None:
+        client.world.table.write(Write(line_key("acme", line_id)))
+        raise BillingUnavailable("no answer")
+
+    monkeypatch.setattr(client.shop.product.lifecycle, "advance", deleted)
+    assert client.refused(GET, line_id) == (404, "not_found")
 
 
 def test_payment_link_waits_for_another_caller_of_the_line(client: Client) -> None:

@@ -9,7 +9,7 @@ from tests.proof.expressions import Typed
 from tests.proof.memory_stripe import Reply
 from tests.proof.memory_table import Answer
 from tests.proof.workspace_events import attributes
-from tests.proof.world import DynamoDb, NoReply, Publish, Stripe, Unprocessed
+from tests.proof.world import DynamoDb, NoReply, Pause, Publish, Stripe, Unprocessed
 
 # A call that took so long had no time left for Stripe, whose slowest answer may be awaited 4 s.
 LONG_MS = 4_000
@@ -93,7 +93,7 @@ class Facts:
             self._stripe(step, result)
         elif isinstance(step, DynamoDb) and isinstance(result, Answer):
             self._table(step, result)
-        elif isinstance(step, Publish) and result["FailedEntryCount"]:
+        elif isinstance(step, Pause) or (isinstance(step, Publish) and result["FailedEntryCount"]):
             self.trouble = True
 
     def _stripe(self, step: Stripe, reply: Reply) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.proof import runs
 from tests.proof.actors import Place
+from tests.proof.others_reads import read_of
 from tests.proof.others_stack import waiting
 from tests.proof.world import DynamoDb, Publish, Step, Stripe
 
@@ -93,7 +94,7 @@ def still_read(code: CodeType, lasti: int) -> list[tuple[str, tuple[str, ...]]]:
         return [(name, ()) for name in sorted({*code.co_varnames, *code.co_cellvars, *code.co_freevars})]
     by_offset = _analysed(code)
     # A frame may stand in the cache entries behind its instruction.
-    live = by_offset[max(offset for offset in by_offset if offset <= lasti)] | {(n, "") for n in waiting(code, lasti)}
+    live = by_offset[max(offset for offset in by_offset if offset <= lasti)] | waiting(code, lasti)
     whole = {name for name, attribute in live if not attribute}
     parts = {name: tuple(sorted(a for n, a in live if n == name)) for name, _ in live if name not in whole}
     return sorted([*((name, ()) for name in whole), *parts.items()])
@@ -120,7 +121,8 @@ def _analysed(code: CodeType) -> dict[int, frozenset[tuple[str, str]]]:
             out = frozenset(pair for pair in out if pair[0] != one.argval)
         elif one.opname == "LOAD_FAST":
             then = instructions[number + 1]
-            out |= {(one.argval, then.argval if then.opname == "LOAD_ATTR" else "")}
+            attributes = {then.argval} if then.opname == "LOAD_ATTR" else read_of(code.co_filename, one)
+            out |= {(one.argval, attribute) for attribute in ({""} if attributes is None else attributes)}
         if out != live_in[number]:
             live_in[number] = out
             left.extend(before.get(number, ()))

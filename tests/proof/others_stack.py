@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from functools import cache
 from types import CodeType
 
-Values = tuple[frozenset[str], ...]
-"""The stack from its bottom: of each value, the variables that it comes from."""
+Sources = frozenset[tuple[str, str]]
+"""Variables that a value comes from, each whole (with "") or by one attribute."""
+Values = tuple[Sources, ...]
+"""The stack from its bottom: what each value comes from."""
 
-_NOTHING = frozenset[str]()
+_NOTHING = Sources()
 _ENDS = {"RETURN_VALUE", "RAISE_VARARGS", "RERAISE"}
 _ALWAYS_JUMP = {"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"}
 # What takes values from the stack and leaves none; all else that takes some leaves one that is made of them.
@@ -20,8 +22,8 @@ _TAKES = ("POP_", "STORE_", "DELETE_", "RETURN_VALUE", "RAISE_VARARGS", "RERAISE
 
 
 @cache
-def waiting(code: CodeType, lasti: int) -> frozenset[str]:
-    """The variables of the values that wait on the stack while the instruction is carried out."""
+def waiting(code: CodeType, lasti: int) -> Sources:
+    """What the values come from that wait on the stack while the instruction is carried out."""
     stacks = _stacks(code)
     offset = max(offset for offset in stacks if offset <= lasti)
     one, stack = stacks[offset]
@@ -83,7 +85,10 @@ def _after(one: dis.Instruction, stack: Values, *, jump: bool) -> Values:
     effect, arg = _effect(one, jump=jump), one.arg or 0
     match one.opname:
         case "LOAD_FAST":
-            return (*stack, frozenset({one.argval}))
+            return (*stack, Sources({(one.argval, "")}))
+        case "LOAD_ATTR" if len(stack[-1]) == 1:
+            [(name, attribute)] = stack[-1]
+            return (*stack[:-1], Sources({(name, attribute or one.argval)}))
         case "COPY":
             return (*stack, stack[-arg])
         case "SWAP":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from line_requests.flows.lifecycle import Lifecycle
 from tests.proof import mutants, others_handlers, others_mutants, others_run
 from tests.proof.others_places import PYTHON, Known, image, still_read
 from tests.proof.product import ROOT
@@ -59,6 +60,15 @@ def test_value_on_the_stack_keeps_its_variable_alive() -> None:
     calls = [one.offset for one in dis.get_instructions(run) if one.opname == "CALL"]
     every = [("pause", ()), ("reply", ()), ("step", ())]
     assert [still_read(run.__code__, offset) for offset in calls] == [[("pause", ())] if ANALYSED else every]
+
+
+def test_only_what_a_reader_reads_counts_of_a_variable_that_it_is_called_with() -> None:
+    """When its pass fails, the line is read for its lease alone."""
+    code = Lifecycle._pass.__code__  # noqa: SLF001 - as long as it takes steps
+    at = next(one.offset for one in dis.get_instructions(code) if one.argval == "_take_steps")
+    _invoicing, take_steps, *_ = (o.offset for o in dis.get_instructions(code) if o.opname == "CALL" and o.offset > at)
+    live = dict(still_read(code, take_steps))
+    assert live["line"] == (("half_made", "id", "lease_until_ms", "workspace_id") if ANALYSED else ())
 
 
 def test_lease_is_asked_only_of_a_line_that_was_read_or_leased() -> None:

@@ -6,7 +6,7 @@ from line_requests.api.http import Request, Response
 from line_requests.api.pagination import Page, cursor_after, read_cursor
 from line_requests.clock import Clock
 from line_requests.deployment import Deployment
-from line_requests.domain.errors import BillingRefused, BillingUnavailable
+from line_requests.domain.errors import BillingRefused, BillingUnavailable, LineNotFound
 from line_requests.domain.model import Line
 from line_requests.flows.leases import Until
 
@@ -22,12 +22,18 @@ def get(deployment: Deployment, request: Request) -> Response:
 
 
 def _poll(deployment: Deployment, line: Line, clock: Clock) -> Line:
-    """The line after a look at Stripe, at most once per interval; as stored when Stripe is in trouble."""
+    """The line after a look at Stripe, at most once per interval; as stored when Stripe is in trouble.
+
+    Raises LineNotFound if its workspace was deleted meanwhile.
+    """
     until, wait = (Until.FINALIZED, True) if line.half_made else (Until.CHECKED, False)
     try:
         return deployment.lifecycle.advance(clock, line, until, wait=wait, throttled=True)
     except (BillingUnavailable, BillingRefused):
-        return deployment.stores.lines.get(line.workspace_id, line.id) or line
+        stored = deployment.stores.lines.get(line.workspace_id, line.id)
+    if stored is None:
+        raise LineNotFound
+    return stored
 
 
 def events(deployment: Deployment, request: Request) -> Response:

@@ -121,7 +121,7 @@ class Creation:
         self._limit = None
         if not line.awaiting:
             return Created(body)
-        with _kept(line):
+        with _kept(line.id):
             return self._freeze(self._lifecycle.finalize_new(self._clock, line))
 
     def _replay(self, workspace: Workspace, record: IdempotencyRecord, request_fingerprint: str) -> Created | None:
@@ -132,7 +132,7 @@ class Creation:
         line = self._lines.get(workspace.id, record.line_id)
         if line is None:
             return None
-        with _kept(line):
+        with _kept(line.id):
             created = self._freeze(self._lifecycle.advance(self._clock, line, Until.FINALIZED, wait=True))
         return Created(created.body, created.replayed, mismatch) if created is not None else None
 
@@ -214,12 +214,12 @@ def fingerprint(submission: Submission) -> str:
 
 
 @contextmanager
-def _kept(line: Line) -> Iterator[None]:
+def _kept(line_id: str) -> Iterator[None]:
     """Lets the table's failures name the line, which was written before them."""
     try:
         yield
     except TableUnavailable as trouble:
-        trouble.line_id = line.id
+        trouble.line_id = line_id
         raise
 
 

@@ -52,11 +52,11 @@ class Transitions(Marks):
             "#lease_until_ms <= :now" + (" AND #next_poll_at_ms <= :now" if throttled else ""),
         )
 
-    def release_lease(self, line: Line, *, next_poll_at_ms: int, due_at_ms: int) -> Line:
+    def release_lease(self, line: Line, *, next_poll_at_ms: int, due_at_ms: int) -> None:
         """Gives the lease back, unless another caller holds it by now; says when to check next."""
         values = {"mine": line.lease_until_ms, "free": 0, "next": next_poll_at_ms} | due_values(line, due_at_ms)
         update = "SET #lease_until_ms = :free, #next_poll_at_ms = :next, #due_at = :due, #due_shard = :shard"
-        return self._update_awaiting(line, update, values, "#lease_until_ms = :mine") or line
+        self._update_awaiting(line, update, values, "#lease_until_ms = :mine")
 
     def save_invoice(self, line: Line, invoice_id: str) -> Line | None:
         """Stores the draft's id; None when the line has another invoice or no longer awaits payment."""
