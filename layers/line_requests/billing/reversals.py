@@ -53,8 +53,9 @@ class Reversals:
         try:
             listed = list(list_all(self._client, "/v1/invoices", params))
         except BillingRefused:
-            # The customer was deleted; Stripe still shows the invoice.
-            listed = [self._invoice(line.invoice_id)] if line.invoice_id else []
+            # The customer was deleted; Stripe still shows the invoices, of which the line may name one twice.
+            known = dict.fromkeys((line.invoice_id, line.refund_invoice_id))
+            listed = [self._invoice(invoice_id) for invoice_id in known if invoice_id]
         return [
             self._paid(invoice, line)
             for invoice in listed
