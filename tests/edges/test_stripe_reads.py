@@ -199,7 +199,13 @@ NOTES = [
     },
     {"id": "cn_2", "status": "void", "total": 9, "post_payment_amount": None, "refunds": None, "metadata": None},
 ]
-DISPUTES = [{"id": "du_1", "status": "lost", "amount": 800}]
+WITHDRAWN, REINSTATED = {"amount": -700}, {"amount": 700}
+DISPUTES = [
+    {"id": "du_1", "status": "lost", "amount": 800},
+    {"id": "du_2", "status": "prevented", "amount": 700, "balance_transactions": [WITHDRAWN]},
+    {"id": "du_3", "status": "won", "amount": 700, "balance_transactions": [WITHDRAWN, REINSTATED]},
+    {"id": "du_4", "status": "prevented", "amount": 700, "balance_transactions": []},
+]
 
 
 def test_paid_invoice_is_read_with_its_payments_and_all_that_went_back(stripe: ScriptedStripe) -> None:
@@ -224,7 +230,12 @@ def test_paid_invoice_is_read_with_its_payments_and_all_that_went_back(stripe: S
                 CreditNote("cn_1", "issued", 1500, 300, 200, frozenset({"re_1", "re_2", ""}), ours=True),
                 CreditNote("cn_2", "void", 9),
             ),
-            disputes=(Dispute("du_1", "lost", 800, "pi_1"),),
+            disputes=(
+                Dispute("du_1", "lost", 800, "pi_1"),
+                Dispute("du_2", "prevented", 700, "pi_1", withdrawn=True),
+                Dispute("du_3", "won", 700, "pi_1"),
+                Dispute("du_4", "prevented", 700, "pi_1"),
+            ),
             sent_outside=11,
         )
     ]

@@ -91,7 +91,7 @@ class Reversals:
                 _credit_note(one, line.id) for one in self._list("/v1/credit_notes", invoice=invoice["id"])
             ),
             disputes=tuple(
-                Dispute(one["id"], one["status"], one["amount"], intent)
+                Dispute(one["id"], one["status"], one["amount"], intent, withdrawn=_withdrawn(one))
                 for intent in by_card
                 for one in self._list("/v1/disputes", payment_intent=intent)
             ),
@@ -115,6 +115,12 @@ def _credit_note(note: Json, line_id: str) -> CreditNote:
         refunds=frozenset(id_of(one.get("refund")) for one in refunds),
         ours=_is_ours(note, line_id),
     )
+
+
+def _withdrawn(dispute: Json) -> bool:
+    """By the balance transactions, which "show funds withdrawn and reinstated": docstring of stripe.Dispute."""
+    moved: int = sum(one["amount"] for one in dispute.get("balance_transactions") or [])
+    return moved < 0
 
 
 def _is_ours(subject: Json, line_id: str) -> bool:
