@@ -103,9 +103,11 @@ class Reversals:
 
 
 def _credit_note(note: Json, line_id: str) -> CreditNote:
-    refunds = note.get("refunds") or []
-    out_of_band = note.get("out_of_band_amount") or 0
+    refunds = [one for one in note.get("refunds") or [] if one.get("refund")]
     refunded = sum(one["amount_refunded"] for one in refunds)
+    # A refund of a payment record, which has no refund of Stripe's, went back outside Stripe.
+    recorded = sum(one["amount_refunded"] for one in note.get("refunds") or []) - refunded
+    out_of_band = (note.get("out_of_band_amount") or 0) + recorded
     return CreditNote(
         id=note["id"],
         status=note["status"],
