@@ -261,3 +261,13 @@ def test_invoice_of_a_deleted_customer_is_read_when_it_was_finalized(stripe: Scr
     stripe.answers.clear()
     stripe.refuse(400, "resource_missing")
     assert stripe.billing().reversals.of_line(line()) == []
+
+
+@pytest.mark.parametrize("second", ["in_2", "in_1"])
+def test_both_invoices_of_a_deleted_customers_line_are_read_once(stripe: ScriptedStripe, second: str) -> None:
+    """[55][56] A line that was waived and paid all the same owes its only invoice."""
+    stripe.refuse(400, "resource_missing")
+    for name in dict.fromkeys(("in_1", second)):
+        stripe.answer(200, INVOICE | {"id": name, "status": "draft"})
+    assert stripe.billing().reversals.of_line(line(invoice_id="in_1", refund_invoice_id=second)) == []
+    assert [call for call, _ in stripe.sent[1:]] == [f"GET /v1/invoices/{name}" for name in sorted({"in_1", second})]
