@@ -88,6 +88,9 @@ def test_invoice_is_credited_in_full_once_its_credit_notes_reach_its_total(
         ({"credit_notes": (note(300, to_balance=200, out_of_band=100, status="void"),)}, 1500, 1500),
         ({"disputes": (Dispute("dp_1", "lost", 400, "pi_1"),)}, 1100, 1100),
         ({"disputes": (Dispute("dp_1", "won", 400, "pi_1"),)}, 1500, 1500),
+        ({"disputes": (Dispute("dp_1", "needs_response", 400, "pi_1", withdrawn=True),)}, 1500, 1500),
+        ({"disputes": (Dispute("dp_1", "prevented", 400, "pi_1", withdrawn=True),)}, 1100, 1100),
+        ({"disputes": (Dispute("dp_1", "prevented", 400, "pi_1"),)}, 1500, 1500),
     ],
 )
 def test_kept_is_what_did_not_go_back_and_to_return_what_is_not_on_its_way(
@@ -129,6 +132,7 @@ def test_kept_is_what_did_not_go_back_and_to_return_what_is_not_on_its_way(
         ),
         # The bank took it back: for what is left no card gets more than its rest.
         (paid(disputes=(Dispute("dp_1", "lost", 400, "pi_1"),)), Credit(1100, {"pi_1": 1100})),
+        (paid(disputes=(Dispute("dp_1", "prevented", 400, "pi_1", withdrawn=True),)), Credit(1100, {"pi_1": 1100})),
         (
             paid(by_card={"pi_1": 1000, "pi_2": 500}, disputes=(Dispute("dp_1", "lost", 400, "pi_1"),)),
             Credit(1100, {"pi_1": 600, "pi_2": 500}),

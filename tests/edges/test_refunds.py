@@ -181,6 +181,20 @@ def test_second_payment_goes_back_and_the_line_keeps_the_first(shop: Shop) -> No
     assert refunds(shop) == [(PRICE, "succeeded")]
 
 
+def test_second_payment_goes_back_though_its_customer_was_deleted(shop: Shop) -> None:
+    """[55] [56]"""
+    line = waiting(shop)
+    assert line.invoice_id is not None
+    shop.double.pay_invoice(line.invoice_id)
+    hear(shop)
+    copy = touch(shop, line, "copy_and_pay")
+    hear(shop)
+    shop.stripe.v1.customers.delete(copy["customer"])
+    assert shop.lifecycle.reversals.sync(clock(), shop.world.line(line)).refund_due
+    assert not refund(shop, line).refund_due
+    assert refunds(shop) == [(PRICE, "succeeded")]
+
+
 def test_refund_of_a_line_that_keeps_its_payment_is_refused(shop: Shop) -> None:
     """[55]"""
     line = waiting(shop)

@@ -346,12 +346,26 @@ def test_idempotency_key_stays_as_earlier_releases_made_it(stripe: ScriptedStrip
     assert [made for _, _, made in stripe.calls] == [key]
 
 
+PAID_TWICE = replace(PAID, by_card={"pi_1": 1000, "pi_2": 500})
+
+
+def test_rest_of_several_payments_is_refunded_before_the_credit_note_too(stripe: ScriptedStripe) -> None:
+    """[55] The charge that Stripe would choose for `refund_amount` may be the one that went back before."""
+    stripe.answer(200, {"id": "re_2", "object": "refund"})
+    stripe.answer(200, {"id": "cn_1", "object": "credit_note"})
+    issue(PAID_TWICE, Credit(1500, {"pi_2": 500}, linked={"re_1": 1000}))(stripe.billing())
+    refund, (_, note) = stripe.sent
+    assert refund == ("POST /v1/refunds", {"payment_intent": "pi_2", "amount": "500", **METADATA})
+    assert "refund_amount" not in note
+    assert note["refunds[1][refund]"] == "re_2"
+
+
 def test_refunds_of_several_payments_are_made_before_the_credit_note_that_names_them(stripe: ScriptedStripe) -> None:
     """[55] `refund_amount` is for one charge."""
     for number in (1, 2):
         stripe.answer(200, {"id": f"re_{number}", "object": "refund"})
     stripe.answer(200, {"id": "cn_1", "object": "credit_note"})
-    issue(PAID, Credit(1500, {"pi_1": 900, "pi_2": 500}, linked={"re_0": 100}))(stripe.billing())
+    issue(PAID_TWICE, Credit(1500, {"pi_1": 900, "pi_2": 500}, linked={"re_0": 100}))(stripe.billing())
     refunds = {"re_0": 100, "re_1": 900, "re_2": 500}
     linked = [
         {f"refunds[{n}][refund]": k, f"refunds[{n}][amount_refunded]": str(v)}

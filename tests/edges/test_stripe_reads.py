@@ -193,13 +193,19 @@ NOTES = [
         "refunds": [
             {"refund": "re_1", "amount_refunded": 100},
             {"refund": {"id": "re_2"}, "amount_refunded": 250},
-            {"refund": None, "amount_refunded": 50},
+            {"refund": None, "payment_record_refund": {"payment_record": "pr_1"}, "amount_refunded": 50},
         ],
         "metadata": OURS,
     },
     {"id": "cn_2", "status": "void", "total": 9, "post_payment_amount": None, "refunds": None, "metadata": None},
 ]
-DISPUTES = [{"id": "du_1", "status": "lost", "amount": 800}]
+WITHDRAWN, REINSTATED = {"amount": -700}, {"amount": 700}
+DISPUTES = [
+    {"id": "du_1", "status": "lost", "amount": 800},
+    {"id": "du_2", "status": "prevented", "amount": 700, "balance_transactions": [WITHDRAWN]},
+    {"id": "du_3", "status": "won", "amount": 700, "balance_transactions": [WITHDRAWN, REINSTATED]},
+    {"id": "du_4", "status": "prevented", "amount": 700, "balance_transactions": []},
+]
 
 
 def test_paid_invoice_is_read_with_its_payments_and_all_that_went_back(stripe: ScriptedStripe) -> None:
@@ -221,10 +227,15 @@ def test_paid_invoice_is_read_with_its_payments_and_all_that_went_back(stripe: S
             by_card={"pi_1": 800},
             refunds=(Refund("re_1", "succeeded", 100, "pi_1", ours=True), Refund("re_2", "", 200, "pi_1", ours=False)),
             credit_notes=(
-                CreditNote("cn_1", "issued", 1500, 300, 200, frozenset({"re_1", "re_2", ""}), ours=True),
+                CreditNote("cn_1", "issued", 1500, 300, 250, frozenset({"re_1", "re_2"}), ours=True),
                 CreditNote("cn_2", "void", 9),
             ),
-            disputes=(Dispute("du_1", "lost", 800, "pi_1"),),
+            disputes=(
+                Dispute("du_1", "lost", 800, "pi_1"),
+                Dispute("du_2", "prevented", 700, "pi_1", withdrawn=True),
+                Dispute("du_3", "won", 700, "pi_1"),
+                Dispute("du_4", "prevented", 700, "pi_1"),
+            ),
             sent_outside=11,
         )
     ]
@@ -250,3 +261,13 @@ def test_invoice_of_a_deleted_customer_is_read_when_it_was_finalized(stripe: Scr
     stripe.answers.clear()
     stripe.refuse(400, "resource_missing")
     assert stripe.billing().reversals.of_line(line()) == []
+
+
+@pytest.mark.parametrize("second", ["in_2", "in_1"])
+def test_both_invoices_of_a_deleted_customers_line_are_read_once(stripe: ScriptedStripe, second: str) -> None:
+    """[55][56] A line that was waived and paid all the same owes its only invoice."""
+    stripe.refuse(400, "resource_missing")
+    for name in dict.fromkeys(("in_1", second)):
+        stripe.answer(200, INVOICE | {"id": name, "status": "draft"})
+    assert stripe.billing().reversals.of_line(line(invoice_id="in_1", refund_invoice_id=second)) == []
+    assert [call for call, _ in stripe.sent[1:]] == [f"GET /v1/invoices/{name}" for name in sorted({"in_1", second})]

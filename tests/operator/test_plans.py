@@ -11,6 +11,7 @@ import pytest
 from line_requests.domain.errors import InvalidPlan
 from line_requests.operator import cli
 from line_requests.operator import plan_files as plans
+from line_requests.operator.values import Money
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,6 +231,19 @@ def test_an_add_on_that_cannot_be_billed_so_is_refused(
     assert said in mistake
     # All are validated before any is stored.
     assert console.json("plans", "show") == []
+
+
+@pytest.mark.parametrize(("cost", "step"), [(Money(550, "isk"), 100), (Money(1005, "kwd"), 10)])
+def test_an_add_on_costs_what_stripe_charges(shop: Shop, console: Console, file: Path, cost: Money, step: int) -> None:
+    """[51][53] A first charge of the whole price would be an invoice that nobody can pay."""
+    base, odd, even = (
+        shop.price(one, currency=cost.currency) for one in (step, cost.amount, cost.amount // step * step)
+    )
+    file.write_text(plan(base, f'email = {{ included = 1, add_on = "{odd}" }}'))
+    said = f"{odd} costs {cost}, and Stripe charges only multiples of {Money(step, cost.currency)}"
+    assert console.mistakes("plans", "apply", str(file)) == [f"plan starter: lines.email.add_on: {said}"]
+    file.write_text(plan(base, f'email = {{ included = 1, add_on = "{even}" }}'))
+    console.json("plans", "apply", str(file))
 
 
 def test_an_add_on_fits_every_base_price_of_its_plan(shop: Shop, console: Console, file: Path) -> None:

@@ -163,6 +163,7 @@ OWN, OTHER = "its own invoice", "in_second"
         ([("dp_1", "dispute_needs_response", None)], None),
         ([("dp_1", "dispute_needs_response", None), ("dp_1", "dispute_won", None)], None),
         ([("dp_1", "dispute_needs_response", None), ("dp_1", "dispute_lost", None)], "dispute_lost dp_1"),
+        ([("dp_1", "dispute_prevented", None)], "dispute_prevented dp_1"),
         ([("transfer", "sent_outside_stripe", OWN)], "sent_outside_stripe transfer"),
         ([("transfer", "sent_outside_stripe", OTHER)], None),
         ([("re_1", "sent_outside_stripe", OWN), ("re_1", "refund_failed", None)], "sent_outside_stripe re_1"),

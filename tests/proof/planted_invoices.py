@@ -78,8 +78,8 @@ MUTANTS = (
     _bug(
         "what was sent outside Stripe is forgotten",
         "domain.reversals",
-        "if dispute.status == LOST) + self.sent_outside",
-        "if dispute.status == LOST)",
+        "if dispute.gave_back) + self.sent_outside",
+        "if dispute.gave_back)",
         "released/refund-outside+reconcile",
     ),
     _bug(

@@ -28,11 +28,11 @@ class CreditNotes:
         The keys count what was there: whatever else went back meanwhile makes it another decision, which Stripe refuses
         beyond what was paid. Another attempt is for after a failure that Stripe replays.
 
-        Refunds of several payments are made first, because `refund_amount` is "for the charge associated with the
-        invoice": docstring of stripe.params.CreditNoteCreateParams.
+        With several payments, refunds are made first, also when all but one went back before, because `refund_amount`
+        is "for the charge associated with the invoice": docstring of stripe.params.CreditNoteCreateParams.
         """
         linked = dict(credit.linked)
-        one_call = bool(credit.amount) and len(credit.refunds) == 1
+        one_call = bool(credit.amount and credit.refunds) and len(invoice.by_card) == 1
         if not one_call:
             for intent, amount in credit.refunds.items():
                 linked[self._refund(line, invoice, intent, amount, attempt)] = amount

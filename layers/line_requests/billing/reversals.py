@@ -53,8 +53,9 @@ class Reversals:
         try:
             listed = list(list_all(self._client, "/v1/invoices", params))
         except BillingRefused:
-            # The customer was deleted; Stripe still shows the invoice.
-            listed = [self._invoice(line.invoice_id)] if line.invoice_id else []
+            # The customer was deleted; Stripe still shows the invoices, of which the line may name one twice.
+            known = dict.fromkeys((line.invoice_id, line.refund_invoice_id))
+            listed = [self._invoice(invoice_id) for invoice_id in known if invoice_id]
         return [
             self._paid(invoice, line)
             for invoice in listed
@@ -90,7 +91,7 @@ class Reversals:
                 _credit_note(one, line.id) for one in self._list("/v1/credit_notes", invoice=invoice["id"])
             ),
             disputes=tuple(
-                Dispute(one["id"], one["status"], one["amount"], intent)
+                Dispute(one["id"], one["status"], one["amount"], intent, withdrawn=_withdrawn(one))
                 for intent in by_card
                 for one in self._list("/v1/disputes", payment_intent=intent)
             ),
@@ -102,9 +103,11 @@ class Reversals:
 
 
 def _credit_note(note: Json, line_id: str) -> CreditNote:
-    refunds = note.get("refunds") or []
-    out_of_band = note.get("out_of_band_amount") or 0
+    refunds = [one for one in note.get("refunds") or [] if one.get("refund")]
     refunded = sum(one["amount_refunded"] for one in refunds)
+    # A refund of a payment record, which has no refund of Stripe's, went back outside Stripe.
+    recorded = sum(one["amount_refunded"] for one in note.get("refunds") or []) - refunded
+    out_of_band = (note.get("out_of_band_amount") or 0) + recorded
     return CreditNote(
         id=note["id"],
         status=note["status"],
@@ -114,6 +117,12 @@ def _credit_note(note: Json, line_id: str) -> CreditNote:
         refunds=frozenset(id_of(one.get("refund")) for one in refunds),
         ours=_is_ours(note, line_id),
     )
+
+
+def _withdrawn(dispute: Json) -> bool:
+    """By the balance transactions, which "show funds withdrawn and reinstated": docstring of stripe.Dispute."""
+    moved: int = sum(one["amount"] for one in dispute.get("balance_transactions") or [])
+    return moved < 0
 
 
 def _is_ours(subject: Json, line_id: str) -> bool:

@@ -14,12 +14,12 @@ from line_requests.domain.prices import Coverage, Period
 from line_requests.domain.submission import Kind
 
 # Stripe takes only multiples of these: https://docs.stripe.com/currencies#special-cases and #three-decimal
-_SMALLEST_STEP = {"isk": 100, "ugx": 100, "bhd": 10, "jod": 10, "kwd": 10, "omr": 10, "tnd": 10}
+SMALLEST_STEP = {"isk": 100, "ugx": 100, "bhd": 10, "jod": 10, "kwd": 10, "omr": 10, "tnd": 10}
 
 
 def prorate(unit_amount: int, seconds: int, period_s: int, currency: str) -> int:
     """The part of a unit amount that falls to so many seconds, rounded half up to an amount that Stripe accepts."""
-    step = _SMALLEST_STEP.get(currency, 1)
+    step = SMALLEST_STEP.get(currency, 1)
     exact = unit_amount * max(0, seconds)
     return (2 * exact + period_s * step) // (2 * period_s * step) * step
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 SUCCEEDED = "succeeded"
 REFUND_FAILED = frozenset({"failed", "canceled"})
 LOST = "lost"
+# Resolved before it became a chargeback, with or without giving the money back:
+# https://docs.stripe.com/changelog/basil/2025-08-27/add-preventions-to-dispute
+PREVENTED = "prevented"
 VOID = "void"
 SENT_OUTSIDE = "sent_outside_stripe"
 
@@ -45,7 +48,7 @@ def _gives_back(one: Reversal) -> bool:
         return not one.failed
     if one.cause.startswith("credit_note_"):
         return one.cause != f"credit_note_{VOID}"
-    return one.cause in {f"dispute_{LOST}", SENT_OUTSIDE}
+    return one.cause in {f"dispute_{LOST}", f"dispute_{PREVENTED}", SENT_OUTSIDE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +88,19 @@ class CreditNote:
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
-    """A dispute at Stripe; one that is lost has given the money back."""
+    """A dispute at Stripe."""
 
     id: str
     status: str
     amount: int
     payment_intent: str
+    withdrawn: bool = False
+    """Whether Stripe took its amount from the account's balance and did not reinstate it."""
+
+    @property
+    def gave_back(self) -> bool:
+        """Whether it has given the money back: a prevented one may have, without a refund."""
+        return self.status == LOST or (self.status == PREVENTED and self.withdrawn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +178,7 @@ class PaidInvoice:
     @property
     def _returned_otherwise(self) -> int:
         notes = sum(note.to_balance + note.out_of_band for note in self.credit_notes if note.counts)
-        return notes + sum(dispute.amount for dispute in self.disputes if dispute.status == LOST) + self.sent_outside
+        return notes + sum(dispute.amount for dispute in self.disputes if dispute.gave_back) + self.sent_outside
 
     def credit(self) -> Credit | None:
         """Gives back what was paid, and takes off what is still owed; None when there is nothing left to do."""
@@ -206,7 +216,7 @@ class PaidInvoice:
             if refund.counts and refund.payment_intent in left:
                 left[refund.payment_intent] -= refund.amount
         for dispute in self.disputes:
-            if dispute.status == LOST and dispute.payment_intent in left:
+            if dispute.gave_back and dispute.payment_intent in left:
                 left[dispute.payment_intent] -= dispute.amount
         return left
 

@@ -9,6 +9,7 @@ from line_requests.billing.catalogue import StripePrice
 from line_requests.billing.operator_account import OperatorBilling
 from line_requests.domain.errors import InvalidPlan
 from line_requests.domain.model import Workspace
+from line_requests.domain.money import SMALLEST_STEP
 from line_requests.domain.prices import AddOn, Allowance, Plan
 from line_requests.domain.submission import Kind
 from line_requests.operator.plan_files import InvalidPlans, Mistake, PlanSpec
@@ -147,6 +148,13 @@ class _AtStripe:
             if ours != its:
                 there, here = " every ".join(map(str, its)), " every ".join(map(str, ours))
                 faults.append(f"is in {here}, the base price {base.id} in {there}")
+        for currency, amount in price.amounts.items():
+            # Stripe has such prices, and refuses every payment of one:
+            # https://support.stripe.com/questions/deprecation-of-fractional-isk-charges-and-refunds
+            step = SMALLEST_STEP.get(currency, 1)
+            if amount.unit_amount % step:
+                cost, least = Money(amount.unit_amount, currency), Money(step, currency)
+                faults.append(f"costs {cost}, and Stripe charges only multiples of {least}")
         unspecified = any(amount.tax_behavior == "unspecified" for amount in price.amounts.values())
         if automatic_tax and unspecified and self._default_tax_behavior() is None:
             faults.append("has no tax behavior, which automatic tax needs, and the account has no default")

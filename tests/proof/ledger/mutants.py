@@ -69,7 +69,7 @@ MUTANTS = (
     _bug(
         "a currency's smallest step is ignored",
         "domain.money",
-        "step = _SMALLEST_STEP.get(currency, 1)",
+        "step = SMALLEST_STEP.get(currency, 1)",
         "step = 1",
     ),
     _bug(
