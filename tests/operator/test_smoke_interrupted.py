@@ -11,7 +11,10 @@ from line_requests.domain.errors import BillingUnavailable
 from line_requests.operator import cli, smoke
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.operator.conftest import Console, Deployment
+    from tests.operator.shop import Shop
 
 SMOKE = ("smoke", "--api-url", "http://127.0.0.1:9")
 
@@ -62,3 +65,18 @@ def test_smoke_that_is_interrupted_before_it_made_anything_leaves_nothing(
     monkeypatch.setattr(smoke, "_choose", interrupted)
     stop_smoke()
     assert console.capsys.readouterr().err == ""
+
+
+def test_smoke_subscribes_to_a_base_price_that_is_still_sold(
+    console: Console, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan names archived prices, too: those that older subscriptions are on. Stripe gives them to no new one."""
+    sold = shop.price(3900)
+    file = tmp_path / "plans.toml"
+    lines = "purchased_phone = { included = 1 }"
+    file.write_text(f'[starter]\nbase_prices = ["{shop.inactive_price()}", "{sold}"]\n[starter.lines]\n{lines}\n')
+    console.json("plans", "apply", str(file))
+    subscribed = []
+    monkeypatch.setattr(Setup, "start_trial", lambda _, __, price: subscribed.append(price))
+    stop_smoke()
+    assert subscribed == [sold]
