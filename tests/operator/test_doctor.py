@@ -13,7 +13,7 @@ import pytest
 from line_requests.billing.setup import Setup
 from line_requests.clock import wall_time_ms
 from line_requests.domain.errors import BillingUnavailable
-from line_requests.operator import doctor, doctor_aws, smoke
+from line_requests.operator import doctor, doctor_aws, smoke, target
 from line_requests.operator.doctor_stripe import LIST_FROM
 from line_requests.operator.groups.deployment import CHECKS
 from line_requests.operator.target import Target
@@ -154,6 +154,29 @@ def test_without_a_stack_what_needs_one_is_skipped(local: Local, monkeypatch: py
     findings = list(doctor.examine(patient, CHECKS))
     assert {finding.result for finding in findings} == {"ok", "skipped"}
     assert next(one for one in findings if one.check == "alarms").detail == "needs --stack"
+
+
+@pytest.mark.usefixtures("local")
+def test_a_table_that_is_gone_is_restored_and_not_deployed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudFormation takes it for unchanged, and makes an empty one when it is told to revert drift."""
+    monkeypatch.setitem(target.STACK_OUTPUTS, "TABLE_NAME", "")
+    monkeypatch.setenv("TABLE_NAME", "gone")
+    finding = _examined()[0]
+    assert (finding.check, finding.detail) == ("table", "the table gone does not exist")
+    assert finding.fix == "do not deploy, which restores nothing: docs/recover.md"
+
+
+def test_an_adopted_table_gets_its_index_by_hand(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment with TableName has no table in its stack, so that it adds no index."""
+    there = Target.resources
+
+    def without_table(self: Target, kind: str) -> dict[str, str]:
+        return {} if kind == "AWS::DynamoDB::Table" else there(self, kind)
+
+    monkeypatch.setattr(Target, "resources", without_table)
+    with FAULTS["table"](local):
+        finding = _examined()[0]
+    assert (finding.check, finding.fix) == ("table", "add it to the adopted table: docs/recover.md")
 
 
 # --- smoke ------------------------------------------------------------------------------------------

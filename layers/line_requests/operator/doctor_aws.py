@@ -11,17 +11,25 @@ DEPLOY = (
     "deploy again: docs/deploy.md; if it was changed by hand: a change set with --deployment-mode REVERT_DRIFT, "
     "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html"
 )
+# A deployment finds the template unchanged; reverting drift would make an empty table.
+RESTORE = "do not deploy, which restores nothing: docs/recover.md"
 
 
 def _table(patient: Patient) -> Iterator[str | Fault]:
-    name = patient.target.environment["TABLE_NAME"]
-    table = patient.target.client("dynamodb").describe_table(TableName=name)["Table"]
+    name, dynamodb = patient.target.environment["TABLE_NAME"], patient.target.client("dynamodb")
+    try:
+        table = dynamodb.describe_table(TableName=name)["Table"]
+    except dynamodb.exceptions.ResourceNotFoundException:
+        yield Fault(f"the table {name} does not exist", RESTORE)
+        return
     if table["TableStatus"] != "ACTIVE":
         why = f"aws dynamodb describe-table --table-name {name} says why; wait until it is ACTIVE"
         yield Fault(f"the table {name} is {table['TableStatus']}", why)
     there = {index["IndexName"] for index in table.get("GlobalSecondaryIndexes", [])}
+    adopted = patient.target.stack is not None and not patient.target.resources("AWS::DynamoDB::Table")
     for index in sorted({"due", "operator"} - there):
-        yield f"the table {name} has no index {index}"
+        fix = "add it to the adopted table: docs/recover.md" if adopted else DEPLOY
+        yield Fault(f"the table {name} has no index {index}", fix)
 
 
 def _backups(patient: Patient) -> Iterator[Fault]:
