@@ -21,6 +21,7 @@ from line_requests.storage import records
 from line_requests.storage.table import Write
 from tests.local.deployment import STACK_NAME
 from tests.operator.faults import FAULTS
+from tests.support.engine import table_definition
 
 if TYPE_CHECKING:
     from tests.operator.local import Local
@@ -161,9 +162,26 @@ def test_a_table_that_is_gone_is_restored_and_not_deployed_again(monkeypatch: py
     """CloudFormation takes it for unchanged, and makes an empty one when it is told to revert drift."""
     monkeypatch.setitem(target.STACK_OUTPUTS, "TABLE_NAME", "")
     monkeypatch.setenv("TABLE_NAME", "gone")
-    finding = _examined()[0]
+    finding, *others = _examined()
+    assert [one.result for one in others if one.check == "event source mappings"] == ["ok"]
     assert (finding.check, finding.detail) == ("table", "the table gone does not exist")
     assert finding.fix == "do not deploy, which restores nothing: docs/recover.md"
+
+
+def test_a_stream_of_another_table_is_a_fault(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TableName was changed and TableStreamArn was not: nothing would be published, and no alarm would fire."""
+    dynamodb = boto3.client("dynamodb")
+    stream: Any = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    made = dynamodb.create_table(TableName="restored", **table_definition(), StreamSpecification=stream)
+    (before,) = (one for one in _examined() if one.check == "event source mappings")
+    monkeypatch.setitem(target.STACK_OUTPUTS, "TABLE_NAME", "")
+    monkeypatch.setenv("TABLE_NAME", "restored")
+    (finding,) = (one for one in _examined() if one.check == "event source mappings")
+    dynamodb.delete_table(TableName="restored")
+    assert (before.result, finding.result) == ("ok", "fault")
+    assert f"the stream of restored is {made['TableDescription']['LatestStreamArn']}" in finding.detail
+    assert f"table/{local.stack.deployment.table}/stream/" in finding.detail
+    assert finding.fix == "deploy with TableStreamArn as the table's LatestStreamArn: docs/recover.md"
 
 
 def test_an_adopted_table_gets_its_index_by_hand(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:

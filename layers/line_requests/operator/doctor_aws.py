@@ -1,6 +1,7 @@
 """The doctor's checks of what is deployed on AWS."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from line_requests.operator.doctor import Check, Fault, Patient, Skipped
 
@@ -15,11 +16,19 @@ DEPLOY = (
 RESTORE = "do not deploy, which restores nothing: docs/recover.md"
 
 
-def _table(patient: Patient) -> Iterator[str | Fault]:
-    name, dynamodb = patient.target.environment["TABLE_NAME"], patient.target.client("dynamodb")
+def _described(patient: Patient) -> dict[str, Any]:
+    """The deployment's table as DynamoDB describes it; empty when there is none."""
+    dynamodb = patient.target.client("dynamodb")
     try:
-        table = dynamodb.describe_table(TableName=name)["Table"]
+        table: dict[str, Any] = dynamodb.describe_table(TableName=patient.target.environment["TABLE_NAME"])["Table"]
     except dynamodb.exceptions.ResourceNotFoundException:
+        return {}
+    return table
+
+
+def _table(patient: Patient) -> Iterator[str | Fault]:
+    name, table = patient.target.environment["TABLE_NAME"], _described(patient)
+    if not table:
         yield Fault(f"the table {name} does not exist", RESTORE)
         return
     if table["TableStatus"] != "ACTIVE":
@@ -72,11 +81,17 @@ def _mappings(patient: Patient) -> Iterator[str | Fault]:
     mappings = patient.target.resources("AWS::Lambda::EventSourceMapping")
     if not mappings:
         yield "no event source mapping publishes state changes"
+    table = _described(patient)
+    name, stream = patient.target.environment["TABLE_NAME"], table.get("LatestStreamArn", "none")
     for logical, uuid in mappings.items():
-        state = patient.target.client("lambda").get_event_source_mapping(UUID=uuid)["State"]
-        if state not in {"Enabled", "Creating", "Enabling"}:
+        found = patient.target.client("lambda").get_event_source_mapping(UUID=uuid)
+        if found["State"] not in {"Enabled", "Creating", "Enabling"}:
             command = f"aws lambda update-event-source-mapping --uuid {uuid} --enabled"
-            yield Fault(f"the event source mapping {logical} {uuid} is {state}", command)
+            yield Fault(f"the event source mapping {logical} {uuid} is {found['State']}", command)
+        # Another table was adopted without its stream, or the stream was turned off and on.
+        if table and ":dynamodb:" in (source := found.get("EventSourceArn", "")) and source != stream:
+            fix = "deploy with TableStreamArn as the table's LatestStreamArn: docs/recover.md"
+            yield Fault(f"the event source mapping {logical} reads {source}; the stream of {name} is {stream}", fix)
 
 
 def _rules(patient: Patient, *, ours: bool) -> list[Fault | None]:
