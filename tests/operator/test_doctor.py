@@ -171,17 +171,19 @@ def test_a_table_that_is_gone_is_restored_and_not_deployed_again(monkeypatch: py
 def test_a_stream_of_another_table_is_a_fault(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
     """TableName was changed and TableStreamArn was not: nothing would be published, and no alarm would fire."""
     dynamodb = boto3.client("dynamodb")
-    stream: Any = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    stream: Any = {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
     made = dynamodb.create_table(TableName="restored", **table_definition(), StreamSpecification=stream)
     (before,) = (one for one in _examined() if one.check == "event source mappings")
     monkeypatch.setitem(target.STACK_OUTPUTS, "TABLE_NAME", "")
     monkeypatch.setenv("TABLE_NAME", "restored")
-    (finding,) = (one for one in _examined() if one.check == "event source mappings")
+    findings = {one.check: one for one in _examined()}
+    finding = findings["event source mappings"]
     dynamodb.delete_table(TableName="restored")
     assert (before.result, finding.result) == ("ok", "fault")
     assert f"the stream of restored is {made['TableDescription']['LatestStreamArn']}" in finding.detail
     assert f"table/{local.stack.deployment.table}/stream/" in finding.detail
     assert finding.fix == "deploy with TableStreamArn as the table's LatestStreamArn: docs/recover.md"
+    assert findings["table"].detail == "the stream of the table restored is KEYS_ONLY, not NEW_AND_OLD_IMAGES"
 
 
 def test_an_adopted_table_gets_its_index_by_hand(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ DEPLOY = (
 )
 # A deployment finds the template unchanged; reverting drift would make an empty table.
 RESTORE = "do not deploy, which restores nothing: docs/recover.md"
+STREAM_IMAGES = "NEW_AND_OLD_IMAGES"
+STREAM = "deploy with TableStreamArn as the table's LatestStreamArn: docs/recover.md"
 
 
 def _described(patient: Patient) -> dict[str, Any]:
@@ -34,6 +36,11 @@ def _table(patient: Patient) -> Iterator[str | Fault]:
     if table["TableStatus"] != "ACTIVE":
         why = f"aws dynamodb describe-table --table-name {name} says why; wait until it is ACTIVE"
         yield Fault(f"the table {name} is {table['TableStatus']}", why)
+    # Without both images no change of state is seen: nothing is published, and nothing fails.
+    images = table.get("StreamSpecification", {}).get("StreamViewType", "off")
+    if images != STREAM_IMAGES:
+        fix = f"turn it on with {STREAM_IMAGES}, then {STREAM}"
+        yield Fault(f"the stream of the table {name} is {images}, not {STREAM_IMAGES}", fix)
     there = {index["IndexName"] for index in table.get("GlobalSecondaryIndexes", [])}
     adopted = patient.target.stack is not None and not patient.target.resources("AWS::DynamoDB::Table")
     for index in sorted({"due", "operator"} - there):
@@ -90,8 +97,7 @@ def _mappings(patient: Patient) -> Iterator[str | Fault]:
             yield Fault(f"the event source mapping {logical} {uuid} is {found['State']}", command)
         # Another table was adopted without its stream, or the stream was turned off and on.
         if table and ":dynamodb:" in (source := found.get("EventSourceArn", "")) and source != stream:
-            fix = "deploy with TableStreamArn as the table's LatestStreamArn: docs/recover.md"
-            yield Fault(f"the event source mapping {logical} reads {source}; the stream of {name} is {stream}", fix)
+            yield Fault(f"the event source mapping {logical} reads {source}; the stream of {name} is {stream}", STREAM)
 
 
 def _rules(patient: Patient, *, ours: bool) -> list[Fault | None]:
