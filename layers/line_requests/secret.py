@@ -34,9 +34,9 @@ class StripeSecret:
             raise BillingMisconfigured("the Stripe secret is not JSON") from error
         except GetParameterError as error:
             response = getattr(error.__context__, "response", None) or {}  # the SDK's error, which the provider hides
-            lasting = response.get("Error", {}).get("Code") in LASTING_CODES
-            raise (BillingMisconfigured if lasting else BillingUnavailable)(
-                "the Stripe secret cannot be read"
+            code = response.get("Error", {}).get("Code") or type(error.__context__).__name__
+            raise (BillingMisconfigured if code in LASTING_CODES else BillingUnavailable)(
+                f"the Stripe secret {self._arn} cannot be read: {code}"
             ) from error
         return secret if isinstance(secret, dict) else {}
 

@@ -120,9 +120,10 @@ def test_a_secret_that_cannot_be_read_is_one_line(
     shop: Shop, console: Console, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("STRIPE_API_KEY")
-    stack = _stack(deployment, "arn:aws:secretsmanager:us-east-1:123456789012:secret:none", shop)
+    secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:none"
+    stack = _stack(deployment, secret, shop)
     said = console.refused("--stack", stack, "workspace", "create", "acme", "--customer", "cus_1")
-    assert said == "Stripe: the Stripe secret cannot be read"
+    assert said == f"Stripe: the Stripe secret {secret} cannot be read: ResourceNotFoundException"
 
 
 def test_an_unknown_stack_is_one_line(console: Console) -> None:

@@ -13,7 +13,7 @@ import pytest
 from line_requests.billing.setup import Setup
 from line_requests.clock import wall_time_ms
 from line_requests.domain.errors import BillingUnavailable
-from line_requests.operator import doctor, doctor_aws, smoke
+from line_requests.operator import doctor, doctor_aws, smoke, target
 from line_requests.operator.doctor_stripe import LIST_FROM
 from line_requests.operator.groups.deployment import CHECKS
 from line_requests.operator.target import Target
@@ -21,6 +21,7 @@ from line_requests.storage import records
 from line_requests.storage.table import Write
 from tests.local.deployment import STACK_NAME
 from tests.operator.faults import FAULTS
+from tests.support.engine import table_definition
 
 if TYPE_CHECKING:
     from tests.operator.local import Local
@@ -154,6 +155,48 @@ def test_without_a_stack_what_needs_one_is_skipped(local: Local, monkeypatch: py
     findings = list(doctor.examine(patient, CHECKS))
     assert {finding.result for finding in findings} == {"ok", "skipped"}
     assert next(one for one in findings if one.check == "alarms").detail == "needs --stack"
+
+
+@pytest.mark.usefixtures("local")
+def test_a_table_that_is_gone_is_restored_and_not_deployed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudFormation takes it for unchanged, and makes an empty one when it is told to revert drift."""
+    monkeypatch.setitem(target.STACK_OUTPUTS, "TABLE_NAME", "")
+    monkeypatch.setenv("TABLE_NAME", "gone")
+    finding, *others = _examined()
+    assert [one.result for one in others if one.check == "event source mappings"] == ["ok"]
+    assert (finding.check, finding.detail) == ("table", "the table gone does not exist")
+    assert finding.fix == "do not deploy, which restores nothing: docs/recover.md"
+
+
+def test_a_stream_of_another_table_is_a_fault(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TableName was changed and TableStreamArn was not: nothing would be published, and no alarm would fire."""
+    dynamodb = boto3.client("dynamodb")
+    stream: Any = {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
+    made = dynamodb.create_table(TableName="restored", **table_definition(), StreamSpecification=stream)
+    (before,) = (one for one in _examined() if one.check == "event source mappings")
+    monkeypatch.setitem(target.STACK_OUTPUTS, "TABLE_NAME", "")
+    monkeypatch.setenv("TABLE_NAME", "restored")
+    findings = {one.check: one for one in _examined()}
+    finding = findings["event source mappings"]
+    dynamodb.delete_table(TableName="restored")
+    assert (before.result, finding.result) == ("ok", "fault")
+    assert f"the stream of restored is {made['TableDescription']['LatestStreamArn']}" in finding.detail
+    assert f"table/{local.stack.deployment.table}/stream/" in finding.detail
+    assert finding.fix == "deploy with TableStreamArn as the table's LatestStreamArn: docs/recover.md"
+    assert findings["table"].detail == "the stream of the table restored is KEYS_ONLY, not NEW_AND_OLD_IMAGES"
+
+
+def test_an_adopted_table_gets_its_index_by_hand(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment with TableName has no table in its stack, so that it adds no index."""
+    there = Target.resources
+
+    def without_table(self: Target, kind: str) -> dict[str, str]:
+        return {} if kind == "AWS::DynamoDB::Table" else there(self, kind)
+
+    monkeypatch.setattr(Target, "resources", without_table)
+    with FAULTS["table"](local):
+        finding = _examined()[0]
+    assert (finding.check, finding.fix) == ("table", "add it to the adopted table: docs/recover.md")
 
 
 # --- smoke ------------------------------------------------------------------------------------------

@@ -367,7 +367,7 @@ def test_shown_plans_are_a_file_that_changes_nothing(
     assert console.json("plans", "show", "--toml") == shown
     monkeypatch.setattr("sys.stdin", io.StringIO(shown))
     assert console.json("plans", "diff", "-") == {"changes": [], "overPlan": []}
-    monkeypatch.setattr("sys.stdin", io.StringIO(shown))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"\ufeff{shown}"))  # a file of an editor on Windows, in a pipe
     assert console.json("plans", "apply", "-")["applied"] == ["plain", "starter"]
 
 
@@ -377,6 +377,9 @@ def test_a_plan_that_a_workspace_is_on_is_not_pruned(shop: Shop, console: Consol
     file.write_text(plan(shop.price(), name="other"))
     said = "plan starter: the plan: 1 workspaces are on it, so it cannot be pruned"
     assert console.mistakes("plans", "apply", str(file), "--prune") == [said]
+    assert cli.main(["plans", "apply", str(file), "--prune"]) == cli.FAILED
+    printed = console.capsys.readouterr()
+    assert printed.err == f"line-requests: 1 mistake, nothing was stored:\n  {said}\n", "the file has no line of it"
     assert [shown["plan"] for shown in console.json("plans", "show")] == ["starter"]
     console.json("plans", "apply", str(file))
 

@@ -60,6 +60,18 @@ def test_reconcilers_trouble_alarms_only_if_it_lasts(alarms: dict[str, Json]) ->
     assert {name for name, number in periods.items() if number > 1} == {"ReconcileLineFailed", "ReconcilerBacklog"}
 
 
+def test_reconcilers_trouble_alarms_with_any_schedule_that_is_not_silent(alarms: dict[str, Json]) -> None:
+    """A run that fails is one datapoint, and without runs there is none: in a row there would never be several."""
+    longest_s = int(alarms["ReconcilerSilentAlarm"]["Period"])
+    lasting = {name: found for name, found in alarms.items() if int(found.get("DatapointsToAlarm", 1)) > 1}
+    assert lasting.keys() == {f"Reconcile{name}Alarm" for name in ("LineFailed", "rBacklog", "rErrors")} | {
+        "CreateLatencyAlarm"
+    }
+    for name in lasting.keys() - {"CreateLatencyAlarm"}:
+        watched_s = int(lasting[name]["EvaluationPeriods"]) * int(lasting[name]["Period"])
+        assert watched_s >= int(lasting[name]["DatapointsToAlarm"]) * longest_s, name
+
+
 def test_dashboard_shows_every_metric_for_an_operator_of_its_own_stack(
     resources: Json, alarms: dict[str, Json]
 ) -> None:

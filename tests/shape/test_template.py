@@ -66,3 +66,33 @@ def test_function_prepares_for_a_snapshot_exactly_when_it_starts_from_one(resour
     source = (ROOT / "functions" / folder / "app.py").read_text()
     assert source.count("Deployment.for_snapshot()") == snapshot
     assert source.count("Deployment.from_environment()") == (not snapshot)
+
+
+SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:line-requests/prod"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "taken", "refused"),
+    [
+        ("StripeSecretArn", [f"{SECRET}-a1B2c3"], [SECRET, "line-requests/prod"]),
+        (
+            "AllowedOrigins",
+            ["", "*", "https://a.example", "https://a.example,http://localhost:5173"],
+            ["https://a.example, https://b.example", "https://a.example/", "a.example"],
+        ),
+    ],
+)
+def test_parameter_that_would_be_deployed_in_vain_is_refused(
+    template: Json, parameter: str, taken: list[str], refused: list[str]
+) -> None:
+    """The policy for a secret's ARN without its last six characters allows nothing; browsers send bare origins."""
+    pattern = template["Parameters"][parameter]["AllowedPattern"]
+    assert [value for value in taken + refused if re.fullmatch(pattern, value)] == taken
+
+
+def test_logs_are_kept_for_days_that_cloudwatch_knows(template: Json) -> None:
+    """Another number would fail each log group in the middle of a deployment, and roll the stack back."""
+    retention = template["Parameters"]["LogRetentionDays"]
+    assert {1, 7, 30, 90, 365, 3653} <= set(retention["AllowedValues"])
+    assert not {0, 2, 45, 100} & set(retention["AllowedValues"])
+    assert retention["Default"] in retention["AllowedValues"]

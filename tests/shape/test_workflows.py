@@ -1,3 +1,5 @@
+import os
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -74,3 +76,19 @@ def test_deploy_is_of_a_named_environment_and_asks_nothing() -> None:
     (command,) = commands(deploy["jobs"]["deploy"])
     assert command.startswith("make deploy SAM_ARGS=")
     assert "--no-confirm-changeset" in command
+
+
+def test_deploy_hands_parameters_to_sam_as_they_are_stored(tmp_path: Path) -> None:
+    """SAM cuts a value at a space, and refuses an empty one, when a shell has taken their quotes."""
+    sam = tmp_path / ".venv-sam/bin/sam"
+    sam.parent.mkdir(parents=True)
+    sam.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > argv\n')
+    sam.chmod(0o700)
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text().replace("deploy: build", "deploy:"))
+    stored = r'TableName="" ReconcileSchedule="rate(5 minutes)" ClerkPublicKey="-----BEGIN PUBLIC KEY-----\nMII=\n"'
+    (command,) = commands(workflow("deploy")["jobs"]["deploy"])
+    environment = {"PATH": os.environ["PATH"], "STACK_NAME": "prod", "SAM_PARAMETERS": stored}
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=30)
+    argv = (tmp_path / "argv").read_text().splitlines()
+    assert argv[argv.index("--stack-name") + 1] == "prod"
+    assert argv[argv.index("--parameter-overrides") + 1 :] == [stored]

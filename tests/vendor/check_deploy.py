@@ -21,7 +21,7 @@ TEMPLATE = (ROOT / "template.yaml").read_text()
 ROUTES = TEMPLATE.count("Type: HttpApi")
 GIVEN = {
     "AWS Region": "us-east-1",
-    "Parameter StripeSecretArn": "arn:aws:secretsmanager:us-east-1:000000000000:secret:stripe",
+    "Parameter StripeSecretArn": "arn:aws:secretsmanager:us-east-1:000000000000:secret:stripe-AbCdEf",
 }
 PARAMETERS, AUTHENTICATION = "Parameter …", "… has no authentication. Is this okay?"
 

@@ -1,6 +1,7 @@
 """The doctor's checks of what is deployed on AWS."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from line_requests.operator.doctor import Check, Fault, Patient, Skipped
 
@@ -11,17 +12,40 @@ DEPLOY = (
     "deploy again: docs/deploy.md; if it was changed by hand: a change set with --deployment-mode REVERT_DRIFT, "
     "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/drift-aware-change-sets.html"
 )
+# A deployment finds the template unchanged; reverting drift would make an empty table.
+RESTORE = "do not deploy, which restores nothing: docs/recover.md"
+STREAM_IMAGES = "NEW_AND_OLD_IMAGES"
+STREAM = "deploy with TableStreamArn as the table's LatestStreamArn: docs/recover.md"
+
+
+def _described(patient: Patient) -> dict[str, Any]:
+    """The deployment's table as DynamoDB describes it; empty when there is none."""
+    dynamodb = patient.target.client("dynamodb")
+    try:
+        table: dict[str, Any] = dynamodb.describe_table(TableName=patient.target.environment["TABLE_NAME"])["Table"]
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return {}
+    return table
 
 
 def _table(patient: Patient) -> Iterator[str | Fault]:
-    name = patient.target.environment["TABLE_NAME"]
-    table = patient.target.client("dynamodb").describe_table(TableName=name)["Table"]
+    name, table = patient.target.environment["TABLE_NAME"], _described(patient)
+    if not table:
+        yield Fault(f"the table {name} does not exist", RESTORE)
+        return
     if table["TableStatus"] != "ACTIVE":
         why = f"aws dynamodb describe-table --table-name {name} says why; wait until it is ACTIVE"
         yield Fault(f"the table {name} is {table['TableStatus']}", why)
+    # Without both images no change of state is seen: nothing is published, and nothing fails.
+    images = table.get("StreamSpecification", {}).get("StreamViewType", "off")
+    if images != STREAM_IMAGES:
+        fix = f"turn it on with {STREAM_IMAGES}, then {STREAM}"
+        yield Fault(f"the stream of the table {name} is {images}, not {STREAM_IMAGES}", fix)
     there = {index["IndexName"] for index in table.get("GlobalSecondaryIndexes", [])}
+    adopted = patient.target.stack is not None and not patient.target.resources("AWS::DynamoDB::Table")
     for index in sorted({"due", "operator"} - there):
-        yield f"the table {name} has no index {index}"
+        fix = "add it to the adopted table: docs/recover.md" if adopted else DEPLOY
+        yield Fault(f"the table {name} has no index {index}", fix)
 
 
 def _backups(patient: Patient) -> Iterator[Fault]:
@@ -64,11 +88,16 @@ def _mappings(patient: Patient) -> Iterator[str | Fault]:
     mappings = patient.target.resources("AWS::Lambda::EventSourceMapping")
     if not mappings:
         yield "no event source mapping publishes state changes"
+    table = _described(patient)
+    name, stream = patient.target.environment["TABLE_NAME"], table.get("LatestStreamArn", "none")
     for logical, uuid in mappings.items():
-        state = patient.target.client("lambda").get_event_source_mapping(UUID=uuid)["State"]
-        if state not in {"Enabled", "Creating", "Enabling"}:
+        found = patient.target.client("lambda").get_event_source_mapping(UUID=uuid)
+        if found["State"] not in {"Enabled", "Creating", "Enabling"}:
             command = f"aws lambda update-event-source-mapping --uuid {uuid} --enabled"
-            yield Fault(f"the event source mapping {logical} {uuid} is {state}", command)
+            yield Fault(f"the event source mapping {logical} {uuid} is {found['State']}", command)
+        # Another table was adopted without its stream, or the stream was turned off and on.
+        if table and ":dynamodb:" in (source := found.get("EventSourceArn", "")) and source != stream:
+            yield Fault(f"the event source mapping {logical} reads {source}; the stream of {name} is {stream}", STREAM)
 
 
 def _rules(patient: Patient, *, ours: bool) -> list[Fault | None]:

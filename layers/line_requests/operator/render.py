@@ -54,11 +54,16 @@ def print_error(message: str, mistakes: Sequence[Row] = (), *, as_json: bool) ->
         text = json.dumps({"error": message} | ({"mistakes": mistakes} if mistakes else {}))
     elif mistakes:
         one_or_more = f"{len(mistakes)} mistake{'s'[: len(mistakes) - 1]}"
-        lines = [f"  line {mistake['line']}: {escape(mistake['text'])}" for mistake in mistakes]
+        lines = [f"  {_where(mistake)}{escape(mistake['text'])}" for mistake in mistakes]
         text = "\n".join([f"line-requests: {one_or_more}, nothing was stored:", *lines])
     else:
         text = f"line-requests: {escape(message)}"
     sys.stderr.write(f"{text}\n")
+
+
+def _where(mistake: Row) -> str:
+    """A mistake in a plan that is stored and not in the file has no line."""
+    return "" if mistake["line"] is None else f"line {mistake['line']}: "
 
 
 def track(items: Iterable[T], description: str) -> Iterator[T]:

@@ -174,7 +174,7 @@ class Smoke:
             stores, setup, now_ms = self.target.deployment.stores, self.billing.setup, wall_time_ms()
             self.customer = setup.create_customer(f"line-requests smoke test {self.workspace_id}")
             if not self.billing.livemode:
-                setup.start_trial(self.customer, plan.base_prices[0])
+                setup.start_trial(self.customer, self._sold(plan))
             read = self.target.deployment.lifecycle.subscriptions.current(self.billing, self.customer)
             # A live subscription would be charged: there the snapshot says what a subscription would.
             made_up = Subscription(f"sub_{self.workspace_id}", "active", plan.name, plan.allowances)
@@ -183,6 +183,11 @@ class Smoke:
             ):
                 raise Failed("the workspace could not be stored")
             self.api_key = commands.issue_key(stores.workspaces, stores.api_keys, self.workspace_id, "smoke", now_ms)
+
+    def _sold(self, plan: Plan) -> str:
+        """A base price that a new subscription may have; the plan also names archived ones of older subscriptions."""
+        prices = map(self.billing.catalogue.price, plan.base_prices)
+        return next((price.id for price in prices if price is not None and price.active), plan.base_prices[0])
 
     def _remove(self) -> None:
         stores = self.target.deployment.stores
@@ -236,8 +241,14 @@ class Smoke:
         return [f"{one.check}: {one.detail} ({one.fix})" for one in found if one.result == "fault"]
 
     def _post(self, kind: Kind, key: str) -> tuple[int, Any, dict[str, Any]]:
+        """A request for a line; where the deployment's rate limit is low, when that lets it through."""
         body = {"firstName": "Smoke", "lastName": "Test", "channelType": kind.channel_type, "lineType": kind.line_type}
-        return self._call("POST", "", body | DETAILS, {"Idempotency-Key": f"{self.workspace_id}-{key}"})
+        while True:
+            answer = self._call("POST", "", body | DETAILS, {"Idempotency-Key": f"{self.workspace_id}-{key}"})
+            wait_s = answer[2].get("retryAfterMs", 0) / 1000
+            if answer[0] != HTTPStatus.TOO_MANY_REQUESTS or not 0 < wait_s < self.clock.remaining_s():
+                return answer
+            self.clock.sleep(wait_s)
 
     def _call(
         self, method: str, path: str, body: dict[str, str], headers: dict[str, str] | None = None

@@ -33,9 +33,10 @@ Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not 
 def read_file(file: str) -> str:
     """The text of a file, without a byte order mark; `-` is standard input."""
     try:
-        return sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8-sig")
+        text = sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+    return text.removeprefix("\ufeff")
 
 
 def confirm(question: str, *, yes: bool) -> None:
