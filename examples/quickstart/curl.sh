@@ -6,6 +6,7 @@
 set -euo pipefail
 
 : "${API:?Set API.}" "${AUTH:?Set AUTH.}"
+[[ $AUTH == *": "* ]] || { echo "AUTH must be a header: 'Authorization: Bearer' and an API key." >&2 && exit 1; }
 line=${1:-'{"firstName":"Ada","lastName":"Lovelace","channelType":"phone"}'}
 # One key for one line. Save it before the first call, so that every retry uses the same key.
 key=${KEY:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}

@@ -146,13 +146,20 @@ def test_quickstart_says_that_a_request_was_canceled(command: list[str], workspa
     assert (process.returncode, "was canceled" in printed) == (1, True)
 
 
-@pytest.mark.parametrize("missing", ["API", "AUTH"])
-def test_quickstart_asks_for_what_make_run_prints(command: list[str], missing: str) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "advice"),
+    [
+        ({"API": ""}, "Set API."),
+        ({"AUTH": ""}, "Set AUTH."),
+        ({"AUTH": "Bearer tuco_x"}, "AUTH must be a header: 'Authorization: Bearer' and an API key."),
+    ],
+)
+def test_quickstart_asks_for_what_make_run_prints(command: list[str], wrong: dict[str, str], advice: str) -> None:
     """It stops before any call, instead of trying again for minutes."""
-    values = {"PATH": os.environ["PATH"], "API": "http://127.0.0.1:9", "AUTH": "Authorization: Bearer tuco_x"}
-    del values[missing]
-    ended = subprocess.run(command, env=values, capture_output=True, text=True, timeout=20, check=False)
-    assert (ended.returncode, ended.stderr.splitlines()[-1].endswith(f"Set {missing}."), ended.stdout) == (1, True, "")
+    printed = {"PATH": os.environ["PATH"], "API": "http://127.0.0.1:9", "AUTH": "Authorization: Bearer tuco_x"}
+    ended = subprocess.run(command, env=printed | wrong, capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.splitlines()[-1].endswith(advice)
 
 
 @pytest.mark.parametrize(
