@@ -5,6 +5,8 @@
 #   bash examples/quickstart/curl.sh '{"firstName":"Ada","lastName":"Lovelace","channelType":"phone"}'
 set -euo pipefail
 
+: "${API:?Set API.}" "${AUTH:?Set AUTH.}"
+[[ $AUTH == *": "* ]] || { echo "AUTH must be a header: 'Authorization: Bearer' and an API key." >&2 && exit 1; }
 line=${1:-'{"firstName":"Ada","lastName":"Lovelace","channelType":"phone"}'}
 # One key for one line. Save it before the first call, so that every retry uses the same key.
 key=${KEY:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}
@@ -23,7 +25,9 @@ call() {
 }
 
 # field NAME: the first string of that name in the reply. Programs use a JSON parser.
-field() { grep -o "\"$1\": *\"[^\"]*\"" <<<"$reply" | head -n 1 | cut -d '"' -f 4 || true; }
+field() {
+    grep -oE "\"$1\": *\"([^\"\\\\]|\\\\.)*\"" <<<"$reply" | head -n 1 | sed -E 's/^"[^"]*": *"(.*)"$/\1/; s/\\(["\\/])/\1/g' || true
+}
 
 retry_after() { tr -d '\r' <"$directory/headers" | awk -F ': ' 'tolower($1) == "retry-after" && $2 ~ /^[0-9]+$/ { print $2 }'; }
 

@@ -18,8 +18,10 @@ from typing import Any, NoReturn
 Json = dict[str, Any]
 
 LINE = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
-API = os.environ["API"]
-AUTH_NAME, _, AUTH_VALUE = os.environ["AUTH"].partition(": ")
+API = os.environ.get("API") or sys.exit("Set API.")
+AUTH_NAME, _, AUTH_VALUE = (os.environ.get("AUTH") or sys.exit("Set AUTH.")).partition(": ")
+if not AUTH_VALUE:
+    sys.exit("AUTH must be a header: 'Authorization: Bearer' and an API key.")
 FINAL = {
     401: "The API key is missing, unknown, expired or revoked. Check AUTH.",
     404: "There is no such path. Check API.",

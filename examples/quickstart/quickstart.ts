@@ -21,8 +21,9 @@ type ApiReply =
 type Reply = ApiReply & { waitS: number };
 type Created = { http: 200 | 201; body: LineState; waitS: number };
 
-const api = process.env["API"] ?? stop("Set API.");
-const auth = process.env["AUTH"] ?? stop("Set AUTH.");
+const api = process.env["API"] || stop("Set API.");
+const auth = process.env["AUTH"] || stop("Set AUTH.");
+if (!auth.includes(": ")) stop("AUTH must be a header: 'Authorization: Bearer' and an API key.");
 const deadline = Date.now() + 1000 * Number(process.env["GIVE_UP_AFTER_S"] ?? "600");
 
 /** Returns status, body and the seconds to wait; the status is 0 and the body {} if there was none. */

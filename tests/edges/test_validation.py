@@ -246,7 +246,7 @@ def test_required_email_refuses_other_than_one_bare_address(email: str) -> None:
 
 
 TOO_FEW_OR_MANY = "phone must have 7 to 15 digits; this has {}"
-WRONG_CHARACTERS = "phone may have digits, one leading +, spaces and - . ( ) / only"
+WRONG_CHARACTERS = "phone may have the digits 0 to 9, one leading +, spaces and - . ( ) / only"
 
 
 @pytest.mark.parametrize(

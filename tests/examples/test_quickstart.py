@@ -146,10 +146,35 @@ def test_quickstart_says_that_a_request_was_canceled(command: list[str], workspa
     assert (process.returncode, "was canceled" in printed) == (1, True)
 
 
-def test_quickstart_stops_at_a_bad_request(command: list[str], workspace: MakeWorkspace) -> None:
-    """[6]"""
-    code, printed = run(command, workspace(), LINE | {"firstName": " "})
-    assert (code, printed) == (1, "Fix the request: firstName is required\n")
+@pytest.mark.parametrize(
+    ("wrong", "advice"),
+    [
+        ({"API": ""}, "Set API."),
+        ({"AUTH": ""}, "Set AUTH."),
+        ({"AUTH": "Bearer tuco_x"}, "AUTH must be a header: 'Authorization: Bearer' and an API key."),
+    ],
+)
+def test_quickstart_asks_for_what_make_run_prints(command: list[str], wrong: dict[str, str], advice: str) -> None:
+    """It stops before any call, instead of trying again for minutes."""
+    printed = {"PATH": os.environ["PATH"], "API": "http://127.0.0.1:9", "AUTH": "Authorization: Bearer tuco_x"}
+    ended = subprocess.run(command, env=printed | wrong, capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.splitlines()[-1].endswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"firstName": " "}, "firstName is required"),
+        ({"lineType": "ported"}, 'lineType must be "purchased" or "byon"'),
+    ],
+)
+def test_quickstart_stops_at_a_bad_request(
+    command: list[str], workspace: MakeWorkspace, wrong: Json, error: str
+) -> None:
+    """[6, 8]"""
+    code, printed = run(command, workspace(), LINE | wrong)
+    assert (code, printed) == (1, f"Fix the request: {error}\n")
 
 
 def test_quickstart_stops_at_an_unknown_key(command: list[str], workspace: MakeWorkspace) -> None:

@@ -102,4 +102,4 @@ def check_phone(phone: str) -> None:
     if not PHONE_MIN_DIGITS <= digits <= PHONE_MAX_DIGITS:
         raise ValueError(f"phone must have {PHONE_MIN_DIGITS} to {PHONE_MAX_DIGITS} digits; this has {digits}")
     if not _PHONE.fullmatch(phone):
-        raise ValueError("phone may have digits, one leading +, spaces and - . ( ) / only")
+        raise ValueError("phone may have the digits 0 to 9, one leading +, spaces and - . ( ) / only")
