@@ -265,7 +265,7 @@ def test_invoice_of_a_deleted_customer_is_read_when_it_was_finalized(stripe: Scr
 
 @pytest.mark.parametrize("second", ["in_2", "in_1"])
 def test_both_invoices_of_a_deleted_customers_line_are_read_once(stripe: ScriptedStripe, second: str) -> None:
-    """[55][56] A line that was waived and paid all the same owes its only invoice."""
+    """[55][56] A line that was waived and paid still owes its only invoice."""
     stripe.refuse(400, "resource_missing")
     for name in dict.fromkeys(("in_1", second)):
         stripe.answer(200, INVOICE | {"id": name, "status": "draft"})
