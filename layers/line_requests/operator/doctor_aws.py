@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from line_requests.operator.doctor import Check, Fault, Patient, Skipped
 
 # Far more than a run and its minute of distance from the newest events.
@@ -20,11 +22,13 @@ STREAM = "deploy with TableStreamArn as the table's LatestStreamArn: docs/recove
 
 def _described(patient: Patient) -> dict[str, Any]:
     """The deployment's table as DynamoDB describes it; empty when there is none."""
-    dynamodb = patient.target.client("dynamodb")
+    name = patient.target.environment["TABLE_NAME"]
     try:
-        table: dict[str, Any] = dynamodb.describe_table(TableName=patient.target.environment["TABLE_NAME"])["Table"]
-    except dynamodb.exceptions.ResourceNotFoundException:
-        return {}
+        table: dict[str, Any] = patient.target.client("dynamodb").describe_table(TableName=name)["Table"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            return {}
+        raise
     return table
 
 
