@@ -96,7 +96,8 @@ def check(bench: Bench, name: str, prefixes_max: int, seed: int = 1, *, narrow: 
     began = time.monotonic()
     worlds = bench.beginnings(name, others)
     try:
-        run.explore([At(start, world) for world in worlds for start in bench.starts(name, world.now_ms)], prefixes_max)
+        starts = ((world, bench.starts(name, world.now_ms, narrow=narrow)) for world in worlds)
+        run.explore([At(start, world) for world, some in starts for start in some], prefixes_max)
     except Violation as violation:
         run.outcome.failure = str(violation)
     run.outcome.made, run.outcome.permitted = others.made, others.allowed

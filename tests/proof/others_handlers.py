@@ -13,6 +13,7 @@ from tests.proof.others_line import facets, new_item
 from tests.proof.others_places import continuation, share, text_of
 from tests.proof.others_worlds import WORKSPACE, Choice, Others, Slot, Standing
 from tests.proof.product import Product
+from tests.proof.runs import ONE_ID
 from tests.proof.world import Pause, Result, Step, World
 
 FOCUS, OTHER, THIRD = (f"01a2029be1a0{number}{number:011d}" for number in (1, 2, 3))
@@ -107,9 +108,10 @@ class Bench:
         feed = {"pk": {"S": "RECONCILER"}, "sk": {"S": "FEED"}, "watermark_s": {"N": str(AT_S - 120)}}
         self._empty = replace(self._empty, table=self._empty.table.with_item(("RECONCILER", "FEED"), feed))
 
-    def starts(self, name: str, now_ms: int) -> list[Place]:
+    def starts(self, name: str, now_ms: int, *, narrow: bool = False) -> list[Place]:
         """The handler's calls before their first steps; a cast keeps one for each name of a script."""
-        return [Cast(self.product).start(script, now_ms) for script in HANDLERS[name]]
+        scripts = [replace(one, name=f"{one.name} {ONE_ID}") if narrow else one for one in HANDLERS[name]]
+        return [Cast(self.product).start(script, now_ms) for script in scripts]
 
     def deliver(self, place: Place, strand: int, result: Result, now_ms: int, included: int | None) -> Place:
         """The call after this result; of places that go on alike, always the same one."""
