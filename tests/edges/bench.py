@@ -74,9 +74,9 @@ class Bench:
         self._called("retrieve", invoice_id)
         return self.invoices.get(invoice_id, Invoice(invoice_id, "gone"))
 
-    def find_by_metadata(self, _: Line) -> Invoice | None:
+    def find_by_metadata(self, _: Line, *, void: bool = False) -> Invoice | None:
         self._called("find")
-        return next(iter(self.invoices.values()), None)
+        return next((one for one in self.invoices.values() if void or one.status != "void"), None)
 
     def create_draft(self, line: Line) -> Invoice:
         self._called("create")

@@ -229,7 +229,7 @@ def test_draft_of_new_keys_is_deleted_before_the_line_is_canceled(
     """[27][41] Another caller may create it right after the search."""
     line = bench.line(None, void_reason=VoidReason.CANCELED)
     bench.trouble["create"] = [ReplayedFailure("500")]
-    monkeypatch.setattr(bench, "find_by_metadata", lambda line: {bench.create_draft(line): None}.popitem()[1])
+    monkeypatch.setattr(bench, "find_by_metadata", lambda line, **_: {bench.create_draft(line): None}.popitem()[1])
     canceled = bench.advance(line)
     assert (canceled.status, canceled.stripe_key_version, bench.invoices) == (Status.CANCELED, 2, {})
 

@@ -299,3 +299,11 @@ def test_line_without_its_workspace_is_kept(bench: Bench) -> None:
     with pytest.raises(BillingMisconfigured, match="workspace acme is missing"):
         bench.advance(line)
     assert bench.world.line(line).lease_until_ms == 0
+
+
+def test_invoice_that_was_voided_after_the_backup_cancels_a_request_of_a_restored_table(bench: Bench) -> None:
+    """[24][33] No other is made: the table knows of none, and Stripe has forgotten its keys."""
+    line = bench.line(replace(OPEN, status="void"), invoice_id=None)
+    canceled = bench.advance(line, now(86_400_000))
+    assert (canceled.status, canceled.history[-1].cause) == (Status.CANCELED, "invoice_voided")
+    assert "create" not in bench.calls

@@ -132,6 +132,17 @@ def test_invoice_closest_to_paid_is_found_by_metadata(
     assert (invoice and invoice.id) == found
 
 
+@pytest.mark.parametrize(("statuses", "found"), [(("void", "draft"), "in_1"), (("void",), "in_0")])
+def test_void_invoice_is_found_last_and_only_when_it_is_asked_for(
+    stripe: ScriptedStripe, statuses: tuple[str, ...], found: str
+) -> None:
+    """[33][56]"""
+    stripe.answer(200, listed(*(INVOICE | {"id": f"in_{n}", "status": one} for n, one in enumerate(statuses))))
+    invoice = stripe.billing().invoices.find_by_metadata(line(), void=True)
+    assert invoice is not None
+    assert invoice.id == found
+
+
 def test_long_list_is_read_page_by_page(stripe: ScriptedStripe) -> None:
     """[47]"""
     stripe.answer(200, listed(INVOICE, INVOICE | {"id": "in_2"}) | {"has_more": True})

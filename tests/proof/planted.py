@@ -226,7 +226,7 @@ MUTANTS = (
     Mutant(
         "created again after a day without looking",
         (
-            ("flows.invoicing", "        found = self._invoices.find_by_metadata(line)\n", "        found = None\n"),
+            ("flows.invoicing", "found = self._invoices.find_by_metadata(line, void=True)", "found = None"),
             (
                 "flows.invoicing",
                 "found = self._invoices.find_by_metadata(line) if line.stripe_key_version > 1 else None",

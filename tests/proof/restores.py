@@ -92,13 +92,13 @@ BOUNDED = tuple(f"{RESTORED}hour-{story}-0/reconcile" for story in STORIES)
 
 
 def names(*, full: bool) -> Iterator[str]:
-    """Each moment with each actor and a fault, a day later the reconciler; `full`: all stories, actors and pairs."""
+    """Each moment with each actor and a fault, a day later a poll and the reconciler; `full`: all, and pairs."""
     for story, (_, _, moments) in STORIES.items():
         for age in AGES_MS:
             if age == "day" and story not in DAYS and not full:
                 continue
             actors = (*CALLERS, *(PAYERS if story == "unpaid" else ()))
-            alone = ("reconcile",) if age == "day" and not full else actors
+            alone = ("poll", "reconcile") if age == "day" and not full else actors
             for beginning in (f"{RESTORED}{age}-{story}-{number}" for number in range(moments)):
                 yield from (f"{beginning}/{actor}" for actor in alone)
                 if full:

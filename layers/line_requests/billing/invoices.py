@@ -103,10 +103,10 @@ class Invoices:
             raise BillingMisconfigured(str(refusal)) from refusal
         return _invoice(invoice) if invoice else Invoice(invoice_id, "gone")
 
-    def find_by_metadata(self, line: Line) -> Invoice | None:
+    def find_by_metadata(self, line: Line, *, void: bool = False) -> Invoice | None:
         """The line's invoice by its metadata, for when Stripe may have forgotten the idempotency keys.
 
-        Listing is consistent, Search lags. Of several, the one that is closest to paid; a void one says nothing.
+        Listing is consistent, Search lags. Of several, the one that is closest to paid; a void one only if `void`.
         """
         charge = self._charge(line)
         params: stripe.params.InvoiceListParams = {
@@ -114,10 +114,10 @@ class Invoices:
             "created": {"gte": line.created_at_ms // 1000 - 3600},
             "limit": PAGE,
         }
-        weight = {"paid": 3, "uncollectible": 2, "open": 1}
+        weight = {"paid": 3, "uncollectible": 2, "open": 1, "void": -1}
         with stripe_errors():
             listed = self._client.v1.invoices.list(params).auto_paging_iter()
-            ours = [i for i in map(_invoice, listed) if i.line_id == line.id and i.status != "void"]
+            ours = [i for i in map(_invoice, listed) if i.line_id == line.id and (void or i.status != "void")]
         return max(ours, key=lambda i: weight.get(i.status, 0), default=None)
 
     def void_or_delete(self, invoice: Invoice) -> Invoice:
