@@ -35,13 +35,25 @@ def hear(shop: Shop, *kinds: str) -> None:
             shop.product.webhook.apply(clock(9.0), hint_of(event))
 
 
-def failed(shop: Shop) -> Line:
-    """A paid line that its provisioner failed."""
+def paid(shop: Shop) -> Line:
     line = waiting(shop)
     assert line.invoice_id is not None
     shop.double.pay_invoice(line.invoice_id)
     hear(shop)
-    return shop.world.lines.mark_failed(shop.world.line(line), "no numbers left", clock().now_ms())
+    return shop.world.line(line)
+
+
+def paid_twice(shop: Shop) -> tuple[Line, Json]:
+    """A paid line, and the copy of its invoice that was paid, too."""
+    line = paid(shop)
+    copy = touch(shop, line, "copy_and_pay")
+    hear(shop)
+    return shop.world.line(line), copy
+
+
+def failed(shop: Shop) -> Line:
+    """A paid line that its provisioner failed."""
+    return shop.world.lines.mark_failed(paid(shop), "no numbers left", clock().now_ms())
 
 
 def released(shop: Shop) -> Line:

@@ -22,6 +22,7 @@ from tests.edges.reversals import (
     causes,
     failed,
     hear,
+    paid_twice,
     refund,
     refunds,
     released,
@@ -167,12 +168,7 @@ def test_partly_paid_request_is_credited_and_canceled(shop: Shop) -> None:
 
 def test_second_payment_goes_back_and_the_line_keeps_the_first(shop: Shop) -> None:
     """[55] [56]"""
-    line = waiting(shop)
-    assert line.invoice_id is not None
-    shop.double.pay_invoice(line.invoice_id)
-    hear(shop)
-    copy = touch(shop, line, "copy_and_pay")
-    hear(shop)
+    line, copy = paid_twice(shop)
     assert shop.world.line(line).refund_due
     refunded = refund(shop, line)
     assert (refunded.status, refunded.invoice_id, refunded.refund_due) == (Status.PROVISIONING, line.invoice_id, False)
@@ -183,12 +179,7 @@ def test_second_payment_goes_back_and_the_line_keeps_the_first(shop: Shop) -> No
 
 def test_second_payment_goes_back_though_its_customer_was_deleted(shop: Shop) -> None:
     """[55] [56]"""
-    line = waiting(shop)
-    assert line.invoice_id is not None
-    shop.double.pay_invoice(line.invoice_id)
-    hear(shop)
-    copy = touch(shop, line, "copy_and_pay")
-    hear(shop)
+    line, copy = paid_twice(shop)
     shop.stripe.v1.customers.delete(copy["customer"])
     assert shop.lifecycle.reversals.sync(clock(), shop.world.line(line)).refund_due
     assert not refund(shop, line).refund_due

@@ -17,6 +17,7 @@ from tests.edges.reversals import (
     causes,
     failed,
     hear,
+    paid_twice,
     refund,
     refunds,
     released,
@@ -115,12 +116,7 @@ def test_only_what_neither_went_back_nor_is_on_its_way_is_recorded(shop: Shop) -
 
 def test_second_payment_is_sent_outside_and_the_line_keeps_the_first(shop: Shop) -> None:
     """[55] [56]"""
-    line = waiting(shop)
-    assert line.invoice_id is not None
-    shop.double.pay_invoice(line.invoice_id)
-    hear(shop)
-    copy = touch(shop, line, "copy_and_pay")
-    hear(shop)
+    line, copy = paid_twice(shop)
     recorded = send_outside(shop, line)
     assert (recorded.status, recorded.invoice_id, recorded.refund_due) == (Status.PROVISIONING, line.invoice_id, False)
     assert sent(recorded) == [(REFERENCE, PRICE, copy["id"])]

@@ -133,7 +133,7 @@ def test_invoice_closest_to_paid_is_found_by_metadata(
 
 
 @pytest.mark.parametrize(("statuses", "found"), [(("void", "draft"), "in_1"), (("void",), "in_0")])
-def test_void_invoice_is_found_last_and_only_when_it_is_asked_for(
+def test_void_invoice_that_is_asked_for_is_found_last(
     stripe: ScriptedStripe, statuses: tuple[str, ...], found: str
 ) -> None:
     """[33][56]"""

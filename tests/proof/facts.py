@@ -93,6 +93,7 @@ class Facts:
             self._stripe(step, result)
         elif isinstance(step, DynamoDb) and isinstance(result, Answer):
             self._table(step, result)
+        # A pause lasts LONG_MS at least, also where no time passes.
         elif isinstance(step, Pause) or (isinstance(step, Publish) and result["FailedEntryCount"]):
             self.trouble = True
 

@@ -22,7 +22,7 @@ def read_of(filename: str, instruction: dis.Instruction) -> Attributes:
 
 
 @cache
-def definitions() -> dict[str, ast.FunctionDef]:
+def _definitions() -> dict[str, ast.FunctionDef]:
     """The functions of READERS."""
     found: dict[str, ast.FunctionDef] = {}
     for path in (ROOT / "layers" / "line_requests").rglob("*.py"):
@@ -54,7 +54,7 @@ def _given(tree: ast.AST) -> dict[tuple[int, int], tuple[str, int | str]]:
 
 @cache
 def _read_by(name: str, at: int | str) -> Attributes:
-    function = definitions()[name]
+    function = _definitions()[name]
     parameters = [one.arg for one in function.args.args if one.arg != "self"]
     parameter = parameters[at] if isinstance(at, int) else at
     given, found = _given(function), set[str]()

@@ -25,7 +25,7 @@ PREFIXES_MAX, PREFIXES_FULL, PREFIXES_BOUNDED = 250, 2_000, 2
 PREFIXES_NARROW = 500_000
 # These are exhausted quickly, so always; the others begin first, or one processor is left with them at the end.
 BRIEF = ("release", "webhook refunded", "provisioned", "not provisioned", "publish_changes")
-# With `--full` these are exhausted in a narrower scope, too, in ten minutes; the longest first.
+# With `--full` these are exhausted in a narrower scope, too, in a quarter of an hour; the longest first.
 NARROW = ("reconciler", "create A", "webhook invoice", "payment_link", "poll", "cancel")
 # A planted bug has to show within these.
 PREFIXES_PLANTED = 250

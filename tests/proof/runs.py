@@ -133,7 +133,10 @@ class Run:
         caller, self._caller = self._caller, getcurrent()
         strand.parent = self._caller
         try:
-            strand.throw() if thrown else strand.switch(*delivery)
+            if thrown:
+                strand.throw()
+            else:
+                strand.switch(*delivery)
         finally:
             _current, self._caller = before, caller
 

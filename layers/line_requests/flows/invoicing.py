@@ -57,7 +57,7 @@ class Invoicing:
         line = self._lines.rotate_stripe_keys(line, self._clock.now_ms()) or self._reread(line)
         if line.invoice_id is not None:
             return line, self._invoices.retrieve(line.invoice_id)
-        # In a table that was restored, also one that was voided after the backup.
+        # An invoice's id is stored before it can be void: here a void one is newer than the backup of a restored table.
         found = self._invoices.find_by_metadata(line, void=True)
         return self.save_invoice_id(line, found) if found is not None else (line, None)
 
