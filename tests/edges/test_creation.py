@@ -18,6 +18,7 @@ from line_requests.domain.errors import (
     RequestInProgress,
     SubscriptionRequired,
     TableUnavailable,
+    Unauthorized,
 )
 from line_requests.domain.ids import sha256_hex
 from line_requests.domain.model import Change, IdempotencyRecord, Line, PaymentStatus, Status, Workspace
@@ -300,15 +301,22 @@ def test_request_is_refused_while_the_holder_awaits_payment(desk: Desk, key: str
     assert sorted(desk.names()) == ["check", "count", "get", *(["record"] if key else [])]
 
 
-@pytest.mark.parametrize("found", [True, False])
-def test_request_is_refused_when_stripe_cannot_say_what_became_of_the_holder(desk: Desk, *, found: bool) -> None:
+def test_request_is_refused_when_stripe_cannot_say_what_became_of_the_holder(desk: Desk) -> None:
     """[23] With the holder as it is now."""
     now = replace(HOLDER, payment_url="https://now")
-    desk.lines = {LINE_ID: [HOLDER, now if found else None]}
+    desk.lines = {LINE_ID: [HOLDER, now]}
     desk.checked = BillingUnavailable("no answer")
     with pytest.raises(RequestInProgress) as refusal:
         desk.create(LOCKED)
-    assert refusal.value.holder == (now if found else HOLDER)
+    assert refusal.value.holder == now
+
+
+def test_request_goes_on_when_the_holder_is_deleted_while_stripe_cannot_say(desk: Desk) -> None:
+    """[23] What is gone holds no lock."""
+    desk.lines = {LINE_ID: [HOLDER, None]}
+    desk.checked, desk.found = BillingUnavailable("no answer"), [(ROOMY, None)]
+    desk.create(LOCKED)
+    assert desk.names() == ["count", "get", "check", "get", "again", "insert"]
 
 
 @pytest.mark.parametrize("why", ["paid", "paid before the check", "gone", "own key"])
@@ -327,7 +335,7 @@ def test_request_goes_on_when_nothing_holds_the_lock_any_more(desk: Desk, why: s
 def test_conflict_says_what_the_next_attempt_starts_from(desk: Desk) -> None:
     """[31] It spares a read."""
     changed = replace(ROOMY, revision=9)
-    desk.conflicts = [Conflict(changed, None), Conflict(None, None), Conflict(None, replace(RECORD, response_body="a"))]
+    desk.conflicts = [Conflict(changed, None), Conflict(changed, None), Conflict(changed, replace(RECORD, response_body="a"))]
     assert desk.create(ROOMY, key="hash") == Created("a", replayed=True)
     assert desk.did == [
         ("insert", ROOMY, LIMIT, NOW_MS),
@@ -344,12 +352,19 @@ def test_request_that_loses_every_race_waits_longer_and_reads_again(budget_s: fl
     desk = Desk(budget_s)
     changed = replace(ROOMY, revision=9)
     desk.conflicts = [Conflict(changed, None)] * ATTEMPTS_MAX
-    desk.found = [(None, None), *[(replace(ROOMY, revision=number), None) for number in range(20, 40)]]
+    desk.found = [(replace(ROOMY, revision=number), None) for number in range(20, 40)]
     with pytest.raises(Contended):
         desk.create(ROOMY, key="hash")
     assert desk.at.waited_s == waited_s
     seen = [one[1].revision for one in desk.did if one[0] == "insert"]
-    assert seen == [ROOMY.revision, 9, 9, 9, *([9, 20, 21, 22, 23][: len(waited_s)])]
+    assert seen == [ROOMY.revision, 9, 9, 9, *([20, 21, 22, 23, 24][: len(waited_s)])]
+
+
+def test_request_of_a_workspace_that_is_deleted_meanwhile_is_unauthorized(desk: Desk) -> None:
+    """[1] As the next request would be: it is not tried until its time is over."""
+    desk.lines, desk.checked, desk.found = {LINE_ID: [HOLDER]}, CANCELED, [(None, None)]
+    with pytest.raises(Unauthorized):
+        desk.create(LOCKED)
 
 
 def test_fingerprint_is_of_the_fields_that_are_there() -> None:

@@ -13,7 +13,7 @@ from line_requests.domain.errors import BillingUnavailable
 from line_requests.domain.ids import new_api_key, sha256_hex
 from line_requests.domain.model import ApiKey, Line, Status
 from line_requests.domain.submission import Kind
-from line_requests.storage.records import line_key
+from line_requests.storage.records import line_key, workspace_key
 from line_requests.storage.table import Write
 from tests.decision.examples import LINE_ID
 from tests.edges import test_auth
@@ -222,6 +222,24 @@ def test_poll_of_a_line_whose_workspace_is_deleted_meanwhile_is_404(
 
     monkeypatch.setattr(client.shop.product.lifecycle, "advance", deleted)
     assert client.refused(GET, line_id) == (404, "not_found")
+
+
+def test_request_of_a_workspace_that_is_deleted_meanwhile_is_401(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[1][64] As its next request is; without a budget, which belongs to a workspace."""
+    client.shop.workspace(0)
+    line_id = client.ok(CREATE, body=PHONE, status=201)["line"]["_id"]
+
+    def deleted(*_: object) -> None:
+        for key in (line_key("acme", line_id), workspace_key("acme")):
+            client.world.table.write(Write(key))
+        raise BillingUnavailable("no answer")
+
+    monkeypatch.setattr(client.shop.product.lifecycle, "check_holder", deleted)
+    answer = client.send(CREATE, body=PHONE)
+    assert (answer["statusCode"], json.loads(answer["body"])) == (401, {"error": "Unauthorized"})
+    assert "RateLimit" not in answer["headers"]
 
 
 def test_payment_link_waits_for_another_caller_of_the_line(client: Client) -> None:

@@ -99,7 +99,7 @@ MUTANTS = (
         "409 without a look at the holder",
         "flows.create",
         "        try:\n            holder = self._lifecycle.check_holder(self._clock, holder, workspace)\n"
-        "        except LineRequestError:\n            holder = self._lines.get(workspace.id, holder.id) or holder\n",
+        "        except LineRequestError:\n            holder = self._lines.get(workspace.id, holder.id)\n",
         "",
         "waiting/create-B+poll",
     ),

@@ -6,7 +6,7 @@ from line_requests.api.http import Request, Response
 from line_requests.api.requests import read_line_request
 from line_requests.clock import Clock
 from line_requests.deployment import Deployment
-from line_requests.domain.errors import Invalid
+from line_requests.domain.errors import Invalid, Unauthorized
 from line_requests.domain.ids import sha256_hex
 from line_requests.domain.model import Workspace
 from line_requests.domain.submission import Submission
@@ -24,6 +24,8 @@ def create(deployment: Deployment, request: Request) -> Response:
     workspace, snapshot = authenticate(deployment, request, idempotency_key_hash=idempotency_key_hash)
     try:
         response = responses.created(_decide(creation, workspace, snapshot, submission, idempotency_key_hash))
+    except Unauthorized:
+        raise
     except Exception as error:  # noqa: BLE001 - every answer but 401 tells the request budget (contract 64)
         response = responses.failure(error)
     return responses.with_rate_limit(response, deployment.settings.limit, workspace.tat_ms, request.at_ms)

@@ -11,7 +11,7 @@ class LineRequestError(Exception):
 
 
 class Unauthorized(LineRequestError):
-    """The credential is missing, malformed, unknown, revoked or expired."""
+    """The credential is missing, malformed, unknown, revoked or expired, or its workspace is gone."""
 
     code = "unauthorized"
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from line_requests.clock import Clock
 from line_requests.domain import decision
 from line_requests.domain.bodies import created_body
-from line_requests.domain.errors import Contended, LineRequestError, RequestInProgress, TableUnavailable
+from line_requests.domain.errors import Contended, LineRequestError, RequestInProgress, TableUnavailable, Unauthorized
 from line_requests.domain.ids import new_line_id, sha256_hex
 from line_requests.domain.model import Change, IdempotencyRecord, Line, PaymentStatus, Status, Workspace
 from line_requests.domain.prices import AddOn
@@ -75,7 +75,7 @@ class Creation:
         """Decides and carries out the request; `workspace` and `record` were just read.
 
         Raises what `decision.judge` raises, RateLimited, RequestInProgress, BillingRefused, BillingUnavailable,
-        TableUnavailable and Contended.
+        TableUnavailable, Contended, and Unauthorized when the workspace was deleted meanwhile.
         """
         request_fingerprint = fingerprint(submission)
         for pause_s in chain(PAUSES_S, repeat(PAUSES_S[-1])):
@@ -88,7 +88,7 @@ class Creation:
                 return outcome
             if self._clock.remaining_s() <= pause_s:
                 break
-            workspace, record = self._read_again(workspace, idempotency_key_hash, outcome, pause_s)
+            workspace, record = self._read_again(workspace.id, idempotency_key_hash, outcome, pause_s)
         logger.warning("concurrent requests won every attempt")
         raise Contended
 
@@ -151,8 +151,8 @@ class Creation:
         try:
             holder = self._lifecycle.check_holder(self._clock, holder, workspace)
         except LineRequestError:
-            holder = self._lines.get(workspace.id, holder.id) or holder
-        if holder.awaiting:
+            holder = self._lines.get(workspace.id, holder.id)
+        if holder is not None and holder.awaiting:
             raise RequestInProgress(holder)
 
     def _count_and_read(
@@ -174,15 +174,20 @@ class Creation:
         return record.result() if record else None, holder.result() if holder else None
 
     def _read_again(
-        self, workspace: Workspace, idempotency_key_hash: str | None, conflict: Conflict | None, pause_s: float
+        self, workspace_id: str, idempotency_key_hash: str | None, conflict: Conflict | None, pause_s: float
     ) -> tuple[Workspace, IdempotencyRecord | None]:
-        """What the next attempt starts from: the items that the failed transaction returned spare a read."""
+        """What the next attempt starts from: the items that the failed transaction returned spare a read.
+
+        Raises Unauthorized when the workspace was deleted meanwhile.
+        """
         if pause_s:
             self._clock.sleep(pause_s)
         elif conflict is not None:
-            return conflict.workspace or workspace, conflict.idempotency_record
-        current, record = self._lines.workspace_and_record(workspace.id, idempotency_key_hash)
-        return current or workspace, record
+            return conflict.workspace, conflict.idempotency_record
+        workspace, record = self._lines.workspace_and_record(workspace_id, idempotency_key_hash)
+        if workspace is None:
+            raise Unauthorized
+        return workspace, record
 
     def _new_line(
         self, workspace: Workspace, submission: Submission, idempotency_key_hash: str | None, add_on: AddOn | None

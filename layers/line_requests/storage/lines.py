@@ -23,7 +23,8 @@ FILTERED_PAGE = 250
 class Conflict:
     """Why a new line was not inserted: the items that the conditions found instead."""
 
-    workspace: Workspace | None
+    workspace: Workspace
+    """As it was before, if its own condition held."""
     idempotency_record: IdempotencyRecord | None
 
 
@@ -139,7 +140,7 @@ class Lines(Transitions):
             met = canceled.items[0] if 0 in canceled.failed else None
             keyed = canceled.items[2] if 2 in canceled.failed else None  # noqa: PLR2004 - the third write
             return Conflict(
-                records.workspace(met) if met else None, records.idempotency_record(keyed) if keyed else None
+                records.workspace(met) if met else workspace, records.idempotency_record(keyed) if keyed else None
             )
         return None
 
