@@ -335,7 +335,11 @@ def test_request_goes_on_when_nothing_holds_the_lock_any_more(desk: Desk, why: s
 def test_conflict_says_what_the_next_attempt_starts_from(desk: Desk) -> None:
     """[31] It spares a read."""
     changed = replace(ROOMY, revision=9)
-    desk.conflicts = [Conflict(changed, None), Conflict(changed, None), Conflict(changed, replace(RECORD, response_body="a"))]
+    desk.conflicts = [
+        Conflict(changed, None),
+        Conflict(changed, None),
+        Conflict(changed, replace(RECORD, response_body="a")),
+    ]
     assert desk.create(ROOMY, key="hash") == Created("a", replayed=True)
     assert desk.did == [
         ("insert", ROOMY, LIMIT, NOW_MS),

@@ -9,6 +9,7 @@ import random
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -16,10 +17,10 @@ from tests.proof.actors import Place
 from tests.proof.explorer import Move, State
 from tests.proof.explorer import Slot as Actor
 from tests.proof.invariants import expect, safe
-from tests.proof.others_handlers import FOCUS, Bench
+from tests.proof.others_handlers import FOCUS, Bench, unhurried
 from tests.proof.others_rules import broken, left_out
 from tests.proof.others_sight import sight
-from tests.proof.others_worlds import INCLUDED, WORKSPACE, Choice, Others, stands
+from tests.proof.others_worlds import WORKSPACE, Choice, Others, stands
 from tests.proof.workspace_events import attributes
 from tests.proof.world import Crash, Pause, Result, Step, Violation, World
 
@@ -97,7 +98,8 @@ def check(bench: Bench, name: str, prefixes_max: int, seed: int = 1, *, narrow: 
     worlds = bench.beginnings(name, others)
     try:
         starts = ((world, bench.starts(name, world.now_ms, narrow=narrow)) for world in worlds)
-        run.explore([At(start, world) for world, some in starts for start in some], prefixes_max)
+        with unhurried() if narrow else nullcontext():
+            run.explore([At(start, world) for world, some in starts for start in some], prefixes_max)
     except Violation as violation:
         run.outcome.failure = str(violation)
     run.outcome.made, run.outcome.permitted = others.made, others.allowed
@@ -234,13 +236,16 @@ class _Run:
             raise
 
     def _deliver(self, place: Place, strand: int, result: Result, now_ms: int) -> Place:
-        included = None if self._others.creates else INCLUDED
-        return self._bench.deliver(place, strand, result, now_ms, included)
+        creates, calm = self._others.creates, self.outcome.narrow
+        return self._bench.deliver(place, strand, result, now_ms, creates=creates, calm=calm)
 
     def _go(self, at: At, strand: int, world: World, result: Result) -> None:
         place = self._deliver(at.place, strand, result, world.now_ms)
         if not place.finished:
-            self._add(At(place, self._others.widened(world, at.named), at.jumped, at.faults, at.named))
+            # A call that has just made the line that it requests is about no other.
+            made = self._others.made_in(world) != self._others.made_in(at.world)
+            named = frozenset[str]() if made else at.named
+            self._add(At(place, self._others.widened(world, named), at.jumped, at.faults, named))
 
 
 def _applied(step: Step, before: World) -> tuple[World, Result]:

@@ -1,9 +1,11 @@
 """The calls that are looked at one by one, and the least worlds that each begins in."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
+from line_requests.flows import create, lifecycle
 from tests.proof import beginnings, memory_reversals, stage
 from tests.proof.actors import Call, Cast, Json, Lines, Place, Script, digest_of
 from tests.proof.expressions import Typed
@@ -89,6 +91,20 @@ BEGINS: dict[str, tuple[str, ...]] = {
 }
 
 
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """A pass takes any number of steps, and a request that starts over reads again what its failed write has shown it.
+
+    Then nothing follows from how often a loop has gone round.
+    """
+    before = lifecycle.STEPS_MAX, create.PAUSES_S
+    lifecycle.STEPS_MAX, create.PAUSES_S = 1_000, create.PAUSES_S[-1:]
+    try:
+        yield
+    finally:
+        lifecycle.STEPS_MAX, create.PAUSES_S = before
+
+
 class Bench:
     """One process's product, and the worlds that its handlers begin in."""
 
@@ -113,7 +129,9 @@ class Bench:
         scripts = [replace(one, name=f"{one.name} {ONE_ID}") if narrow else one for one in HANDLERS[name]]
         return [Cast(self.product).start(script, now_ms) for script in scripts]
 
-    def deliver(self, place: Place, strand: int, result: Result, now_ms: int, included: int | None) -> Place:
+    def deliver(  # noqa: PLR0913 - a result and where it goes; the rest as of `continuation`
+        self, place: Place, strand: int, result: Result, now_ms: int, *, creates: bool, calm: bool
+    ) -> Place:
         """The call after this result; of places that go on alike, always the same one."""
         digest = digest_of(result)
         given = (place, strand, digest, now_ms)
@@ -122,7 +140,7 @@ class Bench:
             after = self.cast.deliver(place, strand, result, now_ms)
             place.known.clear()
             if after.run is not None and not after.finished:
-                first = self._alike.setdefault(continuation(after, after.run, included), after)
+                first = self._alike.setdefault(continuation(after, after.run, creates=creates, calm=calm), after)
                 if first is not after:
                     after.give_up_run()
                     after = first

@@ -15,11 +15,13 @@ from functools import cache
 from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any
 
+from line_requests.flows.lifecycle import Lifecycle
 from tests.proof import runs
 from tests.proof.actors import Place
 from tests.proof.others_reads import read_of
 from tests.proof.others_stack import waiting
-from tests.proof.world import DynamoDb, Publish, Step, Stripe
+from tests.proof.others_worlds import INCLUDED
+from tests.proof.world import DynamoDb, Pause, Publish, Step, Stripe
 
 # Of these the frames count; what is below the SDKs is decided by the step that waits, and by the proof's own frames.
 _COUNTED = ("line_requests", "functions.", "tests.proof.product", "tests.proof.runs")
@@ -28,21 +30,29 @@ _ENDS = {"RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_BACKW
 PYTHON = (3, 11)
 # A loop that has gone round so often goes on as it does.
 ROUNDS_COUNTED = 4
+# Where no time passes and nothing fails, these say nothing: how long a pause is, and how often a loop has gone round.
+_UNCOUNTED = {"pause_s", "attempt", "_"}
 
 
 class Known(dict[int, tuple[object, object]]):
     """The values that were met, by their ids, with their images."""
 
-    included: int | None = None
-    """So many places are included, and of what a workspace counts only this is asked: whether they are taken."""
+    def __init__(self, *, counts: bool = True) -> None:
+        self.counts = counts
+        """Whether all that a workspace counts counts; else only whether a place is left is asked of it."""
 
 
-def continuation(place: Place, run: runs.Run, included: int | None = None) -> int:
-    """The same for runs that go on alike; `included` as in Known."""
-    known = Known()
-    known.included = included
-    frames = [_frames(strand.gr_frame, known) for strand in run.strands if not strand.dead]
-    waiting = tuple((strand, text_of(step), _rounds(place, step)) for strand, step in sorted(place.pending.items()))
+def continuation(place: Place, run: runs.Run, *, creates: bool, calm: bool) -> int:
+    """The same for runs that go on alike.
+
+    `calm`: no time passes and nothing fails, so that nothing is sent again.
+    """
+    known, known_moving = Known(counts=creates), Known(counts=False)
+    frames = [_frames(strand.gr_frame, known, known_moving, calm=calm) for strand in run.strands if not strand.dead]
+    waiting = tuple(
+        (strand, "pause" if calm and isinstance(step, Pause) else text_of(step), 0 if calm else _rounds(place, step))
+        for strand, step in sorted(place.pending.items())
+    )
     last_ms = place.last.now_ms if place.last else place.began_ms
     return hash((repr(frames), waiting, frozenset(place.alarms), place.began_ms, last_ms))
 
@@ -65,17 +75,24 @@ def _rounds(place: Place, step: Step) -> int:
     return count
 
 
-def _frames(frame: FrameType | None, known: Known) -> list[object]:
-    found = list[object]()
+def _frames(frame: FrameType | None, known: Known, known_moving: Known, *, calm: bool) -> list[object]:
+    """From the outermost; `known_moving`: of those that move a line, for a request also one that is in its way."""
+    stack = list[FrameType]()
     while frame is not None:
-        module = frame.f_globals.get("__name__", "")
+        stack.append(frame)
+        frame = frame.f_back
+    found = list[object]()
+    for one in reversed(stack):
+        module = one.f_globals.get("__name__", "")
+        if module == Lifecycle.__module__:
+            known = known_moving
         if module.startswith(_COUNTED):
-            values, live = frame.f_locals, still_read(frame.f_code, frame.f_lasti)
+            values, live = one.f_locals, still_read(one.f_code, one.f_lasti)
             # What a strand was begun with is under way: the frames that it has called have it.
             live = [] if module == runs.__name__ else live
-            images = [(n, read, _part(values[n], read, known)) for n, read in live if n in values]
-            found.append((frame.f_code.co_qualname, frame.f_lasti, images))
-        frame = frame.f_back
+            counted = values.keys() - _UNCOUNTED if calm else values.keys()
+            images = [(n, read, _part(values[n], read, known)) for n, read in live if n in counted]
+            found.append((one.f_code.co_qualname, one.f_lasti, images))
     return found
 
 
@@ -201,8 +218,8 @@ def _inner(value: Any, known: Known) -> object:  # noqa: ANN401, PLR0911 - any o
         return value.__qualname__, image(value.__self__, known)
     if isinstance(value, FunctionType):
         return value.__qualname__, [image(cell.cell_contents, known) for cell in value.__closure__ or ()]
-    if known.included is not None and type(value).__name__ == "Workspace":
-        taken = [(str(kind), count <= known.included) for kind, count in value.unpaid.items()]
+    if not known.counts and type(value).__name__ == "Workspace":
+        taken = [(str(kind), count <= INCLUDED) for kind, count in value.unpaid.items()]
         value = dataclasses.replace(value, held={}, unpaid={})
         return [taken, *(image(getattr(value, one.name), known) for one in dataclasses.fields(value))]
     if dataclasses.is_dataclass(value):

@@ -142,6 +142,10 @@ class Others:
                 found.append(Slot(sk.removeprefix("LINE#"), plain_of(one).get("idempotency_key_hash")))
         return found
 
+    def made_in(self, world: World) -> set[str]:
+        """The lines that the handler has made."""
+        return {slot.line_id for slot in self.slots_in(world)[len(self.slots) :]}
+
     def facet_of(self, world: World, slot: Slot) -> Facet:
         """A line as it is in a world."""
         items = world.table.items
@@ -239,13 +243,11 @@ class Others:
     def widened(self, world: World, named: frozenset[str]) -> World:
         """Without lines that no step of the call was about: others lead from there to wherever these are."""
         now = self.now(world)
-        if self.creates or not any(facet.item and facet.line_id not in named for facet in now.lines[1:]):
-            return world
-        kept = [
-            facet if facet.line_id in named else Facet(facet.line_id, None, None, MemoryStripe())
-            for facet in now.lines[1:]
-        ]
-        return self.build(world, now._replace(lines=(now.lines[0], *kept)))
+        about = {*named, *self.made_in(world)} | (set() if self.creates else {self.slots[0].line_id})
+        kept = tuple(
+            facet if facet.line_id in about else Facet(facet.line_id, None, None, MemoryStripe()) for facet in now.lines
+        )
+        return world if kept == now.lines else self.build(world, now._replace(lines=kept))
 
     def least(self, group: list[Choice]) -> list[Choice]:
         """Those of these worlds that others lead to the rest from; the nearest is one of them."""

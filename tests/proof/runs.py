@@ -13,7 +13,7 @@ from tests.proof.world import Pause, Result, Step, World
 
 # A script whose name has this reads the items of a batch in an order that follows from its name.
 ANY_ORDER = "in any order"
-# One whose name has this draws one id: what it repeats has stored nothing before.
+# One whose name has this draws one id and one key: what it repeats has stored nothing, and it sends nothing again.
 ONE_ID = "with one id"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -153,7 +153,8 @@ class Run:
         """The SDK draws keys of its own: named by their order, the same in every run."""
         if key is None or not _UUID.fullmatch(key):
             return key
-        return self._keys.setdefault(key, f"{self.name}@{self._began_ms}/{len(self._keys)}")
+        number = 0 if ONE_ID in self.name else len(self._keys)
+        return self._keys.setdefault(key, f"{self.name}@{self._began_ms}/{number}")
 
 
 class Alone(Run):

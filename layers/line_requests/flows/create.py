@@ -1,12 +1,12 @@
 """A new request: judged, inserted with its capacity, its lock and its key in one transaction, then invoiced."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, fields
-from itertools import chain, repeat
 from typing import TypeVar
 
 from line_requests.clock import Clock
@@ -25,7 +25,7 @@ from line_requests.storage.stores import Stores
 from line_requests.telemetry import logger
 
 # Back-off after lost races; the last pause repeats.
-PAUSES_S = (0.0, 0.0, 0.0, 0.1, 0.2, 0.5)
+PAUSES_S: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 0.2, 0.5)
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class Creation:
         TableUnavailable, Contended, and Unauthorized when the workspace was deleted meanwhile.
         """
         request_fingerprint = fingerprint(submission)
-        for pause_s in chain(PAUSES_S, repeat(PAUSES_S[-1])):
+        for attempt in itertools.count():
             if record is not None:
                 self.count(workspace)
                 outcome: Created | Conflict | None = self._replay(workspace, record, request_fingerprint)
@@ -86,6 +86,7 @@ class Creation:
                 outcome = self._insert(workspace, submission, idempotency_key_hash, request_fingerprint)
             if isinstance(outcome, Created):
                 return outcome
+            pause_s = PAUSES_S[min(attempt, len(PAUSES_S) - 1)]
             if self._clock.remaining_s() <= pause_s:
                 break
             workspace, record = self._read_again(workspace.id, idempotency_key_hash, outcome, pause_s)
