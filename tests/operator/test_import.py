@@ -188,6 +188,19 @@ def test_interrupted_import_keeps_the_quantities_and_goes_on(
     assert workspace.unpaid == {Kind.PURCHASED_PHONE: 1}
 
 
+def test_import_that_is_stopped_says_how_to_go_on(
+    console: Console, customer: Customer, file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("line_requests.operator.importing.write", stop)
+    with pytest.raises(SystemExit, match=str(cli.INTERRUPTED)):
+        cli.main(["line", "import", file(*customer.rows("no", "yes", "yes")), "--yes"])
+    printed = console.capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "Stopped after 0 of 1 workspaces; import the file again to go on\n")
+
+
 def test_import_while_the_workspace_is_held_is_done_later(
     console: Console, deployment: Deployment, customer: Customer, file: File
 ) -> None:

@@ -225,6 +225,9 @@ def import_lines(
             importing.write(stores, batch, wall_time_ms())
         except (Refused, TransactionCanceled) as refusal:
             failed, error = failed + 1, one_line(refusal)
+        except KeyboardInterrupt:
+            render.note(f"Stopped after {len(shown)} of {len(batches)} workspaces; import the file again to go on")
+            raise
         shown.append(batch.view() | {"error": error})
     if failed:
         raise Incomplete(shown, f"{failed} of {len(batches)} workspaces were not imported; import the file again")
