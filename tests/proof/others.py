@@ -241,7 +241,7 @@ class _Run:
 
     def _go(self, at: At, strand: int, world: World, result: Result) -> None:
         place = self._deliver(at.place, strand, result, world.now_ms)
-        if not place.finished:
+        if not place.finished and not (self.outcome.narrow and self._others.rekeyed(world)):
             # A call that has just made the line that it requests is about no other.
             made = self._others.made_in(world) != self._others.made_in(at.world)
             named = frozenset[str]() if made else at.named

@@ -83,6 +83,8 @@ HANDLERS: dict[str, tuple[Script, ...]] = {
 }
 # A line that is requested is the third; with a cap of two it may be one too many.
 CAPS = {"create": 3, "create, capped": 2, "create A": 3}
+# With `--full` these are exhausted in a narrower scope, too, each with so many lines; the longest first.
+NARROW = {"reconciler": 1, "webhook invoice": 3, "payment_link": 3, "poll": 3, "create A": 1, "cancel": 3}
 # How the line that a handler is about begins, at the least.
 BEGINS: dict[str, tuple[str, ...]] = {
     "publish_changes": ("provisioning",),
@@ -155,11 +157,11 @@ class Bench:
     def others(self, name: str, *, narrow: bool = False) -> Others:
         """Two lines of others beside the one that is requested, or beside the one that a handler is about.
 
-        `narrow`: only the line that it is about, which others leave alone once it is settled.
+        `narrow`: as many lines as NARROW says, which others leave alone once they are settled.
         """
         slots = [Slot(FOCUS, _hash("A")), Slot(OTHER, _hash("B")), Slot(THIRD, None)]
         creates, cap = name in CAPS, CAPS.get(name, 3)
-        lines = 1 if narrow else len(slots) - creates
+        lines = NARROW[name] if narrow else len(slots) - creates
         return Others(tuple(slots[:lines]), creates, cap, self._snapshots(cap), stays=narrow)
 
     def _snapshots(self, cap: int) -> dict[Standing, Typed]:

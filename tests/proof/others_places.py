@@ -15,6 +15,7 @@ from functools import cache
 from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any
 
+from line_requests.domain.model import Workspace
 from line_requests.flows.lifecycle import Lifecycle
 from tests.proof import runs
 from tests.proof.actors import Place
@@ -98,10 +99,18 @@ def _frames(frame: FrameType | None, known: Known, known_moving: Known, *, calm:
 
 def _part(value: Any, read: tuple[str, ...], known: Known) -> object:  # noqa: ANN401 - any value
     """What is still read of a variable's value: all, or these attributes of a value that never changes."""
+    value = _asked(value, known)
     frozen = dataclasses.is_dataclass(value) and value.__dataclass_params__.frozen  # type: ignore[union-attr] # as dataclasses itself does
     if read and (frozen or isinstance(value, BaseException)):
         return type(value).__qualname__, [image(getattr(value, name, None), known) for name in read]
     return image(value, known)
+
+
+def _asked(value: Any, known: Known) -> Any:  # noqa: ANN401 - any value
+    """A workspace with the answer to what is asked of its counts; every other value as it is."""
+    if known.counts or not isinstance(value, Workspace):
+        return value
+    return dataclasses.replace(value, held={}, unpaid={kind: count <= INCLUDED for kind, count in value.unpaid.items()})
 
 
 @cache
@@ -218,10 +227,7 @@ def _inner(value: Any, known: Known) -> object:  # noqa: ANN401, PLR0911 - any o
         return value.__qualname__, image(value.__self__, known)
     if isinstance(value, FunctionType):
         return value.__qualname__, [image(cell.cell_contents, known) for cell in value.__closure__ or ()]
-    if not known.counts and type(value).__name__ == "Workspace":
-        taken = [(str(kind), count <= INCLUDED) for kind, count in value.unpaid.items()]
-        value = dataclasses.replace(value, held={}, unpaid={})
-        return [taken, *(image(getattr(value, one.name), known) for one in dataclasses.fields(value))]
+    value = _asked(value, known)
     if dataclasses.is_dataclass(value):
         return [image(getattr(value, one.name), known) for one in dataclasses.fields(value)]
     if type(value).__module__.startswith("line_requests"):

@@ -8,7 +8,10 @@ from pathlib import Path
 from tests.proof.product import ROOT
 
 # Each has one definition in the product; to any other function the whole value counts.
-READERS = ("_release_lease", "release_lease", "_update_awaiting", "due_values")
+READERS = (
+    *("_release_lease", "release_lease", "_update_awaiting", "due_values"),
+    *("_next_move", "next_move", "reason_to_void"),
+)
 
 Attributes = frozenset[str] | None
 """None: all of the value."""

@@ -25,8 +25,6 @@ PREFIXES_MAX, PREFIXES_FULL, PREFIXES_BOUNDED = 250, 2_000, 2
 PREFIXES_NARROW = 500_000
 # These are exhausted quickly, so always; the others begin first, or one processor is left with them at the end.
 BRIEF = ("release", "webhook refunded", "provisioned", "not provisioned", "publish_changes")
-# With `--full` these are exhausted in a narrower scope, too, in a quarter of an hour; the longest first.
-NARROW = ("reconciler", "create A", "webhook invoice", "payment_link", "poll", "cancel")
 # A planted bug has to show within these.
 PREFIXES_PLANTED = 250
 
@@ -41,7 +39,7 @@ def main(only: str, seed: int, *, bounded: bool, full: bool, planted: bool) -> b
     if bounded:
         outcomes = iter(list(map(_bounded, names)))
     else:
-        narrow = [(name, True) for name in NARROW if full and only in name]
+        narrow = [(name, True) for name in others_handlers.NARROW if full and only in name]
         if narrow and sys.version_info[:2] != PYTHON:
             print(f"NOT RUN: the narrower scope, because only Python {'.'.join(map(str, PYTHON))} exhausts it")
             narrow = []

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 WORKSPACE: Key = (f"W#{stage.WORKSPACE}", "WORKSPACE")
 KIND = "purchased_phone"
 INCLUDED = 1
+# Where no time passes, a line may have its second keys at Stripe: what follows on third ones is the same.
+KEYS_MAX = 2
 
 
 class Slot(NamedTuple):
@@ -141,6 +143,10 @@ class Others:
             if sk.startswith("LINE#") and sk.removeprefix("LINE#") not in known:
                 found.append(Slot(sk.removeprefix("LINE#"), plain_of(one).get("idempotency_key_hash")))
         return found
+
+    def rekeyed(self, world: World) -> bool:
+        """Whether a line has its third keys at Stripe, or later ones: a person has deleted two drafts of it."""
+        return any(facet.line.get("stripe_key_version", 0) > KEYS_MAX for facet in self.now(world).lines)
 
     def made_in(self, world: World) -> set[str]:
         """The lines that the handler has made."""
