@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from line_requests.flows import create, lifecycle
 from tests.proof import beginnings, memory_reversals, stage
 from tests.proof.actors import Call, Cast, Json, Lines, Place, Script, digest_of
 from tests.proof.expressions import Typed
@@ -99,6 +98,8 @@ def unhurried() -> Iterator[None]:
 
     Then nothing follows from how often a loop has gone round.
     """
+    from line_requests.flows import create, lifecycle  # not before bugs are planted in it
+
     before = lifecycle.STEPS_MAX, create.PAUSES_S
     lifecycle.STEPS_MAX, create.PAUSES_S = 1_000, create.PAUSES_S[-1:]
     try:
