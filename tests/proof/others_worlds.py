@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WORKSPACE: Key = (f"W#{stage.WORKSPACE}", "WORKSPACE")
 KIND = "purchased_phone"
 INCLUDED = 1
-# Where no time passes, a line may have its second keys at Stripe: what follows on third ones is the same.
+# In the narrower scope a line has no third keys at Stripe, and what would lead to them is not followed.
 KEYS_MAX = 2
 
 
