@@ -98,7 +98,7 @@ def unhurried() -> Iterator[None]:
 
     Then nothing follows from how often a loop has gone round.
     """
-    from line_requests.flows import create, lifecycle  # not before bugs are planted in it
+    from line_requests.flows import create, lifecycle  # here, because bugs are planted before these are loaded
 
     before = lifecycle.STEPS_MAX, create.PAUSES_S
     lifecycle.STEPS_MAX, create.PAUSES_S = 1_000, create.PAUSES_S[-1:]

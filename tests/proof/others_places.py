@@ -40,7 +40,7 @@ class Known(dict[int, tuple[object, object]]):
 
     def __init__(self, *, counts: bool = True) -> None:
         self.counts = counts
-        """Whether all that a workspace counts counts; else only whether a place is left is asked of it."""
+        """Whether a workspace's counts tell runs apart; else only whether they leave a place in the plan."""
 
 
 def continuation(place: Place, run: runs.Run, *, creates: bool, calm: bool) -> int:
@@ -77,7 +77,7 @@ def _rounds(place: Place, step: Step) -> int:
 
 
 def _frames(frame: FrameType | None, known: Known, known_moving: Known, *, calm: bool) -> list[object]:
-    """From the outermost; `known_moving`: of those that move a line, for a request also one that is in its way."""
+    """From the outermost; `known_moving` is for those that move a line: its own, or the one that holds the lock."""
     stack = list[FrameType]()
     while frame is not None:
         stack.append(frame)
@@ -107,7 +107,7 @@ def _part(value: Any, read: tuple[str, ...], known: Known) -> object:  # noqa: A
 
 
 def _asked(value: Any, known: Known) -> Any:  # noqa: ANN401 - any value
-    """A workspace with the answer to what is asked of its counts; every other value as it is."""
+    """A workspace with no more of its counts than `known` asks for; every other value as it is."""
     if known.counts or type(value).__name__ != "Workspace":
         return value
     return dataclasses.replace(value, held={}, unpaid={kind: count <= INCLUDED for kind, count in value.unpaid.items()})

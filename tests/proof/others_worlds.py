@@ -145,7 +145,7 @@ class Others:
         return found
 
     def rekeyed(self, world: World) -> bool:
-        """Whether a line has its third keys at Stripe, or later ones: a person has deleted two drafts of it."""
+        """Whether a line's keys at Stripe have changed twice or more."""
         return any(facet.line.get("stripe_key_version", 0) > KEYS_MAX for facet in self.now(world).lines)
 
     def made_in(self, world: World) -> set[str]:

@@ -24,7 +24,7 @@ def create(deployment: Deployment, request: Request) -> Response:
     workspace, snapshot = authenticate(deployment, request, idempotency_key_hash=idempotency_key_hash)
     try:
         response = responses.created(_decide(creation, workspace, snapshot, submission, idempotency_key_hash))
-    except Unauthorized:
+    except Unauthorized:  # the workspace was deleted meanwhile
         raise
     except Exception as error:  # noqa: BLE001 - every answer but 401 tells the request budget (contract 64)
         response = responses.failure(error)

@@ -24,7 +24,7 @@ class Conflict:
     """Why a new line was not inserted: the items that the conditions found instead."""
 
     workspace: Workspace
-    """As it was before, if its own condition held."""
+    """As it is now; if its own condition held, as the caller had read it."""
     idempotency_record: IdempotencyRecord | None
 
 
