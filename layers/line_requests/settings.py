@@ -36,8 +36,9 @@ class Settings:
             stripe_secret_arn=env.get("STRIPE_SECRET_ARN", ""),
             stripe_api_base=env.get("STRIPE_API_BASE") or "https://api.stripe.com",
             limit=RateLimit(
-                per_minute=int(env.get("RATE_LIMIT_PER_MINUTE", "120")),
-                burst=int(env.get("RATE_LIMIT_BURST", "60")),
+                # CloudFormation's numbers may have a fraction.
+                per_minute=int(float(env.get("RATE_LIMIT_PER_MINUTE", "120"))),
+                burst=int(float(env.get("RATE_LIMIT_BURST", "60"))),
             ),
             window_ms=int(float(env.get("PAYMENT_WINDOW_HOURS", "0")) * HOUR_MS),
             clerk_issuer=env.get("CLERK_ISSUER", ""),

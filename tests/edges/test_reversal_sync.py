@@ -73,13 +73,17 @@ class Books:
         self.did.append(("get", workspace_id, line_id))
         return self.line
 
-    def save_reversals(self, seen: Line, heard: Sequence[Reversal], *, refund_due: bool) -> Line | None:
+    def save_reversals(
+        self, seen: Line, heard: Sequence[Reversal], *, refund_due: bool, refund_invoice_id: str | None
+    ) -> Line | None:
         self.did.append(("save", seen.amount_paid, tuple(heard), refund_due))
         if self.changes:
             self.changes -= 1
             self.line = replace(seen, amount_paid=seen.amount_paid + 1) if self.line else None
             return None
-        return replace(seen, reversals=(*seen.reversals, *heard), refund_due=refund_due)
+        refund_invoice_id = refund_invoice_id or seen.refund_invoice_id
+        back = (*seen.reversals, *heard)
+        return replace(seen, reversals=back, refund_due=refund_due, refund_invoice_id=refund_invoice_id)
 
     def set_due(self, seen: Line, at_ms: int | None) -> None:
         self.did.append(("due", seen.refund_due, at_ms))
@@ -138,6 +142,27 @@ def test_alarms_are_raised_once_however_many_rounds(capsys: pytest.CaptureFixtur
     assert books.sync.sync(books.at, CANCELED).refund_due
     assert [one[1] for one in books.did if one[0] == "save"] == (list(range(ROUNDS)) if known else [0] * ROUNDS)
     assert alarms(capsys) == ["RefundDue", "Reversal", "Reversal"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "named", "expected"),
+    [
+        (PAID, "in_2", ["RefundDue"] * 2),
+        (replace(PAID, refund_due=True), "in_2", ["RefundDue"]),
+        (replace(PAID, refund_due=True, refund_invoice_id="in_3"), "in_3", []),
+        (replace(PAID, refund_due=True, refund_invoice_id="in_1"), "in_2", ["RefundDue"]),
+        (replace(FAILED_FIRST, refund_due=True), None, []),
+        (CANCELED, None, ["RefundDue"] * 3),
+    ],
+)
+def test_refund_names_an_invoice_whose_payment_has_to_go_back(
+    stored: Line, named: str | None, expected: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """[55] Of a live line never its own invoice's: an operator would refund the payment that provisions it."""
+    books = Books(stored, MONEY, BESIDE, replace(MONEY, id="in_3"))
+    after = books.sync.sync(books.at, stored)
+    assert (after.refund_due, after.refund_invoice_id) == (True, named)
+    assert alarms(capsys) == expected
 
 
 def test_line_that_keeps_changing_is_left_to_the_next_caller() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from line_requests.clock import CALLS_GRACE_S
+from line_requests.settings import Settings
 from line_requests.storage.calls import CLIENT_CONFIG
 from tests.shape.cloudformation import Json, of_type
 
@@ -96,3 +97,12 @@ def test_logs_are_kept_for_days_that_cloudwatch_knows(template: Json) -> None:
     assert {1, 7, 30, 90, 365, 3653} <= set(retention["AllowedValues"])
     assert not {0, 2, 45, 100} & set(retention["AllowedValues"])
     assert retention["Default"] in retention["AllowedValues"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_number_with_a_fraction_stops_no_function(template: Json, folder: str) -> None:
+    """CloudFormation takes 1.5 for a Number, and checks no pattern of one."""
+    variables = template["Resources"][logical_id(folder)]["Properties"]["Environment"]["Variables"]
+    numbers = [{"Ref": name} for name, one in template["Parameters"].items() if one["Type"] == "Number"]
+    settings = Settings.from_environment({name: "1.5" if value in numbers else "" for name, value in variables.items()})
+    assert (settings.limit.per_minute, settings.limit.burst, settings.window_ms) == (1, 1, 5_400_000)

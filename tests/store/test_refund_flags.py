@@ -94,8 +94,9 @@ def test_reversals_are_saved_on_the_line_as_it_was_read_only(world: World, invoi
     world.workspace()
     line = world.added(invoice_id=invoice_id)
     first = Reversal(LATER_MS, "re_1", "refund_pending", 900, "usd")
-    saved = world.lines.save_reversals(line, [first], refund_due=True)
-    assert saved == replace(line, reversals=(first,), refund_due=True) == world.line(line)
+    saved = world.lines.save_reversals(line, [first], refund_due=True, refund_invoice_id="in_9")
+    assert saved is not None
+    assert saved == replace(line, reversals=(first,), refund_due=True, refund_invoice_id="in_9") == world.line(line)
     stale = [
         line,
         *(replace(saved, reversals=other) for other in ((), (first, first))),

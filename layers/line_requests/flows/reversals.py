@@ -70,7 +70,9 @@ class ReversalSync:
         heard = [(reversal, ours) for reversal, ours in found if (reversal.id, reversal.cause) not in known]
         kept = {invoice.id: invoice.kept for invoice in to_refund(line, invoices) if invoice.kept}
         refund_due = bool(kept)
-        if not heard and refund_due is line.refund_due:
+        # Of a live line that two invoices have paid, its own payment stays: operators are told of the other one.
+        other_id = next(iter(kept), None) if line.invoice_to_refund not in kept else None
+        if not heard and refund_due is line.refund_due and other_id is None:
             return line
         # The alarms come before the write: a crash in between repeats them rather than loses them.
         for reversal, ours in heard:
@@ -83,11 +85,12 @@ class ReversalSync:
                 context = {"invoice": invoice.id, "amount": invoice.overpaid}
                 alarm("Reversal", "more went back than was paid", line_id=line.id, **context)
                 alarmed.add(invoice.id)
-        if refund_due and not line.refund_due and "RefundDue" not in alarmed:
-            for invoice_id, amount in kept.items():
+        for invoice_id, amount in kept.items():
+            if (not line.refund_due or invoice_id == other_id) and ("RefundDue", invoice_id) not in alarmed:
                 alarm("RefundDue", "a payment did not go back", line_id=line.id, invoice=invoice_id, amount=amount)
-            alarmed.add("RefundDue")
-        return self._lines.save_reversals(line, [reversal for reversal, _ in heard], refund_due=refund_due)
+                alarmed.add(("RefundDue", invoice_id))
+        new = [reversal for reversal, _ in heard]
+        return self._lines.save_reversals(line, new, refund_due=refund_due, refund_invoice_id=other_id)
 
     def _line_of(self, invoice: Invoice) -> Line | None:
         """The line of an invoice: metadata can be copied, the customer cannot."""

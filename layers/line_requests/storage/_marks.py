@@ -21,10 +21,13 @@ class Marks:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def save_reversals(self, line: Line, heard: Sequence[Reversal], *, refund_due: bool) -> Line | None:
+    def save_reversals(
+        self, line: Line, heard: Sequence[Reversal], *, refund_due: bool, refund_invoice_id: str | None = None
+    ) -> Line | None:
         """Adds what was heard of, and sets or clears the refund flag; None when the line has changed since it was read.
 
-        Stripe was read after the line: another caller that has read more since then has written, too.
+        `refund_invoice_id`: the invoice that the flag is about, if another one than is stored. Stripe was read after
+        the line: another caller that has read more since then has written, too.
         """
         known = "size(#reversals) = :known" if line.reversals else "attribute_not_exists(#reversals)"
         invoice, read = same_invoice(line)
@@ -35,6 +38,9 @@ class Marks:
             # A line in provisioning may be late by now: an entry too early raises no alarm, a missing one hides it.
             entry_sets, removes, entry = entry_update(replace(line, refund_due=refund_due), late=True)
             sets += entry_sets
+        if refund_invoice_id is not None:
+            sets.append("#refund_invoice_id = :refund_invoice_id")
+            values["refund_invoice_id"] = refund_invoice_id
         if heard:
             sets.append("#reversals = list_append(if_not_exists(#reversals, :none), :heard)")
             values |= {"none": [], "heard": [records.reversal_item(reversal) for reversal in heard]}
