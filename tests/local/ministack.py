@@ -141,8 +141,9 @@ class MiniStack:
 
     def last_words(self) -> str:
         """Block until it ends, which it never should by itself."""
-        if self._process:
-            self._process.wait()
+        # Not in one system call: a signal that comes right before it, or meets another thread, would not end it.
+        while self._process and self._process.poll() is None:
+            time.sleep(0.1)
         return f"MiniStack ended:\n{self.log_tail()}"
 
     def log_tail(self, lines: int = 20) -> str:

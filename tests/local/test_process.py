@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,21 @@ def test_second_run_has_the_port_and_the_keys_that_were_kept(tmp_path: Path) -> 
     assert first == second
     assert all("keeps everything for the next run" in text for text in printed)
     assert_nothing_is_left(tmp_path, [keep])
+
+
+def test_signal_that_meets_another_thread_ends_the_wait(tmp_path: Path) -> None:
+    """As one does that comes right before the main thread waits: it interrupts no system call of that thread."""
+    ministack = MiniStack(tmp_path)
+    beside = threading.Timer(0.5, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1))
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    try:
+        ministack.start()
+        beside.start()
+        with pytest.raises(KeyboardInterrupt):
+            ministack.last_words()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        ministack.stop()
 
 
 def run_until_usable(tmp_path: Path, **environment: str) -> str:
