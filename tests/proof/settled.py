@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tests.proof import beginnings, reversal_invariants, stage
@@ -51,15 +51,17 @@ class Settled:
         self._retried: set[tuple[int, Tenant, tuple[tuple[str, str], ...]]] = set()
         self._raised: dict[tuple[int, Tenant], list[Alarm]] = {}
         self._restored = False
+        self._clocks_differ = False
 
     def __call__(self, scenario: Scenario, state: State) -> None:
         """Raises Violation."""
         self._restored = scenario.name.startswith(RESTORED)
+        self._clocks_differ = any(slot.place.script.skew_ms for slot in state.slots)
         seen, answered = see(state.world), dict[str, str]()
         # A Stripe that refuses, or does not know an invoice, warrants what would be a fault of ours.
         refusing = bool(state.world.stripe.refusing) or _lost_sight(state.world)
         # The rate window counts by the clocks of those who move it: where these differ it may refuse.
-        usual = {200, 201, 403, 409} | ({429} if any(slot.place.script.skew_ms for slot in state.slots) else set())
+        usual = {200, 201, 403, 409} | ({429} if self._clocks_differ else set())
         faultless = len(state.faults) <= 1 and HARMLESS.issuperset(state.faults)
         for slot in state.slots:
             for answer in slot.place.answers:
@@ -95,7 +97,7 @@ class Settled:
         world = beginnings.drain_stream(self._cast, world)
         expect(due <= world.published, f"no event was published for {due - world.published}")
         if (world.digest, tenant()) not in self._ended:
-            _settled(see(world), world)
+            _settled(see(world), world, {"open"} if self._clocks_differ else {"draft", "open"})
             reversal_invariants.reversals_heard(see(world).lines, world, restored=self._restored)
             self._refund(world)
             self._ended.add((world.digest, tenant()))
@@ -106,7 +108,7 @@ class Settled:
         name = reversal_invariants.to_refund(see(world).lines, world)
         if name is None:
             return
-        world, [answer] = self._cast.play(stage.command("line refund", lambda _: name), world, safe)
+        world, [answer] = self._cast.play(stage.command("line refund", lambda _: name), world, self._safe)
         expect(answer.get("statusCode") == 200, f"line refund fails: {answer}")
         expect(not see(world).lines[name].get("refund_due"), f"line {name} was refunded, and its flag stays")
         line, stripe = see(world).lines[name], world.stripe
@@ -125,8 +127,11 @@ class Settled:
             expect(answer["statusCode"] == 201, f"a retry of what was answered 201 gets {answer['statusCode']}")
             expect(answer["body"] == answered[key], "a retry gets another answer")
             expect(see(world).lines.keys() == before.lines.keys(), "a retry makes another line")
-        safe(world, world)
+        self._safe(world, world)
         return world
+
+    def _safe(self, before: World, after: World) -> None:
+        safe(before, after, clocks_differ=self._clocks_differ)
 
 
 def _answer(answer: Json, usual: set[int], *, faultless: bool, refusing: bool) -> None:
@@ -239,7 +244,7 @@ def _same(answered: dict[str, str], answer: Json, seen: Seen) -> None:
         expect(key_of(holder) != own, f"key {key} is told to wait for its own line")
 
 
-def _settled(seen: Seen, world: World) -> None:
+def _settled(seen: Seen, world: World, beside: Collection[str]) -> None:
     pending = [item for item in world.stripe.pending_items.values() if item["metadata"]]  # others are not ours
     left = [one["id"] for one in pending if "charge" not in one["metadata"] and not lost(one, seen)]
     expect(not left, f"the customer's next invoice would charge {left}")
@@ -252,8 +257,8 @@ def _settled(seen: Seen, world: World) -> None:
             expect("paid" not in copies.values(), f"line {name} still awaits payment, though a copy is paid")
         else:
             _paid_for(name, line, own | copies, world)
-            beside = [i for i, status in own.items() if status in {"draft", "open"} and not _unvoidable(i, seen, world)]
-            expect(not beside, f"line {name} is {line['payment_status']}, and {beside} can still be paid")
+            left = [i for i, status in own.items() if status in beside and not _unvoidable(i, seen, world)]
+            expect(not left, f"line {name} is {line['payment_status']}, and {left} can still be paid")
         event_id = f"{name}:{len(line['history'])}"
         expect(event_id in world.published, f"nobody published {event_id} {line['status']}")
     _plan_known(seen, world)

@@ -137,6 +137,7 @@ class Swarm:
 
         cast.judge = judge
         chooser, state = _Chooser(rng), begin(scenario, cast)
+        differ = any(script.skew_ms for script in scenario.scripts)
         while True:
             now, possible = moves(state)
             if not possible:
@@ -154,7 +155,7 @@ class Swarm:
             walk.situations.append(_situation(state))
             for tenant in TENANTS:
                 with for_tenant(tenant):
-                    safe(now.world, state.world)
+                    safe(now.world, state.world, clocks_differ=differ)
             before, after = now.slots[move.actor].place, state.slots[move.actor].place
             for end in after.ends[len(before.ends) :]:
                 shows_only_own(end, who, state.world)
