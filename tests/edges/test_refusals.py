@@ -70,6 +70,27 @@ def test_customer_without_an_address_cancels_the_request(shop: Shop, capsys: pyt
     assert '"BillingRefused":[1.0]' in capsys.readouterr().out
 
 
+def test_refusal_that_the_reconciler_meets_through_an_event_cancels_the_request(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """[34][57] A refused request is done; only its refusal is alarmed."""
+    automatic_tax(shop)
+    with pytest.raises(BillingMisconfigured):
+        shop.submit("k")
+    customer = shop.world.workspaces.get("acme")
+    assert customer is not None
+    shop.stripe.v1.customers.update(customer.customer, {"address": ""})
+    [draft] = shop.line_invoices()
+    shop.stripe.v1.invoices.delete(draft["id"])
+    capsys.readouterr()
+    done = shop.product.reconciler(clock(later_ms=1000)).run()
+    assert (done["events"] > 0, done["lines"], done["failed"]) == (True, 1, 0)
+    assert the_line(shop).status is Status.CANCELED
+    output = capsys.readouterr().out
+    assert '"BillingRefused":[1.0]' in output
+    assert "ReconcileLineFailed" not in output
+
+
 @pytest.mark.parametrize("created", [True, False])
 def test_reused_idempotency_key_is_replaced_at_once(
     shop: Shop, capsys: pytest.CaptureFixture[str], *, created: bool

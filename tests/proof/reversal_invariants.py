@@ -64,10 +64,13 @@ def reversals_heard(lines: dict[str, Json], world: World, *, restored: bool = Fa
         if owes_refund(line) and bool(line.get("refund_due")) is not (left > 0):
             raise Violation(f"line {name} is canceled, {left} did not go back, its flag is {line.get('refund_due')}")
         notes = [one for one in world.stripe.credit_notes.values() if one["metadata"].get("line_id") == name]
+        # A line stays whose second payment went back.
+        own = line.get("invoice_id", "")
+        of_own = any(one["invoice"] == own for one in notes) or sent_outside(line, own)
         sent = sum(sent_outside(line, one) for one in world.stripe.invoices)
         if sent > sum(amounts(one)["amount_paid"] for one in world.stripe.invoices.values()):
             raise Violation(f"{sent} was sent back outside Stripe for line {name}")
-        if (notes or sent) and line["status"] != "canceled" and not restored:
+        if of_own and line["status"] != "canceled" and not restored:
             raise Violation(f"line {name} was refunded, and is {line['status']}")
         written = Counter((one["id"], one["cause"]) for one in line.get("reversals", ()))
         if any(count > 1 for count in written.values()):

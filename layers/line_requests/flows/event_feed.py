@@ -6,13 +6,13 @@ from itertools import islice
 
 from line_requests.billing.events import Hint
 from line_requests.clock import Clock
-from line_requests.domain.errors import BillingMisconfigured, BillingUnavailable
+from line_requests.domain.errors import BillingMisconfigured, BillingRefused, BillingUnavailable
 from line_requests.domain.model import Invoice, Line
 from line_requests.flows import webhook
 from line_requests.flows.lifecycle import Lifecycle
 from line_requests.flows.progress import Progress
 from line_requests.storage.stores import Stores
-from line_requests.telemetry import alarm
+from line_requests.telemetry import alarm, logger
 
 DAY_S = 24 * 3600
 # Stripe keeps events for 30 days; each line's own recheck finds what is older.
@@ -167,12 +167,18 @@ class EventFeed:
         try:
             found = invoice or self._billing.invoices.retrieve(invoice_id)
             if webhook.belongs(found, line):
-                self._lifecycle.apply_then_advance(self._clock, line, found)
-                self._progress.count("lines")
+                self._advance(line, found)
         except Exception:
             # The feed goes on without this line: the next run finds it in the index.
             self._lines.set_due(line, self._clock.now_ms())
             raise
+
+    def _advance(self, line: Line, invoice: Invoice) -> None:
+        try:
+            self._lifecycle.apply_then_advance(self._clock, line, invoice)
+        except BillingRefused as refusal:
+            logger.info("canceled: Stripe refuses it", extra={"line_id": line.id, "reason": str(refusal)})
+        self._progress.count("lines")
 
 
 def _is_news(paid: str, line: Line) -> bool:
