@@ -51,7 +51,11 @@ class EventFeed:
         """Reads slice after slice; the watermark moves after each whole one."""
         now_s = self._clock.now_ms() // 1000
         mark_s = self._due.watermark_s()
-        start_s = now_s - FEED_START_S if mark_s is None else max(mark_s, now_s - FEED_MAX_S)
+        if mark_s is None:
+            # Stored before it is read: the first runs may fail for more than a day.
+            mark_s = now_s - FEED_START_S
+            self._due.move_watermark(seen_s=None, to_s=mark_s)
+        start_s = max(mark_s, now_s - FEED_MAX_S)
         slice_s, half_s = FEED_SLICE_S, self._clock.remaining_s() / 2  # the other half is for what is due
         while start_s < now_s and self._clock.remaining_s() > half_s:
             end_s = min(start_s + slice_s, now_s)
@@ -68,7 +72,7 @@ class EventFeed:
             if self._clock.remaining_s() <= 0:
                 return  # Some may not have been applied: the next run reads the slice again.
             to_s = min(end_s, now_s - FEED_OPEN_S)
-            if mark_s is None or to_s > mark_s:
+            if to_s > mark_s:
                 self._due.move_watermark(seen_s=mark_s, to_s=to_s)
                 mark_s = to_s
             start_s = end_s

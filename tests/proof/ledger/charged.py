@@ -1,6 +1,6 @@
 """What was charged, read off Stripe's invoices and pending items; and how that differs from what had to be."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -77,20 +77,23 @@ def compare(expected: Iterable[history.Charge], actual: Iterable[Charged]) -> Wr
     """Charges for the same time are one; the amounts are equal, for contract 51 says how to round.
 
     Places that become owed in the same second, one after the other, may be an item each, which is rounded by itself,
-    and begins where what was charged for its place ends.
+    and begins where what was charged for its place ends; for one that is rounded to nothing, no item is made.
     """
     due: dict[Key, list[int]] = defaultdict(list)
+    places = Counter[Key]()
     for charge in expected:
-        due[charge.what, charge.period, charge.currency].append(charge.amount)
+        key = charge.what, charge.period, charge.currency
+        due[key].append(charge.amount)
+        places[key] += charge.places
     made: dict[Key, list[int]] = defaultdict(list)
     for one in actual:
         made[one.what, one.period, one.currency].append(one.amount)
-    unequal = [key for key in sorted(due.keys() | made.keys(), key=str) if not _equal(due, made, [key])]
+    unequal = [key for key in sorted(due.keys() | made.keys(), key=str) if not _equal(due, made, places, [key])]
     same_end: dict[tuple[str, int, str], list[Key]] = defaultdict(list)
     for key in unequal:
         same_end[key[0], key[1][1], key[2]].append(key)
     twice_s, free_s, where = 0, 0, []
-    for key in (key for keys in same_end.values() if not _equal(due, made, keys) for key in keys):
+    for key in (key for keys in same_end.values() if not _equal(due, made, places, keys) for key in keys):
         amount, wanted = sum(made[key]), sum(due[key])
         what, (start_s, end_s), currency = key
         unit = plans.UNIT_AMOUNTS[what.split()[1]][currency]
@@ -100,9 +103,15 @@ def compare(expected: Iterable[history.Charge], actual: Iterable[Charged]) -> Wr
     return Wrong(twice_s, free_s, tuple(where))
 
 
-def _equal(due: Mapping[Key, list[int]], made: Mapping[Key, list[int]], keys: Sequence[Key]) -> bool:
-    """Whether all of it is what was due; more items than charges may be rounded a step further each."""
+def _equal(
+    due: Mapping[Key, list[int]], made: Mapping[Key, list[int]], places: Counter[Key], keys: Sequence[Key]
+) -> bool:
+    """Whether all of it is what was due; more items than charges may be rounded a step further each.
+
+    Of places without an item, each may lack what is rounded to nothing.
+    """
     wanted, amounts = ([amount for key in keys for amount in of.get(key, ())] for of in (due, made))
     [step] = {oracle.STEPS.get(currency, 1) for _, _, currency in keys}
     more = max(0, len(amounts) - len(wanted)) if wanted else 0
-    return abs(sum(amounts) - sum(wanted)) <= more * step
+    lacking, without_item = sum(wanted) - sum(amounts), max(0, sum(places[key] for key in keys) - len(amounts))
+    return abs(lacking) <= more * step or 0 < lacking <= without_item * step // 2

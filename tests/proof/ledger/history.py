@@ -70,3 +70,5 @@ class Charge:
     currency: str
     amount: int
     seconds: int
+    places: int = 1
+    """How many items it may be made of."""

@@ -7,6 +7,7 @@ completed; never what was charged or set. It imports nothing of the product.
 import datetime
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from dateutil.relativedelta import relativedelta
 
@@ -56,7 +57,7 @@ def _count(history: History, plan: Plan, at_s: int, renewal: tuple[int, dict[str
     end_s, places = renewal
     left = sum(places.values())
     for kind in places:
-        owed = _owed(history, plan, kind, at_s, plan.excess) if kind in plan.grants else 0
+        owed = _owed(history, plan, kind, at_s, soon=True) if kind in plan.grants else 0
         count = min(left, max(0, owed - sum(n for end, n in covered[kind].items() if end >= end_s)))
         covered[kind][end_s] += count
         left -= count
@@ -70,7 +71,7 @@ def _quantities(
     owed: dict[str, dict[str, int]] = {}
     for kind, (_, price) in now.plan.grants.items():
         ahead = sum(count for end, count in covered.get(kind, Counter()).items() if end > now.period[1])
-        places = max(0, _owed(history, now.plan, kind, event.at_s, now.plan.excess) - ahead)
+        places = max(0, _owed(history, now.plan, kind, event.at_s) - ahead)
         owed.setdefault(price, {})[kind] = places
     if event.set is None:
         return owed
@@ -120,10 +121,13 @@ def _part(unit: int, seconds: int, length_s: int, currency: str) -> int:
     return (2 * unit * seconds + length_s * step) // (2 * length_s * step) * step
 
 
-def _owed(history: History, plan: Plan, kind: str, at_s: int, excess: str) -> int:
-    held = [o for o in history.lines.values() if o.kind == kind and o.settled_s <= at_s < o.released_s]
-    beyond = max(0, len(held) - plan.grants[kind][0])
-    return beyond if excess == "bill" else min(beyond, sum(line.paid for line in held))
+def _owed(history: History, plan: Plan, kind: str, at_s: int, *, soon: bool = False) -> int:
+    """`soon`: a request that waits, and that the plan includes by now, has its place already."""
+    there = [o for o in history.lines.values() if o.kind == kind and o.requested_s <= at_s < o.released_s]
+    held, included = [line for line in there if line.settled_s <= at_s], plan.grants[kind][0]
+    paid = sum(line.paid for line in held)
+    beyond = max(0, len(there if soon and len(there) - paid <= included else held) - included)
+    return beyond if plan.excess == "bill" else min(beyond, paid)
 
 
 def _shortages(history: History, now: State, event: Reconcile, covered: Covered) -> Iterator[Charge]:
@@ -131,7 +135,7 @@ def _shortages(history: History, now: State, event: Reconcile, covered: Covered)
     start_s, end_s = now.period
     for kind, (_, price) in now.plan.grants.items():
         ends = sorted(covered.get(kind, Counter()).elements(), reverse=True)
-        short = _owed(history, now.plan, kind, event.at_s, "keep") - sum(end >= end_s for end in ends)
+        short = _owed(history, replace(now.plan, excess="keep"), kind, event.at_s) - sum(end >= end_s for end in ends)
         if short <= 0 or (event.charged is not None and kind not in event.charged):
             continue
         partly = [end for end in ends if event.at_s < end < end_s][:short]
@@ -140,4 +144,4 @@ def _shortages(history: History, now: State, event: Reconcile, covered: Covered)
         covered[kind][end_s] += short
         seconds = sum(end_s - start for start in starts)
         amount = _part(history.unit_amounts[price][now.currency], seconds, end_s - start_s, now.currency)
-        yield Charge(f"pending {price}", (min(starts), end_s), now.currency, amount, seconds)
+        yield Charge(f"pending {price}", (min(starts), end_s), now.currency, amount, seconds, short)

@@ -31,7 +31,11 @@ def lived(seed: int) -> "Report":
     gc.set_threshold(200_000, 50, 1_000)
     global _product  # noqa: PLW0603 - made once per process, for it replaces parts of the modules
     _product = _product or Product()
-    return histories.lived(_product, seed)
+    try:
+        return histories.lived(_product, seed)
+    except Exception as error:
+        error.add_note(f"in the history of seed {seed}")
+        raise
 
 
 def hunted(name: str) -> tuple[str, str]:
