@@ -101,7 +101,7 @@ class Workspace:
     # --- the product ----------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """A workspace, its key and the plans, before anything is subscribed to."""
+        """A workspace, its key, the plans and the feed's mark, before anything is subscribed to."""
         from line_requests.domain.ids import sha256_hex
         from line_requests.domain.model import ApiKey
         from line_requests.flows import event_feed
@@ -116,6 +116,9 @@ class Workspace:
             stores.plans.save(plans.for_the_product(*named) for named in self.plans.items())
 
         self._run(prepare)
+        # The deployment is older than its first customer: its reconciler has run.
+        mark = {"pk": {"S": "RECONCILER"}, "sk": {"S": "FEED"}, "watermark_s": {"N": str(self.now_s - 60)}}
+        self.world = replace(self.world, table=self.world.table.with_item(("RECONCILER", "FEED"), mark))
 
     def apply_plan(self, name: str, *, sync: bool) -> None:
         """An operator applies the plan with other add-on prices; without `sync` the workspace gets them later."""
