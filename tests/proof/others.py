@@ -241,11 +241,15 @@ class _Run:
 
     def _go(self, at: At, strand: int, world: World, result: Result) -> None:
         place = self._deliver(at.place, strand, result, world.now_ms)
-        if not place.finished and not (self.outcome.narrow and self._others.rekeyed(world)):
-            # A call that has just made the line that it requests is about no other.
-            made = self._others.made_in(world) != self._others.made_in(at.world)
-            named = frozenset[str]() if made else at.named
-            self._add(At(place, self._others.widened(world, named), at.jumped, at.faults, named))
+        if place.finished or (self.outcome.narrow and self._others.rekeyed(world)):
+            return
+        over = place in self._bench.starting_over
+        if over:
+            world = self._others.without_made(world)
+        # A call that has just made the line that it requests is about no other; one that starts over is about none.
+        about_none = over or self._others.made_in(world) != self._others.made_in(at.world)
+        named = frozenset[str]() if about_none else at.named
+        self._add(At(place, self._others.widened(world, named), at.jumped, at.faults, named))
 
 
 def _applied(step: Step, before: World) -> tuple[World, Result]:

@@ -11,7 +11,7 @@ from tests.proof.expressions import Typed
 from tests.proof.observations import Observer
 from tests.proof.others_account import AT_MS, AT_S, invoice_name
 from tests.proof.others_line import facets, new_item
-from tests.proof.others_places import continuation, share, text_of
+from tests.proof.others_places import continuation, share, starts_over, text_of
 from tests.proof.others_worlds import WORKSPACE, Choice, Others, Slot, Standing
 from tests.proof.product import Product
 from tests.proof.runs import ONE_ID
@@ -83,7 +83,16 @@ HANDLERS: dict[str, tuple[Script, ...]] = {
 # A line that is requested is the third; with a cap of two it may be one too many.
 CAPS = {"create": 3, "create, capped": 2, "create A": 3}
 # With `--full` these are exhausted in a narrower scope, too, each with so many lines; the longest first.
-NARROW = {"reconciler": 1, "webhook invoice": 3, "payment_link": 3, "poll": 3, "create A": 1, "cancel": 3}
+NARROW = {
+    "reconciler": 1,
+    "create, capped": 1,
+    "create": 1,
+    "webhook invoice": 3,
+    "payment_link": 3,
+    "poll": 3,
+    "create A": 1,
+    "cancel": 3,
+}
 # How the line that a handler is about begins, at the least.
 BEGINS: dict[str, tuple[str, ...]] = {
     "publish_changes": ("provisioning",),
@@ -122,6 +131,8 @@ class Bench:
         """One step for all that are equal: each keeps what came of it, by the worlds that it met."""
         self._results: dict[int, Result] = {}
         """One result for all that are equal: each place keeps those that led to it."""
+        self.starting_over = set[Place]()
+        """Requests for a line that begin another attempt."""
         self._after: dict[tuple[Place, int, int, int], Place] = {}
         self._empty = beginnings.busy(self.cast, beginnings.empty(self.product))
         feed = {"pk": {"S": "RECONCILER"}, "sk": {"S": "FEED"}, "watermark_s": {"N": str(AT_S - 120)}}
@@ -143,12 +154,16 @@ class Bench:
             after = self.cast.deliver(place, strand, result, now_ms)
             place.known.clear()
             if after.run is not None and not after.finished:
+                over = calm and starts_over(after.run)
+                if over:
+                    after.last, after.alarms = None, ()
                 first = self._alike.setdefault(continuation(after, after.run, creates=creates, calm=calm), after)
                 if first is not after:
                     after.give_up_run()
                     after = first
                 else:
                     after.pending = {number: self._shared(step) for number, step in after.pending.items()}
+                    self.starting_over |= {after} if over else set()
             self._after[given] = after
         return self._after[given]
 
@@ -163,7 +178,7 @@ class Bench:
         slots = [Slot(FOCUS, _hash("A")), Slot(OTHER, _hash("B")), Slot(THIRD, None)]
         creates, cap = name in CAPS, CAPS.get(name, 3)
         lines = NARROW[name] if narrow else len(slots) - creates
-        return Others(tuple(slots[:lines]), creates, cap, self._snapshots(cap), stays=narrow)
+        return Others(tuple(slots[:lines]), creates, cap, self._snapshots(cap), name == "reconciler", stays=narrow)
 
     def _snapshots(self, cap: int) -> dict[Standing, Typed]:
         """The subscription as it is stored, by what stands in it; everything else is constructed."""

@@ -26,6 +26,8 @@ from tests.proof.world import DynamoDb, Pause, Publish, Step, Stripe
 _COUNTED = ("line_requests", "functions.", "tests.proof.product", "tests.proof.runs")
 # From here on a line is moved; named, because the product may not be there yet when bugs are planted.
 _MOVING = "line_requests.flows.lifecycle"
+# A pause in here comes before another attempt.
+_STARTS_OVER = "Creation._read_again"
 _ENDS = {"RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"}
 # On another Python, whose bytecode differs, all variables count: fewer prefixes go on alike.
 PYTHON = (3, 11)
@@ -56,6 +58,17 @@ def continuation(place: Place, run: runs.Run, *, creates: bool, calm: bool) -> i
     )
     last_ms = place.last.now_ms if place.last else place.began_ms
     return hash((repr(frames), waiting, frozenset(place.alarms), place.began_ms, last_ms))
+
+
+def starts_over(run: runs.Run) -> bool:
+    """Whether a request for a line waits before another attempt: what it has read and stored before is forgotten."""
+    if not all(isinstance(step, Pause) for step in run.pending.values()):
+        return False
+    frame, names = run.strands[0].gr_frame, set[str]()
+    while frame is not None:
+        names.add(frame.f_code.co_qualname)
+        frame = frame.f_back
+    return _STARTS_OVER in names
 
 
 def text_of(step: Step) -> str:

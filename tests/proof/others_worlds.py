@@ -26,6 +26,10 @@ KIND = "purchased_phone"
 INCLUDED = 1
 # In the narrower scope a line has no third keys at Stripe, and what would lead to them is not followed.
 KEYS_MAX = 2
+# What others change of a workspace at any time: its lines say so.
+DERIVED = {"lock", "lock_kind", "held", "unpaid", "subscription", "revision"}
+# Those who set quantities and charge change these at any time; nobody else reads them.
+BILLED = {"quantities_revision", "charged", "charge_number", "counted", "pending_charge", "due_at", "due_shard"}
 
 
 class Slot(NamedTuple):
@@ -121,6 +125,8 @@ class Others:
     cap: int
     snapshots: dict[Standing, Typed]
     """The attribute `subscription` of the workspace, by what stands in it."""
+    bills: bool = False
+    """Whether the handler sets quantities and charges."""
     stays: bool = False
     """Whether they leave a line alone once it is settled."""
     made: int = 0
@@ -255,6 +261,15 @@ class Others:
         )
         return world if kept == now.lines else self.build(world, now._replace(lines=kept))
 
+    def without_made(self, world: World) -> World:
+        """Without the line that the handler has made, if it was canceled and its key is free again."""
+        now, slots = self.now(world), self.slots_in(world)[len(self.slots) :]
+        if any(facet.line["status"] != "canceled" or facet.record for facet in now.lines[len(self.slots) :]):
+            return world
+        table = world.table.with_stored([((WORKSPACE[0], f"LINE#{slot.line_id}"), None) for slot in slots])
+        parts = [facet.account for facet in now.lines[: len(self.slots)]]
+        return replace(world, table=table, stripe=together(parts, world.stripe)) if slots else world
+
     def least(self, group: list[Choice]) -> list[Choice]:
         """Those of these worlds that others lead to the rest from; the nearest is one of them."""
         found: list[Choice] = []
@@ -268,7 +283,7 @@ class Others:
         kept = {
             name: value
             for name, value in world.table.items[WORKSPACE].item.items()
-            if name not in {"lock", "lock_kind", "held", "unpaid", "subscription", "revision"}
+            if name not in DERIVED and (self.bills or name not in BILLED)
         }
         lines = [slot.line_id for slot in self.slots_in(world)]
         others = [one.digest for key, one in world.table.items.items() if key[0] != WORKSPACE[0]]

@@ -13,6 +13,7 @@ import pytest
 from line_requests.flows.lifecycle import Lifecycle
 from tests.proof import mutants, others_handlers, others_mutants
 from tests.proof.others_places import PYTHON, Known, image, still_read
+from tests.proof.others_worlds import BILLED
 from tests.proof.product import ROOT
 from tests.proof.runs import Run, current
 from tests.proof.world import NoReply, Pause
@@ -82,6 +83,18 @@ def test_lease_is_asked_only_of_a_line_that_was_read_or_leased() -> None:
         if isinstance(node, ast.Attribute) and node.attr == "lease_until_ms"
     }
     assert found == {"advance", "_pass", "release_lease"}
+
+
+def test_nobody_who_answers_a_request_reads_what_is_billed() -> None:
+    """So what others make of it tells no worlds apart, but to the reconciler (`others_worlds.BILLED`)."""
+    found = {
+        path.stem
+        for part in ("api", "flows")
+        for path in (LAYER / part).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in {*BILLED, "is_due", "quantities_owed"}
+    }
+    assert found == {"add_ons"}
 
 
 def test_an_exception_is_told_apart_by_what_it_holds() -> None:
