@@ -83,16 +83,7 @@ HANDLERS: dict[str, tuple[Script, ...]] = {
 # A line that is requested is the third; with a cap of two it may be one too many.
 CAPS = {"create": 3, "create, capped": 2, "create A": 3}
 # With `--full` these are exhausted in a narrower scope, too, each with so many lines; the longest first.
-NARROW = {
-    "reconciler": 1,
-    "create, capped": 1,
-    "create": 1,
-    "webhook invoice": 3,
-    "payment_link": 3,
-    "poll": 3,
-    "create A": 1,
-    "cancel": 3,
-}
+NARROW = {"reconciler": 1, "create": 1, "webhook invoice": 3, "payment_link": 3, "poll": 3, "create A": 1, "cancel": 3}
 # How the line that a handler is about begins, at the least.
 BEGINS: dict[str, tuple[str, ...]] = {
     "publish_changes": ("provisioning",),
