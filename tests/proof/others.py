@@ -19,7 +19,7 @@ from tests.proof.explorer import Slot as Actor
 from tests.proof.invariants import expect, safe
 from tests.proof.others_handlers import FOCUS, Bench, unhurried
 from tests.proof.others_rules import broken, left_out
-from tests.proof.others_sight import sight
+from tests.proof.others_sight import begins_to_bill, ends_billing, sight
 from tests.proof.others_worlds import WORKSPACE, Choice, Others, stands
 from tests.proof.workspace_events import attributes
 from tests.proof.world import Crash, Pause, Result, Step, Violation, World
@@ -43,6 +43,8 @@ class At(NamedTuple):
     """How many of its own calls have failed."""
     named: frozenset[str] = frozenset()
     """The lines that its steps have been about."""
+    bills: bool = False
+    """Whether it sets quantities and charges."""
 
 
 @dataclass(eq=False)
@@ -68,10 +70,8 @@ class Outcome:
     """Next steps, by what they can see."""
     writes: int = 0
     """Changes of others that these met."""
-    made: int = 0
-    """Combinations of lines that were put together for them."""
     permitted: int = 0
-    """Those of them that the invariants permit."""
+    """Combinations of lines that were put together for them."""
     left: int = 0
     """Prefixes that were found and not gone on with."""
     seed: int = 1
@@ -86,7 +86,7 @@ class Outcome:
         found = self.prefixes + self.left
         share = f"sample (seed {self.seed}): {self.prefixes / max(found, 1):.0%} of {found:,} prefixes found so far"
         bound = "failed" if self.failure else share if self.left else "exhausted"
-        numbers = f"{self.prefixes:8,} {self.steps:10,} {self.writes:12,} {self.made:12,} {self.permitted:12,}"
+        numbers = f"{self.prefixes:8,} {self.steps:10,} {self.writes:12,} {self.permitted:12,}"
         return f"{self.handler + ', narrow' * self.narrow:24} {numbers} {self.seconds:6.0f} s  {bound}"
 
 
@@ -102,7 +102,7 @@ def check(bench: Bench, name: str, prefixes_max: int, seed: int = 1, *, narrow: 
             run.explore([At(start, world) for world, some in starts for start in some], prefixes_max)
     except Violation as violation:
         run.outcome.failure = str(violation)
-    run.outcome.made, run.outcome.permitted = others.made, others.allowed
+    run.outcome.permitted = others.permitted
     run.outcome.seconds = time.monotonic() - began
     return run.outcome
 
@@ -144,7 +144,7 @@ class _Run:
 
     def _add(self, at: At) -> None:
         new = _Prefix(at, self._others.now(at.world), at.jumped, at.faults)
-        found = self._found.setdefault((at.place, self._others.rest(at.world)), [])
+        found = self._found.setdefault((at.place, self._others.rest(at.world, bills=at.bills)), [])
         if any(self._stands_for(one, new) for one in found):
             return
         # One that was found later stands for earlier ones as well.
@@ -169,12 +169,17 @@ class _Run:
             return
         slots = self._others.slots_in(world)
         made = {slot.line_id for slot in slots} - {slot.line_id for slot in self._others.slots}
-        seen = sight(step, slots, self._about | made, creates=self._others.creates)
+        counts = self._others.creates and (at.place, strand) not in self._bench.moving
+        seen = sight(step, slots, self._about | made, counts=counts)
         at = at._replace(named=at.named | seen.touched)
+        if begins_to_bill(step):
+            at = at._replace(named=frozenset(), bills=True)
+        elif ends_billing(step):
+            at = at._replace(bills=False)
         touched = [number for number, slot in enumerate(slots) if slot.line_id in seen.touched]
         kept = (
             [one for one in group if not any(left_out(step, one.lines[number]) for number in touched)]
-            for group in self._others.choices(world, seen).values()
+            for group in self._others.choices(world, seen, knows=self._bench.knows(at.place)).values()
         )
         groups = sorted((group for group in kept if group), key=lambda group: group[0].far)
         effective = False
@@ -249,7 +254,7 @@ class _Run:
         # A call that has just made the line that it requests is about no other; one that starts over is about none.
         about_none = over or self._others.made_in(world) != self._others.made_in(at.world)
         named = frozenset[str]() if about_none else at.named
-        self._add(At(place, self._others.widened(world, named), at.jumped, at.faults, named))
+        self._add(At(place, self._others.widened(world, named), at.jumped, at.faults, named, at.bills))
 
 
 def _applied(step: Step, before: World) -> tuple[World, Result]:

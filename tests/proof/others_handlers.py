@@ -11,7 +11,7 @@ from tests.proof.expressions import Typed
 from tests.proof.observations import Observer
 from tests.proof.others_account import AT_MS, AT_S, invoice_name
 from tests.proof.others_line import facets, new_item
-from tests.proof.others_places import continuation, share, starts_over, text_of
+from tests.proof.others_places import continuation, moves_a_line, share, starts_over, text_of
 from tests.proof.others_worlds import WORKSPACE, Choice, Others, Slot, Standing
 from tests.proof.product import Product
 from tests.proof.runs import ONE_ID
@@ -82,8 +82,10 @@ HANDLERS: dict[str, tuple[Script, ...]] = {
 }
 # A line that is requested is the third; with a cap of two it may be one too many.
 CAPS = {"create": 3, "create, capped": 2, "create A": 3}
-# With `--full` these are exhausted in a narrower scope, too, each with so many lines; the longest first.
-NARROW = {"reconciler": 1, "create": 1, "webhook invoice": 3, "payment_link": 3, "poll": 3, "create A": 1, "cancel": 3}
+# With `--full` these are exhausted in a narrower scope, too; the longest first.
+NARROW = ("create A", "create, capped", "create", "webhook invoice", "reconciler", "payment_link", "poll", "cancel")
+# In it this has no lines of others beside its own: with two of them it is not exhausted in half an hour.
+ALONE = "reconciler"
 # How the line that a handler is about begins, at the least.
 BEGINS: dict[str, tuple[str, ...]] = {
     "publish_changes": ("provisioning",),
@@ -124,6 +126,12 @@ class Bench:
         """One result for all that are equal: each place keeps those that led to it."""
         self.starting_over = set[Place]()
         """Requests for a line that begin another attempt."""
+        self.moving = set[tuple[Place, int]]()
+        """The steps, by their strands, that move a line."""
+        self._knowing = set[Place]()
+        """Requests for a line that have met a line of others."""
+        self._telling: dict[int, bool] = {}
+        """Of each result, whether a line of others is in it."""
         self._after: dict[tuple[Place, int, int, int], Place] = {}
         self._empty = beginnings.busy(self.cast, beginnings.empty(self.product))
         feed = {"pk": {"S": "RECONCILER"}, "sk": {"S": "FEED"}, "watermark_s": {"N": str(AT_S - 120)}}
@@ -144,19 +152,34 @@ class Bench:
             result = self._results.setdefault(digest, result)
             after = self.cast.deliver(place, strand, result, now_ms)
             place.known.clear()
-            if after.run is not None and not after.finished:
-                over = calm and starts_over(after.run)
+            run = after.run
+            if run is not None and not after.finished:
+                over = calm and starts_over(run)
                 if over:
                     after.last, after.alarms = None, ()
-                first = self._alike.setdefault(continuation(after, after.run, creates=creates, calm=calm), after)
+                elif place in self._knowing or self._tells(digest, result):
+                    self._knowing.add(after)
+                first = self._alike.setdefault(continuation(after, run, creates=creates, calm=calm), after)
                 if first is not after:
+                    self._knowing.discard(after)
                     after.give_up_run()
                     after = first
                 else:
+                    self.moving |= {(after, number) for number in after.pending if moves_a_line(run, number)}
                     after.pending = {number: self._shared(step) for number, step in after.pending.items()}
                     self.starting_over |= {after} if over else set()
             self._after[given] = after
         return self._after[given]
+
+    def knows(self, place: Place) -> bool:
+        """Whether lines of others are not all one to a call: it has met one, or names the key of one."""
+        return place in self._knowing or "with key" in place.script.name
+
+    def _tells(self, digest: int, result: Result) -> bool:
+        if digest not in self._telling:
+            text = repr(result)
+            self._telling[digest] = any(line_id in text for line_id in (FOCUS, OTHER, THIRD))
+        return self._telling[digest]
 
     def _shared(self, step: Step) -> Step:
         return step if isinstance(step, Pause) else self._steps.setdefault(text_of(step), step)
@@ -164,11 +187,11 @@ class Bench:
     def others(self, name: str, *, narrow: bool = False) -> Others:
         """Two lines of others beside the one that is requested, or beside the one that a handler is about.
 
-        `narrow`: as many lines as NARROW says, which others leave alone once they are settled.
+        `narrow`: they leave a line alone once it is settled, and a reconciler has its own line only.
         """
         slots = [Slot(FOCUS, _hash("A")), Slot(OTHER, _hash("B")), Slot(THIRD, None)]
         creates, cap = name in CAPS, CAPS.get(name, 3)
-        lines = NARROW[name] if narrow else len(slots) - creates
+        lines = 1 if narrow and name == ALONE else len(slots) - creates
         return Others(tuple(slots[:lines]), creates, cap, self._snapshots(cap), name == "reconciler", stays=narrow)
 
     def _snapshots(self, cap: int) -> dict[Standing, Typed]:

@@ -9,7 +9,8 @@ import dataclasses
 import dis
 import json
 import sys
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Hashable
 from concurrent.futures import Future
 from functools import cache
 from types import CodeType, FrameType, FunctionType, MethodType
@@ -18,7 +19,7 @@ from typing import Any
 from tests.proof import runs
 from tests.proof.actors import Place
 from tests.proof.others_reads import read_of
-from tests.proof.others_stack import waiting
+from tests.proof.others_stack import REST, waiting
 from tests.proof.others_worlds import INCLUDED
 from tests.proof.world import DynamoDb, Pause, Publish, Step, Stripe
 
@@ -28,16 +29,20 @@ _COUNTED = ("line_requests", "functions.", "tests.proof.product", "tests.proof.r
 _MOVING = "line_requests.flows.lifecycle"
 # A pause in here comes before another attempt.
 _STARTS_OVER = "Creation._read_again"
+REREADS = "_reread"
 _ENDS = {"RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"}
 # On another Python, whose bytecode differs, all variables count: fewer prefixes go on alike.
 PYTHON = (3, 11)
+# What a run has counted goes into its answer, and decides nothing.
+_TOLD_ALONE = {"_done"}
+_COMPREHENSIONS = {"<listcomp>", "<setcomp>", "<dictcomp>"}
 # A loop that has gone round so often goes on as it does.
 ROUNDS_COUNTED = 4
 # Where no time passes and nothing fails, these say nothing: how long a pause is, and how often a loop has gone round.
 _UNCOUNTED = {"pause_s", "attempt", "_"}
 
 
-class Known(dict[int, tuple[object, object]]):
+class Known(dict[int, tuple[object, Hashable]]):
     """The values that were met, by their ids, with their images."""
 
     def __init__(self, *, counts: bool = True) -> None:
@@ -51,13 +56,14 @@ def continuation(place: Place, run: runs.Run, *, creates: bool, calm: bool) -> i
     `calm`: no time passes and nothing fails, so that nothing is sent again.
     """
     known, known_moving = Known(counts=creates), Known(counts=False)
-    frames = [_frames(strand.gr_frame, known, known_moving, calm=calm) for strand in run.strands if not strand.dead]
+    strands = [strand.gr_frame for strand in run.strands if not strand.dead]
+    frames = tuple([_frames(frame, known, known_moving, calm=calm) for frame in strands])
     waiting = tuple(
         (strand, "pause" if calm and isinstance(step, Pause) else text_of(step), 0 if calm else _rounds(place, step))
         for strand, step in sorted(place.pending.items())
     )
     last_ms = place.last.now_ms if place.last else place.began_ms
-    return hash((repr(frames), waiting, frozenset(place.alarms), place.began_ms, last_ms))
+    return hash((frames, waiting, frozenset(place.alarms), place.began_ms, last_ms))
 
 
 def starts_over(run: runs.Run) -> bool:
@@ -69,6 +75,14 @@ def starts_over(run: runs.Run) -> bool:
         names.add(frame.f_code.co_qualname)
         frame = frame.f_back
     return _STARTS_OVER in names
+
+
+def moves_a_line(run: runs.Run, strand: int) -> bool:
+    """Whether what a strand waits for is asked by the part of a request that moves a line."""
+    frame = run.strands[strand].gr_frame
+    while frame is not None and frame.f_globals.get("__name__") != _MOVING:
+        frame = frame.f_back
+    return frame is not None
 
 
 def text_of(step: Step) -> str:
@@ -89,33 +103,47 @@ def _rounds(place: Place, step: Step) -> int:
     return count
 
 
-def _frames(frame: FrameType | None, known: Known, known_moving: Known, *, calm: bool) -> list[object]:
+def _frames(frame: FrameType | None, known: Known, known_moving: Known, *, calm: bool) -> Hashable:
     """From the outermost; `known_moving` is for those that move a line: its own, or the one that holds the lock."""
     stack = list[FrameType]()
     while frame is not None:
         stack.append(frame)
         frame = frame.f_back
-    found = list[object]()
+    found = list[Hashable]()
     for one in reversed(stack):
         module = one.f_globals.get("__name__", "")
         if module == _MOVING:
             known = known_moving
         if module.startswith(_COUNTED):
             values, live = one.f_locals, still_read(one.f_code, one.f_lasti)
-            # What a strand was begun with is under way: the frames that it has called have it.
-            live = [] if module == runs.__name__ else live
+            # What a strand was begun with is under way: the frames that it has called have it. A line that is read
+            # again is there, for nobody deletes it: what would be taken instead says nothing.
+            live = [] if module == runs.__name__ or one.f_code.co_name == REREADS else live
             counted = values.keys() - _UNCOUNTED if calm else values.keys()
-            images = [(n, read, _part(values[n], read, known)) for n, read in live if n in counted]
+            parts = [
+                (name, read, left(one.f_code, values, name) if read == (REST,) else values[name])
+                for name, read in live
+                if name in counted
+            ]
+            images = tuple([(name, read, _part(value, read, known)) for name, read, value in parts])
             found.append((one.f_code.co_qualname, one.f_lasti, images))
-    return found
+    return tuple(found)
 
 
-def _part(value: Any, read: tuple[str, ...], known: Known) -> object:  # noqa: ANN401 - any value
+def left(code: CodeType, values: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - any value
+    """Of a sequence that a loop goes through, what is left of it; of any other, all of it and the present part."""
+    value, through = values[name], _gone_through(code)
+    part = values.get(through[name]) if name in through else None
+    at = [number for number, one in enumerate(value) if one is part] if isinstance(value, list | tuple) else []
+    return value[at[0] + 1 :] if name in through and len(at) == 1 else (value, part)
+
+
+def _part(value: Any, read: tuple[str, ...], known: Known) -> Hashable:  # noqa: ANN401 - any value
     """What is still read of a variable's value: all, or these attributes of a value that never changes."""
     value = _asked(value, known)
     frozen = dataclasses.is_dataclass(value) and value.__dataclass_params__.frozen  # type: ignore[union-attr] # as dataclasses itself does
     if read and (frozen or isinstance(value, BaseException)):
-        return type(value).__qualname__, [image(getattr(value, name, None), known) for name in read]
+        return type(value), tuple([image(getattr(value, name, None), known) for name in read])
     return image(value, known)
 
 
@@ -134,7 +162,8 @@ def still_read(code: CodeType, lasti: int) -> list[tuple[str, tuple[str, ...]]]:
     by_offset = _analysed(code)
     # A frame may stand in the cache entries behind its instruction.
     live = by_offset[max(offset for offset in by_offset if offset <= lasti)] | waiting(code, lasti)
-    whole = {name for name, attribute in live if not attribute}
+    rest = {name for name, attribute in live if attribute == REST}
+    whole = {name for name, attribute in live if not attribute or (attribute != REST and name in rest)}
     parts = {name: tuple(sorted(a for n, a in live if n == name)) for name, _ in live if name not in whole}
     return sorted([*((name, ()) for name in whole), *parts.items()])
 
@@ -150,14 +179,18 @@ def _analysed(code: CodeType) -> dict[int, frozenset[tuple[str, str]]]:
         for successor in successors:
             before.setdefault(successor, []).append(number)
     # Closures and the variables of loops, whose place in their sequence nothing else shows, always count.
-    always = {(name, "") for name in (*code.co_cellvars, *code.co_freevars, *_loops(instructions))}
+    brief = _comprehended(code)
+    cells = {*code.co_cellvars, *code.co_freevars} - brief
+    always = {(name, "") for name in (*cells, *_loops(instructions) - set(_gone_through(code).values()))}
     live_in: list[frozenset[tuple[str, str]]] = [frozenset()] * len(instructions)
     left = deque(range(len(instructions) - 1, -1, -1))
     while left:
         number = left.popleft()
         one, out = instructions[number], frozenset[tuple[str, str]]().union(*(live_in[s] for s in after[number]))
-        if one.opname in {"STORE_FAST", "DELETE_FAST"}:
+        if one.opname in {"STORE_FAST", "DELETE_FAST"} or (one.opname == "STORE_DEREF" and one.argval in brief):
             out = frozenset(pair for pair in out if pair[0] != one.argval)
+        elif one.opname in {"LOAD_CLOSURE", "LOAD_DEREF"} and one.argval in brief:
+            out |= {(one.argval, "")}
         elif one.opname == "LOAD_FAST":
             then = instructions[number + 1]
             attributes = {then.argval} if then.opname == "LOAD_ATTR" else read_of(code.co_filename, one)
@@ -181,6 +214,29 @@ def _successors(
     return found
 
 
+def _comprehended(code: CodeType) -> set[str]:
+    """Variables that only comprehensions share, which are over before the next instruction."""
+    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
+    lasting = {name for one in inner for name in one.co_freevars if one.co_name not in _COMPREHENSIONS}
+    return set(code.co_cellvars) - lasting
+
+
+@cache
+def _gone_through(code: CodeType) -> dict[str, str]:
+    """Variables whose sequence one loop goes through, with the variable that has its present part."""
+    instructions = [one for one in dis.get_instructions(code) if one.opname not in {"CACHE", "EXTENDED_ARG"}]
+    found, loops, stored = dict[str, str](), Counter[str](), Counter[str]()
+    for number, one in enumerate(instructions):
+        if one.opname == "FOR_ITER":
+            iterated, _, after = instructions[number - 2], instructions[number - 1], instructions[number + 1]
+            if iterated.opname == "LOAD_FAST" and after.opname == "STORE_FAST":
+                found[iterated.argval] = after.argval
+                loops[iterated.argval] += 1
+        if one.opname == "STORE_FAST":
+            stored[one.argval] += 1
+    return {name: part for name, part in found.items() if loops[name] == 1 and stored[name] < 2 and stored[part] == 1}
+
+
 def _loops(instructions: list[dis.Instruction]) -> set[str]:
     found = set[str]()
     for number, one in enumerate(instructions):
@@ -192,6 +248,11 @@ def _loops(instructions: list[dis.Instruction]) -> set[str]:
                 found.add(instructions[stores].argval)
                 stores += 1
     return found
+
+
+@cache
+def _fields(of: Any) -> tuple[str, ...]:  # noqa: ANN401 - a dataclass
+    return tuple(one.name for one in dataclasses.fields(of))
 
 
 # --- values -----------------------------------------------------------------------------------------
@@ -208,29 +269,33 @@ def share(value: object) -> None:
             share(part)
 
 
-def image(value: Any, known: Known) -> object:  # noqa: ANN401 - any value
+def image(value: Any, known: Known) -> Hashable:  # noqa: ANN401 - any value
     """A value that is equal for values that product code cannot tell apart; `known`: of what has been met."""
-    if value is None or isinstance(value, str | int | float | bytes):
+    if value is None or isinstance(value, str | bytes):
         return value
-    if id(value) in _constant:
-        return type(value).__qualname__
-    if id(value) not in known:
-        known[id(value)] = value, "..."  # met inside of itself
-        known[id(value)] = value, hash(repr(_image(value, known)))
-    return known[id(value)][1]
+    # True and 1 are equal, and told apart.
+    if isinstance(value, int | float):
+        return type(value), value
+    number = id(value)
+    if number in _constant:
+        return id(type(value))
+    if number not in known:
+        known[number] = value, "..."  # met inside of itself
+        known[number] = value, hash(_image(value, known))
+    return known[number][1]
 
 
-def _image(value: Any, known: Known) -> object:  # noqa: ANN401 - any value
+def _image(value: Any, known: Known) -> Hashable:  # noqa: ANN401 - any value
     if isinstance(value, list | tuple | deque):
-        return [image(one, known) for one in value]
+        return tuple([image(one, known) for one in value])
     if isinstance(value, dict):
-        return sorted((str(name), repr(image(one, known))) for name, one in value.items())
+        return frozenset([(image(name, known), image(one, known)) for name, one in value.items()])
     if isinstance(value, set | frozenset):
-        return sorted(repr(image(one, known)) for one in value)
-    return type(value).__qualname__, _inner(value, known)
+        return frozenset([image(one, known) for one in value])
+    return type(value), _inner(value, known)
 
 
-def _inner(value: Any, known: Known) -> object:  # noqa: ANN401, PLR0911 - any object
+def _inner(value: Any, known: Known) -> Hashable:  # noqa: ANN401, PLR0911 - any object
     """What an object holds; of one that is not the product's own, nothing counts but its type."""
     if isinstance(value, Future):
         return value.done() and (repr(value.exception()) if value.exception() else image(value.result(), known))
@@ -239,10 +304,11 @@ def _inner(value: Any, known: Known) -> object:  # noqa: ANN401, PLR0911 - any o
     if isinstance(value, MethodType):
         return value.__qualname__, image(value.__self__, known)
     if isinstance(value, FunctionType):
-        return value.__qualname__, [image(cell.cell_contents, known) for cell in value.__closure__ or ()]
+        return value.__qualname__, tuple([image(cell.cell_contents, known) for cell in value.__closure__ or ()])
     value = _asked(value, known)
-    if dataclasses.is_dataclass(value):
-        return [image(getattr(value, one.name), known) for one in dataclasses.fields(value)]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return tuple([image(getattr(value, name), known) for name in _fields(type(value))])
     if type(value).__module__.startswith("line_requests"):
-        return image(getattr(value, "__dict__", None) or repr(value), known)
+        held = getattr(value, "__dict__", None)
+        return image({n: one for n, one in held.items() if n not in _TOLD_ALONE} if held else repr(value), known)
     return None

@@ -24,11 +24,14 @@ class Sight(NamedTuple):
     """What tells worlds apart for it."""
 
 
-def sight(step: Step, slots: Sequence[Slot], about: set[str], *, creates: bool) -> Sight:
-    """What of a world a step depends on; `about`: the lines that a list or a query is about."""
+def sight(step: Step, slots: Sequence[Slot], about: set[str], *, counts: bool) -> Sight:
+    """What of a world a step depends on.
+
+    `about`: the lines that a list or a query is about. `counts`: whether its result tells the workspace's counts.
+    """
     ids = [slot.line_id for slot in slots]
     if isinstance(step, DynamoDb) and step.keys:
-        return _of_items(step, slots, creates=creates)
+        return _of_items(step, slots, counts=counts)
     if isinstance(step, DynamoDb):
         # An index shows what is due of the line that the run is about.
         at = [number for number, line_id in enumerate(ids) if line_id in about]
@@ -47,7 +50,21 @@ def sight(step: Step, slots: Sequence[Slot], about: set[str], *, creates: bool) 
     return Sight(set())
 
 
-def _of_items(step: DynamoDb, slots: Sequence[Slot], *, creates: bool) -> Sight:
+def begins_to_bill(step: Step) -> bool:
+    """Whether a reconciler goes on to a workspace, and with it from the lines that it has worked through."""
+    return _update_of(step).startswith("SET #quantities_lease_until_ms")
+
+
+def ends_billing(step: Step) -> bool:
+    """Whether a reconciler has set a workspace's quantities, or gives up."""
+    return "REMOVE #quantities_lease_until_ms" in _update_of(step)
+
+
+def _update_of(step: Step) -> str:
+    return str(step.request.get("UpdateExpression", "")) if isinstance(step, DynamoDb) else ""
+
+
+def _of_items(step: DynamoDb, slots: Sequence[Slot], *, counts: bool) -> Sight:
     names = {sk for _, sk in step.keys}
     lines = [number for number, slot in enumerate(slots) if f"LINE#{slot.line_id}" in names]
     keyed = [number for number, slot in enumerate(slots) if f"IDEMPOTENCY#{slot.idempotency_key_hash}" in names]
@@ -56,7 +73,7 @@ def _of_items(step: DynamoDb, slots: Sequence[Slot], *, creates: bool) -> Sight:
     def of(choice: Choice) -> object:
         records = tuple(choice.lines[n].record.digest if choice.lines[n].record else 0 for n in keyed)  # type: ignore[union-attr] # just looked at
         met = tuple(item_digest(choice.lines[number]) for number in lines)
-        return met, records, choice.view(creates=creates) if workspace else None
+        return met, records, choice.view(counts=counts) if workspace else None
 
     # A line that a write gives back is never asked for its lease: the call has taken it, or does not need it.
     leases = not step.writes or "lease_until_ms" in json.dumps(step.request.get("ExpressionAttributeNames", {}))

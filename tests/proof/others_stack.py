@@ -14,6 +14,8 @@ Sources = frozenset[tuple[str, str]]
 Values = tuple[Sources, ...]
 """The stack from its bottom: what each value comes from."""
 
+# Instead of an attribute: of a sequence that a loop goes through, what is left of it.
+REST = "*"
 _NOTHING = Sources()
 _ENDS = {"RETURN_VALUE", "RAISE_VARARGS", "RERAISE"}
 _ALWAYS_JUMP = {"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"}
@@ -50,6 +52,8 @@ def _stacks(code: CodeType) -> dict[int, tuple[dis.Instruction, Values]]:
                 continue
         found[number] = stack
         one = instructions[number]
+        if one.opname == "FOR_ITER":
+            stack = (*stack[:-1], Sources({(name, attribute or REST) for name, attribute in stack[-1]}))
         for target, start, end, depth, lasti in caught:
             if start <= one.offset < end:
                 left.append((target, (*stack[:depth], *[_NOTHING] * (1 + lasti))))
@@ -94,7 +98,7 @@ def _after(one: dis.Instruction, stack: Values, *, jump: bool) -> Values:
         case "SWAP":
             return (*stack[:-arg], stack[-1], *stack[1 - arg : -1], stack[-arg])
         case "FOR_ITER" if not jump:
-            return (*stack, stack[-1])
+            return (*stack, Sources({(name, "") for name, _ in stack[-1]}))
     taken = min(_taken(one, jump=jump), len(stack))
     kept, made = stack[: len(stack) - taken], _NOTHING.union(*stack[len(stack) - taken :])
     return (*kept, *[made] * (taken + effect))

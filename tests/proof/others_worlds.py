@@ -29,7 +29,8 @@ KEYS_MAX = 2
 # What others change of a workspace at any time: its lines say so.
 DERIVED = {"lock", "lock_kind", "held", "unpaid", "subscription", "revision"}
 # Those who set quantities and charge change these at any time; nobody else reads them.
-BILLED = {"quantities_revision", "charged", "charge_number", "counted", "pending_charge", "due_at", "due_shard"}
+DUE = {"due_at", "due_shard"}
+BILLED = DUE | {"quantities_revision", "charged", "charge_number", "counted", "pending_charge"}
 
 
 class Slot(NamedTuple):
@@ -66,10 +67,10 @@ class Choice(NamedTuple):
         unpaid = sum(weight(facet).unpaid for facet in self.lines)
         return held, unpaid, next((facet.line_id for facet in self.lines if weight(facet).waiting), None)
 
-    def view(self, *, creates: bool) -> object:
+    def view(self, *, counts: bool) -> object:
         """What the workspace says; of counts that decide alike, one is enough where no line is requested."""
         held, unpaid, lock = self.counts
-        return (held, unpaid, lock, self.stored) if creates else (unpaid <= INCLUDED, lock, self.stored)
+        return (held, unpaid, lock, self.stored) if counts else (unpaid <= INCLUDED, lock, self.stored)
 
 
 class Weight(NamedTuple):
@@ -129,15 +130,15 @@ class Others:
     """Whether the handler sets quantities and charges."""
     stays: bool = False
     """Whether they leave a line alone once it is settled."""
-    made: int = 0
-    """Combinations that were put together."""
-    allowed: int = 0
-    """Those of them that are permitted."""
+    permitted: int = 0
+    """Combinations of lines that were put together."""
 
     def __post_init__(self) -> None:
         self._now_of, self._now = (0, 0), Choice((), Standing(), Standing(), 0)
         self._accounts: dict[int, MemoryStripe] = {}
         """One part of Stripe for all that are equal: every prefix keeps its lines'."""
+        self._workspaces: dict[object, Stored] = {}
+        """A workspace with other counts, and with another subscription."""
 
     # --- a world, taken apart ---------------------------------------------------------------------
 
@@ -181,11 +182,11 @@ class Others:
 
     # --- what may come ----------------------------------------------------------------------------
 
-    def choices(self, world: World, seen: "Sight") -> dict[object, list[Choice]]:
+    def choices(self, world: World, seen: "Sight", *, knows: bool = True) -> dict[object, list[Choice]]:
         """The worlds that others can leave, nearest first, by what a step sees of them.
 
         Of lines that it does not touch, what they count for; one completion of each is enough where it does not see the
-        counts.
+        counts. `knows`: whether the call has met a line of others.
         """
         now, slots = self.now(world), self.slots_in(world)
         full = [
@@ -195,30 +196,29 @@ class Others:
         if not seen.leases:
             # No rule speaks of a lease, and others can take it right before the next step that looks at it.
             full = [_with_lease(some, now.lines[number]) for number, some in enumerate(full)]
-        if not self.creates:
-            # One line of others may wait: a call that is about neither cannot tell which one does.
-            full[2:] = [_not_waiting(some) for some in full[2:]]
+        # One line of others may wait: a call that is about neither cannot tell which one does.
+        alike = slice(1 if self.creates else 2, len(slots) if not self.creates else 0 if knows else len(self.slots))
+        full[alike] = [_not_waiting(some) for some in full[alike]]
         at = [number for number, slot in enumerate(slots) if slot.line_id in seen.touched]
         rest = [number for number in range(len(slots)) if number not in at]
         completions = sorted(product(*(_coarse(full[number]) for number in rest)), key=lambda c: sum(f.far for f in c))
         subscriptions = _pairs(now, seen)
         groups: dict[object, dict[object, Choice]] = {}
-        for chosen in product(*(full[number] for number in at)):
-            for completion in completions:
-                self.made += 1
+        # Whether lines can stand together depends on their sorts alone.
+        for sorts in product(*(_sorts(full[number]) for number in at)):
+            nearest = tuple(some[0] for some in sorts)
+            fit = [one for one in completions if permitted(_merged(len(slots), at, nearest, rest, one), self.cap)]
+            # One completion is enough where the counts are not seen.
+            for chosen, completion in product(product(*sorts), fit if seen.workspace else fit[:1]):
                 lines = _merged(len(slots), at, chosen, rest, completion)
-                if not permitted(lines, self.cap):
-                    continue
-                self.allowed += 1
+                self.permitted += 1
                 far = sum(facet.far for facet in lines)
                 for as_stored, at_stripe, more in subscriptions:
                     choice = Choice(lines, as_stored, at_stripe, far + more)
-                    same = (tuple(map(key_of, chosen)), choice.view(creates=self.creates), at_stripe)
+                    same = (tuple(map(key_of, chosen)), choice.view(counts=self.creates), at_stripe)
                     group = groups.setdefault(seen.of(choice), {})
                     if same not in group or group[same].far > choice.far:
                         group[same] = choice
-                if not seen.workspace:
-                    break
         return {key: sorted(group.values(), key=lambda one: one.far) for key, group in groups.items()}
 
     def build(self, world: World, choice: Choice) -> World:
@@ -234,7 +234,11 @@ class Others:
                 records[key] = facet.record or records.get(key)
         changes += [(key, record) for key, record in records.items() if world.table.items.get(key) != record]
         if (choice.counts, choice.stored) != (before.counts, before.stored):
-            changes.append((WORKSPACE, self._workspace(world, choice, before)))
+            workspace = world.table.items[WORKSPACE]
+            known = workspace.digest, choice.counts, choice.stored
+            if known not in self._workspaces:
+                self._workspaces[known] = self._workspace(workspace, choice, before)
+            changes.append((WORKSPACE, self._workspaces[known]))
         parts = [facet.account for facet in choice.lines]
         stripe = together(parts, _subscribed(world.stripe, before.at_stripe, choice.at_stripe))
         return replace(world, table=world.table.with_stored(changes), stripe=stripe, stream={})
@@ -255,7 +259,7 @@ class Others:
     def widened(self, world: World, named: frozenset[str]) -> World:
         """Without lines that no step of the call was about: others lead from there to wherever these are."""
         now = self.now(world)
-        about = {*named, *self.made_in(world)} | (set() if self.creates else {self.slots[0].line_id})
+        about = {*named, *self.made_in(world)} | (set() if self.creates or self.bills else {self.slots[0].line_id})
         kept = tuple(
             facet if facet.line_id in about else Facet(facet.line_id, None, None, MemoryStripe()) for facet in now.lines
         )
@@ -278,20 +282,17 @@ class Others:
                 found.append(choice)
         return found
 
-    def rest(self, world: World) -> int:
-        """What others do not change of a world."""
-        kept = {
-            name: value
-            for name, value in world.table.items[WORKSPACE].item.items()
-            if name not in DERIVED and (self.bills or name not in BILLED)
-        }
+    def rest(self, world: World, *, bills: bool) -> int:
+        """What others do not change of a world; `bills`: whether the call has begun to set quantities."""
+        left_out = DERIVED | (set() if bills else BILLED - DUE if self.bills else BILLED)
+        kept = {name: value for name, value in world.table.items[WORKSPACE].item.items() if name not in left_out}
         lines = [slot.line_id for slot in self.slots_in(world)]
         others = [one.digest for key, one in world.table.items.items() if key[0] != WORKSPACE[0]]
         return hash((json.dumps(kept, sort_keys=True), tuple(lines), world.now_ms, world.published, frozenset(others)))
 
-    def _workspace(self, world: World, choice: Choice, before: Choice) -> Stored:
+    def _workspace(self, was: Stored, choice: Choice, before: Choice) -> Stored:
         held, unpaid, lock = choice.counts
-        item = {n: v for n, v in world.table.items[WORKSPACE].item.items() if n not in {"lock", "lock_kind"}}
+        item = {n: v for n, v in was.item.items() if n not in {"lock", "lock_kind"}}
         item |= {"held": typed({KIND: held}), "unpaid": typed({KIND: unpaid})}
         item |= {"lock": typed(lock), "lock_kind": typed(KIND)} if lock else {}
         if choice.stored != before.stored:
@@ -355,6 +356,19 @@ def _not_waiting(found: list[Facet]) -> list[Facet]:
     if id(found) not in _known_not_waiting:
         _known_not_waiting[id(found)] = [facet for facet in found if not weight(facet).waiting]
     return _known_not_waiting[id(found)]
+
+
+_known_sorts: dict[int, list[list[Facet]]] = {}
+
+
+def _sorts(found: list[Facet]) -> list[list[Facet]]:
+    """By what decides whether they can stand beside other lines: what they count for, and their record."""
+    if id(found) not in _known_sorts:
+        sorts: dict[object, list[Facet]] = {}
+        for facet in found:
+            sorts.setdefault((weight(facet), facet.record and facet.record.item["sk"]["S"]), []).append(facet)
+        _known_sorts[id(found)] = [*sorts.values()]
+    return _known_sorts[id(found)]
 
 
 _known_coarse: dict[int, list[Facet]] = {}

@@ -3,6 +3,8 @@
 import ast
 import dis
 import gc
+import inspect
+import re
 import subprocess
 import sys
 import weakref
@@ -10,9 +12,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from line_requests.domain.model import Line
 from line_requests.flows.lifecycle import Lifecycle
-from tests.proof import mutants, others_handlers, others_mutants
-from tests.proof.others_places import PYTHON, Known, image, still_read
+from tests.proof import mutants, others_handlers, others_mutants, others_run
+from tests.proof.others_places import PYTHON, REREADS, Known, image, left, still_read
+from tests.proof.others_stack import REST
 from tests.proof.others_worlds import BILLED
 from tests.proof.product import ROOT
 from tests.proof.runs import Run, current
@@ -29,7 +33,7 @@ def test_steps_keep_the_invariants_whatever_others_did_before() -> None:
     assert proof.returncode == 0, proof.stdout[-8000:] + proof.stderr[-2000:]
     for handler in others_handlers.HANDLERS:
         assert f"\n{handler:24} " in proof.stdout
-    assert others_handlers.NARROW.keys() <= others_handlers.HANDLERS.keys()
+    assert {*others_handlers.NARROW, *others_run.BRIEF} == others_handlers.HANDLERS.keys()
 
 
 @pytest.mark.parametrize("mutant", others_mutants.MUTANTS, ids=lambda mutant: mutant.name)
@@ -61,6 +65,60 @@ def test_value_on_the_stack_keeps_its_variable_alive() -> None:
     calls = [one.offset for one in dis.get_instructions(run) if one.opname == "CALL"]
     every = [("pause", ()), ("reply", ()), ("step", ())]
     assert [still_read(run.__code__, offset) for offset in calls] == [[("pause", ())] if ANALYSED else every]
+
+
+def test_of_a_sequence_only_what_a_loop_has_left_of_it_counts() -> None:
+    def run(pauses: list[Pause]) -> Iterator[int]:
+        for pause in pauses:
+            yield pause.ms
+
+    second = Pause(2)
+    suspended = run([Pause(1), second])
+    next(suspended)
+    code, frame = suspended.gi_code, suspended.gi_frame  # type: ignore[attr-defined] # a generator's
+    found = still_read(code, frame.f_lasti)
+    assert found == ([("pauses", (REST,))] if ANALYSED else [("pause", ()), ("pauses", ())])
+    lefts = []
+    for _ in range(2):
+        lefts.append(left(code, frame.f_locals, "pauses"))
+        next(suspended, None)
+    assert lefts == [[second], []]
+
+
+def test_what_a_comprehension_shares_counts_until_it_is_over() -> None:
+    def run(stored: dict[str, int], names: list[str], step: Callable[[], NoReply]) -> tuple[dict[str, int], NoReply]:
+        values = {name: stored[name] for name in names}
+        reply = step()
+        return values, reply
+
+    call = [one.offset for one in dis.get_instructions(run) if one.opname == "CALL"][-1]
+    if ANALYSED:
+        assert still_read(run.__code__, call) == [("values", ())]
+
+
+def test_a_line_that_is_read_again_is_there() -> None:
+    """So nothing follows from the line that would be taken instead."""
+    found = [
+        ast.unparse(function.body[-1])
+        for path in LAYER.rglob("*.py")
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef) and function.name == REREADS
+    ]
+    assert found == ["return self._lines.get(line.workspace_id, line.id) or line"] * 2
+
+
+def test_a_request_for_a_line_gets_no_workspace_from_what_moves_a_line() -> None:
+    """So a workspace's counts say nothing to it there (`others_places.moves_a_line`)."""
+    create = (LAYER / "flows" / "create.py").read_text()
+    asked = set(re.findall(r"self\._lifecycle\.(\w+)", create))
+    assert asked == {"advance", "check_holder", "finalize_new"}
+    assert {inspect.signature(getattr(Lifecycle, name)).return_annotation for name in asked} == {Line}
+
+
+def test_a_reconciler_begins_to_bill_with_one_step() -> None:
+    """From there on it has done with the lines that it had found; the other one is an operator's."""
+    found = {path.stem for path in LAYER.rglob("*.py") if '"SET #quantities_lease_until_ms' in path.read_text()}
+    assert found == {"workspaces", "imports"}
 
 
 def test_only_what_a_reader_reads_counts_of_a_variable_that_it_is_called_with() -> None:

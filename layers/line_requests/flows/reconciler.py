@@ -53,14 +53,22 @@ class Reconciler:
         while self._clock.remaining_s() > 0:
             page, start = self._stores.due.page(shard, started_ms, start)
             self._check_lines([due for due in page if due.line_id is not None])
-            for due in page:
-                if due.line_id is None:
-                    self._progress.guard(due.workspace_id, self._check_workspace, due.workspace_id)
+            workspaces = [due.workspace_id for due in page if due.line_id is None]
+            for workspace_id in workspaces:
+                self._progress.guard(workspace_id, self._check_workspace, workspace_id)
             if start is None:
                 return
 
     def _check_lines(self, page: list[Due]) -> None:
         lines = self._lines.get_many((due.workspace_id, due.line_id or "") for due in page)
+        # A line whose replaced invoice is still open is due before its provisioner is late.
+        late_ms = self._clock.now_ms() - REPUBLISH_AFTER_MS
+        unanswered = [
+            line
+            for line in lines
+            if line.status is Status.PROVISIONING
+            and (line.replaced_invoice_id is None or line.history[-1].at_ms <= late_ms)
+        ]
         for line in lines:
             if line.awaiting:
                 self._progress.guard(line.id, self._advance, line)
@@ -72,14 +80,6 @@ class Reconciler:
                 self._progress.guard(line.id, self._lifecycle.extra_invoices.check_late_payment, self._clock, line)
             elif line.status is not Status.PROVISIONING:
                 self._lines.set_due(line, None)
-        # A line whose replaced invoice is still open is due before its provisioner is late.
-        late_ms = self._clock.now_ms() - REPUBLISH_AFTER_MS
-        unanswered = [
-            line
-            for line in lines
-            if line.status is Status.PROVISIONING
-            and (line.replaced_invoice_id is None or line.history[-1].at_ms <= late_ms)
-        ]
         if unanswered:
             self._progress.guard("republish", self._republish, unanswered)
 
