@@ -151,7 +151,7 @@ MUTANTS = (
         "billing.subscriptions",
         'self._client.v1.invoice_items.create(params, {"idempotency_key": f"{workspace.id}:charge:{charge.number}"})',
         "self._client.v1.invoice_items.create(params)",
-        seed=54,
+        seed=105,
     ),
     _bug(
         "a pending charge is not stored before it is created",
