@@ -43,8 +43,8 @@ class At(NamedTuple):
     """How many of its own calls have failed."""
     named: frozenset[str] = frozenset()
     """The lines that its steps have been about."""
-    bills: bool = False
-    """Whether it sets quantities and charges."""
+    bills: bool | None = False
+    """Whether it sets quantities and charges; None once it has: it looks at a workspace once."""
 
 
 @dataclass(eq=False)
@@ -175,11 +175,11 @@ class _Run:
         if begins_to_bill(step):
             at = at._replace(named=frozenset(), bills=True)
         elif ends_billing(step):
-            at = at._replace(bills=False)
+            at = at._replace(bills=None)
         touched = [number for number, slot in enumerate(slots) if slot.line_id in seen.touched]
         kept = (
             [one for one in group if not any(left_out(step, one.lines[number]) for number in touched)]
-            for group in self._others.choices(world, seen, knows=self._bench.knows(at.place)).values()
+            for group in self._others.choices(world, seen, knows=self._knows(at, step)).values()
         )
         groups = sorted((group for group in kept if group), key=lambda group: group[0].far)
         effective = False
@@ -199,6 +199,12 @@ class _Run:
             if number == 0 or (changed and not effective):
                 self._faults(at, strand, step, before)
                 effective |= changed
+
+    def _knows(self, at: At, step: Step) -> bool:
+        """Whether lines of others are not all one to the call; what ends billing tells what has the lock anew."""
+        if self._others.creates:
+            return self._bench.knows(at.place)
+        return bool(at.named) or not ends_billing(step)
 
     def _later(self, at: At, strand: int, world: World, result: Result) -> None:
         """The same, and time passes before the next step."""

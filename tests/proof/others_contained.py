@@ -8,7 +8,8 @@ from tests.proof.invariants import standing
 from tests.proof.others_handlers import Bench
 from tests.proof.others_line import Facet, facets
 from tests.proof.others_rules import broken
-from tests.proof.others_worlds import Others, permitted
+from tests.proof.others_weights import permitted
+from tests.proof.others_worlds import Others
 from tests.proof.prepared import Beginnings
 from tests.proof.world import World
 

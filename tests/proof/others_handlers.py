@@ -83,9 +83,7 @@ HANDLERS: dict[str, tuple[Script, ...]] = {
 # A line that is requested is the third; with a cap of two it may be one too many.
 CAPS = {"create": 3, "create, capped": 2, "create A": 3}
 # With `--full` these are exhausted in a narrower scope, too; the longest first.
-NARROW = ("create A", "create, capped", "create", "webhook invoice", "reconciler", "payment_link", "poll", "cancel")
-# In it this has no lines of others beside its own: with two of them it is not exhausted in half an hour.
-ALONE = "reconciler"
+NARROW = ("create A", "reconciler", "create, capped", "create", "webhook invoice", "payment_link", "poll", "cancel")
 # How the line that a handler is about begins, at the least.
 BEGINS: dict[str, tuple[str, ...]] = {
     "publish_changes": ("provisioning",),
@@ -187,12 +185,12 @@ class Bench:
     def others(self, name: str, *, narrow: bool = False) -> Others:
         """Two lines of others beside the one that is requested, or beside the one that a handler is about.
 
-        `narrow`: they leave a line alone once it is settled, and a reconciler has its own line only.
+        `narrow`: they leave a line alone once it is settled.
         """
         slots = [Slot(FOCUS, _hash("A")), Slot(OTHER, _hash("B")), Slot(THIRD, None)]
         creates, cap = name in CAPS, CAPS.get(name, 3)
-        lines = 1 if narrow and name == ALONE else len(slots) - creates
-        return Others(tuple(slots[:lines]), creates, cap, self._snapshots(cap), name == "reconciler", stays=narrow)
+        slots = slots[: len(slots) - creates]
+        return Others(tuple(slots), creates, cap, self._snapshots(cap), name == "reconciler", stays=narrow)
 
     def _snapshots(self, cap: int) -> dict[Standing, Typed]:
         """The subscription as it is stored, by what stands in it; everything else is constructed."""

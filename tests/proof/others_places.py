@@ -20,7 +20,7 @@ from tests.proof import runs
 from tests.proof.actors import Place
 from tests.proof.others_reads import read_of
 from tests.proof.others_stack import REST, waiting
-from tests.proof.others_worlds import INCLUDED
+from tests.proof.others_weights import INCLUDED
 from tests.proof.world import DynamoDb, Pause, Publish, Step, Stripe
 
 # Of these the frames count; what is below the SDKs is decided by the step that waits, and by the proof's own frames.

@@ -4,7 +4,7 @@ Counts and lock are derived from the lines. A step sees only what it names; worl
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +15,8 @@ from tests.proof.invariants import safe
 from tests.proof.memory_stripe import MemoryStripe
 from tests.proof.memory_table import Key, MemoryTable, Stored
 from tests.proof.others_account import AT_S, part_of, together
-from tests.proof.others_line import Facet, facets, item_digest, key_of, leads, plain_of, stored, typed
+from tests.proof.others_line import Facet, facets, key_of, leads, plain_of, stored, typed
+from tests.proof.others_weights import INCLUDED, coarse, not_waiting, permitted, sorts_of, weight, with_lease
 from tests.proof.world import Violation, World
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 WORKSPACE: Key = (f"W#{stage.WORKSPACE}", "WORKSPACE")
 KIND = "purchased_phone"
-INCLUDED = 1
 # In the narrower scope a line has no third keys at Stripe, and what would lead to them is not followed.
 KEYS_MAX = 2
 # What others change of a workspace at any time: its lines say so.
@@ -71,49 +71,6 @@ class Choice(NamedTuple):
         """What the workspace says; of counts that decide alike, one is enough where no line is requested."""
         held, unpaid, lock = self.counts
         return (held, unpaid, lock, self.stored) if counts else (unpaid <= INCLUDED, lock, self.stored)
-
-
-class Weight(NamedTuple):
-    """What a line counts for."""
-
-    waiting: bool
-    held: bool
-    unpaid: bool
-    included: bool
-    waived: bool
-    """It is to be included, once its invoice is void."""
-
-
-_weights: dict[int, Weight] = {}
-
-
-def weight(facet: Facet) -> Weight:
-    """What the line counts for."""
-    digest = item_digest(facet)
-    if digest not in _weights:
-        line = facet.line
-        held = line.get("status") in {"awaiting_payment", "provisioning", "active"}
-        payment = line.get("payment_status")
-        waiting = line.get("status") == "awaiting_payment"
-        waived = waiting and line.get("void_reason") == "included"
-        free = held and payment == "not_required"
-        _weights[digest] = Weight(waiting, held, held and payment != "paid", free, waived)
-    return _weights[digest]
-
-
-def permitted(lines: Sequence[Facet], cap: int) -> bool:
-    """Whether these lines can stand together."""
-    weights = [weight(facet) for facet in lines]
-    records = [facet.record.item["sk"]["S"] for facet in lines if facet.record]
-    # The line itself is one of the unpaid, so its place cannot be taken by another.
-    waived = any(one.waived for one in weights) and sum(one.unpaid for one in weights) > INCLUDED
-    return (
-        not waived
-        and sum(one.waiting for one in weights) <= 1
-        and sum(one.held for one in weights) <= cap
-        and sum(one.included for one in weights) <= INCLUDED
-        and len(set(records)) == len(records)
-    )
 
 
 @dataclass
@@ -186,7 +143,7 @@ class Others:
         """The worlds that others can leave, nearest first, by what a step sees of them.
 
         Of lines that it does not touch, what they count for; one completion of each is enough where it does not see the
-        counts. `knows`: whether the call has met a line of others.
+        counts. `knows`: whether lines of others are not all one to the call.
         """
         now, slots = self.now(world), self.slots_in(world)
         full = [
@@ -195,21 +152,26 @@ class Others:
         ]
         if not seen.leases:
             # No rule speaks of a lease, and others can take it right before the next step that looks at it.
-            full = [_with_lease(some, now.lines[number]) for number, some in enumerate(full)]
+            full = [with_lease(some, now.lines[number]) for number, some in enumerate(full)]
         # One line of others may wait: a call that is about neither cannot tell which one does.
-        alike = slice(1 if self.creates else 2, len(slots) if not self.creates else 0 if knows else len(self.slots))
-        full[alike] = [_not_waiting(some) for some in full[alike]]
+        first = 1 if not knows else len(slots) if self.creates else 2
+        full = [not_waiting(some) if first <= n < len(self.slots) else some for n, some in enumerate(full)]
         at = [number for number, slot in enumerate(slots) if slot.line_id in seen.touched]
         rest = [number for number in range(len(slots)) if number not in at]
-        completions = sorted(product(*(_coarse(full[number]) for number in rest)), key=lambda c: sum(f.far for f in c))
+        completions = sorted(product(*(coarse(full[number]) for number in rest)), key=lambda c: sum(f.far for f in c))
         subscriptions = _pairs(now, seen)
         groups: dict[object, dict[object, Choice]] = {}
         # Whether lines can stand together depends on their sorts alone.
-        for sorts in product(*(_sorts(full[number]) for number in at)):
+        for sorts in product(*(sorts_of(full[number]) for number in at)):
             nearest = tuple(some[0] for some in sorts)
-            fit = [one for one in completions if permitted(_merged(len(slots), at, nearest, rest, one), self.cap)]
-            # One completion is enough where the counts are not seen.
-            for chosen, completion in product(product(*sorts), fit if seen.workspace else fit[:1]):
+            fit: dict[object, tuple[Facet, ...]] = {}
+            for completion in completions:
+                lines = _merged(len(slots), at, nearest, rest, completion)
+                if permitted(lines, self.cap):
+                    view = Choice(lines, now.stored, now.at_stripe, 0).view(counts=self.creates)
+                    # One is enough where the counts are not seen.
+                    fit.setdefault(seen.workspace and view, completion)
+            for chosen, completion in product(product(*sorts), fit.values()):
                 lines = _merged(len(slots), at, chosen, rest, completion)
                 self.permitted += 1
                 far = sum(facet.far for facet in lines)
@@ -282,9 +244,9 @@ class Others:
                 found.append(choice)
         return found
 
-    def rest(self, world: World, *, bills: bool) -> int:
-        """What others do not change of a world; `bills`: whether the call has begun to set quantities."""
-        left_out = DERIVED | (set() if bills else BILLED - DUE if self.bills else BILLED)
+    def rest(self, world: World, *, bills: bool | None) -> int:
+        """What others do not change of a world; `bills`: whether the call sets quantities, None once it has."""
+        left_out = DERIVED | (BILLED if bills is None or not self.bills else set() if bills else BILLED - DUE)
         kept = {name: value for name, value in world.table.items[WORKSPACE].item.items() if name not in left_out}
         lines = [slot.line_id for slot in self.slots_in(world)]
         others = [one.digest for key, one in world.table.items.items() if key[0] != WORKSPACE[0]]
@@ -336,52 +298,6 @@ def _merged(
     for number, facet in (*zip(at, chosen, strict=True), *zip(rest, completion, strict=True)):
         lines[number] = facet
     return tuple(facet for facet in lines if facet is not None)
-
-
-_known_leased: dict[int, list[Facet]] = {}
-
-
-def _with_lease(found: list[Facet], now: Facet) -> list[Facet]:
-    """Those of a line's facets in which its lease is as it is; none is held on a new line."""
-    if id(found) not in _known_leased:
-        lease = now.line.get("lease_until_ms", 0)
-        _known_leased[id(found)] = [one for one in found if one.line.get("lease_until_ms", lease) == lease]
-    return _known_leased[id(found)]
-
-
-_known_not_waiting: dict[int, list[Facet]] = {}
-
-
-def _not_waiting(found: list[Facet]) -> list[Facet]:
-    if id(found) not in _known_not_waiting:
-        _known_not_waiting[id(found)] = [facet for facet in found if not weight(facet).waiting]
-    return _known_not_waiting[id(found)]
-
-
-_known_sorts: dict[int, list[list[Facet]]] = {}
-
-
-def _sorts(found: list[Facet]) -> list[list[Facet]]:
-    """By what decides whether they can stand beside other lines: what they count for, and their record."""
-    if id(found) not in _known_sorts:
-        sorts: dict[object, list[Facet]] = {}
-        for facet in found:
-            sorts.setdefault((weight(facet), facet.record and facet.record.item["sk"]["S"]), []).append(facet)
-        _known_sorts[id(found)] = [*sorts.values()]
-    return _known_sorts[id(found)]
-
-
-_known_coarse: dict[int, list[Facet]] = {}
-
-
-def _coarse(found: list[Facet]) -> list[Facet]:
-    """The line as it is, and the nearest facet of each sort that counts for something else."""
-    if id(found) not in _known_coarse:
-        nearest: dict[object, Facet] = {}
-        for facet in found:
-            nearest.setdefault((weight(facet), bool(facet.record), bool(facet.item)), facet)
-        _known_coarse[id(found)] = [*nearest.values()]
-    return _known_coarse[id(found)]
 
 
 def stored_standing(world: World) -> Standing:
