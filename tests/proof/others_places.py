@@ -117,7 +117,7 @@ def _frames(frame: FrameType | None, known: Known, known_moving: Known, *, calm:
         if module.startswith(_COUNTED):
             values, live = one.f_locals, still_read(one.f_code, one.f_lasti)
             # What a strand was begun with is under way: the frames that it has called have it. A line that is read
-            # again is there, for nobody deletes it: what would be taken instead says nothing.
+            # again is there, for lines are never deleted: what would be taken instead says nothing.
             live = [] if module == runs.__name__ or one.f_code.co_name == REREADS else live
             counted = values.keys() - _UNCOUNTED if calm else values.keys()
             parts = [
@@ -164,6 +164,8 @@ def still_read(code: CodeType, lasti: int) -> list[tuple[str, tuple[str, ...]]]:
     live = by_offset[max(offset for offset in by_offset if offset <= lasti)] | waiting(code, lasti)
     rest = {name for name, attribute in live if attribute == REST}
     whole = {name for name, attribute in live if not attribute or (attribute != REST and name in rest)}
+    # Where all of the sequence is read again, its loop's variable tells how far it has come.
+    whole |= {part for name, part in _gone_through(code).items() if name in rest & whole}
     parts = {name: tuple(sorted(a for n, a in live if n == name)) for name, _ in live if name not in whole}
     return sorted([*((name, ()) for name in whole), *parts.items()])
 

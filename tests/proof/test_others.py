@@ -85,6 +85,18 @@ def test_of_a_sequence_only_what_a_loop_has_left_of_it_counts() -> None:
     assert lefts == [[second], []]
 
 
+def test_a_loop_that_begins_again_tells_how_far_it_has_come() -> None:
+    def run(pauses: list[Pause], rounds: list[int]) -> Iterator[int]:
+        for _ in rounds:
+            for pause in pauses:
+                yield pause.ms
+
+    suspended = run([Pause(1), Pause(2)], [1, 2])
+    next(suspended)
+    found = still_read(suspended.gi_code, suspended.gi_frame.f_lasti)  # type: ignore[attr-defined] # a generator's
+    assert {("pause", ()), ("pauses", ())} <= set(found)
+
+
 def test_what_a_comprehension_shares_counts_until_it_is_over() -> None:
     def run(stored: dict[str, int], names: list[str], step: Callable[[], NoReply]) -> tuple[dict[str, int], NoReply]:
         values = {name: stored[name] for name in names}
