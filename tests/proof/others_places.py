@@ -29,12 +29,13 @@ _COUNTED = ("line_requests", "functions.", "tests.proof.product", "tests.proof.r
 _MOVING = "line_requests.flows.lifecycle"
 # A pause in here comes before another attempt.
 _STARTS_OVER = "Creation._read_again"
+# Reads a line that the product knows already.
 REREADS = "_reread"
 _ENDS = {"RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"}
 # On another Python, whose bytecode differs, all variables count: fewer prefixes go on alike.
 PYTHON = (3, 11)
 # What a run has counted goes into its answer, and decides nothing.
-_TOLD_ALONE = {"_done"}
+TOLD_ALONE = {"_done"}
 _COMPREHENSIONS = {"<listcomp>", "<setcomp>", "<dictcomp>"}
 # A loop that has gone round so often goes on as it does.
 ROUNDS_COUNTED = 4
@@ -312,5 +313,5 @@ def _inner(value: Any, known: Known) -> Hashable:  # noqa: ANN401, PLR0911 - any
         return tuple([image(getattr(value, name), known) for name in _fields(type(value))])
     if type(value).__module__.startswith("line_requests"):
         held = getattr(value, "__dict__", None)
-        return image({n: one for n, one in held.items() if n not in _TOLD_ALONE} if held else repr(value), known)
+        return image({n: one for n, one in held.items() if n not in TOLD_ALONE} if held else repr(value), known)
     return None

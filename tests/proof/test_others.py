@@ -15,7 +15,7 @@ import pytest
 from line_requests.domain.model import Line
 from line_requests.flows.lifecycle import Lifecycle
 from tests.proof import mutants, others_handlers, others_mutants, others_run
-from tests.proof.others_places import PYTHON, REREADS, Known, image, left, still_read
+from tests.proof.others_places import PYTHON, REREADS, TOLD_ALONE, Known, image, left, still_read
 from tests.proof.others_stack import REST
 from tests.proof.others_worlds import BILLED
 from tests.proof.product import ROOT
@@ -117,6 +117,18 @@ def test_a_line_that_is_read_again_is_there() -> None:
         if isinstance(function, ast.FunctionDef) and function.name == REREADS
     ]
     assert found == ["return self._lines.get(line.workspace_id, line.id) or line"] * 2
+
+
+def test_what_a_run_has_counted_is_told_alone() -> None:
+    found = {
+        function.name
+        for path in LAYER.rglob("*.py")
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and node.attr in TOLD_ALONE
+    }
+    assert found == {"__init__", "count", "summary"}
 
 
 def test_a_request_for_a_line_gets_no_workspace_from_what_moves_a_line() -> None:
