@@ -26,6 +26,18 @@ ANALYSED = sys.version_info[:2] == PYTHON
 LAYER = ROOT / "layers" / "line_requests"
 
 
+def functions_that_read(*names: str) -> set[str]:
+    """The product's functions in which such an attribute stands."""
+    return {
+        function.name
+        for path in LAYER.rglob("*.py")
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and node.attr in names
+    }
+
+
 def test_steps_keep_the_invariants_whatever_others_did_before() -> None:
     proof = subprocess.run(
         [sys.executable, "-m", "tests.proof", "--others", "--bounded"], check=False, capture_output=True, text=True
@@ -120,15 +132,7 @@ def test_a_line_that_is_read_again_is_there() -> None:
 
 
 def test_what_a_run_has_counted_is_told_alone() -> None:
-    found = {
-        function.name
-        for path in LAYER.rglob("*.py")
-        for function in ast.walk(ast.parse(path.read_text()))
-        if isinstance(function, ast.FunctionDef)
-        for node in ast.walk(function)
-        if isinstance(node, ast.Attribute) and node.attr in TOLD_ALONE
-    }
-    assert found == {"__init__", "count", "summary"}
+    assert functions_that_read(*TOLD_ALONE) == {"__init__", "count", "summary"}
 
 
 def test_a_request_for_a_line_gets_no_workspace_from_what_moves_a_line() -> None:
@@ -156,15 +160,7 @@ def test_only_what_a_reader_reads_counts_of_a_variable_that_it_is_called_with() 
 
 def test_lease_is_asked_only_of_a_line_that_was_read_or_leased() -> None:
     """So others need not take it before a write that gives a line back (`others_sight.Sight`)."""
-    found = {
-        function.name
-        for path in LAYER.rglob("*.py")
-        for function in ast.walk(ast.parse(path.read_text()))
-        if isinstance(function, ast.FunctionDef)
-        for node in ast.walk(function)
-        if isinstance(node, ast.Attribute) and node.attr == "lease_until_ms"
-    }
-    assert found == {"advance", "_pass", "release_lease"}
+    assert functions_that_read("lease_until_ms") == {"advance", "_pass", "release_lease"}
 
 
 def test_nobody_who_answers_a_request_reads_what_is_billed() -> None:
