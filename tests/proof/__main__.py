@@ -75,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--previous", metavar="RELEASE", help="mix the functions of this commit, or directory, with the present ones"
     )
     parser.add_argument("--others", action="store_true", help="each handler against any number of others")
+    parser.add_argument(
+        "--settled", action="store_true", help="with --others: only the narrower scope, and settled lines change, too"
+    )
     options, console = parser.parse_args(arguments), Console()
     modes: Sequence[tuple[object, Callable[[], bool]]] = (
         (options.others, lambda: _meet_others(options)),
@@ -91,7 +94,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _meet_others(options: argparse.Namespace) -> bool:
     return others_run.main(
-        options.only, options.seed, bounded=options.bounded, full=options.full, planted=options.mutants
+        options.only,
+        options.seed,
+        bounded=options.bounded,
+        full=options.full,
+        settled=options.settled,
+        planted=options.mutants,
     )
 
 

@@ -65,6 +65,8 @@ class Outcome:
     handler: str
     narrow: bool = False
     """Whether it is the narrower scope, in which nothing of its own fails and no time passes."""
+    stays: bool = False
+    """Whether others leave a line alone once it is settled."""
     prefixes: int = 0
     steps: int = 0
     """Next steps, by what they can see."""
@@ -87,13 +89,16 @@ class Outcome:
         share = f"sample (seed {self.seed}): {self.prefixes / max(found, 1):.0%} of {found:,} prefixes found so far"
         bound = "failed" if self.failure else share if self.left else "exhausted"
         numbers = f"{self.prefixes:8,} {self.steps:10,} {self.writes:12,} {self.permitted:12,}"
-        return f"{self.handler + ', narrow' * self.narrow:24} {numbers} {self.seconds:6.0f} s  {bound}"
+        scope = (", narrow" if self.stays else ", settled") if self.narrow else ""
+        return f"{self.handler + scope:24} {numbers} {self.seconds:6.0f} s  {bound}"
 
 
-def check(bench: Bench, name: str, prefixes_max: int, seed: int = 1, *, narrow: bool = False) -> Outcome:
+def check(  # noqa: PLR0913 - a handler, how much of it, and its scope
+    bench: Bench, name: str, prefixes_max: int, seed: int = 1, *, narrow: bool = False, stays: bool = False
+) -> Outcome:
     """Every prefix of a handler's run; beyond so many a seeded sample of them."""
-    others = bench.others(name, narrow=narrow)
-    run = _Run(bench, others, Outcome(name, narrow, seed=seed))
+    others = bench.others(name, stays=stays)
+    run = _Run(bench, others, Outcome(name, narrow, stays, seed=seed))
     began = time.monotonic()
     worlds = bench.beginnings(name, others)
     try:

@@ -82,7 +82,7 @@ HANDLERS: dict[str, tuple[Script, ...]] = {
 }
 # A line that is requested is the third; with a cap of two it may be one too many.
 CAPS = {"create": 3, "create, capped": 2, "create A": 3}
-# With `--full` these are exhausted in a narrower scope, too; the longest first.
+# With `--full` or `--settled` these are exhausted in a narrower scope; the longest first.
 NARROW = ("create A", "reconciler", "create, capped", "create", "webhook invoice", "payment_link", "poll", "cancel")
 # How the line that a handler is about begins, at the least.
 BEGINS: dict[str, tuple[str, ...]] = {
@@ -182,15 +182,15 @@ class Bench:
     def _shared(self, step: Step) -> Step:
         return step if isinstance(step, Pause) else self._steps.setdefault(text_of(step), step)
 
-    def others(self, name: str, *, narrow: bool = False) -> Others:
+    def others(self, name: str, *, stays: bool = False) -> Others:
         """Two lines of others beside the one that is requested, or beside the one that a handler is about.
 
-        `narrow`: they leave a line alone once it is settled.
+        `stays`: they leave a line alone once it is settled.
         """
         slots = [Slot(FOCUS, _hash("A")), Slot(OTHER, _hash("B")), Slot(THIRD, None)]
         creates, cap = name in CAPS, CAPS.get(name, 3)
         slots = slots[: len(slots) - creates]
-        return Others(tuple(slots), creates, cap, self._snapshots(cap), name == "reconciler", stays=narrow)
+        return Others(tuple(slots), creates, cap, self._snapshots(cap), name == "reconciler", stays=stays)
 
     def _snapshots(self, cap: int) -> dict[Standing, Typed]:
         """The subscription as it is stored, by what stands in it; everything else is constructed."""

@@ -28,7 +28,9 @@ BRIEF = ("release", "webhook refunded", "provisioned", "not provisioned", "publi
 PREFIXES_PLANTED = 250
 
 
-def main(only: str, seed: int, *, bounded: bool, full: bool, planted: bool) -> bool:
+def main(  # noqa: PLR0913 - the command's options
+    only: str, seed: int, *, bounded: bool, full: bool, settled: bool, planted: bool
+) -> bool:
     """Prints the table; whether all holds and, if asked for, every planted bug was found."""
     if planted:
         return _plant(only)
@@ -38,17 +40,18 @@ def main(only: str, seed: int, *, bounded: bool, full: bool, planted: bool) -> b
     if bounded:
         outcomes = iter(list(map(_bounded, names)))
     else:
-        narrow = [(name, True) for name in others_handlers.NARROW if full and only in name]
+        narrow = [(name, True) for name in others_handlers.NARROW if (full or settled) and only in name]
         if narrow and sys.version_info[:2] != PYTHON:
             print(f"NOT RUN: the narrower scope, because only Python {'.'.join(map(str, PYTHON))} exhausts it")
-            narrow = []
-        outcomes = _in_processes(partial(_checked, seed=seed, full=full), [*narrow, *((name, False) for name in names)])
+            narrow, failed = [], settled
+        parts = [*narrow, *((name, False) for name in names if not settled)]
+        outcomes = _in_processes(partial(_checked, seed=seed, full=full, stays=not settled), parts)
     for outcome in outcomes:
         print(outcome.line, flush=True)
         if outcome.failure:
             failed = True
             print(f"\n{outcome.handler}:", *outcome.story, f"=> {outcome.failure}\n", sep="\n")
-    if only or bounded:
+    if only or bounded or settled:
         return not failed
     outside = 0
     for found in _in_processes(_contained, list(others_contained.SCENARIOS)):
@@ -75,11 +78,11 @@ def _in_processes(work: Callable[[W], T], parts: Sequence[W]) -> Iterator[T]:
         yield from pool.imap_unordered(work, parts)
 
 
-def _checked(which: tuple[str, bool], *, seed: int, full: bool) -> others.Outcome:
+def _checked(which: tuple[str, bool], *, seed: int, full: bool, stays: bool) -> others.Outcome:
     gc.set_threshold(200_000, 50, 1_000)
     name, narrow = which
     prefixes_max = PREFIXES_NARROW if narrow else PREFIXES_FULL if full or name in BRIEF else PREFIXES_MAX
-    return others.check(others_handlers.Bench(), name, prefixes_max, seed, narrow=narrow)
+    return others.check(others_handlers.Bench(), name, prefixes_max, seed, narrow=narrow, stays=narrow and stays)
 
 
 _bench: others_handlers.Bench | None = None
