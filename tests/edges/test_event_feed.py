@@ -16,6 +16,7 @@ from line_requests.domain.model import Invoice, Line, PaymentStatus, Status
 from line_requests.flows import event_feed
 from line_requests.flows.event_feed import FEED_MAX_S, FEED_OVERLAP_S, FEED_SLICE_S, EventFeed
 from line_requests.flows.progress import Progress
+from line_requests.storage.due import Feed
 from tests.decision import examples
 from tests.decision.examples import LINE_ID, NOW_MS
 from tests.support.shop import WaitingClock
@@ -32,6 +33,7 @@ class Deployment:
     """What the feed reads and calls, and what it was told to do."""
 
     mark_s: int | None = NOW_S - 100
+    reversals_s: int = 0
     events: list[Hint] = field(default_factory=list)
     stored: dict[str, Line] = field(default_factory=dict)
     invoices: list[Invoice] = field(default_factory=list)
@@ -58,8 +60,11 @@ class Deployment:
     def connect(self, _: object) -> Any:  # noqa: ANN401 - as much of it as is called
         return SimpleNamespace(events=self, invoices=self)
 
-    def watermark_s(self) -> int | None:
-        return self.mark_s
+    def feed(self) -> Feed | None:
+        return None if self.mark_s is None else Feed(self.mark_s, self.reversals_s)
+
+    def save_reversals(self, *, seen_s: int, to_s: int) -> None:
+        self.did.append(("worked", seen_s, to_s))
 
     def move_watermark(self, *, seen_s: int | None, to_s: int) -> None:
         self.did.append(("mark", seen_s, to_s))
@@ -87,6 +92,7 @@ class Deployment:
 
     def apply(self, _: object, hint: Hint) -> bool:
         self.did.append(("reversal", hint.invoice_id))
+        self.clock.sleep(self.cost_s)
         if self.trouble:
             raise self.trouble
         return hint.invoice_id == "in_1"
@@ -199,17 +205,19 @@ def test_slice_that_time_did_not_suffice_for_is_read_again(cost_s: float, marks:
     assert len(made.of("mark")) == marks
 
 
-@pytest.mark.parametrize(("number", "halved"), [(199, False), (200, True)])
-def test_slice_of_too_many_events_is_halved(monkeypatch: pytest.MonkeyPatch, number: int, *, halved: bool) -> None:
-    """[47]"""
+@pytest.mark.parametrize(
+    ("number", "ago_s", "length_s"), [(199, 800, 1_000), (200, 800, 400), (200, 50, 300), (200, 1_200, 500)]
+)
+def test_slice_of_too_many_events_is_shortened(
+    monkeypatch: pytest.MonkeyPatch, number: int, ago_s: int, length_s: int
+) -> None:
+    """[47] To half of what was read of it, and no more than half of it."""
     monkeypatch.setattr(event_feed, "FEED_SLICE_EVENTS", 200)
     start_s = NOW_S - 1_000
-    made = Deployment(mark_s=start_s, events=[hinted("customer.subscription.updated")] * number)
+    made = Deployment(mark_s=start_s, events=[hinted("customer.subscription.updated", ago_s)] * number)
     made.follow()
-    assert made.of("read")[:2][-1] == (
-        ("read", start_s - FEED_OVERLAP_S, start_s + 500) if halved else ("read", start_s - FEED_OVERLAP_S, NOW_S)
-    )
-    # The second half has as many, and the last one fits into the five minutes that are read again.
+    assert made.of("read")[:2][-1] == ("read", start_s - FEED_OVERLAP_S, start_s + length_s)
+    # The last slice fits into the five minutes that are read again.
     assert counted(made)["events"] >= number
 
 
@@ -231,6 +239,38 @@ def test_slice_is_not_halved_below_what_is_read_again(monkeypatch: pytest.Monkey
     made.follow()
     assert (len(made.of("read")) > 1) is (length_s > FEED_OVERLAP_S)
     assert counted(made)["events"] >= 5, "all of them"
+
+
+def test_reversals_leave_half_of_the_run_and_the_next_run_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """[47][55] The oldest first, also of hundreds that no run has time for."""
+    events = [hinted("refund.updated", 90 - number, invoice_id=f"in_{number}") for number in (3, 1, 0, 2)]
+    start_s, oldest_s = NOW_S - 100, NOW_S - 90
+    made = Deployment(events=events, cost_s=10.0)  # of 60, of which the feed itself takes one
+    made.follow()
+    assert made.of("reversal", "worked", "mark") == [
+        ("reversal", "in_0"),
+        ("reversal", "in_1"),
+        ("worked", start_s, oldest_s + 2),
+    ]
+    assert made.clock.remaining_s() == 30.0
+    assert '"ReconcilerBacklog":[1.0]' in capsys.readouterr().out
+    later = Deployment(reversals_s=oldest_s + 2, events=events, cost_s=10.0)
+    later.follow()
+    assert later.of("reversal", "mark") == [
+        ("reversal", "in_2"),
+        ("reversal", "in_3"),
+        ("mark", start_s, NOW_S - 60),
+    ]
+
+
+def test_each_run_works_through_a_second_of_reversals_at_least() -> None:
+    """[47] Or a slow one would be begun again and again."""
+    events = [hinted("refund.updated", 90, invoice_id=f"in_{number}") for number in range(3)]
+    made = Deployment(reversals_s=NOW_S - 90, events=events, cost_s=16.0)
+    made.budget_s = 60.0
+    made.follow()
+    assert len(made.of("reversal")) == 3
+    assert made.of("worked") == []
 
 
 # --- subscriptions ------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from line_requests.domain.errors import BillingRefused, BillingUnavailable
 from line_requests.domain.model import Line, PaymentStatus, Status
 from line_requests.flows import reconciler
 from line_requests.flows.reconciler import Reconciler
-from line_requests.storage.due import Due
+from line_requests.storage.due import Due, Feed
 from line_requests.storage.lines import REPUBLISH_AFTER_MS
 from line_requests.storage.records import DUE_SHARDS
 from tests.decision import examples
@@ -101,8 +101,8 @@ class Run:
     def set_due(self, line: Line, at_ms: int | None, *, late: bool = False) -> None:
         self.did.append(("due", line.id, at_ms, late))
 
-    def watermark_s(self) -> int:
-        return self.clock.now_ms() // 1000 - 1
+    def feed(self) -> Feed:
+        return Feed(self.clock.now_ms() // 1000 - 1)
 
     def of(self, *names: str) -> list[Any]:
         return [one for one in self.did if one[0] in names]

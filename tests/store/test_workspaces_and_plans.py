@@ -11,7 +11,7 @@ from line_requests.domain.model import ApiKey, Status
 from line_requests.domain.prices import Allowance, Plan
 from line_requests.domain.submission import Kind
 from line_requests.storage import records
-from line_requests.storage.due import Due
+from line_requests.storage.due import Due, Feed
 from line_requests.storage.plans import PLANS_MAX
 from line_requests.storage.table import ConditionFailed
 from line_requests.storage.workspaces import QUANTITIES_LEASE_MS
@@ -235,6 +235,11 @@ def test_watermark_moves_only_from_where_the_run_saw_it(world: World) -> None:
     world.due.move_watermark(seen_s=None, to_s=100)
     world.due.move_watermark(seen_s=None, to_s=50)
     assert world.due.watermark_s() == 100
+    world.due.save_reversals(seen_s=100, to_s=130)
+    world.due.save_reversals(seen_s=100, to_s=120)
+    world.due.save_reversals(seen_s=90, to_s=140)
+    assert world.due.feed() == Feed(100, 130)
     world.due.move_watermark(seen_s=100, to_s=200)
+    assert world.due.feed() == Feed(200)
     world.due.move_watermark(seen_s=100, to_s=150)
     assert world.due.watermark_s() == 200

@@ -11,6 +11,7 @@ from line_requests.domain.model import Invoice, Line
 from line_requests.flows import webhook
 from line_requests.flows.lifecycle import Lifecycle
 from line_requests.flows.progress import Progress
+from line_requests.storage.due import Feed
 from line_requests.storage.stores import Stores
 from line_requests.telemetry import alarm, logger
 
@@ -19,9 +20,9 @@ DAY_S = 24 * 3600
 FEED_MAX_S = 29 * DAY_S
 # A new deployment has no watermark yet; it cannot have missed more than a day.
 FEED_START_S = DAY_S
-# A slice is read whole, so it has to fit into one run; one that holds more events than this is halved.
+# A slice is read whole, so it has to fit into one run; one that holds more events than this is shortened.
 FEED_SLICE_S = 6 * 3600
-FEED_SLICE_EVENTS = 20_000
+FEED_SLICE_EVENTS = 5_000
 # Each needs a few calls, also when it is about no line of ours.
 FEED_SLICE_REVERSALS = 200
 # Events may become visible out of order: the last minute stays open, and five are read again.
@@ -46,38 +47,50 @@ class EventFeed:
         self._billing = lifecycle.connect(clock)
         self._clock = clock
         self._progress = progress
+        self._half_s = clock.remaining_s() / 2
 
     def follow(self) -> None:
         """Reads slice after slice; the watermark moves after each whole one."""
         now_s = self._clock.now_ms() // 1000
-        mark_s = self._due.watermark_s()
-        if mark_s is None:
+        feed = self._due.feed()
+        if feed is None:
             # Stored before it is read: the first runs may fail for more than a day.
-            mark_s = now_s - FEED_START_S
-            self._due.move_watermark(seen_s=None, to_s=mark_s)
-        start_s = max(mark_s, now_s - FEED_MAX_S)
-        slice_s, half_s = FEED_SLICE_S, self._clock.remaining_s() / 2  # the other half is for what is due
-        while start_s < now_s and self._clock.remaining_s() > half_s:
+            feed = Feed(now_s - FEED_START_S)
+            self._due.move_watermark(seen_s=None, to_s=feed.watermark_s)
+        mark_s, reversals_s = feed.watermark_s, feed.reversals_s
+        start_s, slice_s = max(mark_s, now_s - FEED_MAX_S), FEED_SLICE_S
+        while start_s < now_s and self._has_time:
             end_s = min(start_s + slice_s, now_s)
             events = self._billing.events.between(since_s=start_s - FEED_OVERLAP_S, until_s=end_s)
             hints = list(islice(events, FEED_SLICE_EVENTS))
             reversals = {(hint.invoice_id, hint.payment_intent) for hint in hints if hint.about_reversal}
             too_many = len(hints) == FEED_SLICE_EVENTS or len(reversals) > FEED_SLICE_REVERSALS
             if too_many and end_s - start_s > FEED_OVERLAP_S:
-                slice_s = (end_s - start_s) // 2
+                # Half of what these reach back: a busy account's slice, halved again and again, takes the whole run.
+                reached_s = end_s - hints[-1].created_s
+                slice_s = min((end_s - start_s) // 2, max(reached_s // 2, FEED_OVERLAP_S))
                 continue
             hints += events
             self._progress.count("events", len(hints))
             self._apply(hints)
+            done_s = self._apply_reversals(hints, reversals_s)
             if self._clock.remaining_s() <= 0:
                 return  # Some may not have been applied: the next run reads the slice again.
+            if done_s is not None:
+                self._due.save_reversals(seen_s=mark_s, to_s=done_s)  # The next run goes on with the rest.
+                break
             to_s = min(end_s, now_s - FEED_OPEN_S)
             if to_s > mark_s:
                 self._due.move_watermark(seen_s=mark_s, to_s=to_s)
                 mark_s = to_s
-            start_s = end_s
+            start_s, reversals_s = end_s, 0
         if start_s < now_s:
             alarm("ReconcilerBacklog", "Stripe's event feed was not followed to its end", behind_s=now_s - start_s)
+
+    @property
+    def _has_time(self) -> bool:
+        """Whether half the run's time is left: that is for what is due."""
+        return self._clock.remaining_s() > self._half_s
 
     def _apply(self, hints: Iterable[Hint]) -> None:
         # By invoice, because anyone can copy the metadata of ours and must not hide it.
@@ -103,18 +116,25 @@ class EventFeed:
                 if ids in lines and (lines[ids].awaiting or (invoice in paid and _is_news(invoice, lines[ids])))
             }
         )
-        self._apply_reversals({(hint.invoice_id, hint.payment_intent): hint for hint in hints if hint.about_reversal})
 
-    def _apply_reversals(self, hints: dict[tuple[str, str], Hint]) -> None:
-        """Last, and one by one: they change no state.
+    def _apply_reversals(self, hints: Iterable[Hint], from_s: int) -> int | None:
+        """Last, and one by one, oldest first: they change no state. Returns how far it came, or None: it did all.
 
         When Stripe is unavailable the next run reads the slice again; a key without the scopes must not stop the feed.
         """
         unavailable: list[BillingUnavailable] = []
-        for hint in hints.values():
+        newest = {
+            (hint.invoice_id, hint.payment_intent): hint
+            for hint in sorted(hints, key=lambda hint: hint.created_s)
+            if hint.about_reversal and hint.created_s >= from_s
+        }
+        for hint in sorted(newest.values(), key=lambda hint: hint.created_s):
+            if not self._has_time and hint.created_s > from_s:
+                return hint.created_s
             self._progress.guard(hint.type, self._apply_reversal, hint, unavailable)
             if unavailable:
                 raise unavailable[0]
+        return None
 
     def _apply_reversal(self, hint: Hint, unavailable: list[BillingUnavailable]) -> None:
         try:

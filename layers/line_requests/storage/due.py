@@ -16,6 +16,15 @@ class Due:
     line_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """How far Stripe's event feed was followed, epoch seconds."""
+
+    watermark_s: int
+    reversals_s: int = 0
+    """How far beyond that the reversals were worked through."""
+
+
 class DueIndex:
     """The sparse index `due`, and the feed's watermark."""
 
@@ -46,13 +55,25 @@ class DueIndex:
 
     def watermark_s(self) -> int | None:
         """Up to where the event feed was followed, epoch seconds; None before the first run."""
+        feed = self.feed()
+        return feed.watermark_s if feed else None
+
+    def feed(self) -> Feed | None:
+        """The same, with what was worked through of the next slice."""
         item = self._table.get(records.FEED_KEY)
-        return int(item["watermark_s"]) if item else None
+        return Feed(int(item["watermark_s"]), int(item.get("reversals_s", 0))) if item else None
 
     def move_watermark(self, *, seen_s: int | None, to_s: int) -> None:
         """Moves it after a whole slice, unless another run did."""
         condition = "attribute_not_exists(#pk)" if seen_s is None else "#watermark_s = :seen"
         values = {"to": to_s} | ({} if seen_s is None else {"seen": seen_s})
-        write = Write(records.FEED_KEY, update="SET #watermark_s = :to", condition=condition, values=values)
+        update = "SET #watermark_s = :to" + ("" if seen_s is None else " REMOVE #reversals_s")
         with suppress(ConditionFailed):
-            self._table.write(write)
+            self._table.write(Write(records.FEED_KEY, update=update, condition=condition, values=values))
+
+    def save_reversals(self, *, seen_s: int, to_s: int) -> None:
+        """Stores how far the reversals of the slice after the watermark were worked through, unless another run did."""
+        condition = "#watermark_s = :seen AND (attribute_not_exists(#reversals_s) OR #reversals_s < :to)"
+        values = {"seen": seen_s, "to": to_s}
+        with suppress(ConditionFailed):
+            self._table.write(Write(records.FEED_KEY, "SET #reversals_s = :to", condition=condition, values=values))
