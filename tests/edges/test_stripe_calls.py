@@ -31,6 +31,13 @@ Json = dict[str, Any]
 Form = dict[str, str]
 
 LINE = line()
+ADDRESS = {
+    "address[line1]": "354 Oyster Point Blvd",
+    "address[city]": "South San Francisco",
+    "address[state]": "CA",
+    "address[postal_code]": "94080",
+    "address[country]": "US",
+}
 RICH = line(charge=replace(CHARGE, memo="Thanks", footer="VAT", automatic_tax=True, tax_rates=("txr_1", "txr_2")))
 NOW_S = NOW_MS // 1000
 METADATA = {"metadata[workspace_id]": "acme", "metadata[line_id]": LINE_ID}
@@ -222,7 +229,11 @@ OBJECTS: dict[str, tuple[Callable[[OperatorBilling], object], str, Form]] = {
         "DELETE /v1/webhook_endpoints/we_1",
         {},
     ),
-    "customer": (lambda billing: billing.setup.create_customer("Ada"), "POST /v1/customers", {"name": "Ada"}),
+    "customer": (
+        lambda billing: billing.setup.create_customer("Ada"),
+        "POST /v1/customers",
+        {"name": "Ada", **ADDRESS},
+    ),
     "no customer": (lambda billing: billing.setup.delete_customer("cus_1"), "DELETE /v1/customers/cus_1", {}),
     "trial": (
         lambda billing: billing.setup.start_trial("cus_1", "price_1"),
@@ -230,7 +241,7 @@ OBJECTS: dict[str, tuple[Callable[[OperatorBilling], object], str, Form]] = {
         {
             "customer": "cus_1",
             "items[0][price]": "price_1",
-            "trial_period_days": "1",
+            "trial_period_days": "730",
             "trial_settings[end_behavior][missing_payment_method]": "cancel",
         },
     ),

@@ -14,6 +14,15 @@ from line_requests.domain.errors import BillingMisconfigured, BillingRefused
 
 # Any: to the SDK these are literals.
 WEBHOOK_EVENTS: Any = sorted(NEEDED)
+# https://docs.stripe.com/api/subscriptions/create#create_subscription-trial_period_days
+TRIAL_MAX_DAYS = 730
+_ADDRESS: stripe.params.CustomerCreateParamsAddress = {
+    "line1": "354 Oyster Point Blvd",
+    "city": "South San Francisco",
+    "state": "CA",
+    "postal_code": "94080",
+    "country": "US",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +96,9 @@ class Setup:
     # --- for the smoke test ---------------------------------------------------------------------
 
     def create_customer(self, name: str) -> str:
-        """A new customer's id."""
+        """The id of a new customer, whom Stripe Tax can locate."""
         with stripe_errors():
-            return self._client.v1.customers.create({"name": name}).id
+            return self._client.v1.customers.create({"name": name, "address": _ADDRESS}).id
 
     def delete_customer(self, customer: str) -> None:
         """Deletes a customer, and so ends its subscriptions."""
@@ -97,11 +106,14 @@ class Setup:
             self._client.v1.customers.delete(customer)
 
     def start_trial(self, customer: str, price: str) -> None:
-        """A subscription that charges nothing: its trial ends a day later, and it with it."""
+        """A subscription that charges nothing: it ends with its trial.
+
+        In the longest trial that Stripe allows a line's first charge is its whole price, which an invoice can ask for.
+        """
         params: stripe.params.SubscriptionCreateParams = {
             "customer": customer,
             "items": [{"price": price}],
-            "trial_period_days": 1,
+            "trial_period_days": TRIAL_MAX_DAYS,
             "trial_settings": {"end_behavior": {"missing_payment_method": "cancel"}},
         }
         with stripe_errors():
