@@ -241,48 +241,52 @@ def _quantity_edited(local: Local) -> Iterator[str]:
 
 @plants("orphan invoices")
 def _orphan(local: Local) -> Iterator[str]:
-    customer = next(iter(local.stores.workspaces.all())).customer
-    invoice = local.stripe.invoices.create({"customer": customer, "metadata": {"line_id": "0" * 24}})
+    workspace = next(iter(local.stores.workspaces.all()))
+    metadata = {"line_id": "0" * 24, "workspace_id": workspace.id}
+    invoice = local.stripe.invoices.create({"customer": workspace.customer, "metadata": metadata})
     yield f"the draft invoice {invoice.id} is for the line {'0' * 24}, which does not exist"
     local.stripe.invoices.delete(invoice.id)
 
 
 @contextmanager
-def _edited(local: Local, update: str, undo: str, **values: object) -> Iterator[str]:
-    """A workspace's item, changed behind the product's back."""
+def _edited(local: Local, **changes: object) -> Iterator[str]:
+    """A workspace's item with other attributes, behind the product's back."""
     workspace = next(one.id for one in local.stores.workspaces.all() if one.id.startswith("starter"))
+    key = records.workspace_key(workspace)
+    before = local.stores.table.get(key) or {}
 
-    def write(expression: str) -> None:
-        used = {name: value for name, value in values.items() if f":{name}" in expression}
-        local.stores.table.write(Write(records.workspace_key(workspace), update=expression, values=used))
+    def write(values: dict[str, object]) -> None:
+        gone = "".join(f" REMOVE #{name}" for name in changes if name not in values)
+        update = "SET " + ", ".join(f"#{name} = :{name}" for name in values) if values else ""
+        local.stores.table.write(Write(key, update=update + gone, values=values))
 
-    write(update)
+    write(changes)
     yield workspace
-    write(undo)
+    write({name: before[name] for name in changes if name in before})
 
 
 @plants("counters")
 def _miscounted(local: Local) -> Iterator[str]:
-    with _edited(local, "SET #held = :held", "REMOVE #held", held={"email": 3}) as name:
+    with _edited(local, held={"email": 3}) as name:
         yield f"{name} counts 3 email lines, 0 unpaid; there are 0, 0 unpaid"
 
 
 @plants("locks")
 def _locked(local: Local) -> Iterator[str]:
-    with _edited(local, "SET #lock = :lock", "REMOVE #lock", lock="1" * 24) as name:
+    with _edited(local, lock="1" * 24) as name:
         yield f"{name} is locked by {'1' * 24}, None awaits payment"
 
 
 @plants("operator's index")
 def _unlisted(local: Local) -> Iterator[str]:
-    with _edited(local, "SET #op_status = :old", "SET #op_status = :workspace", old="older", workspace="workspace"):
+    with _edited(local, op_status="older"):
         yield "lists show 1 lines or workspaces wrongly: starter"
 
 
 @plants("over plan")
 def _over_plan(local: Local) -> Iterator[str]:
     counts = {"byon_phone": 1}
-    with _edited(local, "SET #held = :n, #unpaid = :n", "REMOVE #held, #unpaid", n=counts) as name:
+    with _edited(local, held=counts, unpaid=counts) as name:
         yield f"{name} holds 1 byon phone lines, 0 are allowed"
 
 

@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import httpx
 import pytest
 
 from line_requests.billing.setup import Setup
 from line_requests.clock import wall_time_ms
 from line_requests.domain.errors import BillingUnavailable
-from line_requests.operator import doctor, doctor_aws, smoke, target
+from line_requests.operator import commands, doctor, doctor_aws, smoke, target
 from line_requests.operator.doctor_stripe import LIST_FROM
 from line_requests.operator.groups.deployment import CHECKS
 from line_requests.operator.target import Target
@@ -21,6 +22,7 @@ from line_requests.storage import records
 from line_requests.storage.table import Write
 from tests.local.deployment import STACK_NAME
 from tests.operator.faults import FAULTS
+from tests.stories.world import eventually
 from tests.support.engine import table_definition
 
 if TYPE_CHECKING:
@@ -92,6 +94,39 @@ def test_checks_beyond_the_functions_key_are_made_with_the_operators_or_skipped(
         assert results() == {("ok", False)}
         monkeypatch.delenv("STRIPE_API_KEY")
         assert results() == {("skipped", True)}
+
+
+def test_customers_need_no_portal(local: Local) -> None:
+    """docs/deploy.md, step 6."""
+    [listed] = local.stripe.billing_portal.configurations.list().data
+    tables = local.stack.double._account.tables  # noqa: SLF001 - the double has no route that changes it
+    configuration = tables["billing_portal.configuration"][listed.id]
+    configuration["active"] = False
+    patient = doctor.Patient(Target(STACK_NAME), wall_time_ms())
+    [found] = doctor.examine(patient, [check for check in CHECKS if check.name == "customer portal"])
+    configuration["active"] = True
+    assert (found.result, found.detail) == ("skipped", "customers have no portal")
+
+
+def test_what_changes_while_the_doctor_reads_is_no_fault(local: Local) -> None:
+    """Its advice to void the invoice would cancel a client's request."""
+    patient = doctor.Patient(Target(STACK_NAME), wall_time_ms())
+    workspace = next(one for one in patient.workspaces.values() if one.id.startswith("starter"))
+    scanned = {line.id for line in patient.lines_of[workspace.id]}
+    key = commands.issue_key(local.stores.workspaces, local.stores.api_keys, workspace.id, "test", wall_time_ms())
+    with httpx.Client(base_url=local.stack.origin, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
+        body = {"firstName": "Ada", "lastName": "Lovelace", "channelType": "phone"}
+        answers = [client.post("/api/line-requests", json=body) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [201, 201], answers[0].text + answers[1].text
+        included, waiting = (answer.json()["line"]["_id"] for answer in answers)
+        foreign = local.stripe.invoices.create({"customer": workspace.customer, "metadata": {"line_id": "0" * 24}})
+        names = {"counters", "locks", "orphan invoices"}
+        findings = doctor.examine(patient, [check for check in CHECKS if check.name in names])
+        assert {(one.check, one.result) for one in findings} == {(name, "ok") for name in names}
+        assert not {included, waiting} & scanned
+        local.stripe.invoices.delete(foreign.id)
+        client.post(f"/api/line-requests/{waiting}", json={"action": "cancel"}).raise_for_status()
+        eventually(lambda: client.delete(f"/api/lines/{included}").is_success)
 
 
 def test_many_subscriptions_are_read_by_the_page(local: Local) -> None:
@@ -231,6 +266,27 @@ def test_a_sound_deployment_passes_and_keeps_nothing(local: Local, monkeypatch: 
     assert {workspace.id for workspace in local.stores.workspaces.all()} == before
     items = boto3.client("dynamodb").scan(TableName=local.stack.deployment.table)["Items"]
     assert not [item["pk"]["S"] for item in items if "smoke-" in item["pk"]["S"]]
+    assert set(_charged(local)) == {1500}, "the whole price, for Stripe makes no invoice of a few cents"
+
+
+def _charged(local: Local) -> list[int]:
+    """What the paid lines of smoke tests cost."""
+    metadata = ((one.total, one.to_dict()["metadata"]) for one in local.stripe.invoices.list().auto_paging_iter())
+    return [total for total, named in metadata if named.get("workspace_id", "").startswith("smoke-")]
+
+
+def test_automatic_tax_is_no_fault(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stripe finalizes no such invoice of a customer without an address."""
+    monkeypatch.setattr(smoke, "PROVISIONER_S", 30.0)  # a busy machine is no fault
+    monkeypatch.setattr(smoke, "BUDGET_S", 110.0)
+    plans = local.stores.plans.all()
+    local.stripe.tax.settings.update({"defaults": {"tax_behavior": "exclusive"}})
+    local.stores.plans.save([replace(plan, automatic_tax=True) for plan in plans])
+    code, rows = _smoke(local)
+    local.stores.plans.save(plans)
+    local.stripe.tax.settings.update({"defaults": {"tax_behavior": "inferred_by_currency"}})
+    assert [row for row in rows if row["result"] != "ok"] == []
+    assert code == 0
 
 
 @pytest.mark.parametrize(

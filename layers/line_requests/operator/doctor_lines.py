@@ -3,16 +3,26 @@
 from collections.abc import Iterator
 
 from line_requests.domain import over_plan
-from line_requests.domain.model import Status
+from line_requests.domain.model import Line, Status, Workspace
 from line_requests.domain.submission import Kind
 from line_requests.flows.late import PAYMENT_LATE_MS, PROVISIONING_LATE_MS
 from line_requests.operator.counting import HOLDS_PLACE, counted
 from line_requests.operator.doctor import Check, Patient, few
 
 
-def _counters(patient: Patient) -> Iterator[str]:
+def _suspects(patient: Patient) -> Iterator[tuple[Workspace, list[Line]]]:
+    """The workspaces that are not as their lines say, read again: requests come in meanwhile."""
     for workspace in patient.workspaces.values():
-        there = counted(workspace, patient.lines_of.get(workspace.id, []))
+        scanned = patient.lines_of.get(workspace.id, [])
+        if counted(workspace, scanned) != workspace or sum(line.awaiting for line in scanned) > 1:
+            now = patient.stores.workspaces.get(workspace.id)
+            if now is not None:
+                yield now, patient.stores.lines.of_workspace(workspace.id)
+
+
+def _counters(patient: Patient) -> Iterator[str]:
+    for workspace, lines in _suspects(patient):
+        there = counted(workspace, lines)
         for kind in Kind:
             counts = [one.get(kind, 0) for one in (workspace.held, workspace.unpaid, there.held, there.unpaid)]
             if counts[:2] != counts[2:]:
@@ -21,8 +31,7 @@ def _counters(patient: Patient) -> Iterator[str]:
 
 
 def _locks(patient: Patient) -> Iterator[str]:
-    for workspace in patient.workspaces.values():
-        lines = patient.lines_of.get(workspace.id, [])
+    for workspace, lines in _suspects(patient):
         there, waiting = counted(workspace, lines), [line.id for line in lines if line.awaiting]
         if workspace.lock != there.lock:
             yield f"{workspace.id} is locked by {workspace.lock}, {there.lock} awaits payment"

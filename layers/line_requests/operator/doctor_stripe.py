@@ -93,8 +93,8 @@ def _webhook_version(patient: Patient) -> Iterator[str]:
 def _portal(patient: Patient) -> Iterator[str]:
     updates = patient.billing.setup.portal_updates()
     if updates is None:
-        yield "the customer portal has no configuration"
-    elif "quantity" in updates:
+        raise Skipped("customers have no portal")
+    if "quantity" in updates:
         yield "customers may change quantities in the portal, which are set to what is owed"
 
 
@@ -169,9 +169,14 @@ def _mismatch(workspace: Workspace, found: StripeSubscription) -> str:
 def _orphans(patient: Patient) -> Iterator[str]:
     lines = {line.id: line for lines in patient.lines_of.values() for line in lines}
     for invoice in patient.billing.invoices.since(since_s=patient.now_ms // 1000 - INVOICES_SINCE_S):
-        if not invoice.line_id or invoice.status not in {"draft", "open"}:
+        scanned = lines.get(invoice.line_id)
+        if not invoice.line_id or invoice.status not in {"draft", "open"} or (scanned and scanned.awaiting):
             continue
-        line = lines.get(invoice.line_id)
+        # Another product's, or another stack's on the same account.
+        if patient.stores.workspaces.of_customer(invoice.customer) != invoice.workspace_id:
+            continue
+        # Requested or changed since the table was read.
+        line = patient.stores.lines.get(invoice.workspace_id, invoice.line_id)
         if line is None:
             yield f"the {invoice.status} invoice {invoice.id} is for the line {invoice.line_id}, which does not exist"
         elif not line.awaiting:
