@@ -101,7 +101,7 @@ class Books:
         """Imports one line that the subscription charges already."""
         file = f"{COLUMNS}\nacme,{self.customer},one,yes,Ada,Lovelace,phone,\n"
         stores, billing = self.shop.product.stores, OperatorBilling.of(self.shop.product.billing(self.clock()))
-        (batch,) = importing.check(stores, billing, import_file.read(file))
+        (batch,) = importing.check(stores, lambda: billing, import_file.read(file))
         importing.write(stores, batch, self.now_ms)
 
     def charged(self) -> dict[int, int]:

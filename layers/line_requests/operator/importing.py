@@ -1,7 +1,7 @@
 """`line import`: what a file means for its workspaces, checked against the table and Stripe, then written."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from line_requests.billing.operator_account import OperatorBilling
@@ -48,9 +48,9 @@ class Batch:
 class Check:
     """Checks the rows of one workspace after the other; collects what is wrong."""
 
-    def __init__(self, stores: Stores, billing: OperatorBilling) -> None:
+    def __init__(self, stores: Stores, connect: Callable[[], OperatorBilling]) -> None:
         self._stores = stores
-        self._billing = billing
+        self._connect = connect
         self._plans: list[Plan] = stores.plans.all()
         self.mistakes: list[Mistake] = []
 
@@ -68,8 +68,9 @@ class Check:
                 yield batch
 
     def _batch(self, rows: Sequence[ImportRow]) -> Batch:
-        before, is_new = self._workspace(rows)
-        listed = self._billing.subscriptions.of_customer(before.customer)
+        billing = self._connect()
+        before, is_new = self._workspace(rows, billing)
+        listed = billing.subscriptions.of_customer(before.customer)
         subscription = select(listed, self._plans)
         if subscription is None or subscription.plan is None or subscription.ended:
             raise Refused(f"{before.customer} has no subscription whose base price a plan names")
@@ -81,15 +82,15 @@ class Check:
             self._refuse_other_quantities(after, next(one for one in listed if one.id == subscription.id))
         return Batch(before, after, is_new, new, len(there))
 
-    def _workspace(self, rows: Sequence[ImportRow]) -> tuple[Workspace, bool]:
+    def _workspace(self, rows: Sequence[ImportRow], billing: OperatorBilling) -> tuple[Workspace, bool]:
         """The rows' workspace, and whether the import makes it."""
         workspace_id, customer = rows[0].workspace_id, rows[0].customer
         if any(row.customer != customer for row in rows):
             raise Refused(f"the rows of {workspace_id} name several customers")
-        livemode = self._billing.catalogue.customer_livemode(customer)
+        livemode = billing.catalogue.customer_livemode(customer)
         if livemode is None:
             raise Refused(f"Stripe does not know the customer {customer}, or deleted it")
-        if livemode is not self._billing.livemode:
+        if livemode is not billing.livemode:
             raise Refused(f"the customer {customer} is not of the Stripe key's mode")
         workspaces = self._stores.workspaces
         existing, owner = workspaces.get(workspace_id), workspaces.of_customer(customer)
@@ -126,9 +127,12 @@ class Check:
             )
 
 
-def check(stores: Stores, billing: OperatorBilling, rows: Iterable[ImportRow]) -> list[Batch]:
-    """What the rows mean; raises InvalidRows with all mistakes. Changes nothing."""
-    checking = Check(stores, billing)
+def check(stores: Stores, connect: Callable[[], OperatorBilling], rows: Iterable[ImportRow]) -> list[Batch]:
+    """What the rows mean; raises InvalidRows with all mistakes. Changes nothing.
+
+    `connect`: for each workspace anew, or a long file would use up one clock.
+    """
+    checking = Check(stores, connect)
     batches = list(checking.batches(rows))
     if checking.mistakes:
         raise InvalidRows(checking.mistakes)

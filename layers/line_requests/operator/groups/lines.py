@@ -15,7 +15,7 @@ from line_requests.operator import commands, import_file, importing, listing, re
 from line_requests.operator.errors import one_line
 from line_requests.operator.groups.arguments import Deployed, Yes, confirm, file_parameter, read_file
 from line_requests.operator.refusal import Incomplete, Refused, Row, View
-from line_requests.operator.target import APPLY_BUDGET_S, Target, new_clock
+from line_requests.operator.target import Target, new_clock
 from line_requests.storage.table import TransactionCanceled
 
 app = App(name="line", help="Single line requests.", help_epilogue="")
@@ -213,7 +213,7 @@ def import_lines(
     """
     stores, rows = target.deployment.stores, import_file.read(read_file(file))
     with render.status("Checking at Stripe"):
-        batches = importing.check(stores, target.billing(new_clock(APPLY_BUDGET_S)), rows)
+        batches = importing.check(stores, target.billing, rows)
     if dry_run:
         return [batch.view() for batch in batches]
     count = sum(len(batch.rows) for batch in batches)
