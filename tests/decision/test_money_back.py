@@ -192,6 +192,11 @@ def test_kept_is_what_did_not_go_back_and_to_return_what_is_not_on_its_way(
             partly_paid(amount_remaining=1030, refunds=(refund("succeeded", 500),)),
             Credit(1500, {}, linked={"re_1": 470}),
         ),
+        # The note was made twice by hand: no room is left to name the refund.
+        (
+            partly_paid(refunds=(refund("succeeded", 500),), credit_notes=(note(500, out_of_band=500),)),
+            Credit(1000, {}),
+        ),
         # The smallest unit.
         (paid(total=1, amount_paid=1, by_card={"pi_1": 1}), Credit(1, {"pi_1": 1})),
         # Nothing is left.
