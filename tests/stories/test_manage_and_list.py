@@ -47,13 +47,19 @@ def test_concurrent_cancels_answer_the_same_200(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "status"),
+    ("action", "status", "advice"),
     [
-        *(("cancel", status) for status in ("provisioning", "active", "failed")),
-        *(("payment_link", status) for status in ("canceled", "active", "failed")),
+        ("cancel", "provisioning", "Wait until it is active or failed, then release it."),
+        ("cancel", "active", "Release it."),
+        ("cancel", "failed", "Release it."),
+        ("payment_link", "canceled", "Request another one with a new Idempotency-Key."),
+        ("payment_link", "active", "It is ready to use."),
+        ("payment_link", "failed", "Wait until it is provisioned again, or release it."),
     ],
 )
-def test_action_on_settled_line_is_409(world: World, workspace: Workspace, action: str, status: str) -> None:
+def test_action_on_settled_line_is_409(
+    world: World, workspace: Workspace, action: str, status: str, advice: str
+) -> None:
     """[41]"""
     world.provisioning("manual")
     if status == "canceled":
@@ -66,8 +72,6 @@ def test_action_on_settled_line_is_409(world: World, workspace: Workspace, actio
     eventually(lambda: workspace.status(line_id) == status)
     assert conflicts(workspace, line_id, action, status)
     assert workspace.status(line_id) == status
-    advice = "Read the line again." if action == "payment_link" else "Release it."
-    advice = "Wait until it is active or failed, then release it." if status == "provisioning" else advice
     assert workspace.manage(line_id, action).json()["message"].endswith(f". {advice}")
 
 

@@ -50,8 +50,16 @@ def _payment_link(deployment: Deployment, clock: Clock, line: Line) -> Response:
             decision.require_active(workspace)
         return responses.payment_link(line)
     if line.status is not Status.PROVISIONING:
-        raise NotInThisStatus(line, f"A line in status {line.status} has nothing to pay. Read the line again.")
+        instead = _INSTEAD_OF_PAYING[line.status]
+        raise NotInThisStatus(line, f"A line in status {line.status} has nothing to pay. {instead}.")
     return responses.line_status(line, deployment.settings.window_ms)
+
+
+_INSTEAD_OF_PAYING = {
+    Status.ACTIVE: "It is ready to use",
+    Status.FAILED: "Wait until it is provisioned again, or release it",
+    Status.CANCELED: "Request another one with a new Idempotency-Key",
+}
 
 
 def release(deployment: Deployment, request: Request) -> Response:
