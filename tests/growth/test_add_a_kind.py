@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
+
 from tests.growth.test_add_a_field import OPTIONAL_TEXT, accepts, files_of
 from tests.growth.trees import ROOT, Edits, Tree
 from tests.support.markdown import blocks, missing_links
@@ -12,6 +14,7 @@ PAGE = "docs/add-a-kind.md"
 ENTRY = '    EMAIL = "email", "email", "purchased", ("email",)\n'
 FAX = '    FAX = "fax", "fax", "purchased", ("phone",)\n'
 CHOICE = '        - $ref: "#/components/schemas/EmailRequest"\n'
+ALLOWANCE = '        email: {$ref: "#/components/schemas/KindAllowance"}\n'
 NAMES = "    Name:\n"
 SCHEMA = f"""\
     FaxRequest:
@@ -35,6 +38,8 @@ EDITS: Edits = {
     "openapi.yaml": [
         (CHOICE, CHOICE + CHOICE.replace("Email", "Fax")),
         (NAMES, SCHEMA + NAMES),
+        ("required: [purchased_phone, byon_phone, email]", "required: [purchased_phone, byon_phone, email, fax]"),
+        (ALLOWANCE, ALLOWANCE + ALLOWANCE.replace("email", "fax")),
         ("enum: [phone, email]", "enum: [phone, email, fax]"),
     ],
     "llms.txt": [("`channelType` (`phone` or `email`", "`channelType` (`phone`, `email` or `fax`")],
@@ -83,6 +88,9 @@ def test_new_kind_reaches_table_bus_and_console(used: dict[str, Any]) -> None:
     assert (fax["included"], fax["used"]) == (2, 1)
 
 
-def test_new_kind_is_documented(tree: Tree) -> None:
+def test_new_kind_is_documented(tree: Tree, used: dict[str, Any]) -> None:
+    """[65]"""
+    kinds = yaml.safe_load((tree.path / "openapi.yaml").read_text())["components"]["schemas"]["AllowanceByKind"]
+    assert list(kinds["properties"]) == kinds["required"] == list(used["allowance"]["kinds"])
     assert accepts(tree.path, REQUEST)
     assert not accepts(tree.path, {name: value for name, value in REQUEST.items() if name != "phone"})

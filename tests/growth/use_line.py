@@ -10,6 +10,7 @@ import boto3
 from moto import mock_aws
 
 from line_requests.bus.events import state_changed
+from line_requests.domain.bodies import allowance_body
 from line_requests.domain.form import InvalidForm, read_submission
 from line_requests.domain.prices import Allowance
 from line_requests.operator import views
@@ -35,6 +36,7 @@ def main() -> None:
             "held": dict(world.raw(world.now())["held"]),
             "published": state_changed(line),
             "shown": views.line_view(line),
+            "allowance": allowance_body(world.now(), 0),
             "capacity": views.workspace_view(world.now(), [])["capacity"],
         }
     print(json.dumps(used, default=str))
