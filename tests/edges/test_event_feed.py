@@ -214,7 +214,8 @@ def test_slice_of_too_many_events_is_shortened(
     """[47] To half of what was read of it, and no more than half of it."""
     monkeypatch.setattr(event_feed, "FEED_SLICE_EVENTS", 200)
     start_s = NOW_S - 1_000
-    made = Deployment(mark_s=start_s, events=[hinted("customer.subscription.updated", ago_s)] * number)
+    made = Deployment(mark_s=start_s, events=[hinted("customer.subscription.updated")] * (number - 1))
+    made.events.append(hinted("customer.subscription.updated", ago_s))
     made.follow()
     assert made.of("read")[:2][-1] == ("read", start_s - FEED_OVERLAP_S, start_s + length_s)
     # The last slice fits into the five minutes that are read again.

@@ -8,7 +8,7 @@ BREAKS = (
         (
             ("storage.due", 'int(item["watermark_s"])', 'int(item["followed_to_s"])'),
             ("storage.due", '"#watermark_s = :seen"', '"#followed_to_s = :seen"'),
-            ("storage.due", '"SET #watermark_s = :to"', '"SET #followed_to_s = :to"'),
+            ("storage.due", '"SET #watermark_s = :to ', '"SET #followed_to_s = :to '),
         ),
         ("previous:waiting/reconcile+previous:cancel",),
     ),

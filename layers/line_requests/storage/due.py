@@ -67,7 +67,7 @@ class DueIndex:
         """Moves it after a whole slice, unless another run did."""
         condition = "attribute_not_exists(#pk)" if seen_s is None else "#watermark_s = :seen"
         values = {"to": to_s} | ({} if seen_s is None else {"seen": seen_s})
-        update = "SET #watermark_s = :to" + ("" if seen_s is None else " REMOVE #reversals_s")
+        update = "SET #watermark_s = :to REMOVE #reversals_s"
         with suppress(ConditionFailed):
             self._table.write(Write(records.FEED_KEY, update=update, condition=condition, values=values))
 
