@@ -18,6 +18,7 @@ from line_requests.storage.table import TransactionCanceled
 from line_requests.storage.workspaces import QUANTITIES_LEASE_MS
 
 if TYPE_CHECKING:
+    from line_requests.billing.operator_account import OperatorBilling
     from tests.operator.conftest import Console, Deployment
     from tests.operator.shop import Shop
 
@@ -186,6 +187,22 @@ def test_interrupted_import_keeps_the_quantities_and_goes_on(
     workspace = deployment.stores.workspaces.get("acme")
     assert workspace is not None
     assert workspace.unpaid == {Kind.PURCHASED_PHONE: 1}
+
+
+def test_each_workspace_is_checked_with_a_clock_of_its_own(
+    console: Console, customer: Customer, file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for a long file would be used up before its end."""
+    connected, connect = list[Target](), Target.billing
+
+    def counted(self: Target) -> OperatorBilling:
+        connected.append(self)
+        return connect(self)
+
+    monkeypatch.setattr(Target, "billing", counted)
+    rows = [*customer.rows("no"), *customer.rows("no", workspace="other", first=2)]
+    console.mistakes("line", "import", file(*rows), "--dry-run")
+    assert len(connected) == 2
 
 
 def test_import_that_is_stopped_says_how_to_go_on(
